@@ -1,0 +1,83 @@
+"""mpmath: the second opinion. The threshold is found by bisection from the definition, nothing else is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+from flint import arb, ctx
+from numpy.typing import NDArray
+
+from kernelproof.reference.arithmetic import Exact, Root
+
+GUARD = 24
+"""Bits by which a published mpmath value is trusted less than its precision: its error is not proved."""
+
+
+class Mpmath:
+    """mpmath numbers at the working precision; not certified."""
+
+    name = "mpmath"
+    certified = False
+
+    def working(self, bits: int) -> AbstractContextManager[Any]:
+        """mpmath at `bits` and a guard."""
+        return mpmath.workprec(bits + GUARD)  # type: ignore[no-any-return]  # mpmath has no types
+
+    def number(self, value: Exact | int) -> Any:
+        """The value, rounded to the working precision."""
+        if isinstance(value, Fraction):
+            return mpmath.mpf(value.numerator) / value.denominator
+        return mpmath.mpf(value)
+
+    def power(self, base: Any, order: Fraction) -> Any:
+        """``base**order``."""
+        return base ** self.number(order) if base else (mpmath.mpf(0) if order else mpmath.mpf(1))
+
+    def exp(self, value: Any) -> Any:
+        """The exponential."""
+        return mpmath.exp(value)
+
+    def log(self, value: Any) -> Any:
+        """The natural logarithm."""
+        return mpmath.log(value)
+
+    def total(self, values: Sequence[Any]) -> Any:
+        """The sum."""
+        return mpmath.fsum(values)
+
+    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+        """τ by bisection of ``Σ [z_j/n − τ]₊^n = 1`` on ``[max z/n − 1, max z/n]``, with z = −d.
+
+        Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of what is left.
+        """
+        bits = int(mpmath.mp.prec / min(order, 1)) + GUARD
+        with mpmath.workprec(bits):
+            exponent = self.number(order)
+            scaled = [-self.number(gap) / exponent for gap in gaps]
+            low, high = mpmath.mpf(-1), mpmath.mpf(0)
+            for _ in range(bits):
+                middle = (low + high) / 2
+                mass = mpmath.fsum((z - middle) ** exponent for z in scaled if z > middle)
+                low, high = (middle, high) if mass >= 1 else (low, middle)
+            threshold = (low + high) / 2
+            bases = [z - threshold for z in scaled if z > threshold]
+            gamma = -threshold * exponent
+        return Root(len(bases), 0, gamma, bases)
+
+    def publish(self, value: Any) -> arb:
+        """A ball of relative radius 2^(GUARD − precision) about the value, in lieu of a proof."""
+        bits = mpmath.mp.prec
+        with ctx.workprec(bits + GUARD):
+            sign, mantissa, exponent, _ = value._mpf_
+            if not mantissa:
+                return arb(0) if value == 0 else arb("nan")
+            middle = arb((-int(mantissa) if sign else int(mantissa), int(exponent)))
+            return middle * arb(1, arb(2) ** (GUARD - bits))
+
+
+MPMATH = Mpmath()

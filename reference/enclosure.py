@@ -1,0 +1,259 @@
+"""Enclosures: arrays of numbers known to lie in intervals, refined on demand, rounded only when that is proved.
+
+An array is zero but for its blocks. A block is what one solve gives (a row of weights, an output row,
+a gradient): values as `arb` balls or exact `Fraction`s, a function that computes them again with more
+bits, and, where the mathematics allows it, an exact comparison with a rational number. Rounding is
+Ziv's loop: more bits until both ends round alike, then the exact comparison decides a midpoint.
+
+Source: A. Ziv, Fast evaluation of elementary mathematical functions with correctly rounded last bit,
+ACM TOMS 17(3), 1991.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+from flint import arb, ctx
+from numpy.typing import NDArray
+
+from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.formats import FORMATS, Format, format_of
+
+Floats = NDArray[np.float64]
+ENDS_BITS = 1 << 15
+Number = Any
+"""A ball (`flint.arb`) or an exact `Fraction`."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Values at flat `positions` of an array, and how to know them better.
+
+    Attributes:
+        positions: flat indices, one per value.
+        values: `arb` balls or `Fraction`s.
+        refine: bits -> the values again, computed with that many bits; None: they cannot be refined.
+        compare: (i, rational) -> sign of value i minus the rational, exactly, or None if that is not known.
+        cap: bits beyond which no refinement is tried, for a format.
+        both: at the cap a value may be called one of two neighbours (orders that are not integers).
+    """
+
+    positions: NDArray[np.intp]
+    values: Sequence[Number]
+    refine: Callable[[int], Sequence[Number]] | None = None
+    compare: Callable[[int, Fraction], int | None] | None = None
+    cap: Callable[[Format], int] = field(default=lambda target: 4 * (target.precision - target.emin))
+    both: bool = True
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Correctly rounded values; `ambiguous` marks those of which only the two neighbours are proved."""
+
+    values: NDArray[Any]
+    ambiguous: NDArray[np.bool_]
+
+
+def outer_floats(values: Sequence[Number]) -> tuple[Floats, Floats]:
+    """float64 bounds (lo, hi) of the values: proved, at most two units in the last place wider than they."""
+    count = len(values)
+    middle = np.empty(count)
+    wide: list[int] = []
+    for i, value in enumerate(values):
+        middle[i] = float(value) if isinstance(value, arb) else _float(value)
+        if isinstance(value, arb) and value.rel_accuracy_bits() < 60:
+            wide.append(i)
+    lo = np.nextafter(middle, -np.inf)
+    hi = np.nextafter(middle, np.inf)
+    for i in wide:
+        lo[i] = np.nextafter(float(values[i].lower()), -np.inf)
+        hi[i] = np.nextafter(float(values[i].upper()), np.inf)
+    return lo, hi
+
+
+def _float(value: Fraction) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _round_ends(values: Sequence[Number], target: Format) -> tuple[Floats, Floats]:
+    """Both ends of every value, rounded straight to `target` (held in float64)."""
+    if target.precision < 53:
+        lo, hi = outer_floats(values)
+        lo, hi = target.round_floats(lo), target.round_floats(hi)
+        for i, value in enumerate(values):
+            if isinstance(value, Fraction):
+                lo[i] = hi[i] = target.round_fraction(value)
+        return lo, hi
+    ends = np.empty((2, len(values)))
+    # lower() and upper() round outward to the working precision, which must not be what decides.
+    with ctx.workprec(ENDS_BITS):
+        for i, value in enumerate(values):
+            if isinstance(value, arb):
+                ends[0, i], ends[1, i] = float(value.lower()), float(value.upper())
+            else:
+                ends[:, i] = _float(value)
+    return ends[0], ends[1]
+
+
+@dataclass(frozen=True)
+class Enclosure:
+    """An array of exact real numbers, each known to lie in ``[lo, hi]``.
+
+    Attributes:
+        shape: of the array.
+        blocks: where it is not identically zero.
+        certified: True if the intervals are proved (arb, Fraction); False for mpmath, a second opinion.
+
+    >>> from kernelproof.reference import entmax
+    >>> entmax([0.0, 0.25], order=1).weights.round("float32").tolist()
+    [0.375, 0.625]
+    """
+
+    shape: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    certified: bool = True
+
+    @property
+    def size(self) -> int:
+        """How many numbers."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def lo(self) -> Floats:
+        """Proved lower bounds, float64, of the shape of the array."""
+        return self._scatter(0)
+
+    @property
+    def hi(self) -> Floats:
+        """Proved upper bounds, float64, of the shape of the array."""
+        return self._scatter(1)
+
+    def _scatter(self, which: int) -> Floats:
+        out = np.zeros(self.size)
+        for block in self.blocks:
+            ends = outer_floats(block.values)[which]
+            exact = [isinstance(v, Fraction) and _float(v) == v for v in block.values]
+            out[block.positions] = np.where(exact, [_as_float(v) for v in block.values], ends)
+        return out.reshape(self.shape)
+
+    def values(self) -> NDArray[Any]:
+        """The balls and Fractions themselves, as an object array of the shape of the array."""
+        out = np.full(self.size, Fraction(0), dtype=object)
+        for block in self.blocks:
+            for position, value in zip(block.positions, block.values, strict=True):
+                out[position] = value
+        return out.reshape(self.shape)
+
+    def split(self) -> tuple[Floats, Floats, Floats]:
+        """(head, tail, radius), float64: every number is within `radius` of head + tail."""
+        out = np.zeros((3, self.size))
+        with ctx.workprec(256):
+            for block in self.blocks:
+                parts = [_split(value) for value in block.values]
+                if parts:
+                    out[:, block.positions] = np.array(parts).T
+        return cast("tuple[Floats, Floats, Floats]", tuple(part.reshape(self.shape) for part in out))
+
+    def round(self, dtype: Any) -> NDArray[Any]:
+        """Correctly rounded to `dtype`, to nearest, ties to even.
+
+        Args:
+            dtype: float64, float32, float16, bfloat16, float8_e4m3fn or float8_e5m2.
+
+        Raises:
+            DomainError: another dtype.
+            UndecidedError: an integer order, and the precision cap does not decide a rounding.
+        """
+        return self.rounding(dtype).values
+
+    def rounding(self, dtype: Any) -> Rounding:
+        """As `round`, with the elements of which only the two neighbours are proved."""
+        target = format_of(dtype)
+        out = np.zeros(self.size)
+        unsure = np.zeros(self.size, dtype=bool)
+        if self.blocks:
+            lo, hi = _round_ends([value for block in self.blocks for value in block.values], target)
+            start = 0
+            for block in self.blocks:
+                stop = start + len(block.values)
+                low, high = lo[start:stop], hi[start:stop]
+                # NaN is a block's way to say that there is no value; it equals itself here.
+                if not np.array_equal(low, high, equal_nan=True):
+                    low, unsure[block.positions] = _ziv(block, low, high, target)
+                out[block.positions] = low
+                start = stop
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = out.astype(target.dtype).reshape(self.shape)
+        return Rounding(values, unsure.reshape(self.shape))
+
+
+def _as_float(value: Number) -> float:
+    return float(value) if isinstance(value, arb) else _float(value)
+
+
+def _split(value: Number) -> tuple[float, float, float]:
+    head = _as_float(value)
+    if not np.isfinite(head):
+        return head, 0.0, 0.0 if isinstance(value, Fraction) else float("inf")
+    if isinstance(value, Fraction):
+        rest = value - Fraction(head)
+        tail = float(rest)
+        return head, tail, abs(float(rest - Fraction(tail))) * 1.0000001
+    difference = value - head
+    tail = float(difference)
+    error = abs(difference - tail).upper()
+    return head, tail, float(np.nextafter(float(error), np.inf))
+
+
+def _same(low: Floats, high: Floats) -> NDArray[np.bool_]:
+    return np.asarray((low == high) | (np.isnan(low) & np.isnan(high)))
+
+
+def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Floats, NDArray[np.bool_]]:
+    low, high = low.copy(), high.copy()
+    unsure = np.zeros(len(low), dtype=bool)
+    open_ = np.flatnonzero(~_same(low, high))
+    # At least to 256 bits, where exact comparisons are tried.
+    bits, cap = 128, max(block.cap(target), 256)
+    asked: set[int] = set()
+    while len(open_) and block.refine is not None and bits <= cap:
+        values = block.refine(bits)
+        low[open_], high[open_] = _round_ends([values[i] for i in open_], target)
+        open_ = open_[~_same(low[open_], high[open_])]
+        if bits >= 256 and block.compare is not None:
+            # Values between two neighbours still open here are midpoints, or extremely close to one.
+            new = [i for i in open_ if i not in asked and target.adjacent(low[i], high[i])]
+            asked.update(new)
+            settled = {i for i in new if _settle(block, i, low, high, target)}
+            open_ = np.array([i for i in open_ if i not in settled], dtype=np.intp)
+        bits *= 2
+    for i in open_:
+        if not block.both or not target.adjacent(low[i], high[i]):
+            msg = f"rounding to {target.name} is undecided at {bits // 2} bits: between {low[i]!r} and {high[i]!r}"
+            raise UndecidedError(msg)
+        unsure[i] = True
+    return low, unsure
+
+
+def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> bool:
+    """Decide value i against the midpoint of its two candidates, exactly; True if decided."""
+    compare = block.compare
+    if compare is None:
+        return False
+    middle = target.midpoint(low[i], high[i])
+    sign = compare(int(i), middle)
+    if sign is None:
+        return False
+    chosen = target.round_fraction(middle) if sign == 0 else float(high[i] if sign > 0 else low[i])
+    low[i] = high[i] = chosen
+    return True
+
+
+__all__ = ["FORMATS", "Block", "Enclosure", "Rounding", "outer_floats"]

@@ -1,0 +1,324 @@
+"""The one form: a kernel of order n times a bandwidth rule; every named mechanism is a point of that plane.
+
+Normalized, every rule gives ``w_i ∝ [1 − d_i/γ]₊^n`` with ``d_i = max s − s_i`` and one number ``γ``
+for a row of scores. A rule says where ``γ`` comes from; this module holds only the names and the
+domains, so that the oracle and the backends it judges share a vocabulary and no arithmetic.
+
+Source: arXiv:2601.22766, sections 2 to 4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from kernelproof.reference.errors import DomainError
+
+type_names = "a number, a Fraction, a string such as '3/2', or a 0-d array"
+INFINITY = math.inf
+
+
+def exact_number(value: Any, name: str) -> Fraction | float:
+    """The exact rational that `value` stands for; infinities pass as floats.
+
+    Args:
+        value: int, float, Fraction, string such as ``"3/2"`` or ``"inf"``, or a 0-d array.
+        name: what to call it in an error.
+
+    Raises:
+        DomainError: `value` is NaN or no number at all.
+
+    >>> exact_number("3/2", "order")
+    Fraction(3, 2)
+    """
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in {"inf", "+inf", "infinity", "oo", "∞"}:
+            return INFINITY
+        try:
+            return Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            msg = f"{name} must be a number such as 2, 1.5, 3/2 or inf; got {value!r}"
+            raise DomainError(msg) from None
+    if isinstance(value, bool):
+        msg = f"{name} must be {type_names}; got {value!r}"
+        raise DomainError(msg)
+    if isinstance(value, int):
+        return Fraction(value)
+    try:
+        # A tensor that carries a gradient warns on its way to a number; only its value is asked for here.
+        number = float(value.detach() if hasattr(value, "detach") else value)
+    except (TypeError, ValueError, RuntimeError):
+        msg = f"{name} must be {type_names}; got {value!r}"
+        raise DomainError(msg) from None
+    if math.isnan(number):
+        msg = f"{name} must be a number; got nan"
+        raise DomainError(msg)
+    return number if math.isinf(number) else Fraction(number)
+
+
+def _positive(value: Any, name: str) -> Fraction:
+    number = exact_number(value, name)
+    if not isinstance(number, Fraction) or number <= 0:
+        msg = f"{name} must be positive and finite; got {value!r}"
+        raise DomainError(msg)
+    return number
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel of order n, ``K_n(t) = [1 − t]₊^n`` for ``0 ≤ n < ∞`` and the Gaussian at ``n = ∞``.
+
+    ``order`` becomes the exact rational it stands for (``math.inf`` stays a float); ``parameter``
+    keeps the object that was passed, so that a backend can differentiate in it.
+    0 uniform, 1 Epanechnikov, 2 biweight, 3 triweight, ∞ Gaussian; ``α = 1 + 1/n``.
+
+    Raises:
+        DomainError: the order is negative, NaN or no number.
+
+    Source: arXiv:2601.22766, section 2.
+
+    >>> Kernel(1.5).order, Kernel.from_alpha("3/2").order
+    (Fraction(3, 2), Fraction(2, 1))
+    """
+
+    order: Any
+    parameter: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        number = exact_number(self.order, "order")
+        if number < 0:
+            msg = f"order must be in [0, inf]; got {self.order!r}"
+            raise DomainError(msg)
+        if self.parameter is None:
+            object.__setattr__(self, "parameter", self.order)
+        object.__setattr__(self, "order", number)
+
+    @classmethod
+    def from_alpha(cls, alpha: Any) -> Kernel:
+        """The kernel whose adaptive rule is α-entmax: ``n = 1/(α − 1)`` exactly; α = 1 is n = ∞.
+
+        Raises:
+            DomainError: ``alpha < 1``, NaN or no number.
+        """
+        number = exact_number(alpha, "alpha")
+        if number < 1:
+            msg = f"alpha must be in [1, inf]; got {alpha!r}"
+            raise DomainError(msg)
+        if number == INFINITY:
+            return cls(0)
+        if number == 1:
+            return cls(INFINITY)
+        return cls(1 / (Fraction(number) - 1))
+
+    @property
+    def alpha(self) -> Fraction | float:
+        """``1 + 1/n``; ``inf`` at order 0 and 1 at order ∞."""
+        if self.order == 0:
+            return INFINITY
+        return Fraction(1) if self.order == INFINITY else 1 + 1 / self.order
+
+
+def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
+    """The kernel meant by exactly one of `order` and `alpha`; neither means order ∞ (softmax).
+
+    Raises:
+        DomainError: both were given, or the one given is outside its domain.
+
+    >>> resolve_kernel(alpha=2).order
+    Fraction(1, 1)
+    """
+    if order is not None and alpha is not None:
+        msg = f"pass order or alpha, not both; got order={order!r}, alpha={alpha!r}"
+        raise DomainError(msg)
+    if alpha is not None:
+        return Kernel.from_alpha(alpha)
+    return Kernel(INFINITY if order is None else order)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One bandwidth h for every query: ``γ = (h² − min D)/2``, empty if ``h² < min D``.
+
+    Attributes:
+        h: bandwidth, in the unit of distances; positive and finite. At order ∞ the Gaussian with σ = h.
+
+    Raises:
+        DomainError: h is not a positive finite number.
+
+    Source: arXiv:2601.22766, section 3 (normalized ReLU at order 1).
+    """
+
+    h: Any
+
+    def __post_init__(self) -> None:
+        _positive(self.h, "h")
+
+    @property
+    def exact(self) -> Fraction:
+        """The exact value of h."""
+        return _positive(self.h, "h")
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """The bandwidth reaches a constant γ beyond the nearest key: ``w_i ∝ [1 − d_i/γ]₊^n``.
+
+    Attributes:
+        gamma: reach, in the unit of scores; positive and finite. At order ∞ argmax, shared among ties.
+
+    Raises:
+        DomainError: gamma is not a positive finite number.
+
+    Source: arXiv:2601.22766, section 4 (ReLUmax at order 1).
+    """
+
+    gamma: Any = 1.0
+
+    def __post_init__(self) -> None:
+        _positive(self.gamma, "gamma")
+
+    @property
+    def exact(self) -> Fraction:
+        """The exact value of gamma."""
+        return _positive(self.gamma, "gamma")
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """The bandwidth solves the mass equation: α-entmax of ``βs`` with ``α = 1 + 1/n``.
+
+    Attributes:
+        beta: inverse temperature, in the inverse unit of scores; positive and finite.
+
+    Raises:
+        DomainError: beta is not a positive finite number.
+
+    Source: arXiv:2601.22766, section 3 (sparsemax at order 1, softmax at ∞).
+    """
+
+    beta: Any = 1.0
+
+    def __post_init__(self) -> None:
+        _positive(self.beta, "beta")
+
+    @property
+    def exact(self) -> Fraction:
+        """The exact value of beta."""
+        return _positive(self.beta, "beta")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Keep the k keys of largest score, then apply `then` to them; at a tied k-th score any choice is admissible.
+
+    Attributes:
+        k: number of keys kept, an int of at least 1; a row of fewer keys keeps all.
+        then: the rule for the kept keys (not another Nearest).
+
+    Raises:
+        DomainError: k is not a positive int, or `then` is not one of the other rules.
+
+    Source: arXiv:2601.22766, section 4 (top-k softmax; top-k uniform at order 0).
+    """
+
+    k: int
+    then: Fixed | Anchored | Adaptive = field(default_factory=Adaptive)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or self.k < 1:
+            msg = f"k must be an int of at least 1; got {self.k!r}"
+            raise DomainError(msg)
+        if not isinstance(self.then, Fixed | Anchored | Adaptive):
+            msg = f"then must be Fixed, Anchored or Adaptive; got {self.then!r}"
+            raise DomainError(msg)
+
+
+Rule = Fixed | Anchored | Adaptive | Nearest
+
+
+class Mechanism(NamedTuple):
+    """A point of the plane: which kernel, under which rule."""
+
+    kernel: Kernel
+    rule: Rule
+
+
+def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
+    """`kernel` and `rule` as a Mechanism, if together they define weights.
+
+    Raises:
+        DomainError: not a Kernel or a rule, or order 0 with a rule that does not define it.
+    """
+    if not isinstance(kernel, Kernel):
+        msg = f"kernel must be a Kernel, such as Kernel(2); got {kernel!r}"
+        raise DomainError(msg)
+    if not isinstance(rule, Rule):
+        msg = f"rule must be Fixed, Anchored, Adaptive or Nearest; got {rule!r}"
+        raise DomainError(msg)
+    if kernel.order == 0 and isinstance(rule, Anchored | Adaptive):
+        msg = f"order 0 is defined with Fixed and Nearest only; got {rule!r}"
+        raise DomainError(msg)
+    return Mechanism(kernel, rule)
+
+
+_NAMES: dict[str, tuple[Any, type]] = {
+    "softmax": (INFINITY, Adaptive),
+    "sparsemax": (1, Adaptive),
+    "entmax15": (2, Adaptive),
+    "normalized_relu": (1, Fixed),
+    "relumax": (1, Anchored),
+    "topk_softmax": (INFINITY, Nearest),
+    "topk_uniform": (0, Nearest),
+    "uniform": (0, Fixed),
+    "epanechnikov": (1, Fixed),
+    "biweight": (2, Fixed),
+    "triweight": (3, Fixed),
+    "gaussian": (INFINITY, Fixed),
+}
+NAMES = tuple(sorted(_NAMES))
+
+
+def mechanism(name: str, **parameters: Any) -> Mechanism:
+    """The point of the plane that the field calls `name`; `parameters` are those of its rule.
+
+    Raises:
+        DomainError: an unknown name, or parameters that its rule does not take.
+
+    Source: arXiv:2601.22766, table 1.
+
+    >>> mechanism("entmax15")
+    Mechanism(kernel=Kernel(order=Fraction(2, 1)), rule=Adaptive(beta=1.0))
+    >>> mechanism("biweight", h=2).rule
+    Fixed(h=2)
+    """
+    if name not in _NAMES:
+        msg = f"unknown mechanism {name!r}; known: {', '.join(NAMES)}"
+        raise DomainError(msg)
+    order, rule = _NAMES[name]
+    try:
+        return Mechanism(Kernel(order), rule(**parameters))
+    except TypeError as error:
+        fields = ", ".join(rule.__dataclass_fields__)
+        msg = f"{name} takes the parameters {fields} of {rule.__name__}; got {parameters!r} ({error})"
+        raise DomainError(msg) from None
+
+
+class AttentionInfo(NamedTuple):
+    """What attention returns with ``info=True``.
+
+    Attributes:
+        y: (..., H, T, e) outputs.
+        log_normalizer: (..., H, T), ``log Σ_i [1 − d_i/γ]₊^n`` of the ratio form; 0 for one key, at most log S.
+        threshold: (..., H, T), τ in units of score/n: a key has weight where ``βs_i/n > τ``; −∞ at n = ∞.
+        support: (..., H, T, S) booleans, True where the weight is positive.
+    """
+
+    y: Any
+    log_normalizer: Any
+    threshold: Any
+    support: Any

@@ -1,0 +1,1 @@
+"""The four ops of the oracle, one file each, and their vector-Jacobian products."""

@@ -1,0 +1,124 @@
+"""`entmax`: α-entmax of rows of logits, the kernel of order n = 1/(α − 1) under the adaptive rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.enclosure import Enclosure
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import Adaptive, check_mechanism, resolve_kernel
+from kernelproof.reference.ops.weights import Weighting, score_array, solve_array, vjp_array
+from kernelproof.reference.rows import float_array
+from kernelproof.reference.solving import PRECISION, Solver, choose
+
+
+def entmax(
+    z: Any,
+    order: Any = None,
+    *,
+    alpha: Any = None,
+    dim: int = -1,
+    arithmetic: str = "arb",
+    precision: int = PRECISION,
+) -> Weighting:
+    """α-entmax along `dim`: ``p_i = [z_i/n − τ]₊^n`` with ``Σ p_i = 1``; sparsemax at n = 1, softmax at n = ∞.
+
+    Args:
+        z: logits of any shape with at least one axis; −∞ = masked; taken as the exact numbers they are.
+        order: n in (0, ∞]; a number, Fraction or string such as "3/2".
+        alpha: ``1 + 1/n`` instead; neither means softmax.
+        dim: the axis that sums to 1.
+        arithmetic: "arb" (certified) or "mpmath" (independent, by bisection; not certified).
+        precision: bits of the first solve; rounding refines it as needed.
+
+    Raises:
+        DomainError: NaN or +∞ (the message names the index), a scalar, order 0 or negative, a `dim` that is not there.
+        UndecidedError: a support that no exact test decides.
+
+    Source: Peters, Niculae & Martins, Sparse sequence-to-sequence models, ACL 2019; arXiv:2601.22766, section 3.
+
+    >>> result = entmax([0.0, 2.0, 1.0], order=2)
+    >>> result.weights.round("float32").tolist(), result.support.tolist()
+    ([0.0, 0.8307189345359802, 0.16928108036518097], [False, True, True])
+    """
+    mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    array, axis = _move(z, dim)
+    solver = Solver(mechanism, choose(arithmetic, mechanism))
+    return _restore(solve_array(array, solver, precision), axis)
+
+
+def entmax_vjp(
+    z: Any,
+    cotangent: Any,
+    order: Any = None,
+    *,
+    alpha: Any = None,
+    dim: int = -1,
+    arithmetic: str = "arb",
+    precision: int = PRECISION,
+) -> dict[str, Enclosure]:
+    """The vector-Jacobian product of `entmax`: by "z", and by "alpha" if that was passed, else by "order".
+
+    Args:
+        z: logits, as in `entmax`.
+        cotangent: of the shape of z, finite.
+        order: n; see `entmax`.
+        alpha: see `entmax`; its gradient at α = 1 is ``Σ g_i p_i(E − ℓ_i²)/2``.
+        dim: the axis that sums to 1.
+        arithmetic: "arb" or "mpmath".
+        precision: bits of the first solve.
+
+    Raises:
+        DomainError: as in `entmax`; shapes that differ; a cotangent that is not finite.
+
+    Source: THEORY section 3, G1 and G2.
+
+    >>> entmax_vjp([0.0, 1.0], [0.0, 1.0])["z"].round("float32").tolist()
+    [-0.1966119259595871, 0.1966119259595871]
+    """
+    mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    array, axis = _move(z, dim)
+    upstream = float_array(cotangent, "cotangent", finite=True)
+    if upstream.shape != float_array(z, "z").shape:
+        msg = f"cotangent must have the shape of z {np.shape(z)}; got {upstream.shape}"
+        raise DomainError(msg)
+    found = vjp_array(array, np.moveaxis(upstream, axis, -1), mechanism, arithmetic, precision, "z")
+    key = "order" if alpha is None else "alpha"
+    return {"z": _turn(found["z"], axis), key: found[key]}
+
+
+def _move(z: Any, dim: int) -> tuple[NDArray[np.float64], int]:
+    array = score_array(z, "z")
+    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < -array.ndim or dim >= array.ndim:
+        msg = f"dim must be an axis of z, from {-array.ndim} to {array.ndim - 1}; got {dim!r}"
+        raise DomainError(msg)
+    axis = int(dim) % array.ndim
+    return np.moveaxis(array, axis, -1), axis
+
+
+def _turn(enclosure: Enclosure, axis: int) -> Enclosure:
+    """The enclosure with its last axis moved to `axis`."""
+    last = len(enclosure.shape) - 1
+    if axis == last:
+        return enclosure
+    shape = list(enclosure.shape[:-1])
+    shape.insert(axis, enclosure.shape[-1])
+    flat = np.moveaxis(np.arange(enclosure.size, dtype=np.intp).reshape(shape), axis, -1).ravel()
+    blocks = tuple(replace(block, positions=flat[block.positions]) for block in enclosure.blocks)
+    return Enclosure(tuple(shape), blocks, enclosure.certified)
+
+
+def _restore(found: Weighting, axis: int) -> Weighting:
+    if axis == len(found.weights.shape) - 1:
+        return found
+    return replace(
+        found,
+        weights=_turn(found.weights, axis),
+        support=np.moveaxis(found.support, -1, axis),
+        boundary=np.moveaxis(found.boundary, -1, axis),
+        margin=np.moveaxis(found.margin, -1, axis),
+    )

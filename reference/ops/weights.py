@@ -1,0 +1,263 @@
+"""`weights`: kernel weights of rows of scores under any rule, with their vector-Jacobian product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from flint import arb
+from numpy.typing import NDArray
+
+from kernelproof.reference.enclosure import Block, Enclosure
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
+from kernelproof.reference.rows import Row, float_array, float_row
+from kernelproof.reference.solving import PRECISION, Solver, choose
+from kernelproof.reference.weighting import RowTruth, effective, pull_back
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What is proved about rows of weights; `*` stands for the leading axes.
+
+    Attributes:
+        weights: (*, m).
+        threshold: (*,), τ in units of score/n: a key has weight iff ``s′/n > τ`` with s′ the logits (βs for
+            Adaptive, s else); −∞ at order ∞, NaN at order 0 and in empty rows.
+        support: (*, m), keys of positive weight, decided exactly.
+        boundary: (*, m), keys exactly at the threshold: weight 0 for n > 0, and a kink of the Jacobian for n ≤ 1.
+        empty: (*,), rows with nothing to attend to.
+        unsure: (*,), rows where another choice of keys is admissible too (a tied k-th key).
+        kink: (*,), rows whose Jacobian is not unique, or not bounded.
+        margin: (*, m), float64 nearest to γ − d, in the unit of s′; +∞ at order ∞, −∞ where masked.
+    """
+
+    weights: Enclosure
+    threshold: Enclosure
+    support: Flags
+    boundary: Flags
+    empty: Flags
+    unsure: Flags
+    kink: Flags
+    margin: NDArray[np.float64]
+
+
+def weights(
+    scores: Any, kernel: Kernel, rule: Rule, *, arithmetic: str = "arb", precision: int = PRECISION, empty: str = "nan"
+) -> Weighting:
+    """The weights ``w_i ∝ [1 − d_i/γ]₊^n`` of every row of `scores`, with γ from the rule.
+
+    Args:
+        scores: (..., m) floats, −∞ = masked; taken as the exact numbers they are.
+        kernel: its order n in [0, ∞].
+        rule: Fixed, Anchored, Adaptive or Nearest.
+        arithmetic: "arb" (certified) or "mpmath" (independent, not certified).
+        precision: bits of the first solve.
+        empty: "raise", "zeros", "nan", "uniform" or "nearest", for a row with nothing to attend to.
+
+    Raises:
+        DomainError: NaN or +∞ (the message names the index), a 0-d array, or a mechanism that is not defined.
+        UndecidedError: a support that no exact test decides.
+
+    Source: arXiv:2601.22766, sections 2 to 4.
+
+    >>> from kernelproof.reference import Anchored, Kernel
+    >>> weights([0.0, 1.0, 3.0], Kernel(1), Anchored(4)).weights.round("float64").tolist()
+    [0.14285714285714285, 0.2857142857142857, 0.5714285714285714]
+    """
+    mechanism = check_mechanism(kernel, rule)
+    array = score_array(scores, "scores")
+    solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
+    return solve_array(array, solver, precision)
+
+
+def score_array(scores: Any, name: str) -> NDArray[np.float64]:
+    """`scores` as exact float64, at least one axis, finite or −∞.
+
+    Raises:
+        DomainError: NaN or +∞, or no axis.
+    """
+    array = float_array(scores, name, finite=True, minus_infinity=True)
+    if array.ndim == 0:
+        msg = f"{name} must have at least one axis; got a scalar"
+        raise DomainError(msg)
+    return array
+
+
+def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weighting:
+    """The weighting of every row of an (..., m) array."""
+    lead, count = array.shape[:-1], array.shape[-1]
+    flat = array.reshape(-1, count) if array.size else np.empty((int(np.prod(lead)), count))
+    rows = [float_row(scores) for scores in flat]
+    return collect(rows, solver, bits, lead)
+
+
+def collect(rows: list[Row], solver: Solver, bits: int, lead: tuple[int, ...]) -> Weighting:
+    """The weighting of `rows`, as an array with leading axes `lead`."""
+    size = rows[0].size if rows else 0
+    total = len(rows)
+    support, boundary = np.zeros((total, size), dtype=bool), np.zeros((total, size), dtype=bool)
+    flags = np.zeros((3, total), dtype=bool)
+    margin = np.full((total, size), -np.inf)
+    blocks: list[Block] = []
+    thresholds: list[Block] = []
+    for r, row in enumerate(rows):
+        truth = solver.solve(row, bits, f"row {r}")
+        blocks.append(solver.weight_block(row, truth, np.arange(r * size, (r + 1) * size, dtype=np.intp), bits))
+        thresholds.append(_threshold_block(row, truth, solver, bits, r))
+        support[r, truth.keys] = True
+        boundary[r, truth.boundary] = True
+        flags[:, r] = truth.empty, truth.unsure, truth.kink
+        margin[r, row.keys] = _margin(row, truth, solver)
+    shape = (*lead, size)
+    return Weighting(
+        solver.enclosure(shape, blocks),
+        solver.enclosure(lead, thresholds),
+        support.reshape(shape),
+        boundary.reshape(shape),
+        *(flag.reshape(lead) for flag in flags),
+        margin.reshape(shape),
+    )
+
+
+def _logit_scale(mechanism: Mechanism) -> Fraction:
+    rule = effective(mechanism)[1]
+    return rule.exact if isinstance(rule, Adaptive) else Fraction(1)
+
+
+def _threshold(row: Row, truth: RowTruth, solver: Solver) -> Any:
+    order = solver.mechanism.kernel.order
+    if truth.gamma is None or order == 0:
+        return arb("nan") if truth.empty or order == 0 else arb("-inf")
+    number = solver.arithmetic.number
+    tau = number(_logit_scale(solver.mechanism)) * (number(row.top) - truth.gamma) / number(order)
+    return solver.arithmetic.publish(tau)
+
+
+def _threshold_block(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -> Block:
+    def compute(more: int) -> list[Any]:
+        again = truth if more == bits else solver.solve(row, more)
+        with solver.working(more):
+            return [_threshold(row, again, solver)]
+
+    return solver.block(np.array([r], dtype=np.intp), compute, bits)
+
+
+def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
+    """float64 of γ − d in the unit of the logits; a float, for rounding bands only."""
+    if truth.gamma is None:
+        return np.full(len(row.keys), np.inf if len(truth.keys) else -np.inf)
+    scale = _logit_scale(solver.mechanism)
+    # Near the threshold the difference is formed from exact gaps; far from it the float guide is enough.
+    with solver.working(128):
+        gamma = truth.gamma if not isinstance(truth.gamma, Fraction) else arb(truth.gamma.numerator) / truth.gamma.denominator
+        if not isinstance(gamma, arb):
+            gamma = solver.arithmetic.publish(gamma)
+        head = float(gamma)
+        tail = float(gamma - head)
+    out = ((head - row.guide) + tail) * float(scale)
+    return np.asarray(np.clip(out, -1e308, 1e308))
+
+
+PARAMETERS = {Fixed: "h", Anchored: "gamma", Adaptive: "beta"}
+
+
+def weights_vjp(
+    scores: Any, cotangent: Any, kernel: Kernel, rule: Rule, *, arithmetic: str = "arb", precision: int = PRECISION
+) -> dict[str, Enclosure]:
+    """The vector-Jacobian product of `weights`: by "scores", "order" and the rule's parameter (h, gamma or beta).
+
+    Args:
+        scores: (..., m), as in `weights`.
+        cotangent: (..., m), finite.
+        kernel: the kernel.
+        rule: the rule.
+        arithmetic: "arb" or "mpmath".
+        precision: bits of the first solve.
+
+    Masked keys, keys off the support and empty rows have gradient 0. At a kink (`Weighting.kink`) the value is
+    that of the Jacobian which leaves boundary keys out. Scalars are summed over the rows.
+
+    Raises:
+        DomainError: as in `weights`; shapes that differ; a cotangent that is not finite.
+
+    Source: THEORY section 3, G1 to G3.
+
+    >>> from kernelproof.reference import Adaptive, Kernel
+    >>> weights_vjp([0.0, 0.5], [1.0, 0.0], Kernel(1), Adaptive())["scores"].round("float64").tolist()
+    [0.5, -0.5]
+    """
+    mechanism = check_mechanism(kernel, rule)
+    return vjp_array(score_array(scores, "scores"), cotangent, mechanism, arithmetic, precision, "scores")
+
+
+def vjp_array(
+    array: NDArray[np.float64], cotangent: Any, mechanism: Mechanism, arithmetic: str, bits: int, name: str
+) -> dict[str, Enclosure]:
+    """The vector-Jacobian product on an (..., m) array: by `name`, "order", "alpha" and the rule's parameter."""
+    upstream = float_array(cotangent, "cotangent", finite=True)
+    if upstream.shape != array.shape:
+        msg = f"cotangent must have the shape of the weights {array.shape}; got {upstream.shape}"
+        raise DomainError(msg)
+    count = array.shape[-1]
+    pairs = [
+        (float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)
+    ]
+    plain = Solver(mechanism, choose(arithmetic, mechanism))
+    logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True))
+    blocks = [
+        block
+        for r, (row, g) in enumerate(pairs)
+        if (block := _score_block(row, g, plain, bits, r * count)) is not None
+    ]
+    out = {name: plain.enclosure(array.shape, blocks)}
+    parameter = PARAMETERS[type(effective(mechanism)[1])]
+    scalars = {"order": logs, parameter: plain}
+    if isinstance(effective(mechanism)[1], Adaptive):
+        scalars["alpha"] = logs
+    for key, solver in scalars.items():
+
+        def compute(more: int, key: str = key, solver: Solver = solver) -> list[Any]:
+            values = [_scalar(row, g, solver, more, key) for row, g in pairs]
+            with solver.working(more):
+                return [solver.arithmetic.publish(solver.arithmetic.total(values))]
+
+        out[key] = solver.enclosure((), [solver.block(np.zeros(1, dtype=np.intp), compute, bits)])
+    return out
+
+
+def _rows(array: NDArray[np.float64]) -> NDArray[np.float64]:
+    return array.reshape(-1, array.shape[-1]) if array.size else np.empty((0, array.shape[-1]))
+
+
+def pull_row(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:
+    """(RowTruth, Pullback) of one row with cotangent g over all its keys."""
+    truth = solver.solve(row, bits)
+    if truth.empty:
+        truth = RowTruth(**{**vars(truth), "slopes": []})
+    with solver.working(bits):
+        local = [solver.arithmetic.number(value) for value in g[truth.keys].tolist()]
+        return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
+
+
+def _score_block(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, offset: int) -> Block | None:
+    truth, first = pull_row(row, g, solver, bits)
+    if not len(truth.keys):
+        return None
+
+    def compute(more: int) -> list[Any]:
+        pulled = first if more == bits else pull_row(row, g, solver, more)[1]
+        return solver.publish(pulled.scores, more)
+
+    return solver.block(np.asarray(truth.keys + offset, dtype=np.intp), compute, bits)
+
+
+def _scalar(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, key: str) -> Any:
+    _, pulled = pull_row(row, g, solver, bits, with_order=key in {"order", "alpha"})
+    if key in {"order", "alpha"}:
+        return getattr(pulled, key)
+    return pulled.parameter

@@ -1,0 +1,145 @@
+"""Rows of scores as exact numbers: sorted gaps to the largest score, without a rounding that could decide anything.
+
+A row holds its gaps in float64, rounded to nearest, as a guide (rounding is monotone, so a float gap
+above a bound proves the exact one above the bound's predecessor) and gives the exact gap on request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.arithmetic import Exact
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.formats import FORMATS
+
+Floats = NDArray[np.float64]
+_NAMES = frozenset(FORMATS)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The keys of one row that may be attended to, by descending score.
+
+    Attributes:
+        size: m, masked keys included.
+        keys: original positions of the live keys, largest score first; ties in their original order.
+        guide: their gaps in float64, ascending from 0.
+        exact_score: position in `keys` -> the exact score.
+    """
+
+    size: int
+    keys: NDArray[np.intp]
+    guide: Floats
+    exact_score: Callable[[int], Fraction]
+    floats: bool
+
+    @cached_property
+    def top(self) -> Fraction:
+        """The largest score."""
+        return self.exact_score(0)
+
+    def gaps(self, count: int) -> list[Exact]:
+        """The exact gaps of the first `count` live keys: floats where those are exact."""
+        if self.floats:
+            return self.guide[:count].tolist()
+        return [self.top - self.exact_score(i) for i in range(count)]
+
+    def within(self, reach: Fraction) -> int:
+        """How many live keys can have a gap of at most `reach`; no such key is left out."""
+        # Round-to-nearest is monotone: gap ≤ reach implies float(gap) ≤ float(reach).
+        try:
+            bound = float(reach)
+        except OverflowError:
+            return len(self.guide)
+        return int(np.searchsorted(self.guide, bound, side="right"))
+
+    def first(self, count: int) -> Row:
+        """The row of its `count` largest scores only."""
+        return Row(self.size, self.keys[:count], self.guide[:count], self.exact_score, self.floats)
+
+    @property
+    def tied(self) -> int:
+        """How many live keys share the largest score."""
+        # A float gap is 0 only if the exact one is: gradual underflow makes subtraction of unequal floats nonzero.
+        return int(np.searchsorted(self.guide, 0.0, side="right"))
+
+
+def float_row(scores: Floats, live: NDArray[np.bool_] | None = None) -> Row:
+    """The row of float64 `scores` (m,), taken as exact; −∞ and keys that are not `live` are masked."""
+    usable = scores > -np.inf if live is None else (scores > -np.inf) & live
+    keys = np.flatnonzero(usable)
+    keys = keys[np.argsort(-scores[keys], kind="stable")]
+    ordered = scores[keys]
+    if not len(keys):
+        return Row(len(scores), keys, ordered, lambda i: Fraction(ordered[i]), True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gaps = ordered[0] - ordered
+        # Knuth's TwoSum: `error` is exactly what the subtraction lost, unless something overflowed.
+        back = ordered[0] - gaps
+        error = (ordered[0] - (gaps + back)) + (back - ordered)
+        exact = bool(np.all(error == 0.0)) and bool(np.isfinite(gaps[-1]))
+    return Row(len(scores), keys, gaps, lambda i: Fraction(float(ordered[i])), exact)
+
+
+def exact_row(scores: list[Fraction | None]) -> Row:
+    """The row of exact `scores`, None where masked."""
+    keys = [i for i, score in enumerate(scores) if score is not None]
+    known: dict[int, Fraction] = {i: score for i, score in enumerate(scores) if score is not None}
+    keys.sort(key=lambda i: -known[i])
+    top = known[keys[0]] if keys else Fraction(0)
+    guide = np.array([_to_float(top - known[i]) for i in keys], dtype=np.float64)
+    return Row(len(scores), np.array(keys, dtype=np.intp), guide, lambda i: known[keys[i]], False)
+
+
+def _to_float(value: Fraction) -> float:
+    try:
+        return float(value) or (5e-324 if value else 0.0)
+    except OverflowError:
+        return float("inf")
+
+
+def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity: bool = False) -> Floats:
+    """`values` as float64, exactly; any shape.
+
+    Args:
+        values: array-like of float64, float32, float16, bfloat16, float8 or ints that float64 holds; torch tensors too.
+        name: what to call it in an error.
+        finite: infinities are outside the domain.
+        minus_infinity: −∞ is inside the domain all the same (a mask).
+
+    Raises:
+        DomainError: another dtype, a NaN or an infinity outside the domain; the message names its index.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.double() if values.is_floating_point() else values).numpy()
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = np.array([float(value) for value in array.ravel()]).reshape(array.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        msg = f"{name} must be an array of numbers; got {values!r} ({error})"
+        raise DomainError(msg) from None
+    if array.dtype.kind in "iu" and array.size and int(np.abs(array.astype(object)).max()) > 2**53:
+        msg = f"{name} holds integers beyond 2**53, which float64 does not hold exactly"
+        raise DomainError(msg)
+    if array.dtype.kind not in "iu" and array.dtype.name not in _NAMES:
+        msg = f"{name} must have a dtype of {', '.join(sorted(_NAMES))}; got {array.dtype}"
+        raise DomainError(msg)
+    out = array.astype(np.float64)
+    bad = np.isnan(out)
+    if finite:
+        bad |= np.isposinf(out) if minus_infinity else np.isinf(out)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        allowed = "finite" + (" or -inf" if minus_infinity else "") if finite else "a number"
+        msg = f"{name} must be {allowed} everywhere; got {out[index]} at index {index}"
+        raise DomainError(msg)
+    return out

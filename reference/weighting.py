@@ -1,0 +1,244 @@
+"""One row, one kernel, one rule: the weights, and the pullback of a cotangent. Every mechanism takes this path.
+
+With slopes ``a_i = λ w_i/(1 − d_i/γ)`` where ``λ = n/γ`` (``a = p/u`` of the logits for `Adaptive`, and
+``λw`` at order ∞) the vector-Jacobian product of every rule is ``c_i = a_i (g_i − centre)``; the rules differ
+in the centre (the mean of g under w, or under a for `Adaptive`) and in what the parameters move.
+
+Source: arXiv:2601.22766; THEORY sections 1 and 3 (G1 to G3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.arithmetic import Arithmetic, Exact
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest
+
+
+@dataclass(frozen=True, eq=False)
+class RowTruth:
+    """The weights of one row over its support, in the numbers of one arithmetic.
+
+    Attributes:
+        keys: original positions of the keys of the support, by descending score.
+        weights: their weights, which sum to 1.
+        bases: ``u_i = p_i^(1/n)`` for Adaptive, ``1 − d_i/γ`` else; empty at orders 0 and ∞.
+        slopes: the a_i above; empty where every derivative is 0 (order 0, argmax).
+        gaps: exact score gaps of the support.
+        gamma: γ in the unit of scores, None where it is not finite.
+        boundary: original positions of keys exactly at the threshold.
+        empty: nothing to attend to.
+        unsure: more than one weighting is admissible (a tied k-th key).
+        kink: the Jacobian is not unique, or not bounded.
+    """
+
+    keys: NDArray[np.intp]
+    weights: list[Any]
+    bases: list[Any]
+    slopes: list[Any]
+    gaps: list[Exact]
+    gamma: Any
+    boundary: NDArray[np.intp]
+    empty: bool = False
+    unsure: bool = False
+    kink: bool = False
+    tied: int = 1
+
+
+_NONE = np.empty(0, dtype=np.intp)
+EMPTY = RowTruth(_NONE, [], [], [], [], None, _NONE, empty=True)
+
+
+def effective(mechanism: Mechanism) -> tuple[Kernel, Fixed | Anchored | Adaptive, int | None]:
+    """The kernel, the rule for the keys kept, and how many are kept (None: all)."""
+    kernel, rule = mechanism
+    if isinstance(rule, Nearest):
+        return kernel, rule.then, int(rule.k)
+    return kernel, rule, None
+
+
+def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
+    """The weights of `row` (a `Row`) under a mechanism, at the working precision of `arithmetic`.
+
+    Raises:
+        UndecidedError: a support that no exact test decides.
+    """
+    kernel, rule, kept = effective(mechanism)
+    order = kernel.order
+    unsure = False
+    if kept is not None and kept < len(row.keys):
+        pair = row.first(kept + 1).gaps(kept + 1)
+        unsure = pair[kept - 1] == pair[kept]
+        row = row.first(kept)
+    if not len(row.keys):
+        return EMPTY
+    if isinstance(rule, Anchored) and order == INFINITY:
+        truth = _share(arithmetic, row, row.tied, kink=row.tied > 1)
+    elif order == 0 and not isinstance(rule, Fixed):
+        truth = _share(arithmetic, row, len(row.keys))
+    elif isinstance(rule, Adaptive):
+        truth = _adaptive(arithmetic, row, order, rule.exact)
+    elif order == INFINITY:
+        truth = _exponential(arithmetic, row, 1 / rule.exact**2)
+    else:
+        gamma = rule.exact if isinstance(rule, Anchored) else rule.exact**2 / 2 + row.top
+        kink = isinstance(rule, Anchored) and row.tied > 1
+        truth = _compact(arithmetic, row, order, gamma, kink=kink)
+    if unsure:
+        return RowTruth(**{**vars(truth), "unsure": True, "kink": True})
+    return truth
+
+
+def _share(arithmetic: Arithmetic, row: Any, count: int, *, kink: bool = False) -> RowTruth:
+    each = arithmetic.number(1) / arithmetic.number(count)
+    return RowTruth(row.keys[:count], [each] * count, [], [], row.gaps(count), None, _NONE, kink=kink, unsure=False)
+
+
+def _exponential(arithmetic: Arithmetic, row: Any, rate: Fraction) -> RowTruth:
+    gaps = row.gaps(len(row.keys))
+    lam = arithmetic.number(rate)
+    terms = [arithmetic.exp(-(lam * arithmetic.number(gap))) for gap in gaps]
+    total = arithmetic.total(terms)
+    weights = [term / total for term in terms]
+    return RowTruth(row.keys, weights, [], [lam * w for w in weights], gaps, None, _NONE)
+
+
+def _adaptive(arithmetic: Arithmetic, row: Any, order: Fraction | float, beta: Fraction) -> RowTruth:
+    if not isinstance(order, Fraction):
+        truth = _exponential(arithmetic, row, beta)
+        scale = arithmetic.number(beta)
+        # Slopes are those of the logits βs, as at every other order.
+        return RowTruth(**{**vars(truth), "slopes": [slope / scale for slope in truth.slopes]})
+    count = row.within(order / beta)
+    gaps = row.gaps(count)
+    logits = gaps if beta == 1 else [Fraction(gap) * beta for gap in gaps]
+    root = arithmetic.adaptive(logits, row.guide[:count] * float(beta), order)
+    weights = [arithmetic.power(base, order) for base in root.bases]
+    slopes = [weight / base for weight, base in zip(weights, root.bases, strict=True)]
+    gamma = root.gamma / arithmetic.number(beta)
+    boundary = row.keys[root.size : root.size + root.boundary]
+    kink = order <= 1 and root.boundary > 0
+    return RowTruth(
+        row.keys[: root.size], weights, root.bases, slopes, gaps[: root.size], gamma, boundary, kink=kink, tied=row.tied
+    )
+
+
+def _compact(arithmetic: Arithmetic, row: Any, order: Fraction | float, gamma: Fraction, *, kink: bool) -> RowTruth:
+    assert isinstance(order, Fraction)  # order ∞ went to _exponential
+    if gamma < 0 or (gamma == 0 and order > 0):
+        return EMPTY
+    gaps = row.gaps(row.within(gamma))
+    inside = sum(1 for gap in gaps if gap < gamma)
+    edge = sum(1 for gap in gaps[inside:] if gap == gamma)
+    boundary = row.keys[inside : inside + edge]
+    if order == 0:
+        truth = _share(arithmetic, row, inside + edge)
+        return RowTruth(**{**vars(truth), "boundary": boundary, "unsure": False, "kink": edge > 0})
+    reach = arithmetic.number(gamma)
+    bases = [arithmetic.number(gamma - Fraction(gap)) / reach for gap in gaps[:inside]]
+    terms = [arithmetic.power(base, order) for base in bases]
+    total = arithmetic.total(terms)
+    weights = [term / total for term in terms]
+    rate = arithmetic.number(order) / reach
+    slopes = [rate * weight / base for weight, base in zip(weights, bases, strict=True)]
+    return RowTruth(
+        row.keys[:inside],
+        weights,
+        bases,
+        slopes,
+        gaps[:inside],
+        reach,
+        boundary,
+        kink=kink or (edge > 0 and order <= 1),
+        tied=row.tied,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Pullback:
+    """The cotangents that one row sends back.
+
+    Attributes:
+        scores: ∂L/∂s over the keys of the support (and, for `Anchored`, of the tied maxima, which lead it).
+        parameter: ∂L/∂ of the rule's parameter (h, gamma or beta).
+        order: ∂L/∂n; at order ∞ it is 0.
+        alpha: ∂L/∂α for `Adaptive`, where ``α = 1 + 1/n``; finite at order ∞ too. None for the other rules.
+    """
+
+    scores: list[Any]
+    parameter: Any
+    order: Any
+    alpha: Any
+
+
+def pull_back(
+    arithmetic: Arithmetic, truth: RowTruth, mechanism: Mechanism, cotangent: Sequence[Any], *, with_order: bool
+) -> Pullback:
+    """The vector-Jacobian product of one row; `cotangent` runs over the keys of its support.
+
+    Source: THEORY section 3, G1 and G2, and the chain rule (G3).
+    """
+    zero = arithmetic.number(0)
+    if not truth.slopes:
+        alpha = zero if isinstance(effective(mechanism)[1], Adaptive) else None
+        return Pullback([zero] * len(truth.keys), zero, zero, alpha)
+    kernel, rule, _ = effective(mechanism)
+    order = kernel.order
+    total = arithmetic.total
+    pairs = list(zip(truth.slopes, cotangent, strict=True))
+    if isinstance(rule, Adaptive):
+        centre = total([a * g for a, g in pairs]) / total(truth.slopes)
+    else:
+        centre = total([w * g for w, g in zip(truth.weights, cotangent, strict=True)])
+    pulled = [a * (g - centre) for a, g in pairs]
+    moment = total([c * arithmetic.number(gap) for c, gap in zip(pulled, truth.gaps, strict=True)])
+    by_order, by_alpha = zero, None
+    if with_order:
+        by_order, by_alpha = _by_order(arithmetic, truth, rule, order, cotangent, centre)
+    if isinstance(rule, Adaptive):
+        beta = arithmetic.number(rule.exact)
+        return Pullback([beta * c for c in pulled], -moment, by_order, by_alpha)
+    if isinstance(rule, Fixed):
+        h = arithmetic.number(rule.exact)
+        factor = h / truth.gamma if truth.gamma is not None else arithmetic.number(2) / h
+        return Pullback(pulled, factor * moment, by_order, None)
+    # The anchor moves with the largest score; tied maxima share it by convention (a kink).
+    share = total(pulled) / arithmetic.number(truth.tied)
+    scores = [c - share if i < truth.tied else c for i, c in enumerate(pulled)]
+    return Pullback(scores, moment / truth.gamma, by_order, None)
+
+
+def _by_order(
+    arithmetic: Arithmetic,
+    truth: RowTruth,
+    rule: Fixed | Anchored | Adaptive,
+    order: Fraction | float,
+    cotangent: Sequence[Any],
+    centre: Any,
+) -> tuple[Any, Any]:
+    """(∂L/∂n, ∂L/∂α); the second for Adaptive only."""
+    total, zero, one = arithmetic.total, arithmetic.number(0), arithmetic.number(1)
+    if not isinstance(order, Fraction):
+        if isinstance(rule, Adaptive):
+            logs = [arithmetic.log(w) for w in truth.weights]
+            squares = total([w * log * log for w, log in zip(truth.weights, logs, strict=True)])
+            terms = [
+                g * w * (squares - log * log) for g, w, log in zip(cotangent, truth.weights, logs, strict=True)
+            ]
+            return zero, total(terms) / arithmetic.number(2)
+        return zero, None
+    logs = [arithmetic.log(base) for base in truth.bases]
+    shift = one if isinstance(rule, Adaptive) else zero
+    # p·φ(u − 1) = p(log u − 1) + p/u, and the last terms cancel against the centre.
+    terms = [w * (log - shift) * (g - centre) for w, log, g in zip(truth.weights, logs, cotangent, strict=True)]
+    by_order = total(terms)
+    if isinstance(rule, Adaptive):
+        n = arithmetic.number(order)
+        return by_order, -(n * n * by_order)
+    return by_order, None

@@ -1,0 +1,64 @@
+"""kernelproof: ground truth for sparse attention that is proved, held against every implementation.
+
+The public names load what they need when they are first used, so that ``import kernelproof`` is cheap.
+
+>>> import kernelproof
+>>> kernelproof.mechanism("entmax15").kernel
+Kernel(order=Fraction(2, 1))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernelproof import reference, verify
+    from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
+    from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
+    from kernelproof.verify.backends import backend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Adaptive",
+    "Anchored",
+    "BackendUnavailable",
+    "DomainError",
+    "Fixed",
+    "Kernel",
+    "Mechanism",
+    "Nearest",
+    "TargetError",
+    "UndecidedError",
+    "__version__",
+    "backend",
+    "mechanism",
+    "reference",
+    "verify",
+]
+
+_SUBPACKAGES = frozenset({"reference", "verify"})
+_HOMES = {
+    **dict.fromkeys(
+        ("Adaptive", "Anchored", "Fixed", "Kernel", "Mechanism", "Nearest", "mechanism"), "kernelproof.reference.model"
+    ),
+    **dict.fromkeys(
+        ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"), "kernelproof.reference.errors"
+    ),
+    "backend": "kernelproof.verify.backends",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public name `name`, imported on first use (PEP 562)."""
+    if name in _SUBPACKAGES:
+        return import_module(f"kernelproof.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    msg = f"module 'kernelproof' has no attribute {name!r}; public names: {', '.join(__all__)}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
