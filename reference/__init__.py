@@ -1,6 +1,6 @@
 """The truth: certified kernel regression and entmax, under fixed and adaptive normalization."""
 
-from kernelproof.reference import formats
+from kernelproof.reference import formats, rows, solving
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import (
     BackendUnavailable,
@@ -47,6 +47,8 @@ __all__ = [
     "mechanism",
     "regression",
     "regression_vjp",
+    "rows",
+    "solving",
     "weights",
     "weights_vjp",
 ]
