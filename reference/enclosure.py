@@ -184,7 +184,6 @@ class Enclosure:
             for block in self.blocks:
                 stop = start + len(block.values)
                 low, high = lo[start:stop], hi[start:stop]
-                # NaN is a block's way to say that there is no value; it equals itself here.
                 if not np.array_equal(low, high, equal_nan=True):
                     low, unsure[block.positions] = _ziv(block, low, high, target)
                 out[block.positions] = low
@@ -212,30 +211,31 @@ def _split(value: Number) -> tuple[float, float, float]:
     return head, tail, float(np.nextafter(float(error), np.inf))
 
 
-def _same(low: Floats, high: Floats) -> NDArray[np.bool_]:
-    return np.asarray((low == high) | (np.isnan(low) & np.isnan(high)))
+def _open(low: Floats, high: Floats) -> list[int]:
+    """Where the two ends differ; NaN, a block's way to say that there is no value, equals itself."""
+    return [int(i) for i in np.flatnonzero(~((low == high) | (np.isnan(low) & np.isnan(high))))]
 
 
 def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Floats, NDArray[np.bool_]]:
     low, high = low.copy(), high.copy()
     unsure = np.zeros(len(low), dtype=bool)
-    open_ = np.flatnonzero(~_same(low, high))
+    open_ = _open(low, high)
     # At least to 256 bits, where exact comparisons are tried.
     bits, cap = 128, max(block.cap(target), 256)
     asked: set[int] = set()
-    while len(open_) and block.refine is not None and bits <= cap:
+    while open_ and block.refine is not None and bits <= cap:
         values = block.refine(bits)
         low[open_], high[open_] = _round_ends([values[i] for i in open_], target)
-        open_ = open_[~_same(low[open_], high[open_])]
+        open_ = _open(low, high)
         if bits >= 256 and block.compare is not None:
             # Values between two neighbours still open here are midpoints, or extremely close to one.
-            new = [i for i in open_ if i not in asked and target.adjacent(low[i], high[i])]
+            new = [i for i in open_ if i not in asked and target.adjacent(float(low[i]), float(high[i]))]
             asked.update(new)
             settled = {i for i in new if _settle(block, i, low, high, target)}
-            open_ = np.array([i for i in open_ if i not in settled], dtype=np.intp)
+            open_ = [i for i in open_ if i not in settled]
         bits *= 2
     for i in open_:
-        if not block.both or not target.adjacent(low[i], high[i]):
+        if not block.both or not target.adjacent(float(low[i]), float(high[i])):
             msg = f"rounding to {target.name} is undecided at {bits // 2} bits: between {low[i]!r} and {high[i]!r}"
             raise UndecidedError(msg)
         unsure[i] = True
@@ -247,7 +247,7 @@ def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> 
     compare = block.compare
     if compare is None:
         return False
-    middle = target.midpoint(low[i], high[i])
+    middle = target.midpoint(float(low[i]), float(high[i]))
     sign = compare(int(i), middle)
     if sign is None:
         return False

@@ -105,7 +105,7 @@ FORMATS: dict[str, Format] = {
         _format("float64", 53, -1022, float(np.finfo(np.float64).max), np.float64),
         _format("float32", 24, -126, float(np.finfo(np.float32).max), np.float32),
         _format("float16", 11, -14, 65504.0, np.float16),
-        _format("bfloat16", 8, -126, float(ml_dtypes.finfo(ml_dtypes.bfloat16).max), ml_dtypes.bfloat16),
+        _format("bfloat16", 8, -126, (2 - 2.0**-7) * 2.0**127, ml_dtypes.bfloat16),
         _format("float8_e4m3fn", 4, -6, 448.0, ml_dtypes.float8_e4m3fn, overflow=np.nan),
         _format("float8_e5m2", 3, -14, 57344.0, ml_dtypes.float8_e5m2),
     )

@@ -115,9 +115,9 @@ def power_sum_is_one(offsets: Sequence[Fraction], power: Fraction, order: int) -
         power: c**order > 0.
         order: a positive int, at most some hundreds: a polynomial of that degree is reduced.
     """
-    degree = next(d for d in range(1, order + 1) if order % d == 0 and exact_root(power, order // d) is not None)
-    base = exact_root(power, order // degree)
-    assert base is not None  # by the choice of degree
+    roots = ((d, exact_root(power, order // d)) for d in range(1, order + 1) if order % d == 0)
+    # At d = order the root is `power` itself, so there is always one.
+    degree, base = next((d, root) for d, root in roots if root is not None)
     modulus = fmpq_poly([_fmpq(-base)] + [0] * (degree - 1) + [1])
     total = fmpq_poly([-1])
     for offset in offsets:

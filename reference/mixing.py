@@ -7,7 +7,7 @@ carries its pullback to q, k and v.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -60,10 +60,7 @@ class Problem:
         for t, line in enumerate(scores):
             extra = self.bias[b, t].tolist()
             yield exact_row(
-                [
-                    None if e == -np.inf else (s if e == 0 else s + Fraction(e))
-                    for s, e in zip(line, extra, strict=True)
-                ]
+                [None if e == -np.inf else (s if e == 0 else s + Fraction(e)) for s, e in zip(line, extra, strict=True)]
             )
 
     def mean(self, solver: Solver, b: int, t: int, bits: int) -> list[Any]:
@@ -98,7 +95,7 @@ class Problem:
         return solver.enclosure(shape, blocks)
 
     def gradients(
-        self, cotangent: Floats, mechanism: Mechanism, arithmetic: str, bits: int, shapes: dict[str, tuple[int, ...]]
+        self, cotangent: Floats, mechanism: Mechanism, arithmetic: str, bits: int, shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Enclosure]:
         """The vector-Jacobian product: by "q", "k", "v", "order", "alpha" (Adaptive) and the rule's parameter.
 
@@ -167,7 +164,14 @@ class Problem:
         return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
 
     def _chain(
-        self, sums: dict[str, Any], truth: RowTruth, pulled: Pullback, arithmetic: Arithmetic, scale: Any, b: int, t: int
+        self,
+        sums: dict[str, Any],
+        truth: RowTruth,
+        pulled: Pullback,
+        arithmetic: Arithmetic,
+        scale: Any,
+        b: int,
+        t: int,
     ) -> None:
         """Carry ∂L/∂s to q and k: ∂s/∂q = scale·k, or scale·(k − q) for distances."""
         number = arithmetic.number

@@ -10,13 +10,13 @@ Source: arXiv:2601.22766, sections 2 to 4.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from kernelproof.reference.errors import DomainError
 
-type_names = "a number, a Fraction, a string such as '3/2', or a 0-d array"
+_NUMBERS = "a number, a Fraction, a string such as '3/2', or a 0-d array"
 INFINITY = math.inf
 
 
@@ -45,7 +45,7 @@ def exact_number(value: Any, name: str) -> Fraction | float:
             msg = f"{name} must be a number such as 2, 1.5, 3/2 or inf; got {value!r}"
             raise DomainError(msg) from None
     if isinstance(value, bool):
-        msg = f"{name} must be {type_names}; got {value!r}"
+        msg = f"{name} must be {_NUMBERS}; got {value!r}"
         raise DomainError(msg)
     if isinstance(value, int):
         return Fraction(value)
@@ -53,7 +53,7 @@ def exact_number(value: Any, name: str) -> Fraction | float:
         # A tensor that carries a gradient warns on its way to a number; only its value is asked for here.
         number = float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError):
-        msg = f"{name} must be {type_names}; got {value!r}"
+        msg = f"{name} must be {_NUMBERS}; got {value!r}"
         raise DomainError(msg) from None
     if math.isnan(number):
         msg = f"{name} must be a number; got nan"
@@ -257,7 +257,7 @@ def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
     if not isinstance(kernel, Kernel):
         msg = f"kernel must be a Kernel, such as Kernel(2); got {kernel!r}"
         raise DomainError(msg)
-    if not isinstance(rule, Rule):
+    if not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
         msg = f"rule must be Fixed, Anchored, Adaptive or Nearest; got {rule!r}"
         raise DomainError(msg)
     if kernel.order == 0 and isinstance(rule, Anchored | Adaptive):
@@ -266,7 +266,7 @@ def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
     return Mechanism(kernel, rule)
 
 
-_NAMES: dict[str, tuple[Any, type]] = {
+_NAMES: dict[str, tuple[Any, type[Fixed | Anchored | Adaptive | Nearest]]] = {
     "softmax": (INFINITY, Adaptive),
     "sparsemax": (1, Adaptive),
     "entmax15": (2, Adaptive),
@@ -303,8 +303,8 @@ def mechanism(name: str, **parameters: Any) -> Mechanism:
     try:
         return Mechanism(Kernel(order), rule(**parameters))
     except TypeError as error:
-        fields = ", ".join(rule.__dataclass_fields__)
-        msg = f"{name} takes the parameters {fields} of {rule.__name__}; got {parameters!r} ({error})"
+        names = ", ".join(item.name for item in fields(rule))
+        msg = f"{name} takes the parameters {names} of {rule.__name__}; got {parameters!r} ({error})"
         raise DomainError(msg) from None
 
 

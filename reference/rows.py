@@ -48,7 +48,7 @@ class Row:
     def gaps(self, count: int) -> list[Exact]:
         """The exact gaps of the first `count` live keys: floats where those are exact."""
         if self.floats:
-            return self.guide[:count].tolist()
+            return list(self.guide[:count].tolist())
         return [self.top - self.exact_score(i) for i in range(count)]
 
     def within(self, reach: Fraction) -> int:

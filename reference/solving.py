@@ -1,4 +1,4 @@
-"""From rows to enclosures: which arithmetic a mechanism takes, with how many bits, and how its roundings are decided."""
+"""From rows to enclosures: which arithmetic a mechanism takes, with how many bits, and how roundings are decided."""
 
 from __future__ import annotations
 

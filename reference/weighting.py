@@ -84,7 +84,7 @@ def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
         truth = _share(arithmetic, row, len(row.keys))
     elif isinstance(rule, Adaptive):
         truth = _adaptive(arithmetic, row, order, rule.exact)
-    elif order == INFINITY:
+    elif not isinstance(order, Fraction):
         truth = _exponential(arithmetic, row, 1 / rule.exact**2)
     else:
         gamma = rule.exact if isinstance(rule, Anchored) else rule.exact**2 / 2 + row.top
@@ -129,8 +129,7 @@ def _adaptive(arithmetic: Arithmetic, row: Any, order: Fraction | float, beta: F
     )
 
 
-def _compact(arithmetic: Arithmetic, row: Any, order: Fraction | float, gamma: Fraction, *, kink: bool) -> RowTruth:
-    assert isinstance(order, Fraction)  # order ∞ went to _exponential
+def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction, *, kink: bool) -> RowTruth:
     if gamma < 0 or (gamma == 0 and order > 0):
         return EMPTY
     gaps = row.gaps(row.within(gamma))
@@ -228,9 +227,7 @@ def _by_order(
         if isinstance(rule, Adaptive):
             logs = [arithmetic.log(w) for w in truth.weights]
             squares = total([w * log * log for w, log in zip(truth.weights, logs, strict=True)])
-            terms = [
-                g * w * (squares - log * log) for g, w, log in zip(cotangent, truth.weights, logs, strict=True)
-            ]
+            terms = [g * w * (squares - log * log) for g, w, log in zip(cotangent, truth.weights, logs, strict=True)]
             return zero, total(terms) / arithmetic.number(2)
         return zero, None
     logs = [arithmetic.log(base) for base in truth.bases]

@@ -16,6 +16,7 @@ Floats only propose v₀ and k.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -39,7 +40,7 @@ class Arb:
 
     def working(self, bits: int) -> AbstractContextManager[Any]:
         """FLINT at `bits`."""
-        return ctx.workprec(bits)  # type: ignore[no-any-return]  # python-flint's context manager is untyped
+        return ctx.workprec(bits)
 
     def number(self, value: Exact | int) -> arb:
         """The value: exact for floats, ints and dyadic fractions, else a ball of the working precision."""
@@ -143,7 +144,7 @@ class Arb:
     def _bisect(self, gaps: Sequence[Exact], size: int, order: Fraction) -> arb:
         """A starting point for a known support: bisection in the exponent, then in the number."""
         offsets = self._offsets(gaps, size, order)
-        low, high = -2 * int(ctx.prec / min(order, 1)) - 4096, 1
+        low, high = _lowest_exponent(order), 1
         while high - low > 1:
             middle = (low + high) // 2
             if self._evaluate(offsets, arb((1, middle)), order)[0] > 0:
@@ -163,7 +164,7 @@ class Arb:
         """An enclosure of the root from proved signs alone, however wide; for a root too close to 0."""
         offsets = self._offsets(gaps, size, order)
         low, high = arb(0), arb(1)
-        for exponent in range(-64, -2 * int(ctx.prec / min(order, 1)) - 4096, -64):
+        for exponent in range(-64, _lowest_exponent(order), -64):
             v = arb((1, exponent))
             mass = self._evaluate(offsets, v, order)[0]
             if mass > 0:
@@ -179,6 +180,11 @@ class Arb:
     def publish(self, value: arb) -> arb:
         """The ball."""
         return value
+
+
+def _lowest_exponent(order: Fraction) -> int:
+    """An exponent below which v is not sought: v^n is then below 2^(−2·precision)."""
+    return -2 * math.ceil(ctx.prec / min(order, Fraction(1))) - 4096
 
 
 def exact_support(gaps: Sequence[Exact], near: int, order: Fraction) -> tuple[int, int]:

@@ -164,7 +164,8 @@ def _problem(
         and queries.shape[-3] % keys.shape[-3] == 0
     )
     if not fits:
-        msg = f"attention needs q (..., H, T, d), k (..., G, S, d), v (..., G, S, e) with H a multiple of G; got {shapes}"
+        wanted = "q (..., H, T, d), k (..., G, S, d), v (..., G, S, e) with H a multiple of G"
+        msg = f"attention needs {wanted}; got {shapes}"
         raise DomainError(msg)
     batch, (heads, count, width) = queries.shape[:-3], queries.shape[-3:]
     groups, size = keys.shape[-3], keys.shape[-2]

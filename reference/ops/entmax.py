@@ -93,10 +93,10 @@ def entmax_vjp(
 
 def _move(z: Any, dim: int) -> tuple[NDArray[np.float64], int]:
     array = score_array(z, "z")
-    if isinstance(dim, bool) or not isinstance(dim, int | np.integer) or dim < -array.ndim or dim >= array.ndim:
+    if not -array.ndim <= dim < array.ndim:
         msg = f"dim must be an axis of z, from {-array.ndim} to {array.ndim - 1}; got {dim!r}"
         raise DomainError(msg)
-    axis = int(dim) % array.ndim
+    axis = dim % array.ndim
     return np.moveaxis(array, axis, -1), axis
 
 

@@ -103,7 +103,8 @@ def regression_vjp(
     problem, lead = _problem(q, k, v)
     upstream = upstream_of(cotangent, (*lead, problem.q.shape[1], problem.v.shape[2]))
     shapes = {name: float_array(array, name).shape for name, array in (("q", q), ("k", k), ("v", v))}
-    return problem.gradients(upstream.reshape(len(problem.q), *upstream.shape[-2:]), mechanism, arithmetic, precision, shapes)
+    flat = upstream.reshape(len(problem.q), *upstream.shape[-2:])
+    return problem.gradients(flat, mechanism, arithmetic, precision, shapes)
 
 
 def upstream_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
@@ -134,6 +135,6 @@ def _problem(q: Any, k: Any, v: Any) -> tuple[Problem, tuple[int, ...]]:
         raise DomainError(msg)
     lead = queries.shape[:-2]
     heads = int(np.prod(lead, dtype=np.int64))
-    flat = [array.reshape(heads, *array.shape[-2:]) for array in (queries, keys, values)]
+    flat_q, flat_k, flat_v = (array.reshape(heads, *array.shape[-2:]) for array in (queries, keys, values))
     bias = np.zeros((heads, queries.shape[-2], keys.shape[-2]))
-    return Problem(*flat, np.arange(heads, dtype=np.intp), bias, Fraction(1), distance=True), lead
+    return Problem(flat_q, flat_k, flat_v, np.arange(heads, dtype=np.intp), bias, Fraction(1), True), lead

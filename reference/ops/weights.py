@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
+from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.enclosure import Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
 from kernelproof.reference.solving import PRECISION, Solver, choose
-from kernelproof.reference.weighting import RowTruth, effective, pull_back
+from kernelproof.reference.weighting import Pullback, RowTruth, effective, pull_back
 
 Flags = NDArray[np.bool_]
 
@@ -119,8 +121,10 @@ def collect(rows: list[Row], solver: Solver, bits: int, lead: tuple[int, ...]) -
         solver.enclosure(lead, thresholds),
         support.reshape(shape),
         boundary.reshape(shape),
-        *(flag.reshape(lead) for flag in flags),
-        margin.reshape(shape),
+        empty=flags[0].reshape(lead),
+        unsure=flags[1].reshape(lead),
+        kink=flags[2].reshape(lead),
+        margin=margin.reshape(shape),
     )
 
 
@@ -154,9 +158,9 @@ def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
     scale = _logit_scale(solver.mechanism)
     # Near the threshold the difference is formed from exact gaps; far from it the float guide is enough.
     with solver.working(128):
-        gamma = truth.gamma if not isinstance(truth.gamma, Fraction) else arb(truth.gamma.numerator) / truth.gamma.denominator
-        if not isinstance(gamma, arb):
-            gamma = solver.arithmetic.publish(gamma)
+        gamma = solver.arithmetic.publish(truth.gamma)
+        if isinstance(gamma, Fraction):
+            gamma = ARB.number(gamma)
         head = float(gamma)
         tail = float(gamma - head)
     out = ((head - row.guide) + tail) * float(scale)
@@ -204,16 +208,19 @@ def vjp_array(
         msg = f"cotangent must have the shape of the weights {array.shape}; got {upstream.shape}"
         raise DomainError(msg)
     count = array.shape[-1]
-    pairs = [
-        (float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)
-    ]
+    pairs = [(float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)]
     plain = Solver(mechanism, choose(arithmetic, mechanism))
     logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True))
-    blocks = [
-        block
-        for r, (row, g) in enumerate(pairs)
-        if (block := _score_block(row, g, plain, bits, r * count)) is not None
-    ]
+    pulled: dict[tuple[int, str, int], Any] = {}
+
+    def pull(r: int, solver: Solver, more: int) -> Any:
+        """Row r pulled back once for all gradients of the same arithmetic and precision."""
+        key = (r, solver.arithmetic.name, more)
+        if key not in pulled:
+            pulled[key] = pull_row(*pairs[r], solver, more, with_order=solver.arithmetic is logs.arithmetic)
+        return pulled[key]
+
+    blocks = [block for r in range(len(pairs)) if (block := _score_block(pull, r, plain, bits, r * count)) is not None]
     out = {name: plain.enclosure(array.shape, blocks)}
     parameter = PARAMETERS[type(effective(mechanism)[1])]
     scalars = {"order": logs, parameter: plain}
@@ -222,7 +229,7 @@ def vjp_array(
     for key, solver in scalars.items():
 
         def compute(more: int, key: str = key, solver: Solver = solver) -> list[Any]:
-            values = [_scalar(row, g, solver, more, key) for row, g in pairs]
+            values = [_scalar(pull(r, solver, more)[1], key) for r in range(len(pairs))]
             with solver.working(more):
                 return [solver.arithmetic.publish(solver.arithmetic.total(values))]
 
@@ -244,20 +251,16 @@ def pull_row(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, wit
         return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
 
 
-def _score_block(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, offset: int) -> Block | None:
-    truth, first = pull_row(row, g, solver, bits)
-    if not len(truth.keys):
+def _score_block(pull: Callable[..., Any], r: int, solver: Solver, bits: int, offset: int) -> Block | None:
+    keys = pull(r, solver, bits)[0].keys
+    if not len(keys):
         return None
 
     def compute(more: int) -> list[Any]:
-        pulled = first if more == bits else pull_row(row, g, solver, more)[1]
-        return solver.publish(pulled.scores, more)
+        return solver.publish(pull(r, solver, more)[1].scores, more)
 
-    return solver.block(np.asarray(truth.keys + offset, dtype=np.intp), compute, bits)
+    return solver.block(np.asarray(keys + offset, dtype=np.intp), compute, bits)
 
 
-def _scalar(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, key: str) -> Any:
-    _, pulled = pull_row(row, g, solver, bits, with_order=key in {"order", "alpha"})
-    if key in {"order", "alpha"}:
-        return getattr(pulled, key)
-    return pulled.parameter
+def _scalar(pulled: Pullback, key: str) -> Any:
+    return getattr(pulled, key) if key in {"order", "alpha"} else pulled.parameter

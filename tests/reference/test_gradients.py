@@ -118,16 +118,23 @@ def test_chain_rule_of_regression_and_attention() -> None:
                 total = mpmath.mpf(0)
                 for t in range(2):
                     if distance:
-                        scores = [-mpmath.fsum((a - b) ** 2 for a, b in zip(arrays["q"][t], key, strict=True)) / 2 for key in arrays["k"]]
+                        scores = [
+                            -mpmath.fsum((a - b) ** 2 for a, b in zip(arrays["q"][t], key, strict=True)) / 2
+                            for key in arrays["k"]
+                        ]
                         w = defined(scores, mpmath.mpf(2), Fixed(4.0), mpmath.mpf(4))
                     else:
                         scores = [mpmath.fdot(arrays["q"][t], key) / 2 for key in arrays["k"]]
                         w = defined(scores, mpmath.mpf(2), Adaptive(1.5), mpmath.mpf(1.5))
                     for c in range(2):
-                        total += mpmath.mpf(g[t, c]) * mpmath.fsum(x * row[c] for x, row in zip(w, arrays["v"], strict=True))
+                        total += mpmath.mpf(g[t, c]) * mpmath.fsum(
+                            x * row[c] for x, row in zip(w, arrays["v"], strict=True)
+                        )
                 return total
 
-            base = {name: [[mpmath.mpf(x) for x in row] for row in array] for name, array in (("q", q), ("k", k), ("v", v))}
+            base = {
+                name: [[mpmath.mpf(x) for x in row] for row in array] for name, array in (("q", q), ("k", k), ("v", v))
+            }
             for name in "qkv":
                 for i, row in enumerate(base[name]):
                     for j, value in enumerate(row):
@@ -138,7 +145,10 @@ def test_chain_rule_of_regression_and_attention() -> None:
                             return loss(changed)
 
                         expected = derivative(moved, value)
-                        flat = found[name].lo.reshape(len(base[name]), -1)[i, j], found[name].hi.reshape(len(base[name]), -1)[i, j]
+                        flat = (
+                            found[name].lo.reshape(len(base[name]), -1)[i, j],
+                            found[name].hi.reshape(len(base[name]), -1)[i, j],
+                        )
                         slack = mpmath.mpf(2) ** (30 - 2 * bits // 3)
                         assert mpmath.mpf(flat[0]) - slack <= expected <= mpmath.mpf(flat[1]) + slack
 

@@ -124,7 +124,8 @@ def test_regression_and_attention_are_weighted_means(rule: Any, order: str, bits
             # Scores of float32 vectors are exact rationals; Fractions carry them into `weights`.
             fractions = [Fraction(int(mpmath.floor(s * 2**120)), 2**120) for s in scores]
             w = reference.solving.Solver(
-                reference.Mechanism(Kernel(order), rule), reference.solving.choose("mpmath", reference.Mechanism(Kernel(order), rule))
+                reference.Mechanism(Kernel(order), rule),
+                reference.solving.choose("mpmath", reference.Mechanism(Kernel(order), rule)),
             )
             row = reference.rows.exact_row(list(fractions))
             truth = w.solve(row, bits)
@@ -135,9 +136,7 @@ def test_regression_and_attention_are_weighted_means(rule: Any, order: str, bits
                     )
                     slack = mpmath.mpf(2) ** -60
                     assert mpmath.mpf(y.lo[t, c]) - slack <= expected <= mpmath.mpf(y.hi[t, c]) + slack
-    attended = reference.attention(
-        q[None], k[None], v[None], Kernel(order), rule, scale=1.0, key_norm_term=True
-    )
+    attended = reference.attention(q[None], k[None], v[None], Kernel(order), rule, scale=1.0, key_norm_term=True)
     assert np.array_equal(attended.y.round("float64")[0], y.round("float64"))
 
 
@@ -157,7 +156,9 @@ def test_attention_options() -> None:
         )
         assert np.array_equal(alone.y.round("float64").ravel(), full.y.round("float64")[b, h, t])
         assert not full.weighting.support[b, h, t][~live].any()
-    additive = reference.attention(q, k, v, kernel, rule, mask=np.where(mask, 0.0, -np.inf), causal=True, lengths=[7, 4])
+    additive = reference.attention(
+        q, k, v, kernel, rule, mask=np.where(mask, 0.0, -np.inf), causal=True, lengths=[7, 4]
+    )
     assert np.array_equal(additive.y.round("float64"), full.y.round("float64"))
     assert np.all(full.log_normalizer.lo >= -1e-300) and np.all(full.log_normalizer.hi <= np.log(7))
 
@@ -172,8 +173,16 @@ def test_attention_options() -> None:
         (lambda: reference.weights([0.0], 2, Fixed(1)), "Kernel"),
         (lambda: reference.weights([0.0], Kernel(1), "fixed"), "fixed"),
         (lambda: reference.weights([0.0], Kernel(1), Fixed(1), empty="maybe"), "maybe"),
-        (lambda: reference.regression(np.zeros((2, 3)), np.zeros((4, 2)), np.zeros((4, 1)), Kernel(1), Fixed(1)), "(4, 2)"),
-        (lambda: reference.attention(*[np.zeros((3, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2))], Kernel(1), Adaptive()), "(3, 2, 2)"),
+        (
+            lambda: reference.regression(np.zeros((2, 3)), np.zeros((4, 2)), np.zeros((4, 1)), Kernel(1), Fixed(1)),
+            "(4, 2)",
+        ),
+        (
+            lambda: reference.attention(
+                *[np.zeros((3, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2))], Kernel(1), Adaptive()
+            ),
+            "(3, 2, 2)",
+        ),
         (lambda: reference.weights_vjp([0.0, 1.0], [1.0], Kernel(1), Adaptive()), "(1,)"),
         (lambda: reference.entmax_vjp([0.0, 1.0], [1.0, np.inf]), "index (1,)"),
         (lambda: mechanism("sparsmax"), "sparsemax"),

@@ -1,0 +1,100 @@
+"""Accuracy: every element against the certified value, in ulps, absolutely and condition-normalized (THEORY 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.verify.box import box_kappa
+from kernelproof.verify.measure import broken, first_order, near_kink, nonlinear, select_rows, verdict
+from kernelproof.verify.seams import (
+    GRADE_LIMITS,
+    Call,
+    Contract,
+    Flags,
+    Floats,
+    Inputs,
+    Judgement,
+    Outcome,
+    Truth,
+)
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+BOXES = 48
+"""Elements of one case whose box is computed; further distinct ones are undecided, and counted."""
+
+
+class Accuracy:
+    """Forward accuracy."""
+
+    id = "accuracy"
+    title = "Every output against the certified value, before any renormalization"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One forward call."""
+        return {"forward": Call(inputs)} if case.family != "special" else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """κ of every element of every row that has one admissible value."""
+        if truth is None:
+            return Judgement()
+        outcome = outcomes["forward"]
+        if (fault := broken(outcome)) is not None:
+            return fault
+        target = FORMATS[case.dtype]
+        raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
+        if isinstance(raw, Judgement):
+            return raw
+        errors = first_order(raw, truth.output, target, flush=contract.flush_to_zero)
+        rows = ~(truth.empty | truth.unsure)
+        decided = np.broadcast_to(np.asarray(rows)[:, None], raw.shape).copy()
+        kappa = errors.kappa.reshape(raw.shape)
+        if case.op in {"entmax", "weights"}:
+            self._boxes(case, inputs, truth, raw, kappa, decided, target, contract)
+        else:
+            loose = near_kink(truth, target).any(axis=1) & (float(case.kernel.order) < 2)
+            decided &= ~(np.asarray(loose)[:, None] & (kappa > GRADE_LIMITS[contract.grade]))
+        return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output")
+
+    def _boxes(
+        self,
+        case: Case,
+        inputs: Inputs,
+        truth: Truth,
+        raw: Floats,
+        kappa: Floats,
+        decided: Flags,
+        target: Format,
+        contract: Contract,
+    ) -> None:
+        """Replace κ by its definition where first order does not hold."""
+        errors = first_order(raw, truth.output, target, flush=contract.flush_to_zero, strict=True)
+        strict = errors.kappa.reshape(raw.shape)
+        kappa[strict <= 1] = strict[strict <= 1]
+        suspects = decided & (strict > 1) & np.isfinite(raw) & nonlinear(truth, target, float(case.kernel.order))
+        if not suspects.any():
+            return
+        scores = select_rows(next(iter(inputs.arrays.values())), raw.shape, inputs)
+        if isinstance(scores, Judgement):
+            return
+        known: dict[tuple[int, float, float], float] = {}
+        order = np.argsort(-strict[suspects], kind="stable")
+        for row, key in np.argwhere(suspects)[order]:
+            name = (int(row), float(scores[row, key]), float(raw[row, key]))
+            if name not in known and len(known) >= BOXES:
+                decided[row, key] = False
+                continue
+            if name not in known:
+                known[name] = box_kappa(
+                    case, scores[row], int(key), float(raw[row, key]), target, flush=contract.flush_to_zero
+                )
+            kappa[row, key] = known[name]
+
+
+CHECK = Accuracy()

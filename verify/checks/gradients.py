@@ -1,0 +1,127 @@
+"""Gradients: every vector-Jacobian product against the certified Jacobian, kink-aware (THEORY 3, G1 to G3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.model import Adaptive, Mechanism
+from kernelproof.reference.weighting import effective
+from kernelproof.verify.hull import MOST, hull_distance
+from kernelproof.verify.measure import broken, first_order, near_kink, verdict
+from kernelproof.verify.seams import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth, Values
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Gradients:
+    """Vector-Jacobian products in every differentiable input."""
+
+    id = "gradients"
+    title = "Every vector-Jacobian product against the certified Jacobian"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One vector-Jacobian product, where the case carries a cotangent."""
+        return {"vjp": Call(inputs, "vjp")} if inputs.cotangent is not None and inputs.rows is None else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """κ of every gradient; rows at or near a kink that the order makes unbounded or many-valued are undecided."""
+        if truth is None or truth.gradients is None:
+            return Judgement()
+        outcome = outcomes["vjp"]
+        if (fault := broken(outcome)) is not None:
+            return fault
+        target = FORMATS[case.dtype]
+        loose = self._loose(case, truth, target)
+        total = Judgement()
+        for name, values in truth.gradients.items():
+            if name not in outcome.arrays:
+                failure = Failure(message=f"no gradient for {name!r}; got {sorted(outcome.arrays)}", kappa=np.inf)
+                total = _merge(total, Judgement(decided=1, failed=1, failures=(failure,), worst=failure))
+                continue
+            total = _merge(total, self._one(name, outcome, values, loose, truth, inputs, contract, case))
+        return total
+
+    def _one(
+        self,
+        name: str,
+        outcome: Outcome,
+        values: Values,
+        loose: Flags,
+        truth: Truth,
+        inputs: Inputs,
+        contract: Contract,
+        case: Case,
+    ) -> Judgement:
+        target = FORMATS[case.dtype]
+        raw = np.asarray(outcome.arrays[name]).astype(np.float64)
+        if raw.shape != values.head.shape:
+            message = f"the gradient of {name} has shape {raw.shape}, not {values.head.shape}"
+            failure = Failure(message=message, kappa=np.inf)
+            return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
+        errors = first_order(raw, values, target, flush=contract.flush_to_zero)
+        kappa = errors.kappa
+        # A row that is loose leaves its own gradients undecided, and every gradient summed over rows.
+        by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
+        decided = np.ones(raw.shape, dtype=bool)
+        if loose.any():
+            open_ = loose.reshape(*raw.shape[:-1], 1) if by_row else np.ones((1,) * raw.ndim, dtype=bool)
+            decided &= ~(open_ & ~(kappa <= 1))
+            decided &= ~(open_ & ~np.isfinite(values.unit))
+            if name in {"z", "scores"} and case.kernel.order == 1:
+                kappa = self._hulls(case, truth, inputs, raw, kappa, decided, target)
+        flags = np.asarray(_matrix(decided), dtype=bool)
+        return verdict(_matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}")
+
+    def _hulls(
+        self, case: Case, truth: Truth, inputs: Inputs, raw: Floats, kappa: Floats, decided: Flags, target: Format
+    ) -> Floats:
+        """Decide rows with a few keys exactly at the threshold by the hull of their Jacobians; sets `decided`."""
+        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        if inputs.cotangent is None or not isinstance(rule, Adaptive):
+            return kappa
+        width = raw.shape[-1]
+        upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)
+        flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
+        for r in range(len(flat)):
+            edge = truth.boundary[r]
+            if 0 < edge.sum() <= MOST and not truth.unsure[r] and np.isfinite(flat[r]).all():
+                far = hull_distance(flat[r], upstream[r], truth.support[r], edge, float(rule.exact))
+                # The hull is found in float64: 64 of its roundings for the small least-squares problem.
+                excess = max(far - 64 * 2.0**-53, 0.0)
+                out[r] = excess / target.unit_roundoff
+                open_[r] = True
+        return out.reshape(kappa.shape)
+
+    def _loose(self, case: Case, truth: Truth, target: Format) -> Flags:
+        """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
+        loose = truth.kink | truth.unsure
+        if float(case.kernel.order) < 2:
+            loose = loose | near_kink(truth, target).any(axis=1)
+        return np.asarray(loose)
+
+
+def _matrix(array: Floats | Flags) -> Floats:
+    return np.asarray(array.reshape(-1, array.shape[-1]) if array.ndim > 1 else array.reshape(1, -1))
+
+
+def _merge(a: Judgement, b: Judgement) -> Judgement:
+    worst = max((w for w in (a.worst, b.worst) if w is not None), key=lambda w: w.kappa or 0.0, default=None)
+    return replace(
+        a,
+        decided=a.decided + b.decided,
+        undecided=a.undecided + b.undecided,
+        failed=a.failed + b.failed,
+        failures=(*a.failures, *b.failures)[:5],
+        worst=worst,
+        errors={**a.errors, **b.errors},
+    )
+
+
+CHECK = Gradients()

@@ -1,0 +1,129 @@
+"""The record of a run: what `results.json` holds and what every report is a pure function of.
+
+Source: DESIGN, "Verification"; the JSON Schema is `Results.model_json_schema()`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "kernelproof-results/1"
+
+
+class Verdict(StrEnum):
+    """What a check says; only PASS passes."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+    UNSUPPORTED = "UNSUPPORTED"
+    UNAVAILABLE = "UNAVAILABLE"
+    CRASH = "CRASH"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Worst(_Record):
+    """The worst comparison of one check on one target, with the line that reproduces it."""
+
+    case: str
+    reproduce: str
+    message: str
+    index: list[int] | None = None
+    got: str | None = None
+    expected: str | None = None
+    ulp: float | None = None
+    absolute: float | None = None
+    kappa: float | None = None
+
+
+class Check(_Record):
+    """One check on one target: its verdict, and how much it compared."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    decided: int = 0
+    undecided: int = 0
+    failed: int = 0
+    worst: Worst | None = None
+    failures: list[Worst] = Field(default_factory=list)
+    statistics: dict[str, float] = Field(default_factory=dict)
+
+
+class Accuracy(_Record):
+    """Errors of one op at one order and dtype: the row of the accuracy table."""
+
+    op: str
+    rule: str
+    order: str
+    dtype: str
+    output: str
+    compared: int
+    ulp_max: float
+    ulp_mean: float
+    ulp_signed_mean: float
+    ulp_p999: float
+    absolute_max: float
+    kappa_max: float
+    grade: str
+
+
+class Coverage(_Record):
+    """One cell of the coverage table; a cell with nothing decided was not verified."""
+
+    op: str
+    order: str
+    dtype: str
+    family: str
+    cases: int
+    decided: int
+    undecided: int
+    not_tried: str | None = None
+
+
+class Target(_Record):
+    """One implementation: its grade, its checks, and what was and was not tried on it."""
+
+    name: str
+    device: str
+    grade: str
+    promised: str
+    passed: bool
+    verdict: Verdict
+    note: str = ""
+    checks: list[Check] = Field(default_factory=list)
+    accuracy: list[Accuracy] = Field(default_factory=list)
+    coverage: list[Coverage] = Field(default_factory=list)
+
+
+class Table(_Record):
+    """A named table of plain cells, such as a study of the real tensors."""
+
+    id: str
+    title: str
+    caption: str
+    columns: list[str]
+    rows: list[list[float | int | str]]
+
+
+class Results(_Record):
+    """Everything one run found."""
+
+    format: Literal["kernelproof-results/1"] = Field(default="kernelproof-results/1", alias="schema")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+    passed: bool
+    suite: str
+    seed: int
+    command: str
+    started: str
+    seconds: float
+    environment: dict[str, Any]
+    skipped: list[str] = Field(default_factory=list)
+    targets: list[Target]
+    studies: list[Table] = Field(default_factory=list)

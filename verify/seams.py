@@ -1,0 +1,204 @@
+"""The records that pass between cases, targets, truth and checks, and the protocols of the seam folders.
+
+Data flow of one case: a `Family` builds `Inputs` from a recipe; the truth of the case is computed once
+(`Truth`); every check names the calls it needs and each target answers each call with an `Outcome`;
+the check judges the outcomes against the truth. A check never calls a target itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arrays of one case, in the dtype of the case.
+
+    Attributes:
+        arrays: by argument name: z | scores | q, k, v.
+        options: mask, causal, lengths, scale, key_norm_term, empty; passed on as keywords.
+        cotangent: upstream gradient for a vector-Jacobian product, shape of the output; None: no gradient asked.
+        rows: flat indices of the output rows that are checked; None means all.
+    """
+
+    arrays: dict[str, Array]
+    options: dict[str, Any] = field(default_factory=dict)
+    cotangent: Array | None = None
+    rows: NDArray[np.intp] | None = None
+
+
+@dataclass(frozen=True)
+class Values:
+    """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`, and their condition.
+
+    `unit` is the bracket of THEORY 4: an error of κ = 1 is ``u·unit + η`` with u of the target's dtype.
+    """
+
+    head: Floats
+    tail: Floats
+    radius: Floats
+    unit: Floats
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is proved about one case. Rows are flat: (R, m) or (R, e) for the checked rows.
+
+    Attributes:
+        output: weights (R, m), or y (R, e) for regression and attention.
+        support: (R, m) keys of positive weight, decided exactly.
+        boundary: (R, m) keys that lie exactly at the threshold: weight 0, and a kink.
+        empty: (R,) rows with nothing to attend to, or an empty ball.
+        unsure: (R,) rows where more than one output is admissible (tied k-th key, kink at order 0).
+        kink: (R,) rows whose Jacobian is not unique or not bounded.
+        margin: (R, m) γ − d in the unit of scores; +inf at order ∞; negative off the support; −inf where masked.
+        margin_unit: (R, m) what an input error of one unit roundoff moves `margin` by, over u.
+        gradients: by argument or parameter name, in the shape of the argument; None if no cotangent.
+    """
+
+    output: Values
+    support: Flags
+    boundary: Flags
+    empty: Flags
+    unsure: Flags
+    kink: Flags
+    margin: Floats
+    margin_unit: Floats
+    gradients: dict[str, Values] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a target: an op, or the vector-Jacobian product of one, on these inputs."""
+
+    inputs: Inputs
+    mode: Literal["forward", "vjp"] = "forward"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a target did with a call: arrays (keyed "output", or by gradient name), or how it failed.
+
+    Attributes:
+        arrays: NumPy arrays (ml_dtypes for bfloat16 and float8) exactly as the target gave them; dtype and shape kept.
+        error: None, or "ErrorType: first line" if it raised.
+        crash: None, or what ended the worker (killed, timed out, died).
+        modified: names of the inputs that the call changed.
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    error: str | None = None
+    crash: str | None = None
+    modified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a target promises; the built-in backends promise grade A.
+
+    Attributes:
+        grade: the worst grade that still passes, A to E.
+        nan: a row with a NaN logit: "nan" (whole row) or "any".
+        posinf: a row with +inf: "nan", "limit" or "any".
+        empty_row: a row with nothing to attend to: "zeros", "nan", "raise" or "any".
+        flush_to_zero: subnormal results may be 0.
+    """
+
+    grade: str = "C"
+    nan: str = "nan"
+    posinf: str = "any"
+    empty_row: str = "any"
+    flush_to_zero: bool = False
+
+
+GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
+
+
+def grade_of(kappa: float) -> str:
+    """The grade of a worst condition-normalized error; NaN and infinity are F (THEORY 4)."""
+    if not kappa < float("inf"):
+        return "F"
+    return next(grade for grade, limit in GRADE_LIMITS.items() if kappa <= limit)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One comparison that failed, or the worst one that passed."""
+
+    message: str
+    index: tuple[int, ...] | None = None
+    got: str | None = None
+    expected: str | None = None
+    ulp: float | None = None
+    absolute: float | None = None
+    kappa: float | None = None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one output of one case, one entry a decided comparison."""
+
+    ulp: Floats
+    absolute: Floats
+    kappa: Floats
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one check says of one case and target.
+
+    Attributes:
+        decided: comparisons that were decided, passed or failed.
+        undecided: comparisons that could not be decided (kinks, admissible choices).
+        failures: the decided comparisons that failed, worst first, at most 5 kept.
+        failed: how many failed in all.
+        worst: the worst comparison, failed or not.
+        errors: by output name, for the accuracy table.
+    """
+
+    decided: int = 0
+    undecided: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+    worst: Failure | None = None
+    errors: dict[str, Errors] = field(default_factory=dict)
+
+
+class Family(Protocol):
+    """A case family: one module of verify/cases with an object FAMILY."""
+
+    id: str
+    title: str
+
+    def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """(shape, feature) pairs of this family for an op; nothing if the family has none for it."""
+
+    def build(self, case: Case, generator: np.random.Generator) -> Inputs:
+        """The inputs of `case`; the same bytes for the same recipe on every machine."""
+
+
+class Check(Protocol):
+    """A check: one module of verify/checks with an object CHECK."""
+
+    id: str
+    title: str
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """The calls this check needs on this case, by a name of its own; empty if it does not apply."""
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """What the outcomes say; `truth` is None for families of special values that have no truth."""
