@@ -42,8 +42,8 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
     size = float(np.abs(scale * cotangent).max())
     if size == 0.0:
         return float(np.abs(got).max()) and np.inf
-    # The last row asks for weights that sum to 1, heavily enough to hold to rounding.
-    system = np.vstack([corners / size, np.full((1, corners.shape[1]), 1e6)])
-    weights, _ = nnls(system, np.append(got / size, 1e6))
+    # The last row asks for weights that sum to 1; a point of the hull solves the system exactly.
+    system = np.vstack([corners / size, np.ones((1, corners.shape[1]))])
+    weights, _ = nnls(system, np.append(got / size, 1.0))
     weights /= weights.sum()
     return float(np.abs(corners @ weights - got).max()) / size

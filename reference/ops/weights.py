@@ -11,7 +11,6 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.enclosure import Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
@@ -152,19 +151,27 @@ def _threshold_block(row: Row, truth: RowTruth, solver: Solver, bits: int, r: in
 
 
 def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
-    """float64 of γ − d in the unit of the logits; a float, for rounding bands only."""
+    """float64 of γ − d in the unit of the logits; to a few roundings on the support and near it."""
     if truth.gamma is None:
         return np.full(len(row.keys), np.inf if len(truth.keys) else -np.inf)
     scale = _logit_scale(solver.mechanism)
-    # Near the threshold the difference is formed from exact gaps; far from it the float guide is enough.
+    arithmetic = solver.arithmetic
     with solver.working(128):
-        gamma = solver.arithmetic.publish(truth.gamma)
-        if isinstance(gamma, Fraction):
-            gamma = ARB.number(gamma)
-        head = float(gamma)
-        tail = float(gamma - head)
-    out = ((head - row.guide) + tail) * float(scale)
-    return np.asarray(np.clip(out, -1e308, 1e308))
+        head = float(arithmetic.publish(truth.gamma))
+        out = head - row.guide
+        # The bases carry the margins of the support with full relative precision, however small.
+        unit = truth.gamma * arithmetic.number(scale)
+        if isinstance(effective(solver.mechanism)[1], Adaptive):
+            unit = arithmetic.number(solver.mechanism.kernel.order)
+        inside = [float(arithmetic.publish(base * unit)) for base in truth.bases]
+        close = np.flatnonzero(np.abs(out) <= 2.0**-20 * head)
+        close = close[close >= len(inside)]
+        gaps = row.gaps(int(close.max()) + 1) if len(close) else []
+        exact = [float(arithmetic.publish(truth.gamma - arithmetic.number(gaps[i]))) for i in close]
+    out[close] = exact
+    out = np.clip(out * float(scale), -1e308, 1e308)
+    out[: len(inside)] = inside
+    return out
 
 
 PARAMETERS = {Fixed: "h", Anchored: "gamma", Adaptive: "beta"}

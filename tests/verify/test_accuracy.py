@@ -1,0 +1,190 @@
+"""The accuracy and gradient checks: green on correctly rounded truth, red on each planted error; the box by its definition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.box import box_kappa
+from kernelproof.verify.case import Case
+from kernelproof.verify.checks.accuracy import CHECK as ACCURACY
+from kernelproof.verify.checks.gradients import CHECK as GRADIENTS
+from kernelproof.verify.hull import hull_distance
+from kernelproof.verify.seams import Contract, Inputs, Judgement, Outcome, grade_of
+from kernelproof.verify.truth import truth_of
+
+ORDERS = ["1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "1e4", "1e8", "inf"]
+PROMISE = Contract(grade="A")
+
+
+def entmax_case(order: str, dtype: str, z: Any, g: Any = None) -> tuple[Case, Inputs]:
+    shape = tuple(z.shape)
+    return Case("entmax", order, None, "adaptive:1", dtype, "random", shape, "1", 0), Inputs({"z": z}, {}, g)
+
+
+def judged(case: Case, inputs: Inputs, output: Any) -> Judgement:
+    return ACCURACY.judge(case, inputs, truth_of(case, inputs), {"forward": Outcome({"output": output})}, PROMISE)
+
+
+@pytest.mark.parametrize("dtype", list(FORMATS))
+@pytest.mark.parametrize("order", ORDERS)
+def test_correctly_rounded_truth_is_grade_a(order: str, dtype: str) -> None:
+    z = np.random.default_rng(1).normal(0, 2, (4, 24)).astype(FORMATS[dtype].dtype)
+    case, inputs = entmax_case(order, dtype, z)
+    found = judged(case, inputs, reference.entmax(z, order=case.kernel.order).weights.round(dtype))
+    assert found.failed == 0
+    assert found.decided == 4 * 24
+    # One rounding is κ ≤ 1, by definition of u.
+    assert found.errors["output"].kappa.max() <= 1.0
+
+
+@pytest.mark.parametrize("order", ["1/2", "1", "2", "64", "inf"])
+def test_an_error_of_ten_units_fails(order: str) -> None:
+    z = np.random.default_rng(2).normal(0, 1, (3, 9))
+    case, inputs = entmax_case(order, "float64", z)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    row, key = np.argwhere(truth.support)[-1]
+    wrong = truth.output.head.copy()
+    wrong[row, key] += 10 * truth.output.unit[row, key] * 2.0**-53
+    found = judged(case, inputs, wrong)
+    assert found.failed == 1
+    assert found.worst is not None
+    assert found.worst.index == (row, key)
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+def test_a_nan_or_an_infinity_is_an_infinite_error(fault: float) -> None:
+    z = np.zeros((1, 4))
+    case, inputs = entmax_case("2", "float64", z)
+    output = np.full((1, 4), 0.25)
+    output[0, 2] = fault
+    found = judged(case, inputs, output)
+    assert found.failed == 1
+    assert found.worst is not None
+    assert found.worst.kappa == np.inf
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome(error="ValueError: no"), Outcome(crash="killed"), Outcome(), Outcome({"output": np.zeros((2, 2))})],
+)
+def test_no_usable_output_fails(outcome: Outcome) -> None:
+    case, inputs = entmax_case("2", "float64", np.zeros((1, 4)))
+    found = ACCURACY.judge(case, inputs, truth_of(case, inputs), {"forward": outcome}, PROMISE)
+    assert found.failed == 1
+
+
+def test_a_wrong_weight_off_the_support_fails_far_from_the_kink_only() -> None:
+    z = np.array([[1.0, 2.0**-60, -5.0]])
+    case, inputs = entmax_case("1", "float64", z)
+    right = reference.entmax(z, order=1).weights.round("float64")
+    assert judged(case, inputs, right).failed == 0
+    # The middle key is 2^-60 inside: dropping it is within rounding of the gaps, a weight off the support is not.
+    assert judged(case, inputs, np.array([[1.0, 0.0, 0.0]])).failed == 0
+    assert judged(case, inputs, np.array([[1.0, 0.0, 1e-17]])).failed == 1
+
+
+def test_below_order_one_near_a_kink_the_box_decides() -> None:
+    # n = 1/16 with the second key one ulp inside the threshold: first order would allow any weight there.
+    z = np.array([[0.0, -np.nextafter(1 / 16, 0.0)]])
+    case, inputs = entmax_case("1/16", "float64", z)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert 0.0 < truth.output.head[0, 1] < 1e-15
+    assert judged(case, inputs, truth.output.head).failed == 0
+    assert judged(case, inputs, np.array([[1.0, 0.0]])).failed == 0
+    assert judged(case, inputs, np.array([[1 - 1e-12, 1e-12]])).failed == 2
+
+
+@pytest.mark.parametrize("order", ["1/2", "1", "2", "inf"])
+@pytest.mark.parametrize("rule", ["adaptive:1", "fixed:2", "anchored:2"])
+def test_the_box_agrees_with_first_order_where_that_holds(order: str, rule: str) -> None:
+    if order == "inf" and rule.startswith("anchored"):
+        pytest.skip("argmax is flat: there is no first order")
+    scores = np.array([[-0.25, -0.5, -0.875]])
+    case = Case("weights", order, None, rule, "float32", "random", (1, 3), "1", 0)
+    truth = truth_of(case, Inputs({"scores": scores}))
+    assert truth is not None
+    target = FORMATS["float32"]
+    for kappa in (2.0, 20.0):
+        got = float(truth.output.head[0, 1] + kappa * target.unit_roundoff * truth.output.unit[0, 1])
+        # The bisection in κ has a resolution of (32/4)^(1/16) and (4/0.25)^(1/16).
+        assert box_kappa(case, scores[0], 1, got, target) == pytest.approx(kappa, rel=0.2)
+
+
+def test_gradients_green_on_truth_and_red_on_each_planted_error() -> None:
+    generator = np.random.default_rng(3)
+    for order in ORDERS:
+        z, g = generator.normal(0, 1, (3, 7)), generator.normal(size=(3, 7))
+        case, inputs = entmax_case(order, "float64", z, g)
+        truth = truth_of(case, inputs)
+        assert truth is not None
+        assert truth.gradients is not None
+        right = {name: values.head for name, values in truth.gradients.items()}
+        good = GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(right)}, PROMISE)
+        assert good.failed == 0
+        assert good.decided > 0
+        if not truth.gradients["z"].unit.any():
+            continue
+        wrong = right | {"z": right["z"] + 64 * 2.0**-53 * truth.gradients["z"].unit}
+        assert GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(wrong)}, PROMISE).failed > 0
+        missing = {"z": right["z"]}
+        assert GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(missing)}, PROMISE).failed == 1
+
+
+def test_a_gradient_off_the_support_fails() -> None:
+    z, g = np.array([[1.0, 0.5, -9.0]]), np.array([[1.0, 2.0, 3.0]])
+    case, inputs = entmax_case("1", "float64", z, g)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    right = {name: values.head for name, values in truth.gradients.items()}
+    wrong = right | {"z": right["z"] + np.array([[0.0, 0.0, 1e-12]])}
+    assert GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(wrong)}, PROMISE).failed == 1
+
+
+def test_at_a_kink_of_order_one_the_hull_decides() -> None:
+    z, g = np.array([[1.0, 0.0, 0.0, -3.0]]), np.array([[1.0, 2.0, -1.0, 4.0]])
+    case, inputs = entmax_case("1", "float64", z, g)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+
+    def limit(*keys: int) -> Any:
+        inside = np.isin(np.arange(4), keys)
+        return np.where(inside, g - g[:, inside].mean(), 0.0)
+
+    order = {"order": truth.gradients["order"].head}
+    for right in (limit(0), limit(0, 1), limit(0, 1, 2), (limit(0) + limit(0, 2)) / 2):
+        found = GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(order | {"z": right})}, PROMISE)
+        assert found.failed == 0
+        assert found.decided >= 4
+    for wrong in (limit(0, 3), limit(0) + np.array([[0.0, 0.1, 0.0, 0.0]]), -limit(0, 1)):
+        assert GRADIENTS.judge(case, inputs, truth, {"vjp": Outcome(order | {"z": wrong})}, PROMISE).failed > 0
+
+
+def test_hull_of_a_zero_cotangent_is_zero() -> None:
+    flags = np.array([True, False]), np.array([False, True])
+    assert hull_distance(np.zeros(2), np.zeros(2), *flags, 1.0) == 0.0
+    assert hull_distance(np.array([0.0, 1e-30]), np.zeros(2), *flags, 1.0) == np.inf
+
+
+def test_rows_are_the_checked_ones() -> None:
+    z = np.random.default_rng(5).normal(size=(6, 5))
+    case, inputs = entmax_case("2", "float64", z)
+    inputs = replace(inputs, rows=np.array([1, 4]))
+    right = reference.entmax(z, order=2).weights.round("float64")
+    right[0] = 99.0
+    assert judged(case, inputs, right).failed == 0
+    right[4] = 99.0
+    assert judged(case, inputs, right).failed == 5
+
+
+def test_grades() -> None:
+    assert [grade_of(k) for k in (0.0, 4.0, 5.0, 33.0, 2e3, 1e9, np.inf, np.nan)] == list("AABCDEFF")

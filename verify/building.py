@@ -1,0 +1,157 @@
+"""What case families build with: reproducible numbers, values of a dtype, steps by ulps, arguments of an op.
+
+Random numbers are made from the raw 64-bit words of Philox with integer arithmetic and sums only, so that a
+recipe gives the same bytes on every machine and with every NumPy: distributions of `numpy.random` may change
+between versions, and a logarithm differs between C libraries.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Nearest
+from kernelproof.verify.seams import Array, Floats, Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+GRADIENT_KEYS = 64
+"""Rows of at most so many keys get a cotangent."""
+_WORD = 64
+
+
+def words(generator: np.random.Generator, count: int) -> NDArray[np.uint64]:
+    """(count,) raw words of the bit generator, whose stream NumPy promises never to change."""
+    raw: Any = generator.bit_generator.random_raw(count)  # type: ignore[attr-defined]
+    return np.asarray(raw, dtype=np.uint64).reshape(count)
+
+
+def uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Uniform multiples of 2^−53 in [0, 1)."""
+    return (words(generator, prod(shape)) >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
+
+
+def integers(generator: np.random.Generator, bound: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Integers in [0, bound), uniform but for a bias of bound·2^−64."""
+    return (words(generator, prod(shape)) % np.uint64(max(bound, 1))).astype(np.int64).reshape(shape)
+
+
+def normals(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Nearly normal numbers of mean 0 and variance 1: sums of twelve 16-bit uniforms, exact in float64."""
+    raw = words(generator, 3 * prod(shape)).reshape(-1, 3)
+    parts = raw[:, :, None] >> (np.uint64(16) * np.arange(4, dtype=np.uint64)) & np.uint64(0xFFFF)
+    total = parts.astype(np.int64).sum(axis=(1, 2)) * 2 + 12  # each part stands for the middle of its cell
+    return ((total - 12 * 2**16) * 2.0**-17).reshape(shape)
+
+
+def shuffled(generator: np.random.Generator, count: int) -> NDArray[np.intp]:
+    """A permutation of range(count)."""
+    return np.argsort(words(generator, count), kind="stable")
+
+
+def shuffle_rows(generator: np.random.Generator, rows: Floats) -> Floats:
+    """(R, m) rows, each in an order of its own."""
+    return np.array([row[shuffled(generator, row.size)] for row in rows]).reshape(rows.shape)
+
+
+def cast(values: Floats, dtype: str) -> Array:
+    """`values` rounded once to `dtype`, kept finite where they are finite: nothing overflows."""
+    target = FORMATS[dtype]
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.clip(values, -target.largest, target.largest)
+        rounded = target.round_floats(np.where(np.isfinite(values), finite, values))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return rounded.astype(target.dtype)
+
+
+def on_grid(values: Floats, dtype: str) -> Floats:
+    """`cast` as float64."""
+    return cast(values, dtype).astype(np.float64)
+
+
+def step(values: Floats, ulps: int, dtype: str) -> Floats:
+    """`values`, which `dtype` holds, moved by a number of its ulps upward (downward if negative)."""
+    array = cast(values, dtype)
+    bits = array.itemsize * 8
+    raw = array.view(f"u{array.itemsize}").astype(object)
+    sign = 1 << (bits - 1)
+    ordered = np.where(raw >= sign, sign - raw, raw) + ulps
+    back = np.where(ordered < 0, sign - ordered, ordered)
+    return np.asarray(back.astype(f"u{array.itemsize}").view(array.dtype), dtype=np.float64).reshape(np.shape(values))
+
+
+def reach_of(case: Case) -> float:
+    """The gap beyond which a key has no weight if the best score of its row is 0; infinite at order ∞."""
+    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+    order = float(case.kernel.order)
+    if order == INFINITY:
+        return INFINITY
+    if isinstance(rule, Adaptive):
+        return order / float(rule.exact)
+    return float(rule.exact) if isinstance(rule, Anchored) else float(rule.exact) ** 2 / 2
+
+
+def settle(case: Case, rows: Floats) -> Floats:
+    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys."""
+    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+    if not isinstance(rule, Fixed) or not rows.size:
+        return rows
+    finite = np.where(np.isfinite(rows), rows, -np.inf)
+    top = finite.max(axis=-1, keepdims=True)
+    return rows - np.where(np.isfinite(top), top, 0.0) - 0.5
+
+
+def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> Inputs:
+    """Scores (..., m) as the inputs of entmax or weights."""
+    name = "z" if case.op == "entmax" else "scores"
+    return Inputs({name: cast(values.reshape(case.shape), case.dtype)}, rows=rows)
+
+
+def mixed_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """The shapes of q, k and v of a case of regression or attention."""
+    if case.op == "regression":
+        *batch, count, size, width, out = case.shape
+        lead = key_lead = tuple(batch)
+    else:
+        *batch, heads, groups, count, size, width, out = case.shape
+        lead, key_lead = (*batch, heads), (*batch, groups)
+    return {"q": (*lead, count, width), "k": (*key_lead, size, width), "v": (*key_lead, size, out)}
+
+
+def mixed(case: Case, generator: np.random.Generator, scale: float = 1.0) -> dict[str, Array]:
+    """Normal q, k and v in the dtype of the case, q and k of standard deviation `scale`."""
+    factor = {"q": scale, "k": scale, "v": 1.0}
+    return {
+        name: cast(factor[name] * normals(generator, shape), case.dtype) for name, shape in mixed_shapes(case).items()
+    }
+
+
+def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
+    """The shape of what the op returns."""
+    arrays = inputs.arrays
+    if case.op in {"entmax", "weights"}:
+        return next(iter(arrays.values())).shape
+    return (*arrays["q"].shape[:-1], arrays["v"].shape[-1])
+
+
+def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
+    """Seeded normals in the shape of the output; None for long rows, for rows that are sampled, and without numbers."""
+    if case.size > GRADIENT_KEYS or inputs.rows is not None:
+        return None
+    if any(bool((np.isnan(a) | (a == np.inf)).any()) for a in (x.astype(np.float64) for x in inputs.arrays.values())):
+        return None
+    return cast(normals(case.generator("cotangent"), output_shape(case, inputs)), case.dtype)
+
+
+def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:
+    """At most `wanted` of `count` rows: those at the edges of blocks of 2^k, the rest seeded; None means all."""
+    if count <= wanted:
+        return None
+    edges = [0, count - 1, *(row for k in range(4, 11) for row in (2**k - 1, 2**k) if row < count)]
+    picked = list(dict.fromkeys([*edges, *shuffled(generator, count).tolist()]))[:wanted]
+    return np.array(sorted(picked), dtype=np.intp)
