@@ -44,7 +44,7 @@ class Arb:
 
     def number(self, value: Exact | int) -> arb:
         """The value: exact for floats, ints and dyadic fractions, else a ball of the working precision."""
-        if isinstance(value, Fraction):
+        if type(value) is not float and isinstance(value, Fraction):
             denominator = value.denominator
             if denominator & (denominator - 1):
                 return arb(fmpq(value.numerator, denominator))
@@ -102,10 +102,11 @@ class Arb:
     def _evaluate(self, offsets: Sequence[arb], v: arb, order: Fraction) -> tuple[arb, arb]:
         """(f(v), f′(v)) over the support."""
         below = order - 1
+        exponent = below.numerator if below.denominator == 1 else fmpq(below.numerator, below.denominator)
         mass, slope = arb(-1), arb(0)
         for offset in offsets:
             u = offset + v
-            w = self.power(u, below) if below > 0 else u ** fmpq(below.numerator, below.denominator)
+            w = u**exponent
             slope += w
             mass += w * u
         return mass, slope * self.number(order)
