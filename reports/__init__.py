@@ -1,0 +1,49 @@
+"""Reports: one record of a run as JSON, a page for people, Markdown and JUnit XML.
+
+JSON comes first and the others are made from it, so that a report of a kept `results.json` is the report of the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kernelproof.reports.folder import check_writable as _check_writable
+from kernelproof.reports.folder import put
+from kernelproof.reports.record import from_json, read, to_json
+from kernelproof.verify.results import Results
+
+__all__ = ["FILES", "check_writable", "from_json", "read", "render", "to_json", "write"]
+
+FILES = ("results.json", "index.html", "report.md", "junit.xml")
+
+
+def check_writable(out: Path) -> None:
+    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+
+    Raises:
+        DomainError: `out` is a file, cannot be written, or holds a folder named like one of `FILES`.
+    """
+    _check_writable(out, FILES)
+
+
+def render(results: Results) -> dict[str, str]:
+    """The text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
+    # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
+    from kernelproof.reports.html import page  # noqa: PLC0415
+
+    from kernelproof.reports.junit import junit  # noqa: PLC0415
+    from kernelproof.reports.markdown import markdown  # noqa: PLC0415
+
+    text = to_json(results)
+    record = from_json(text)
+    return dict(zip(FILES, (text, page(record), markdown(record), junit(record)), strict=True))
+
+
+def write(results: Results, out: Path) -> None:
+    """Write `FILES` into the folder `out`, which is made if it is missing; other files there stay.
+
+    Raises:
+        DomainError: `out` cannot be written; nothing has been written then.
+    """
+    check_writable(out)
+    put(render(results), out)

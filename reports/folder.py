@@ -1,0 +1,79 @@
+"""Files put into a folder so that a reader never meets half of one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from kernelproof.reference.errors import DomainError
+
+
+def check_writable(out: Path, names: tuple[str, ...] = ()) -> None:
+    """Nothing, if files called `names` can be put into the folder `out`, which may not exist yet.
+
+    The test is to make a folder there and to remove it: permissions alone do not tell (a full or a read-only disk).
+
+    Raises:
+        DomainError: `out` is a file, cannot be written, or holds a folder with one of the names.
+    """
+    place = out
+    try:
+        while not place.exists() and not place.is_symlink() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise _refusal(out, f"{str(place)!r} is not a folder")
+        for name in names:
+            if (out / name).is_dir():
+                raise _refusal(out, f"{name!r} in it is a folder")
+        probe = _scratch(place)
+        probe.mkdir()
+        probe.rmdir()
+    except DomainError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _refusal(out, _reason(error)) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _refusal(out: Path, reason: str) -> DomainError:
+    return DomainError(f"the output must be a folder that can be written; got {str(out)!r} ({reason}); choose another")
+
+
+def _scratch(place: Path) -> Path:
+    return place / f".kernelproof-{uuid4().hex}.partial"
+
+
+def put(files: Mapping[str, str], out: Path) -> None:
+    """Write every text of `files` under its name into `out`, in UTF-8; other files there stay.
+
+    The files are complete in a scratch folder on the same disk before the first moves. A new `out` appears
+    in one rename; in an `out` that is there, each file is replaced in one rename.
+
+    Raises:
+        DomainError: as `check_writable`, before anything is written; or the disk failed while writing, and what
+            was there before is unharmed.
+    """
+    check_writable(out, tuple(files))
+    fresh = not out.exists()
+    try:
+        if fresh:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = _scratch(out.parent if fresh else out)
+        scratch.mkdir()
+        try:
+            for name, text in files.items():
+                (scratch / name).write_text(text, encoding="utf-8", newline="\n")
+            if fresh:
+                scratch.rename(out)
+            else:
+                for name in files:
+                    (scratch / name).replace(out / name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except (OSError, ValueError) as error:
+        raise _refusal(out, _reason(error)) from None

@@ -1,0 +1,146 @@
+"""The report as one page that opens offline: styles and figures are inside, and it has no script.
+
+Everything from outside passes through `_Text`, which spells control characters, and through jinja2's escaping.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kernelproof.reports import summary, text
+from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
+from kernelproof.verify.results import Coverage, Results, Table, Target, Verdict
+
+_SIGNS = {
+    Verdict.PASS: "✓",
+    Verdict.FAIL: "✗",
+    Verdict.CRASH: "✗",
+    Verdict.UNDECIDED: "?",
+    Verdict.UNSUPPORTED: "–",
+    Verdict.UNAVAILABLE: "–",
+}
+
+
+@dataclass(frozen=True)
+class TargetView:
+    """A target with everything the page shows of it; `anchor` is its name in the page's links."""
+
+    anchor: str
+    target: Target
+    totals: summary.Totals
+    worst_kappa: float | None
+    worst: Any
+    failure: Any
+    matrix: summary.Matrix
+    grids: list[summary.Grid]
+    gaps: list[summary.Gap]
+    figure: Drawn | None
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study with its figure, if it has one."""
+
+    anchor: str
+    table: Table
+    figure: Drawn | None
+
+
+def page(results: Results) -> str:
+    """`results` as a page of HTML; a pure function of its argument."""
+    figures = study_figures(results)
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            results=results,
+            totals=summary.run_totals(results),
+            lede=summary.lede(results),
+            targets=[_target(target, at) for at, target in enumerate(results.targets)],
+            studies=[StudyView(f"study{at}", it, figures.get(it.id)) for at, it in enumerate(results.studies)],
+            environment=summary.flat(results.environment),
+        )
+    )
+
+
+def _target(target: Target, at: int) -> TargetView:
+    return TargetView(
+        anchor=f"target{at}",
+        target=target,
+        totals=summary.totals(target.checks),
+        worst_kappa=summary.worst_kappa(target),
+        worst=summary.worst_accuracy(target),
+        failure=summary.first_failure(target),
+        matrix=summary.accuracy_matrix(target),
+        grids=summary.coverage_grids(target),
+        gaps=summary.not_tried(target),
+        figure=accuracy_figure(target, f"accuracy{at}"),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("kernelproof.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_Text(),
+    )
+    environment.filters |= {
+        "number": text.number,
+        "short": text.short,
+        "duration": text.duration,
+        "order": summary.order_label,
+        "tone": tone,
+        "grade": grade_class,
+        "heat": heat_class,
+        "tip": heat_tip,
+        "cases": summary.cases,
+        "drawn": _drawn,
+    }
+    environment.globals |= {"signs": _SIGNS}
+    return environment
+
+
+class _Text:
+    """What is printed: strings without control characters, markup made here as it is."""
+
+    def __call__(self, value: Any) -> Any:
+        return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _drawn(figure: Drawn) -> Markup:
+    return Markup(figure.svg)  # noqa: S704  figures.py makes it; text from outside is escaped there
+
+
+def tone(verdict: Verdict) -> str:
+    """The class of a verdict: pass, fail, doubt or none."""
+    return {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.CRASH: "fail", Verdict.UNDECIDED: "doubt"}.get(
+        verdict, "none"
+    )
+
+
+def grade_class(grade: str) -> str:
+    """The class of a grade; text that is no grade gets ``g-none``."""
+    return f"g-{grade.lower()}" if grade in summary.GRADES and len(grade) == 1 else "g-none"
+
+
+def heat_class(cell: Coverage | None) -> str:
+    """The class of a coverage cell: h1 to h5 by the power of ten decided, or why it verified nothing."""
+    if cell is None:
+        return "absent"
+    if cell.decided:
+        return f"h{min(5, 1 + int(math.log10(cell.decided)))}"
+    return summary.state(cell)
+
+
+def heat_tip(cell: Coverage) -> str:
+    """What a coverage cell holds, in words."""
+    return cell.not_tried or f"{cell.cases} cases: {cell.decided} decided, {cell.undecided} undecided"

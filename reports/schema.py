@@ -1,0 +1,21 @@
+"""Write the JSON Schema of `results.json`: ``python -m kernelproof.reports.schema``.
+
+The file lies in reports/templates/ so that it ships with the package; a test compares it with the models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kernelproof.reports.record import schema_text
+
+SCHEMA_FILE = Path(__file__).resolve().parent / "templates" / "results.schema.json"
+
+
+def main() -> None:
+    """Write `SCHEMA_FILE`."""
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
