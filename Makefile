@@ -1,0 +1,66 @@
+# `make verify` and `make test` need only Python 3.11 or newer and make: everything else goes into .venv, once.
+# Another Python:  make PYTHON=python3.12 test        Arguments:  make verify ARGS='--suite quick'
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+REPORT := kernelproof-report
+ARGS ?=
+
+# The same answer twice; HYPOTHESIS_PROFILE=dev explores.
+export HYPOTHESIS_PROFILE ?= ci
+
+.DEFAULT_GOAL := help
+.PHONY: help install verify test lint format types layers wheel-test benchmarks coverage clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(INSTALLED) ## set up .venv with the tested versions
+
+# Set up again only when what is installed would change.
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "kernelproof needs Python 3.11 or newer; there is no $(PYTHON). Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kernelproof needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -c 'import platform; print(platform.python_version())'). Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Setting up $(VENV), once; this takes a few minutes."
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,dev]'
+	@touch $@
+
+verify: $(INSTALLED) ## hold every built-in backend against the truth; the report goes to kernelproof-report/
+	$(BIN)/kernelproof verify --out $(REPORT) $(ARGS)
+
+# More than 8 workers gain little and need memory for a PyTorch each.
+test: $(INSTALLED) ## all tests
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --benchmark-disable $(ARGS)
+
+lint: $(INSTALLED) ## ruff, both as linter and as formatter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## mypy over the package, then over the tests
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+layers: $(INSTALLED) ## imports only go down
+	$(BIN)/lint-imports
+
+wheel-test: $(INSTALLED) ## build sdist and wheel, and test the wheel outside the source
+	.ci/wheel-test $(BIN)/python
+
+benchmarks: $(INSTALLED) ## speed, side by side
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
+
+coverage: $(INSTALLED) ## lines and branches that the tests reach
+	$(BIN)/coverage run -m pytest --benchmark-disable $(ARGS)
+	$(BIN)/coverage combine
+	$(BIN)/coverage report
+
+clean: ## remove what was built here, .venv included
+	rm -rf $(VENV) $(REPORT) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks .coverage .coverage.*
+	find reference theory verify reports src tests -name __pycache__ -type d -prune -exec rm -rf {} +

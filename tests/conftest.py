@@ -1,0 +1,72 @@
+"""What every test gets: Hypothesis profiles, a watch on working precision, and visible skips."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+
+import flint
+import mpmath
+import pytest
+from hypothesis import settings
+
+# dev explores; ci must give the same answer twice; nightly has time. No deadline: a first call may compile.
+settings.register_profile("dev", max_examples=30, deadline=None, print_blob=True)
+settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=2000, deadline=None, print_blob=True)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "dev")
+settings.load_profile(PROFILE)
+
+
+def working_precisions() -> dict[str, int]:
+    """The bits that the arithmetics of this process work with now."""
+    return {"mpmath.mp": mpmath.mp.prec, "mpmath.iv": mpmath.iv.prec, "flint.ctx": flint.ctx.prec}
+
+
+@pytest.fixture(autouse=True)
+def precision_restored() -> Iterator[None]:
+    """Fail a test that leaves a working precision changed, and put it right for the next."""
+    before = working_precisions()
+    yield
+    after = working_precisions()
+    mpmath.mp.prec, mpmath.iv.prec, flint.ctx.prec = before.values()
+    changed = {name: f"{before[name]} -> {bits}" for name, bits in after.items() if bits != before[name]}
+    if changed:
+        pytest.fail(f"the working precision was left changed: {changed}; set it inside a `with`")
+
+
+def why_not_torch() -> str | None:
+    """None where PyTorch is here, or the reason to skip."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed; pip install 'kernelproof[torch]'"
+    return None
+
+
+def why_not_cuda() -> str | None:
+    """None where PyTorch sees a CUDA device, or the reason to skip."""
+    reason = why_not_torch()
+    if reason is not None:
+        return reason
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"no CUDA device here (PyTorch {torch.__version__}); run on a machine with an NVIDIA GPU"
+    return None
+
+
+def why_not_nightly() -> str | None:
+    """None in the nightly profile, or the reason to skip."""
+    if PROFILE != "nightly":
+        return f"a long test; runs with HYPOTHESIS_PROFILE=nightly, not {PROFILE}"
+    return None
+
+
+NEEDS = {"torch": why_not_torch, "cuda": why_not_cuda, "nightly": why_not_nightly}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with its reason, a test marked with what is not here: torch, cuda, nightly."""
+    for marker, why_not in NEEDS.items():
+        if item.get_closest_marker(marker) is not None and (reason := why_not()) is not None:
+            pytest.skip(reason)

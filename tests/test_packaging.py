@@ -1,0 +1,123 @@
+"""The wheel holds all of the package, and the package asks for all that it imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import kernelproof
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("reference", "theory", "verify", "reports")
+CONFIG: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+SETUPTOOLS: dict[str, Any] = CONFIG["tool"]["setuptools"]
+PROJECT: dict[str, Any] = CONFIG["project"]
+
+# Where the name that is imported is not the name that is installed.
+DISTRIBUTIONS = {"flint": "python-flint", "sklearn": "scikit-learn", "dask": "distributed"}
+# Not asked for by name, because something asked for brings it on every platform where it is used.
+BROUGHT = {"click": "typer", "llvmlite": "numba", "markupsafe": "jinja2", "pydantic_core": "pydantic", "triton": "torch"}
+
+
+def source_folders() -> list[tuple[str, Path]]:
+    """(package, folder) of every folder of the package that holds Python files; kept results are no source."""
+    folders = [("kernelproof", ROOT / "src" / "kernelproof")]
+    for floor in FLOORS:
+        for folder in sorted({path.parent for path in (ROOT / floor).rglob("*.py")}):
+            inner = folder.relative_to(ROOT).parts
+            if "gallery" not in inner and "__pycache__" not in inner:
+                folders.append((".".join(("kernelproof", *inner)), folder))
+    return folders
+
+
+def source_files() -> list[Path]:
+    return [path for _, folder in source_folders() for path in sorted(folder.glob("*.py"))]
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    lines = list(PROJECT["dependencies"])
+    for extra in extras:
+        lines += PROJECT["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+def test_every_folder_of_source_is_a_package() -> None:
+    assert [str(folder) for _, folder in source_folders() if not (folder / "__init__.py").is_file()] == []
+
+
+def test_package_list_is_the_folders() -> None:
+    assert sorted(SETUPTOOLS["packages"]) == sorted(package for package, _ in source_folders())
+
+
+def test_every_data_file_is_in_the_wheel() -> None:
+    patterns = [
+        f"{package.removeprefix('kernelproof').removeprefix('.').replace('.', '/')}/{pattern}".removeprefix("/")
+        for package, found in SETUPTOOLS["package-data"].items()
+        for pattern in found
+    ]
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for floor in FLOORS
+        for path in sorted((ROOT / floor).rglob("*"))
+        if path.is_file() and path.suffix not in {".py", ".pyc"} and "gallery" not in path.parts
+    ]
+    assert [file for file in files if not any(fnmatch(file, pattern) for pattern in patterns)] == []
+    assert [pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in [*files, "py.typed"])] == []
+    assert (ROOT / "src" / "kernelproof" / "py.typed").is_file()
+
+
+def test_version_is_one() -> None:
+    assert kernelproof.__version__ == PROJECT["version"]
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {PROJECT['version']}\n" in citation
+
+
+def test_license_files_are_here() -> None:
+    assert [name for name in PROJECT["license-files"] if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("requirement", requirements("torch", "dev"), ids=lambda requirement: requirement.name)
+def test_constraints_pin_what_is_asked_for(requirement: Requirement) -> None:
+    version = pinned()[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version)
+
+
+def test_torch_is_the_version_that_was_tested() -> None:
+    assert pinned()["torch"] == "2.13.0"
+
+
+def test_every_import_is_asked_for() -> None:
+    asked = {canonicalize_name(one.name) for one in requirements(*PROJECT["optional-dependencies"])}
+    missing = set()
+    for file in source_files():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"kernelproof"}:
+                if top not in BROUGHT and canonicalize_name(DISTRIBUTIONS.get(top, top)) not in asked:
+                    missing.add(f"{file.relative_to(ROOT)}: {top}")
+    assert missing == set()
+
+
+def test_python_version_is_said_once() -> None:
+    minimum = PROJECT["requires-python"].removeprefix(">=")
+    assert CONFIG["tool"]["ruff"]["target-version"] == f"py{minimum.replace('.', '')}"
+    assert CONFIG["tool"]["pyright"]["pythonVersion"] == minimum
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert re.search(rf"version_info < \({minimum.replace('.', ', ')}\)", makefile)

@@ -1,0 +1,60 @@
+"""NumPy arrays to what a target computes on, and back, bit for bit, bfloat16 and float8 included."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.seams import Array
+
+Kind = Literal["numpy", "torch"]
+_FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
+"""Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
+
+
+def give(array: Array, kind: Kind, device: str) -> Any:
+    """A private copy of `array` as an array of `kind` on `device`."""
+    if kind == "numpy":
+        return array.copy()
+    torch = import_module("torch")
+    name = array.dtype.name
+    if name in _FOREIGN:
+        carrier = np.int16 if array.itemsize == 2 else np.uint8
+        tensor = torch.from_numpy(array.copy().view(carrier)).view(getattr(torch, name))
+    else:
+        tensor = torch.from_numpy(array.copy())
+    return tensor.to(device)
+
+
+def take(value: Any, kind: Kind) -> Array:
+    """`value`, which a target returned, as a NumPy array of the same dtype, shape and bits.
+
+    Raises:
+        TargetError: it is no array of `kind`.
+    """
+    if kind == "torch":
+        torch = import_module("torch")
+        if isinstance(value, torch.Tensor):
+            held = value.detach().cpu().contiguous()
+            name = str(held.dtype).removeprefix("torch.")
+            if name in _FOREIGN:
+                carrier = torch.int16 if held.element_size() == 2 else torch.uint8
+                foreign: Array = held.view(carrier).numpy().view(FORMATS[name].dtype)
+                return foreign
+            plain: Array = held.numpy()
+            return plain
+    elif isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return np.asarray(float(value))
+    msg = f"the target must return a {kind} array; got {type(value).__module__}.{type(value).__qualname__}"
+    raise TargetError(msg)
+
+
+def same_bits(left: Array, right: Array) -> bool:
+    """Whether two arrays have one dtype, shape and content, NaNs compared by their bits."""
+    return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()

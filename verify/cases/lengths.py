@@ -1,0 +1,55 @@
+"""Rows of every length: none, one, two, powers of two and their neighbours, and long ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.building import mixed, mixed_shapes, normals, sampled_rows, scored, settle
+from kernelproof.verify.seams import Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+_SHORT = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 127, 129)
+_LONG = (255, 256, 257, 1023, 1025, 4097, 100_000)
+ROWS = 6
+"""Rows of a large array that are checked."""
+
+
+class Lengths:
+    """The shape says the length; the feature ``block`` asks for many rows, of which some are checked."""
+
+    id = "lengths"
+    title = "rows of every length"
+
+    def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """0, 1, 2, and 2^k − 1, 2^k, 2^k + 1."""
+        if op in {"entmax", "weights"}:
+            yield from (((2, size), "length") for size in _SHORT)
+            yield (300, 20), "block"
+            if suite != "quick":
+                yield from (((1, size), "length") for size in _LONG[: 4 if suite == "standard" else None])
+                yield (0, 5), "length"
+            if suite == "exhaustive":
+                yield (2000, 513), "block"
+        else:
+            sizes = (0, 1, 2, 7, 9, 17) if suite != "exhaustive" else _SHORT
+            for size in sizes:
+                yield ((2, size, 3, 2) if op == "regression" else (2, 1, 1, size, 4, 2)), "length"
+            yield ((40, 9, 3, 2) if op == "regression" else (2, 1, 30, 9, 4, 2)), "block"
+
+    def build(self, case: Case, generator: np.random.Generator) -> Inputs:
+        """Normal inputs."""
+        wanted = ROWS if case.feature == "block" else 10**9
+        if case.op in {"entmax", "weights"}:
+            count = int(np.prod(case.shape[:-1]))
+            values = settle(case, 2.0 * normals(generator, case.shape))
+            return scored(case, values, sampled_rows(generator, count, wanted))
+        count = int(np.prod(mixed_shapes(case)["q"][:-1]))
+        return Inputs(mixed(case, generator), rows=sampled_rows(generator, count, wanted))
+
+
+FAMILY = Lengths()

@@ -1,0 +1,97 @@
+"""Keys that may not be attended to: one, some, all but one, or all of a row; and balls that hold no key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kernelproof.reference.model import Fixed
+from kernelproof.verify.building import mixed, normals, scored, settle, uniforms
+from kernelproof.verify.seams import Flags, Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+_SCORED = ("some", "one", "all", "but_one", "empty_ball")
+_ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball")
+
+
+def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Generator) -> Flags:
+    """(..., m) which keys are masked; at least one key of every row stays, but for feature ``all``: its first row."""
+    count = shape[-1]
+    draw = uniforms(generator, shape)
+    keep = np.argmax(draw, axis=-1, keepdims=True)
+    position = np.arange(count)
+    if feature == "one":
+        return np.asarray(position == np.argmin(draw, axis=-1, keepdims=True)) & (position != keep)
+    if feature == "but_one":
+        return np.asarray(position != keep)
+    masked = (draw < 0.4) & (position != keep)
+    if feature == "all":
+        masked.reshape(-1, count)[:1] = True
+    return np.asarray(masked)
+
+
+class Masks:
+    """The feature says what is masked, and for attention by which argument; ``empty_ball`` moves a row out of reach."""
+
+    id = "masks"
+    title = "masked keys and empty rows"
+
+    def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Every kind of mask."""
+        if op in {"entmax", "weights"}:
+            yield from (((3, 10), feature) for feature in _SCORED[: 4 if op == "entmax" else 5])
+        elif op == "regression":
+            yield (2, 8, 3, 2), "empty_ball"
+        else:
+            yield from (((2, 2, 1, 3, 8, 4, 2) if "length" in f else (2, 1, 3, 8, 4, 2), f) for f in _ATTENTION)
+
+    def build(self, case: Case, generator: np.random.Generator) -> Inputs:
+        """Normal inputs with the mask."""
+        if case.op in {"entmax", "weights"}:
+            rows = settle(case, 2.0 * normals(generator, case.shape))
+            if case.feature == "empty_ball":
+                rows[0] -= 2.0 * _ball(case)
+                return scored(case, rows)
+            masked = masked_keys(case.feature, case.shape, generator)
+            return scored(case, np.where(masked, -np.inf, rows))
+        arrays = mixed(case, generator)
+        options: dict[str, Any] = {}
+        if case.feature == "empty_ball":
+            arrays["q"] = arrays["q"].copy()
+            arrays["q"][..., 0, :] = 2.0 * _ball(case) + 4.0
+            options = {} if case.op == "regression" else {"key_norm_term": True}
+        elif case.op == "attention":
+            options = self._options(case, generator)
+        return Inputs(arrays, options)
+
+    def _options(self, case: Case, generator: np.random.Generator) -> dict[str, Any]:
+        *batch, heads, _, count, size, _, _ = case.shape
+        shape = (*batch, heads, count, size)
+        kind = case.feature
+        allowed = ~masked_keys("all" if kind == "all" else "some", shape, generator)
+        options: dict[str, Any] = {}
+        if kind in {"mask", "all"}:
+            options["mask"] = allowed
+        if kind == "bias":
+            options["mask"] = np.where(allowed, np.round(4 * normals(generator, shape)) / 4, -np.inf)
+        if kind in {"causal", "mixed"}:
+            options["causal"] = True
+        if kind in {"lengths", "mixed"}:
+            lengths = 1 + (np.arange(int(np.prod(batch, dtype=int))) * 5) % size
+            options["lengths"] = lengths.astype(np.int64).reshape(batch)
+        if kind == "mixed":
+            options["mask"] = allowed[..., :1, :, :]
+        return options
+
+
+def _ball(case: Case) -> float:
+    """A distance beyond a fixed bandwidth; 1 under the other rules, whose balls are never empty."""
+    rule = getattr(case.parsed_rule, "then", case.parsed_rule)
+    return float(rule.exact) if isinstance(rule, Fixed) else 1.0
+
+
+FAMILY = Masks()

@@ -1,0 +1,44 @@
+"""A large constant added to every score, with the sum exact: a lost maximum shift shows here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.building import integers, scored
+from kernelproof.verify.seams import Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Offsets:
+    """The feature is k, or −k for a negative offset: scores are ±10^k and multiples of a grid, all exact in the dtype."""
+
+    id = "offsets"
+    title = "offsets ±10^k"
+
+    def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Powers up to 30; scores only, for distances have no free constant."""
+        if op in {"entmax", "weights"}:
+            powers = (2, -3, 5, 30) if suite != "exhaustive" else (1, 2, -2, 3, -3, 5, -5, 8, 15, 30, -30)
+            yield from (((2, 12), str(power)) for power in powers)
+
+    def build(self, case: Case, generator: np.random.Generator) -> Inputs:
+        """c + j·g with g the spacing of the dtype above |c|, or 1/8 where that is finer."""
+        target = FORMATS[case.dtype]
+        power = int(case.feature)
+        size = min(10.0 ** abs(power), 2.0 ** np.floor(np.log2(target.largest) - 2))
+        spacing = 2.0 ** (np.floor(np.log2(size)) + 2 - target.precision)
+        grid = max(spacing, 0.125)
+        center = np.copysign(np.round(size / grid) * grid, power)
+        # 32 steps of the grid stay within a binade or two of the center, where multiples of `spacing` are exact.
+        count = int(min(32, 2 ** (target.precision - 2)))
+        steps = integers(generator, count, case.shape).astype(np.float64)
+        return scored(case, center - steps * grid if power > 0 else center + steps * grid)
+
+
+FAMILY = Offsets()

@@ -1,0 +1,70 @@
+"""Determinism: the same call gives the same bits again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.judging import judge_flags
+from kernelproof.verify.measure import broken
+from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+WITH_GRADIENTS = frozenset({"random", "ties"})
+"""Families whose vector-Jacobian products are repeated too; on all it would double the run."""
+
+
+def bits(array: Array) -> Array:
+    """(n, itemsize) the bytes of every element, so that NaNs compare by their bits."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat.view(np.uint8).reshape(flat.size, -1)
+
+
+class Determinism:
+    """Two calls on equal inputs."""
+
+    id = "determinism"
+    title = "The same call gives the same bits"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """The base call and a second one; the same for gradients on two families."""
+        if case.size == 0:
+            return {}
+        again = replace(inputs)
+        found = {"forward": Call(inputs), "forward again": Call(again)}
+        if inputs.cotangent is not None and inputs.rows is None and case.family in WITH_GRADIENTS:
+            found |= {"vjp": Call(inputs, "vjp"), "vjp again": Call(again, "vjp")}
+        return found
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every element of every array that came."""
+        wrong: list[bool] = []
+        names: list[str] = []
+        for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
+            if first not in outcomes:
+                continue
+            for name in (first, second):
+                if (fault := broken(outcomes[name])) is not None:
+                    return fault
+            left, right = outcomes[first].arrays, outcomes[second].arrays
+            for key in sorted(set(left) | set(right)):
+                alike = key in left and key in right and left[key].shape == right[key].shape
+                same = alike and left[key].dtype == right[key].dtype
+                flags = (bits(left[key]) != bits(right[key])).any(axis=1).tolist() if same else [True]
+                wrong += flags
+                names += [f"{key}, element {at}" for at in range(len(flags))]
+
+        def describe(index: tuple[int, ...]) -> str:
+            return f"{names[index[0]]}: a second call gave other bits"
+
+        flags = np.array(wrong, dtype=bool)
+        return judge_flags(flags, np.ones_like(flags), describe)
+
+
+CHECK = Determinism()

@@ -1,0 +1,43 @@
+"""Input untouched: a call leaves the arrays it was given as they were, bit for bit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.judging import forward, judge_flags
+from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class InputUntouched:
+    """One comparison an argument and call; a call that raised must not have changed anything either."""
+
+    id = "input_untouched"
+    title = "Calls do not modify their inputs"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """The base call, and the vector-Jacobian product where there is one."""
+        wanted = forward(inputs)
+        if inputs.cotangent is not None and inputs.rows is None:
+            wanted["vjp"] = Call(inputs, "vjp")
+        return wanted
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Whether the bytes are the same."""
+        pairs = [(call, name) for call in outcomes for name in inputs.arrays]
+        wrong = np.array([name in outcomes[call].modified for call, name in pairs], dtype=bool)
+
+        def describe(index: tuple[int, ...]) -> str:
+            call, name = pairs[index[0]]
+            return f"the {call} call changed its argument {name}"
+
+        return judge_flags(wrong, np.ones_like(wrong), describe)
+
+
+CHECK = InputUntouched()

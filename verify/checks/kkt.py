@@ -1,0 +1,93 @@
+"""KKT: the weights solve the variational problem of α-entmax (THEORY 3), whatever the oracle says they are.
+
+p maximizes ⟨p, z⟩ + H_α(p) iff there is one μ with n·p_i^{1/n} = z_i − μ on the support and z_i ≤ μ off it
+(log p_i = z_i − μ at n = ∞). An error δ_i in p_i leaves an interval for μ; the check is that the
+intervals of all keys of a row meet. Only the size of δ comes from the truth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.model import INFINITY, Adaptive
+from kernelproof.verify.judging import bounds_of, forward, judge_ratios, rows_of, scores_of
+from kernelproof.verify.seams import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+ROUNDING = 16 * 2.0**-53
+"""A power, a product and two sums in float64, each good to a few roundings, done here."""
+LARGE = 4.0
+"""From this order on the potential is taken less n, which expm1 gives without cancellation."""
+
+
+def potential(weights: Floats, order: float) -> Floats:
+    """n·p^{1/n}, for large orders less n, and log p at order ∞; −∞ for no weight."""
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+        if order == INFINITY:
+            return np.log(weights)
+        if order < LARGE:
+            return np.asarray(order * weights ** (1.0 / order))
+        return np.where(weights > 0, order * np.expm1(np.log(weights) / order), -order)
+
+
+class Kkt:
+    """One comparison a row: by how much the intervals for μ miss each other."""
+
+    id = "kkt"
+    title = "The weights solve the variational problem (KKT)"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One forward call, for weights under the adaptive rule."""
+        applies = case.op in {"entmax", "weights"} and isinstance(case.parsed_rule, Adaptive)
+        return forward(inputs) if applies and case.size > 0 and case.family != "special" else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """The width by which the intervals miss, over the width of those two that do."""
+        if truth is None or not isinstance(case.parsed_rule, Adaptive):
+            return Judgement()
+        found = rows_of(outcomes, ("forward",), truth, inputs)
+        if isinstance(found, Judgement):
+            return found
+        bounds = bounds_of(case, truth, contract)
+        scores, raw = scores_of(inputs, truth), found[0]
+        ratio = np.zeros(len(raw))
+        for row in np.flatnonzero(bounds.rows):
+            ratio[row] = self._row(case, scores[row], raw[row], bounds.slack[row])
+
+        def describe(index: tuple[int, ...]) -> str:
+            return f"no μ satisfies the KKT conditions of row {index[0]} within {bounds.limit:.3g} units"
+
+        return judge_ratios(ratio, bounds.rows, bounds.loose, bounds.limit, describe)
+
+    def _row(self, case: Case, scores: Floats, raw: Floats, slack: Floats) -> float:
+        order = float(case.kernel.order)
+        beta = float(getattr(case.parsed_rule, "exact", 1.0))
+        free = np.isfinite(scores)
+        if not np.isfinite(raw).all() or (raw[~free] != 0).any():
+            return float("inf")
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaps = np.minimum(beta * (scores[free].max() - scores[free]), 1e300)
+        weights, give = raw[free], slack[free]
+        low, middle, high = (
+            potential(np.maximum(part, 0.0), order) for part in (weights - give, weights, weights + give)
+        )
+        shift = order if LARGE <= order < INFINITY else 0.0
+        own = ROUNDING * (gaps + np.where(np.isfinite(high), np.abs(high), 0.0) + shift * ROUNDING)
+        # μ lies in [−gap − high, −gap − low]; where the weight may be 0 there is no upper end.
+        floor = -gaps - high - own
+        ceiling = np.where(weights - give > 0, -gaps - low + own, np.inf)
+        first, last = int(np.argmax(floor)), int(np.argmin(ceiling))
+        miss = floor[first] - ceiling[last]
+        if not miss > 0:
+            return 0.0
+        width = (high - middle)[first] + (middle - low)[last] + own[first] + own[last]
+        return 1.0 + float(miss / width) if width > 0 else float("inf")
+
+
+CHECK = Kkt()

@@ -1,0 +1,100 @@
+"""Special values: a row with NaN is NaN as a whole, one with +∞ what the contract says, and no other row notices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import INFINITY
+from kernelproof.verify.judging import eta_of, judge_flags
+from kernelproof.verify.measure import broken
+from kernelproof.verify.seams import GRADE_LIMITS, Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+def _rows(array: Array, inputs: Inputs) -> Floats:
+    flat: Floats = array.astype(np.float64).reshape(-1, array.shape[-1])
+    return flat if inputs.rows is None else flat[inputs.rows]
+
+
+class SpecialValues:
+    """Rows with a special value, and the others against the same call with 0 in the place of every special row.
+
+    Both calls may be off by the slack of their grade. There is no truth here, so the condition of a weight is
+    bounded by what came: p + w·2·(the largest gap of its row), with w = p^{1 − 1/n} (THEORY 4). For y, where
+    that needs the weights, equal bits pass, NaN fails, and other numbers are undecided.
+    """
+
+    id = "special_values"
+    title = "NaN and +∞ stay in their row"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """The base call, and one with 0 in the special rows."""
+        if case.family != "special":
+            return {}
+        name, array = next(iter(inputs.arrays.items()))
+        values = array.astype(np.float64)
+        special = (np.isnan(values) | np.isposinf(values)).any(axis=-1, keepdims=True)
+        clean = np.where(special, np.zeros((), array.dtype), array)
+        arrays = {**inputs.arrays, name: clean}
+        return {"forward": Call(inputs), "clean": Call(replace(inputs, arrays=arrays, cotangent=None))}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every element."""
+        for outcome in outcomes.values():
+            if (fault := broken(outcome)) is not None:
+                return fault
+        source = _rows(next(iter(inputs.arrays.values())), inputs)
+        raw, clean = (_rows(outcomes[name].arrays["output"], inputs) for name in ("forward", "clean"))
+        if raw.shape != clean.shape or len(raw) != len(source):
+            return judge_flags(np.ones(1, bool), np.ones(1, bool), lambda _: f"the output has shape {raw.shape}")
+        nan = np.isnan(source).any(axis=1)
+        posinf = np.isposinf(source).any(axis=1) & ~nan
+        wrong, decided = np.zeros(raw.shape, dtype=bool), np.ones(raw.shape, dtype=bool)
+        wrong[nan] = ~np.isnan(raw[nan])
+        decided[nan] = contract.nan == "nan"
+        wrong[posinf] = ~np.isnan(raw[posinf])
+        decided[posinf] = contract.posinf == "nan"
+        if contract.posinf == "limit" and raw.shape == source.shape:
+            top = np.isposinf(source[posinf])
+            wrong[posinf] = raw[posinf] != top / np.maximum(top.sum(axis=1, keepdims=True), 1)
+            decided[posinf] = True
+        other = ~(nan | posinf)
+        wrong[other], decided[other] = self._others(case, source[other], raw[other], clean[other], contract)
+
+        def describe(index: tuple[int, ...]) -> str:
+            row = index[0]
+            kind = "holds NaN" if nan[row] else "holds +inf" if posinf[row] else "is next to a special row"
+            return f"output{list(index)} is {float(raw[index])!r}; its row {kind}, and alone it is {float(clean[index])!r}"
+
+        return judge_flags(wrong, decided, describe)
+
+    def _others(
+        self, case: Case, source: Floats, raw: Floats, clean: Floats, contract: Contract
+    ) -> tuple[Flags, Flags]:
+        equal = (raw == clean) & np.isfinite(raw)
+        if case.op not in {"entmax", "weights"}:
+            return ~np.isfinite(raw) & np.isfinite(clean), equal | ~np.isfinite(raw)
+        order = float(case.kernel.order)
+        target = FORMATS[case.dtype]
+        finite = np.where(np.isfinite(source), source, np.nan)
+        reach = np.nanmax(finite, axis=1, keepdims=True) - np.nanmin(finite, axis=1, keepdims=True)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            power = 1.0 if order == INFINITY else 1.0 - 1.0 / order if order else 0.0
+            steep = np.where(clean > 0, clean**power, 0.0)
+            unit = clean + 2.0 * steep * reach
+            slack = 2.0 * (GRADE_LIMITS[contract.grade] * target.unit_roundoff * unit + eta_of(target, contract))
+            near = np.abs(raw - clean) <= slack
+        # A weight against none is at a threshold, where the bound above does not hold.
+        edge = ((raw == 0) != (clean == 0)) & np.isfinite(raw)
+        return np.asarray(~(equal | near)), np.asarray(~(edge & ~near))
+
+
+CHECK = SpecialValues()

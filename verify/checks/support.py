@@ -1,0 +1,58 @@
+"""Support: a weight is positive exactly where the oracle proves it, but for keys that rounding may move across."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging import bounds_of, forward, judge_flags, rows_of
+from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Support:
+    """Which weights are positive.
+
+    A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the grade's κ,
+    and where its weight is positive but below what the grade allows as an error, so that 0 is admissible.
+    """
+
+    id = "support"
+    title = "The support is the proved one, outside the rounding band"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One forward call, for ops that return weights."""
+        applies = case.op in {"entmax", "weights"} and case.size > 0 and case.family != "special"
+        return forward(inputs) if applies else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """One comparison a key."""
+        if truth is None:
+            return Judgement()
+        found = rows_of(outcomes, ("forward",), truth, inputs)
+        if isinstance(found, Judgement):
+            return found
+        raw = found[0]
+        bounds = bounds_of(case, truth, contract)
+        unit_roundoff = FORMATS[case.dtype].unit_roundoff
+        with np.errstate(invalid="ignore", over="ignore"):
+            band = bounds.limit * unit_roundoff * truth.margin_unit
+            clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
+        vanishing = truth.support & (truth.output.head <= bounds.slack)
+        decided = clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]
+        wrong = np.isnan(raw) | ((raw != 0) != truth.support)
+
+        def describe(index: tuple[int, ...]) -> str:
+            side = "in" if truth.support[index] else "not in"
+            return f"weight{list(index)} is {float(raw[index])!r}, but the key is {side} the support"
+
+        return judge_flags(wrong, decided, describe)
+
+
+CHECK = Support()

@@ -1,0 +1,144 @@
+"""What the checks share: the slack that a grade allows, the rows it holds for, and judgements from ratios.
+
+A grade allows errors of κ·u·unit + η in every element (THEORY 4). A check compares what it measures with the
+sum of the slacks of the elements it measured; the ratio of the two passes up to 1. The unit is first order:
+in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.verify.measure import broken, near_kink, nonlinear, select_rows
+from kernelproof.verify.seams import GRADE_LIMITS, Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+KEPT = 5
+
+
+def eta_of(target: Format, contract: Contract) -> float:
+    """η: half the smallest subnormal, or the smallest normal number under flush to zero."""
+    return float(2.0**target.emin if contract.flush_to_zero else float(target.smallest) / 2)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a grade allows on one case.
+
+    Attributes:
+        slack: (R, w) absolute error of every element.
+        rows: (R,) rows with one admissible value.
+        loose: (R,) rows where the slack is not a bound.
+        limit: κ of the grade.
+    """
+
+    slack: Floats
+    rows: Flags
+    loose: Flags
+    limit: float
+
+
+def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
+    """The slack of every element of `truth` under `contract`."""
+    target = FORMATS[case.dtype]
+    limit = GRADE_LIMITS[contract.grade]
+    with np.errstate(invalid="ignore", over="ignore"):
+        slack = limit * target.unit_roundoff * truth.output.unit
+        slack = np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
+    order = float(case.kernel.order)
+    loose = nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
+    return Bounds(slack, ~(truth.empty | truth.unsure), loose.any(axis=1), limit)
+
+
+def forward(inputs: Inputs) -> dict[str, Call]:
+    """One forward call; all checks that ask for it on the very same inputs share it."""
+    return {"forward": Call(inputs)}
+
+
+def scores_of(inputs: Inputs, truth: Truth) -> Floats:
+    """(R, m) the checked rows of the scores of entmax or weights, as float64."""
+    rows = select_rows(next(iter(inputs.arrays.values())), truth.margin.shape, inputs)
+    assert not isinstance(rows, Judgement)  # inputs have the shape of their truth
+    return rows
+
+
+def rows_of(outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs) -> list[Floats] | Judgement:
+    """The checked rows of the outputs of these calls; a failed judgement if one has none."""
+    found: list[Floats] = []
+    for name in names:
+        if (fault := broken(outcomes[name])) is not None:
+            return fault
+        raw = select_rows(outcomes[name].arrays["output"], truth.output.head.shape, inputs)
+        if isinstance(raw, Judgement):
+            return raw
+        found.append(raw)
+    return found
+
+
+def judge_ratios(
+    ratio: Floats,
+    rows: Flags,
+    loose: Flags,
+    limit: float,
+    describe: Callable[[tuple[int, ...]], str],
+    undecided: int = 0,
+) -> Judgement:
+    """The judgement of `ratio` (R, …): up to 1 passes, NaN fails.
+
+    Args:
+        ratio: what was measured over what is allowed.
+        rows: (R,) rows that are judged.
+        loose: (R,) rows where a finite ratio above 1 decides nothing.
+        limit: κ of the grade, for the κ that is shown.
+        describe: the message for an index of `ratio`.
+        undecided: comparisons that were not decided for other reasons.
+    """
+    shape = (-1,) + (1,) * (ratio.ndim - 1)
+    bad = ~(ratio <= 1)
+    judged = np.broadcast_to(rows.reshape(shape), ratio.shape)
+    open_ = bad & loose.reshape(shape) & np.isfinite(ratio)
+    decided = judged & ~open_
+    failed = decided & bad
+    ranking = np.where(decided, np.where(np.isnan(ratio), np.inf, ratio), -1.0)
+    order = np.argsort(-ranking, axis=None, kind="stable")[:KEPT]
+
+    def failure(flat: int) -> Failure:
+        index = tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
+        kappa = float(ranking[index]) * (limit if np.isfinite(limit) else 1.0)
+        return Failure(message=describe(index), index=index, kappa=kappa)
+
+    return Judgement(
+        decided=int(decided.sum()),
+        undecided=int((judged & open_).sum()) + int((~judged).sum()) + undecided,
+        failed=int(failed.sum()),
+        failures=tuple(failure(int(at)) for at in order if failed.reshape(-1)[at]),
+        worst=failure(int(order[0])) if decided.any() else None,
+    )
+
+
+def judge_flags(wrong: Flags, decided: Flags, describe: Callable[[tuple[int, ...]], str]) -> Judgement:
+    """The judgement of yes-or-no comparisons; those not `decided` are counted as undecided."""
+    failed = wrong & decided
+    places = [tuple(int(i) for i in place) for place in np.argwhere(failed)[:KEPT]]
+    failures = tuple(Failure(message=describe(place), index=place) for place in places)
+    return Judgement(
+        decided=int(decided.sum()),
+        undecided=int((~decided).sum()),
+        failed=int(failed.sum()),
+        failures=failures,
+        worst=failures[0] if failures else None,
+    )
+
+
+def ratio_of(excess: Floats, slack: Floats) -> Floats:
+    """`excess` over `slack`, where a NaN or an infinite excess is infinite and 0 over 0 is 0."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        ratio = np.where(excess <= 0, 0.0, excess / slack)
+        return np.where(np.isfinite(excess), np.where(np.isnan(ratio), 0.0, ratio), np.inf)

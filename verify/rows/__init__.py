@@ -1,0 +1,1 @@
+"""What the NumPy and Numba backends share: arrays in, rows of scores to a core, arrays out."""

@@ -1,0 +1,98 @@
+"""The seam between the array layer and a row core: a law of one row, and what a core answers.
+
+A core sees float64 rows whose scores are finite, or −inf for a masked key; the array layer keeps NaN
+and +inf away, casts, and decides what an empty row becomes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Kind = Literal["fixed", "anchored", "adaptive"]
+
+KINDS: tuple[Kind, ...] = ("fixed", "anchored", "adaptive")
+PARAMETERS: dict[Kind, str] = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}
+# Below this the order is taken for it: 1/n must be a float64.
+SMALLEST_ORDER = 1e-300
+
+
+@dataclass(frozen=True)
+class Law:
+    """The kernel and the bandwidth rule of a row, as float64.
+
+    Attributes:
+        kind: which rule.
+        order: n in [0, inf].
+        parameter: h, gamma or beta.
+    """
+
+    kind: Kind
+    order: float
+    parameter: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Weights of R rows of m keys, and what the ratio form found on the way.
+
+    Attributes:
+        weights: (R, m) float64, each row summing to 1; 0 in an empty row.
+        support: (R, m) keys with ``d_i < γ`` (all unmasked keys at order ∞).
+        reach: (R,) γ in the unit of scores, times beta under Adaptive; inf at order ∞.
+        log_normalizer: (R,) ``log Σ [1 − d_i/γ]₊^n``; −inf in an empty row.
+        empty: (R,) the ball holds no key.
+    """
+
+    weights: Floats
+    support: Flags
+    reach: Floats
+    log_normalizer: Floats
+    empty: Flags
+
+
+@dataclass(frozen=True)
+class RowGradients:
+    """Vector-Jacobian products of R rows.
+
+    Attributes:
+        scores: (R, m) float64.
+        order: (R,) in n; 0 at order ∞.
+        alpha: (R,) in α = 1 + 1/n, Adaptive only (0 otherwise).
+        parameter: (R,) in h, gamma or beta.
+    """
+
+    scores: Floats
+    order: Floats
+    alpha: Floats
+    parameter: Floats
+
+
+class RowCore(Protocol):
+    """The arithmetic of rows; neither call changes what it is given."""
+
+    def forward(self, scores: Floats, law: Law) -> Rows:
+        """Weights of (R, m) scores."""
+
+    def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
+        """Vector-Jacobian product with a (R, m) cotangent; order 0 never comes here."""
+
+
+def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:
+    """The law in float64; a rational order is rounded once, which costs less than a rounding of each score."""
+    try:
+        order = float(kernel.order)
+    except OverflowError:
+        order = float("inf")
+    if kernel.order > 0:
+        order = max(order, SMALLEST_ORDER)
+    kind: Kind = "fixed" if isinstance(rule, Fixed) else "anchored" if isinstance(rule, Anchored) else "adaptive"
+    return Law(kind, order, float(rule.exact))

@@ -1,0 +1,20 @@
+"""Numba's decorators with the types they keep; numba publishes none, so the one cast is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def jit(function: Function) -> Function:
+    """Compiled on the first call and kept on disk; IEEE arithmetic: no fastmath, and x/0 is inf or NaN."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
+
+
+def parallel(function: Function) -> Function:
+    """As `jit`, with the iterations of `prange` spread over threads."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", parallel=True)(function))
