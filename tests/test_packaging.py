@@ -25,7 +25,13 @@ PROJECT: dict[str, Any] = CONFIG["project"]
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {"flint": "python-flint", "sklearn": "scikit-learn", "dask": "distributed"}
 # Not asked for by name, because something asked for brings it on every platform where it is used.
-BROUGHT = {"click": "typer", "llvmlite": "numba", "markupsafe": "jinja2", "pydantic_core": "pydantic", "triton": "torch"}
+BROUGHT = {
+    "click": "typer",
+    "llvmlite": "numba",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "triton": "torch",
+}
 
 
 def source_folders() -> list[tuple[str, Path]]:
@@ -74,7 +80,7 @@ def test_every_data_file_is_in_the_wheel() -> None:
         path.relative_to(ROOT).as_posix()
         for floor in FLOORS
         for path in sorted((ROOT / floor).rglob("*"))
-        if path.is_file() and path.suffix not in {".py", ".pyc"} and "gallery" not in path.parts
+        if path.is_file() and path.suffix != ".py" and not {"gallery", "__pycache__"} & set(path.parts)
     ]
     assert [file for file in files if not any(fnmatch(file, pattern) for pattern in patterns)] == []
     assert [pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in [*files, "py.typed"])] == []

@@ -1,0 +1,28 @@
+"""verify: cases, targets, checks and the runner; and the function `kernelproof.verify(...)` itself.
+
+``kernelproof.verify`` is both a package and, for whoever uses it, the verb that the command line has. A name
+can stand for one object only, so the package is made callable: calling it loads `kernelproof.api`, which is
+above this floor and therefore found by name when it is called, never imported from here.
+
+>>> import kernelproof
+>>> callable(kernelproof.verify)
+True
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+class _Callable(ModuleType):
+    """A package that is also the function `kernelproof.api.verify`."""
+
+    def __call__(self, *targets: Any, **options: Any) -> Any:
+        """What `kernelproof.api.verify` returns, a `kernelproof.verify.results.Results`."""
+        return import_module("kernelproof.api").verify(*targets, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -54,9 +54,10 @@ class _Rows:
         kernel, self.rule, _ = effective(self.mechanism)
         self.order = float(kernel.order)
         size = weighting.support.shape[-1]
-        self.weights = weighting.weights.split()[0].reshape(-1, size)
-        self.support = weighting.support.reshape(-1, size)
-        self.margin = weighting.margin.reshape(-1, size)
+        shape = (len(scores), size)
+        self.weights = weighting.weights.split()[0].reshape(shape)
+        self.support = weighting.support.reshape(shape)
+        self.margin = weighting.margin.reshape(shape)
         self.empty = weighting.empty.reshape(-1)
         self.scale = float(self.rule.exact) if isinstance(self.rule, Adaptive) else 1.0
         self.scores, self.moved = scores, moved
@@ -236,7 +237,7 @@ class _Mixed:
             gradients = self._gradients(rows)
 
         def stack(field: str) -> Any:
-            pieces = [np.asarray(getattr(part.weighting, field)).reshape(-1, size) for part in parts]
+            pieces = [np.asarray(getattr(part.weighting, field)).reshape(1, size) for part in parts]
             return np.concatenate(pieces) if pieces else np.empty((0, size))
 
         def flags(field: str) -> Any:

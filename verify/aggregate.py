@@ -1,0 +1,312 @@
+"""From the results of cases to the record of a run: verdicts, worst cases, the accuracy and coverage tables."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kernelproof.reference.model import exact_number
+from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.discovery import checks, families
+from kernelproof.verify.results import Accuracy, Check, Coverage, Verdict, Worst
+from kernelproof.verify.results import Target as TargetRecord
+from kernelproof.verify.runner import Found
+from kernelproof.verify.seams import Failure, grade_of
+from kernelproof.verify.targets import Target
+from kernelproof.verify.worker import CaseResult, Summary
+
+KEPT = 5
+FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
+"""Checks whose failure is grade F whatever κ is (THEORY 4)."""
+_Graded = tuple[str, str, str, str, str]
+
+
+@dataclass
+class _Tally:
+    """One check on one target, while it is counted."""
+
+    applied: int = 0
+    decided: int = 0
+    undecided: int = 0
+    failed: int = 0
+    crashes: int = 0
+    failing_cases: int = 0
+    worst: tuple[float, int, Failure, Case] | None = None
+    failures: list[tuple[float, int, Failure, Case]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What one target was tried on.
+
+    Attributes:
+        target: which.
+        cases: all cases of the run.
+        results: by index of case.
+        refused: why it was not asked, by index of case.
+        single: whether the run is one case that the user named; then a check may have nothing to decide.
+    """
+
+    target: Target
+    cases: Sequence[Case]
+    results: dict[int, CaseResult]
+    refused: dict[int, str]
+    single: bool = False
+
+
+def split(found: Found, target: int) -> dict[int, CaseResult]:
+    """The results of one target, by index of case."""
+    return {number: result for (number, index), result in found.items() if index == target}
+
+
+def reproduce(target: Target, case: Case) -> str:
+    """The command that runs one case on one target again."""
+    device = f" --device {target.device}" if target.device != "cpu" else ""
+    return f"kernelproof verify {shlex.quote(target.name)}{device} --case '{case.text}'"
+
+
+def record(tried: Tried) -> TargetRecord:
+    """The record of one target."""
+    found = _checks(tried)
+    accuracy = _accuracy(tried)
+    called = sum(result.calls for result in tried.results.values())
+    decided = sum(check.decided for check in found)
+    verdict = _verdict(found, called, decided, single=tried.single)
+    notes = [tried.target.note]
+    if not called:
+        reasons = dict.fromkeys(tried.refused.values()) or {"no case of the run applies": None}
+        notes.append(f"never called: {'; '.join(list(reasons)[:3])}")
+    elif not decided:
+        notes.append("nothing was decided")
+    return TargetRecord(
+        name=tried.target.name,
+        device=tried.target.device,
+        grade=_grade(found, accuracy) if decided else "F",
+        promised=tried.target.contract.grade,
+        passed=verdict is Verdict.PASS,
+        verdict=verdict,
+        note="; ".join(note for note in notes if note),
+        checks=found,
+        accuracy=accuracy,
+        coverage=_coverage(tried),
+    )
+
+
+def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool) -> Verdict:
+    if not called:
+        return Verdict.UNSUPPORTED
+    said = {check.verdict for check in found}
+    for each in (Verdict.FAIL, Verdict.CRASH):
+        if each in said:
+            return each
+    if not decided or (Verdict.UNDECIDED in said and not single):
+        return Verdict.UNDECIDED
+    return Verdict.PASS
+
+
+def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
+    if any(check.verdict is Verdict.FAIL and check.id in FATAL for check in found):
+        return "F"
+    if any(check.verdict is Verdict.CRASH for check in found):
+        return "F"
+    if any(check.verdict is Verdict.FAIL and check.worst and check.worst.kappa == np.inf for check in found):
+        return "F"
+    return grade_of(max((row.kappa_max for row in accuracy), default=0.0))
+
+
+def _rank(failure: Failure) -> float:
+    kappa = failure.kappa
+    return 0.0 if kappa is None else np.inf if np.isnan(kappa) else kappa
+
+
+def _checks(tried: Tried) -> list[Check]:
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    unsupported: set[str] = set()
+    for number, result in sorted(tried.results.items()):
+        case = tried.cases[number]
+        unsupported.update(result.unsupported)
+        for name, said in result.checks.items():
+            tally, judgement = tallies[name], said.judgement
+            tally.applied += 1
+            tally.decided += judgement.decided
+            tally.undecided += judgement.undecided
+            tally.failed += judgement.failed
+            tally.failing_cases += judgement.failed > 0
+            if said.crash is not None:
+                tally.crashes += 1
+                failure = Failure(message=said.crash, kappa=np.inf)
+                tally.failures.append((np.inf, number, failure, case))
+                _consider(tally, number, failure, case, failed=True)
+            for failure in judgement.failures:
+                tally.failures.append((_rank(failure), number, failure, case))
+            if judgement.worst is not None:
+                _consider(tally, number, judgement.worst, case, failed=judgement.failed > 0)
+    return [
+        _check(name, tallies.get(name), tried, unsupported=name in unsupported)
+        for name in checks()
+        if name in tallies or name in unsupported
+    ]
+
+
+def _consider(tally: _Tally, number: int, failure: Failure, case: Case, *, failed: bool) -> None:
+    """Keep the worst comparison: a failed one before any other, then the larger κ, then the earlier case."""
+    rank = _rank(failure) + (1e300 if failed else 0.0)
+    if tally.worst is None or rank > tally.worst[0]:
+        tally.worst = (rank, number, failure, case)
+
+
+def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) -> Check:
+    title = checks()[name].title
+    if tally is None:
+        return Check(id=name, title=title, verdict=Verdict.UNSUPPORTED)
+    if tally.failed:
+        verdict = Verdict.FAIL
+    elif tally.crashes:
+        verdict = Verdict.CRASH
+    elif tally.decided:
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.UNSUPPORTED if unsupported else Verdict.UNDECIDED
+    ranked = sorted(tally.failures, key=lambda each: (-each[0], each[1]))
+    # One failure a case first: five elements of one row say less than five cases.
+    seen: set[int] = set()
+    spread = [each for each in ranked if each[1] not in seen and not seen.add(each[1])]  # type: ignore[func-returns-value]
+    return Check(
+        id=name,
+        title=title,
+        verdict=verdict,
+        decided=tally.decided,
+        undecided=tally.undecided,
+        failed=tally.failed,
+        worst=None if tally.worst is None else _worst(tried.target, tally.worst[2], tally.worst[3]),
+        failures=[_worst(tried.target, failure, case) for _, _, failure, case in spread[:KEPT]],
+        statistics={
+            "cases": float(tally.applied),
+            "failing cases": float(tally.failing_cases),
+            "crashes": float(tally.crashes),
+        },
+    )
+
+
+def _worst(target: Target, failure: Failure, case: Case) -> Worst:
+    return Worst(
+        case=case.text,
+        reproduce=reproduce(target, case),
+        message=failure.message,
+        index=None if failure.index is None else list(failure.index),
+        got=failure.got,
+        expected=failure.expected,
+        ulp=failure.ulp,
+        absolute=failure.absolute,
+        kappa=failure.kappa,
+    )
+
+
+def _order_key(label: str) -> tuple[bool, float]:
+    alpha = label.startswith("α=")
+    number = float(exact_number(label.removeprefix("α="), "order"))
+    return alpha, number
+
+
+def _accuracy(tried: Tried) -> list[Accuracy]:
+    groups: dict[_Graded, list[Summary]] = defaultdict(list)
+    for number, result in sorted(tried.results.items()):
+        case = tried.cases[number]
+        for said in result.checks.values():
+            for output, summary in said.summaries.items():
+                groups[case.op, case.rule.partition(":")[0], case.order_label, case.dtype, output].append(summary)
+
+    def key(item: _Graded) -> tuple[object, ...]:
+        op, rule, order, dtype, output = item
+        return OPS.index(op), rule, dtype, _order_key(order), output
+
+    return [_row(group, groups[group]) for group in sorted(groups, key=key)]
+
+
+def _row(group: _Graded, summaries: list[Summary]) -> Accuracy:
+    op, rule, order, dtype, output = group
+    compared = sum(summary.compared for summary in summaries)
+    ulps = np.sort(np.concatenate([summary.ulps for summary in summaries]))
+    kappa = max(summary.kappa_max for summary in summaries)
+    with np.errstate(invalid="ignore"):
+        signed = float(np.sum([summary.ulp_signed_sum for summary in summaries])) / compared
+    return Accuracy(
+        op=op,
+        rule=rule,
+        order=order,
+        dtype=dtype,
+        output=output,
+        compared=compared,
+        ulp_max=float(ulps[-1]),
+        ulp_mean=float(np.sum([summary.ulp_sum for summary in summaries])) / compared,
+        ulp_signed_mean=signed,
+        # The least ulp that 99.9 % of the comparisons do not exceed.
+        ulp_p999=float(ulps[max(-(-999 * compared // 1000) - 1, 0)]),
+        absolute_max=max(summary.absolute_max for summary in summaries),
+        kappa_max=kappa,
+        grade=grade_of(kappa),
+    )
+
+
+def _coverage(tried: Tried) -> list[Coverage]:
+    cells: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    reasons: dict[tuple[str, str, str, str], str] = {}
+    for number, case in enumerate(tried.cases):
+        place = (case.op, case.order_label, case.dtype, case.family)
+        cell = cells[place]
+        if number in tried.results:
+            result = tried.results[number]
+            cell[0] += 1
+            cell[1] += sum(said.judgement.decided for said in result.checks.values())
+            cell[2] += sum(said.judgement.undecided for said in result.checks.values())
+            if result.note:
+                reasons.setdefault(place, result.note)
+        elif number in tried.refused:
+            reasons.setdefault(place, tried.refused[number])
+    if not tried.single:
+        for place in _grid(tried.cases):
+            if place not in cells:
+                cells[place] = [0, 0, 0]
+                reasons[place] = _why(*place)
+
+    def key(item: tuple[str, str, str, str]) -> tuple[object, ...]:
+        op, order, dtype, family = item
+        return OPS.index(op), _order_key(order), dtype, family
+
+    return [
+        Coverage(
+            op=place[0],
+            order=place[1],
+            dtype=place[2],
+            family=place[3],
+            cases=cells[place][0],
+            decided=cells[place][1],
+            undecided=cells[place][2],
+            not_tried=None if cells[place][0] else reasons.get(place, "the run has no such case for this target"),
+        )
+        for place in sorted(cells, key=key)
+    ]
+
+
+def _grid(cases: Iterable[Case]) -> Iterable[tuple[str, str, str, str]]:
+    """Every combination of what the run has at all, α's only with what they were tried on."""
+    ops = dict.fromkeys(case.op for case in cases)
+    dtypes = dict.fromkeys(case.dtype for case in cases)
+    for op in ops:
+        orders = dict.fromkeys(case.order_label for case in cases if case.op == op)
+        for order in orders:
+            for dtype in dtypes:
+                for family in families():
+                    yield op, order, dtype, family
+
+
+def _why(op: str, order: str, _dtype: str, family: str) -> str:
+    if next(iter(families()[family].recipes("exhaustive", op)), None) is None:
+        return f"the family {family} has nothing for {op}"
+    if family == "kink" and order == "inf":
+        return "order inf has no threshold"
+    return "this suite deals the families out among rules and orders; the exhaustive suite tries all"

@@ -1,0 +1,249 @@
+"""The runner: deals the cases of a run to worker processes and collects what they say, in the order of the cases.
+
+The parent only coordinates. A worker that dies takes one case of one target with it: the journal says which,
+the runner records a crash for it and gives the rest to another worker. Results do not depend on scheduling.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from kernelproof.reference.errors import KernelproofError, TargetError
+from kernelproof.verify.case import Case
+from kernelproof.verify.environment import environment
+from kernelproof.verify.progress import Progress
+from kernelproof.verify.seams import Judgement
+from kernelproof.verify.spawning import Context, threads_limited
+from kernelproof.verify.targets import Place, Target, describe
+from kernelproof.verify.worker import CaseResult, CheckResult, Journal, Limits, Task, caller_of, judge_target, prepare
+from kernelproof.verify.worker import run_task as run_task
+from kernelproof.verify.worker import truth_for
+
+CHUNK = 12
+"""Cases a task; few enough that the workers end together."""
+MOST_WORKERS = 8
+"""Each worker holds every target: with PyTorch and CUDA that is a gigabyte."""
+
+Found = dict[tuple[int, int], CaseResult]
+"""Results by index of case and of target."""
+
+
+class InternalError(KernelproofError):
+    """Our own fault: an oracle or a check raised, or a worker died outside the target."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes, of how many threads each."""
+
+    count: int = field(default_factory=lambda: max(1, min(os.cpu_count() or 1, MOST_WORKERS)))
+
+    @property
+    def threads(self) -> int:
+        """At least two where there are two cores, so that a race between threads can show."""
+        cores = os.cpu_count() or 1
+        return min(cores, max(2, cores // self.count))
+
+
+class Runner:
+    """Runs things where a target cannot hurt: in a pool of processes, or for tests in this one.
+
+    Args:
+        pool: the processes; None means this one.
+        folder: for journals.
+        limits: of every case.
+    """
+
+    def __init__(self, pool: Any, folder: str, limits: Limits) -> None:
+        self.pool, self.folder, self.limits = pool, Path(folder), limits
+        self.tasks = 0
+
+    def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
+        """What `describe` says of every place.
+
+        Raises:
+            TargetError: one cannot be loaded, or its import ends the process.
+        """
+        if self.pool is None:
+            return [describe(place) for place in places]
+        futures = [(place, self.pool.schedule(describe, args=[place])) for place in places]
+        found: list[list[Target] | str] = []
+        for place, future in futures:
+            try:
+                found.append(future.result())
+            except ProcessExpired as error:
+                msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({_ended(error)})"
+                raise TargetError(msg) from None
+        return found
+
+    def environment(self, *, with_torch: bool, seed: int) -> Any:
+        """A future of the environment of a worker."""
+        return self.submit(environment, with_torch=with_torch, seed=seed)
+
+    def submit(self, function: Any, **arguments: Any) -> Future[Any]:
+        """A future of ``function(**arguments)``."""
+        if self.pool is not None:
+            scheduled: Future[Any] = self.pool.schedule(function, kwargs=arguments)
+            return scheduled
+        done: Future[Any] = Future()
+        done.set_result(function(**arguments))
+        return done
+
+    def run(self, items: Sequence[tuple[Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress) -> Found:
+        """The result of every case on each of its targets.
+
+        Args:
+            items: cases, each with the indices of the targets to try on it.
+            targets: all of them.
+            progress: is told of every case.
+
+        Raises:
+            InternalError: our own fault; the message holds the case.
+        """
+        numbered = [(number, case, indices) for number, (case, indices) in enumerate(items) if indices]
+        if self.pool is None:
+            return self._serial(numbered, targets, progress)
+        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost.
+        strides = max(1, -(-len(numbered) // CHUNK))
+        waiting = {self._schedule(tuple(numbered[at::strides]), targets) for at in range(strides)} if numbered else set()
+        found: Found = {}
+        pending = dict(waiting)
+        while pending:
+            ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in ready:
+                task = pending.pop(future)
+                rest = self._collect(task, future, found)
+                progress.advance(len(task.items) - len(rest))
+                if rest:
+                    again, task = self._schedule(rest, targets)
+                    pending[again] = task
+        return dict(sorted(found.items()))
+
+    def _schedule(
+        self, items: tuple[tuple[int, Case, tuple[int, ...]], ...], targets: Sequence[Target]
+    ) -> tuple[Future[None], Task]:
+        self.tasks += 1
+        path = str(self.folder / f"{self.tasks}.journal")
+        task = Task(items, tuple(targets), path, self.limits)
+        return self.pool.schedule(run_task, args=[task]), task
+
+    def _collect(
+        self, task: Task, future: Future[None], found: Found
+    ) -> tuple[tuple[int, Case, tuple[int, ...]], ...]:
+        """Take the results of an ended task into `found`; what is left to do, if its worker died."""
+        error = future.exception()
+        journal = Path(task.journal)
+        records = list(Journal.read(task.journal)) if journal.exists() else []
+        cases = {number: case for number, case, _ in task.items}
+        for record in records:
+            if record[0] == "done":
+                found[record[1], record[2]] = record[3]
+            elif record[0] == "fault":
+                msg = f"in the case {cases[record[1]].text!r}:\n{record[2]}"
+                raise InternalError(msg)
+        trace = Path(task.journal + ".trace")
+        timed_out = trace.exists() and "Timeout" in trace.read_text(encoding="utf-8", errors="replace")
+        for path in (journal, trace):
+            path.unlink(missing_ok=True)
+        if error is None:
+            return ()
+        if not isinstance(error, ProcessExpired):
+            raise InternalError(str(error)) from error
+        self._blame(records, cases, found, timed_out=timed_out, how=_ended(error), task=task)
+        left = (
+            (number, case, tuple(index for index in indices if (number, index) not in found))
+            for number, case, indices in task.items
+        )
+        return tuple(item for item in left if item[2])
+
+    def _blame(
+        self,
+        records: list[tuple[Any, ...]],
+        cases: dict[int, Case],
+        found: Found,
+        *,
+        timed_out: bool,
+        how: str,
+        task: Task,
+    ) -> None:
+        """Record what ended a worker for the case and target it was at."""
+        last = records[-1] if records else ("start",)
+        if last[0] == "step" and last[4] != "judge":
+            _, number, index, check, call = last
+            reason = f"no answer in {self.limits.seconds:g} s" if timed_out else f"the process ended: {how}"
+            crash = CheckResult(crash=f"the {call} call: {reason}")
+            found[number, index] = CaseResult({check: crash}, calls=1)
+        elif last[0] in {"truth", "step"} and timed_out:
+            # Neither the truth nor a judgement is the target's to answer for: the case stays undecided.
+            number = last[1]
+            note = f"the truth of the case took more than {self.limits.seconds:g} s"
+            undecided = CaseResult({"accuracy": CheckResult(Judgement(undecided=1))}, note=note)
+            indices = next(indices for at, _, indices in task.items if at == number)
+            found.update({(number, index): undecided for index in indices if (number, index) not in found})
+        elif last[0] == "load":
+            msg = f"the target {task.targets[last[1]].name!r} cannot be loaded: loading it ended the process ({how})"
+            raise TargetError(msg)
+        else:
+            where = f" in the case {cases[last[1]].text!r}" if len(last) > 1 and last[1] in cases else ""
+            msg = f"a worker process ended{where} outside of any target: {how}"
+            raise InternalError(msg)
+
+    def _serial(
+        self, items: list[tuple[int, Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress
+    ) -> Found:
+        found: Found = {}
+        for number, case, indices in items:
+            inputs = case.inputs()
+            truth, undecided = truth_for(case, inputs)
+            for index in indices:
+                caller = caller_of(targets[index])
+                found[number, index] = judge_target(case, inputs, truth, caller, lambda *_: None, undecided=undecided)
+            progress.advance(1)
+        return found
+
+
+def _ended(error: ProcessExpired) -> str:
+    code = error.exitcode
+    if code is not None and code < 0:
+        names = {int(each): each.name for each in signal.Signals}
+        return f"killed by {names.get(-code, f'signal {-code}')}"
+    return f"exit code {code}"
+
+
+@contextmanager
+def runner(*, serial: bool = False, limits: Limits | None = None, workers: Workers | None = None) -> Iterator[Runner]:
+    """A runner with its worker processes, which end with it.
+
+    Args:
+        serial: in this process, without time limits: for tests.
+        limits: of every case.
+        workers: how many processes.
+    """
+    chosen = limits or Limits()
+    with tempfile.TemporaryDirectory(prefix="kernelproof-") as folder:
+        if serial:
+            yield Runner(None, folder, chosen)
+            return
+        size = workers or Workers()
+        with threads_limited(size.threads):
+            pool = ProcessPool(max_workers=size.count, initializer=prepare, context=Context())
+            try:
+                yield Runner(pool, folder, chosen)
+            finally:
+                pool.stop()
+                pool.join()
+
+
+def with_patience(limits: Limits, seconds: float) -> Limits:
+    """`limits` with at least `seconds` a case: for a first run that compiles."""
+    return replace(limits, seconds=max(limits.seconds, seconds))

@@ -1,0 +1,47 @@
+"""A spawn context whose children do not run the parent's main module.
+
+The workers need nothing of it: importing it would cost time, and a script that calls `kernelproof.verify`
+without ``if __name__ == "__main__":`` would start itself again in every worker.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import context, popen_spawn_posix
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class _Process(context.SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return popen_spawn_posix.Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class Context(context.SpawnContext):
+    """Spawns processes that import only what they are sent."""
+
+    Process = _Process  # type: ignore[assignment]
+
+
+@contextmanager
+def threads_limited(count: int) -> Iterator[None]:
+    """Processes spawned inside use `count` threads each in numeric libraries, unless the user said otherwise."""
+    added = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, str(count)))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)

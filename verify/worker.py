@@ -1,0 +1,288 @@
+"""The worker process: truth once per case, then every target and check on it, with a journal and a watchdog.
+
+Whatever a target does to its process, the parent must know how far it came. So a worker appends to a journal
+before each call and after each result; the parent reads it when the task ends, in whichever way. The watchdog
+of `faulthandler` is a thread of C code: it ends the process also if the target holds the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.errors import UndecidedError
+from kernelproof.verify.case import Case
+from kernelproof.verify.discovery import checks
+from kernelproof.verify.seams import Call, Errors, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.targets import Caller, Target
+
+GIBIBYTE = 2**30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a case may use.
+
+    Attributes:
+        seconds: of one target on one case; the truth may take `patience` times as long.
+        memory: bytes of data beyond what the worker holds after loading, where the system can limit it.
+    """
+
+    seconds: float = 60.0
+    memory: int = 4 * GIBIBYTE
+    patience: float = 5.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Cases, each with the indices of the targets to try on it.
+
+    Attributes:
+        items: (index of the case, case, indices of targets).
+        targets: all targets of the run.
+        journal: path of the journal.
+        limits: of every case.
+    """
+
+    items: tuple[tuple[int, Case, tuple[int, ...]], ...]
+    targets: tuple[Target, ...]
+    journal: str
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The errors of one output of one case, ready to be merged."""
+
+    compared: int
+    ulp_sum: float
+    ulp_signed_sum: float
+    absolute_max: float
+    kappa_max: float
+    ulps: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, errors: Errors) -> Summary:
+        """The summary of `errors`; ulps are signed there and absolute here."""
+        ulps = np.abs(errors.ulp)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return cls(
+                compared=int(ulps.size),
+                ulp_sum=float(ulps.sum()),
+                ulp_signed_sum=float(errors.ulp.sum()),
+                absolute_max=float(errors.absolute.max(initial=0.0)),
+                kappa_max=float(errors.kappa.max(initial=0.0)),
+                ulps=ulps.astype(np.float32).reshape(-1),
+            )
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check said of one case and target.
+
+    Attributes:
+        judgement: without its errors.
+        summaries: its errors, by output.
+        crash: what ended the call, or None.
+    """
+
+    judgement: Judgement = field(default_factory=Judgement)
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    crash: str | None = None
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What all checks said of one case and target.
+
+    Attributes:
+        checks: by id; only those that apply and that the target can answer.
+        unsupported: ids of checks that apply and that the target cannot answer.
+        calls: how many calls the target got.
+        note: why nothing was decided, or "".
+    """
+
+    checks: dict[str, CheckResult] = field(default_factory=dict)
+    unsupported: tuple[str, ...] = ()
+    calls: int = 0
+    note: str = ""
+
+
+Step = Callable[[str, str], None]
+
+
+def judge_target(
+    case: Case, inputs: Inputs, truth: Truth | None, caller: Caller, step: Step, *, undecided: str = ""
+) -> CaseResult:
+    """Every check on one target; a call that several checks ask for is made once.
+
+    Args:
+        case: the case.
+        inputs: of the case.
+        truth: of the case.
+        caller: the loaded target.
+        step: told (check, call) before each call.
+        undecided: why there is no truth although the inputs are ordinary; then nothing is called.
+    """
+    target = caller.target
+    made: dict[tuple[int, str], Outcome] = {}
+    found: dict[str, CheckResult] = {}
+    unsupported: list[str] = []
+    held: list[Inputs] = []  # keeps the ids in `made` from being reused
+    if truth is not None and truth.gradients is not None and target.gradients is not None:
+        kept = {name: value for name, value in truth.gradients.items() if name in target.gradients}
+        truth = replace(truth, gradients=kept)
+    for name, check in checks().items():
+        wanted = check.calls(case, inputs)
+        if not target.differentiable:
+            lacking = [key for key, call in wanted.items() if call.mode == "vjp"]
+            if len(lacking) == len(wanted) > 0:
+                unsupported.append(name)
+            wanted = {key: call for key, call in wanted.items() if call.mode != "vjp"}
+        if not wanted:
+            continue
+        if undecided:
+            found[name] = CheckResult(Judgement(undecided=1))
+            continue
+        outcomes: dict[str, Outcome] = {}
+        for key, call in wanted.items():
+            place = (id(call.inputs), call.mode)
+            if place not in made:
+                step(name, key)
+                held.append(call.inputs)
+                made[place] = _quietly(caller, case, call)
+            outcomes[key] = made[place]
+        crash = next((each.crash for each in outcomes.values() if each.crash is not None), None)
+        if crash is not None:
+            found[name] = CheckResult(crash=crash)
+            continue
+        step(name, "judge")
+        judgement = check.judge(case, inputs, truth, outcomes, target.contract)
+        summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
+        found[name] = CheckResult(replace(judgement, errors={}), summaries)
+    return CaseResult(found, tuple(unsupported), len(made), undecided)
+
+
+def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return caller(case, call)
+
+
+def truth_for(case: Case, inputs: Inputs) -> tuple[Truth | None, str]:
+    """The truth of a case, or None with the reason why it is undecided ("" where it has none by its nature)."""
+    truth_of = import_module("kernelproof.verify.truth").truth_of
+    try:
+        found: Truth | None = truth_of(case, inputs)
+    except UndecidedError as error:
+        return None, f"the truth is undecided: {error}"
+    return found, ""
+
+
+_CALLERS: dict[Target, Caller] = {}
+
+
+def caller_of(target: Target) -> Caller:
+    """The loaded target of this process."""
+    if target not in _CALLERS:
+        _CALLERS[target] = Caller(target)
+    return _CALLERS[target]
+
+
+class Journal:
+    """Pickled records appended to a file, each on the disk of the kernel before the next step."""
+
+    def __init__(self, path: str) -> None:
+        self.stream: BinaryIO = Path(path).open("ab", buffering=0)
+
+    def add(self, *record: Any) -> None:
+        """Append `record`."""
+        self.stream.write(pickle.dumps(record))
+
+    @staticmethod
+    def read(path: str) -> Iterator[tuple[Any, ...]]:
+        """The records of a journal; a last one that was cut off is left out."""
+        with Path(path).open("rb") as stream:
+            while True:
+                try:
+                    yield pickle.load(stream)  # noqa: S301 (our own worker wrote it)
+                except (EOFError, pickle.UnpicklingError):
+                    return
+
+
+def prepare() -> None:
+    """What a new worker does first: output of targets goes nowhere, and PyTorch uses the threads it is given."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.close(sink)
+
+
+def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
+    """Limit the data segment; not with CUDA, which maps far more than it uses, and not where the system cannot."""
+    if sys.platform != "linux" or any(target.device != "cpu" for target in targets):
+        return
+    resource = import_module("resource")
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData")), 0)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    wanted = held + limits.memory
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def run_task(task: Task) -> None:
+    """Do `task`; results go to its journal.
+
+    Records: ("load", target), ("truth", case), ("step", case, target, check, call), ("done", case, target,
+    CaseResult), ("fault", case, traceback) for an error that is ours.
+    """
+    journal = Journal(task.journal)
+    trace = Path(task.journal + ".trace").open("w", encoding="utf-8")  # noqa: SIM115 (open while the watchdog runs)
+    try:
+        fresh = False
+        for index in sorted({index for _, _, indices in task.items for index in indices}):
+            fresh |= task.targets[index] not in _CALLERS
+            journal.add("load", index)
+            caller_of(task.targets[index])
+        if fresh:
+            limit_memory(task.limits, task.targets)
+        for number, case, indices in task.items:
+            _run_case(task, number, case, indices, journal, trace)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        trace.close()
+        journal.stream.close()
+
+
+def _run_case(
+    task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: Any
+) -> None:
+    try:
+        journal.add("truth", number)
+        seconds = task.limits.seconds
+        faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
+        inputs = case.inputs()
+        truth, undecided = truth_for(case, inputs)
+        for index in indices:
+
+            def step(check: str, call: str, index: int = index) -> None:
+                journal.add("step", number, index, check, call)
+
+            faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
+            result = judge_target(case, inputs, truth, caller_of(task.targets[index]), step, undecided=undecided)
+            journal.add("done", number, index, result)
+    except Exception:  # noqa: BLE001 (an exception of ours is reported as such, not as the target's)
+        journal.add("fault", number, traceback.format_exc())
+    finally:
+        faulthandler.cancel_dump_traceback_later()
