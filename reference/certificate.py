@@ -107,7 +107,7 @@ def recheck(claim: Certificate, precision: int = 256) -> bool:
     """
     order, low, high = Fraction(claim.order), Fraction(claim.low), Fraction(claim.high)
     gaps = [Fraction(gap) for gap in claim.gaps]
-    if gaps != sorted(gaps) or not gaps or gaps[0] != 0 or not 0 < low < high:
+    if gaps != sorted(gaps) or not gaps or gaps[0] != 0 or low <= 0 or high <= low:
         return False
     inside, outside = gaps[: claim.support], gaps[claim.support :]
     if not inside or max(inside) >= low or (outside and min(outside) < high):

@@ -27,7 +27,7 @@ _WORD = 64
 
 def words(generator: np.random.Generator, count: int) -> NDArray[np.uint64]:
     """(count,) raw words of the bit generator, whose stream NumPy promises never to change."""
-    raw: Any = generator.bit_generator.random_raw(count)  # type: ignore[attr-defined]
+    raw: Any = generator.bit_generator.random_raw(count)
     return np.asarray(raw, dtype=np.uint64).reshape(count)
 
 
@@ -46,7 +46,7 @@ def normals(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     raw = words(generator, 3 * prod(shape)).reshape(-1, 3)
     parts = raw[:, :, None] >> (np.uint64(16) * np.arange(4, dtype=np.uint64)) & np.uint64(0xFFFF)
     total = parts.astype(np.int64).sum(axis=(1, 2)) * 2 + 12  # each part stands for the middle of its cell
-    return ((total - 12 * 2**16) * 2.0**-17).reshape(shape)
+    return np.asarray((total - 12 * 2**16) * 2.0**-17, dtype=np.float64).reshape(shape)
 
 
 def shuffled(generator: np.random.Generator, count: int) -> NDArray[np.intp]:

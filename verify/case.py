@@ -32,7 +32,7 @@ from kernelproof.verify.seams import Inputs
 OPS = ("entmax", "weights", "regression", "attention")
 RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attention": 6}
 """The least number of sizes in the shape of a case of each op; see `Case.shape`."""
-_SIMPLE = {"adaptive": Adaptive, "fixed": Fixed, "anchored": Anchored}
+_SIMPLE: Mapping[str, type[Adaptive | Fixed | Anchored]] = {"adaptive": Adaptive, "fixed": Fixed, "anchored": Anchored}
 _FIELDS = ("rule", "dtype", "family", "shape", "feature", "seed")
 
 
@@ -49,7 +49,7 @@ def number_of(text: str, name: str) -> int | float:
 
 
 def parse_rule(text: str) -> Rule:
-    """The bandwidth rule that `text` stands for: ``adaptive:1``, ``fixed:3``, ``anchored:1/2``, ``nearest:5:adaptive:1``.
+    """The bandwidth rule that `text` stands for: such as ``fixed:3``, ``anchored:1/2`` or ``nearest:5:adaptive:1``.
 
     Raises:
         DomainError: `text` has another form, or a parameter is outside its domain.

@@ -15,7 +15,18 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.measure import broken, near_kink, nonlinear, select_rows
-from kernelproof.verify.seams import GRADE_LIMITS, Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.seams import (
+    GRADE_LIMITS,
+    Call,
+    Contract,
+    Failure,
+    Flags,
+    Floats,
+    Inputs,
+    Judgement,
+    Outcome,
+    Truth,
+)
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -53,7 +64,9 @@ def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
         slack = limit * target.unit_roundoff * truth.output.unit
         slack = np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
     order = float(case.kernel.order)
-    loose = nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
+    loose = (
+        nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
+    )
     return Bounds(slack, ~(truth.empty | truth.unsure), loose.any(axis=1), limit)
 
 
@@ -69,7 +82,9 @@ def scores_of(inputs: Inputs, truth: Truth) -> Floats:
     return rows
 
 
-def rows_of(outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs) -> list[Floats] | Judgement:
+def rows_of(
+    outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs
+) -> list[Floats] | Judgement:
     """The checked rows of the outputs of these calls; a failed judgement if one has none."""
     found: list[Floats] = []
     for name in names:

@@ -25,14 +25,25 @@ from kernelproof.verify.progress import Progress
 from kernelproof.verify.seams import Judgement
 from kernelproof.verify.spawning import Context, threads_limited
 from kernelproof.verify.targets import Place, Target, describe
-from kernelproof.verify.worker import CaseResult, CheckResult, Journal, Limits, Task, caller_of, judge_target, prepare
+from kernelproof.verify.worker import (
+    CaseResult,
+    CheckResult,
+    Journal,
+    Limits,
+    Task,
+    caller_of,
+    judge_target,
+    prepare,
+    truth_for,
+)
 from kernelproof.verify.worker import run_task as run_task
-from kernelproof.verify.worker import truth_for
 
 CHUNK = 12
 """Cases a task; few enough that the workers end together."""
 MOST_WORKERS = 8
 """Each worker holds every target: with PyTorch and CUDA that is a gigabyte."""
+
+PRELOAD = ("kernelproof.verify.truth",)
 
 Found = dict[tuple[int, int], CaseResult]
 """Results by index of case and of target."""
@@ -99,7 +110,9 @@ class Runner:
         done.set_result(function(**arguments))
         return done
 
-    def run(self, items: Sequence[tuple[Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress) -> Found:
+    def run(
+        self, items: Sequence[tuple[Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress
+    ) -> Found:
         """The result of every case on each of its targets.
 
         Args:
@@ -115,7 +128,9 @@ class Runner:
             return self._serial(numbered, targets, progress)
         # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost.
         strides = max(1, -(-len(numbered) // CHUNK))
-        waiting = {self._schedule(tuple(numbered[at::strides]), targets) for at in range(strides)} if numbered else set()
+        waiting = (
+            {self._schedule(tuple(numbered[at::strides]), targets) for at in range(strides)} if numbered else set()
+        )
         found: Found = {}
         pending = dict(waiting)
         while pending:
@@ -137,9 +152,7 @@ class Runner:
         task = Task(items, tuple(targets), path, self.limits)
         return self.pool.schedule(run_task, args=[task]), task
 
-    def _collect(
-        self, task: Task, future: Future[None], found: Found
-    ) -> tuple[tuple[int, Case, tuple[int, ...]], ...]:
+    def _collect(self, task: Task, future: Future[None], found: Found) -> tuple[tuple[int, Case, tuple[int, ...]], ...]:
         """Take the results of an ended task into `found`; what is left to do, if its worker died."""
         error = future.exception()
         journal = Path(task.journal)
@@ -221,10 +234,13 @@ def _ended(error: ProcessExpired) -> str:
 
 
 @contextmanager
-def runner(*, serial: bool = False, limits: Limits | None = None, workers: Workers | None = None) -> Iterator[Runner]:
+def runner(
+    *, preload: tuple[str, ...] = (), serial: bool = False, limits: Limits | None = None, workers: Workers | None = None
+) -> Iterator[Runner]:
     """A runner with its worker processes, which end with it.
 
     Args:
+        preload: modules that every worker imports at once, so that they do not do it one after the other.
         serial: in this process, without time limits: for tests.
         limits: of every case.
         workers: how many processes.
@@ -236,7 +252,9 @@ def runner(*, serial: bool = False, limits: Limits | None = None, workers: Worke
             return
         size = workers or Workers()
         with threads_limited(size.threads):
-            pool = ProcessPool(max_workers=size.count, initializer=prepare, context=Context())
+            pool = ProcessPool(
+                max_workers=size.count, initializer=prepare, initargs=[(*PRELOAD, *preload)], context=Context()
+            )
             try:
                 yield Runner(pool, folder, chosen)
             finally:

@@ -32,7 +32,7 @@ class _Process(context.SpawnProcess):
 class Context(context.SpawnContext):
     """Spawns processes that import only what they are sent."""
 
-    Process = _Process  # type: ignore[assignment]
+    Process = _Process
 
 
 @contextmanager

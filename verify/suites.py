@@ -1,8 +1,7 @@
 """Suites: which cases a run consists of.
 
 Trying every recipe of every family at every order, rule and dtype is for the exhaustive suite. The others try
-every combination of op, rule, order and dtype and deal the families and their recipes out to them in turn,
-entmax with every family each time, so that a case more or less does not change the others.
+every combination of op, rule, order and dtype and deal the families and their recipes out to them in turn.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from kernelproof.verify.discovery import families
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
 ALPHAS = ("4/3", "3", "1.0001")
+ALPHA_FAMILIES = 3
+"""Families for each α and dtype: α is the order by another name, so its path is tried and not the grid again."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
 
 
@@ -28,8 +29,8 @@ class Suite:
 
     Attributes:
         dtypes: the dtypes, and for each the ops tried in it.
-        entmax: recipes of each family for each order and dtype of entmax.
-        mixed: families for each rule, order and dtype of the other ops; None means every recipe of all.
+        entmax: families for each order and dtype of entmax; None means every recipe of all.
+        mixed: families for each rule, order and dtype of the other ops; None as above.
     """
 
     name: str
@@ -41,8 +42,8 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", ("float64", "float32"), 1, 1),
-        Suite("standard", tuple(FORMATS), 1, 2),
+        Suite("quick", ("float64", "float32"), 5, 1),
+        Suite("standard", tuple(FORMATS), 12, 1),
         Suite("exhaustive", tuple(FORMATS), None, None),
     )
 }
@@ -115,19 +116,12 @@ class _Dealer:
         self.next = {name: seed + at for at, name in enumerate(self.recipes)}
         self.turn = seed
 
-    def of_each(self, count: int | None) -> Iterator[tuple[str, tuple[int, ...], str]]:
-        """The next `count` recipes of every family; None: all."""
-        for name, found in self.recipes.items():
-            for _ in range(len(found) if count is None else min(count, len(found))):
-                yield (name, *self._draw(name))
-
-    def of_next(self, count: int | None) -> Iterator[tuple[str, tuple[int, ...], str]]:
-        """The next recipe of each of the next `count` families; None: all of all."""
-        if count is None:
-            yield from self.of_each(None)
-            return
+    def deal(self, count: int | None) -> Iterator[tuple[str, tuple[int, ...], str]]:
+        """The next recipe of each of the next `count` families; None: every recipe of all."""
         names = list(self.recipes)
-        for _ in range(min(count, len(names))):
+        for name, found in self.recipes.items() if count is None else ():
+            yield from ((name, shape, feature) for shape, feature in found)
+        for _ in range(min(count or 0, len(names))):
             name = names[self.turn % len(names)]
             self.turn += 1
             yield (name, *self._draw(name))
@@ -165,7 +159,8 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
             for order, alpha in numbers:
                 if alpha is None and exact_number(order, "order") == 0:
                     continue
-                for family, shape, feature in dealer.of_each(suite.entmax):
+                count = suite.entmax if alpha is None or suite.entmax is None else ALPHA_FAMILIES
+                for family, shape, feature in dealer.deal(count):
                     if not _pointless(family, order):
                         yield Case(op, order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
         return
@@ -179,7 +174,7 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
                 if exact_number(order, "order") == 0 and kind in {"adaptive", "anchored"}:
                     continue
                 turn += 1
-                for family, shape, feature in dealer.of_next(suite.mixed):
+                for family, shape, feature in dealer.deal(suite.mixed):
                     if not _pointless(family, order):
                         rule = rule_text(kind, op, order, turn)
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)

@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -222,11 +223,18 @@ class Journal:
                     return
 
 
-def prepare() -> None:
-    """What a new worker does first: output of targets goes nowhere, and PyTorch uses the threads it is given."""
+def prepare(modules: tuple[str, ...]) -> None:
+    """What a new worker does first: what targets print goes nowhere; and it imports what it will need.
+
+    Args:
+        modules: our own and built-in ones only; what does not import is left for its user to report.
+    """
     sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 1)
     os.close(sink)
+    for name in modules:
+        with suppress(ImportError):
+            import_module(name)
 
 
 def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
@@ -265,9 +273,7 @@ def run_task(task: Task) -> None:
         journal.stream.close()
 
 
-def _run_case(
-    task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: Any
-) -> None:
+def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: Any) -> None:
     try:
         journal.add("truth", number)
         seconds = task.limits.seconds

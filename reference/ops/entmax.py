@@ -93,7 +93,7 @@ def entmax_vjp(
 
 def _move(z: Any, dim: int) -> tuple[NDArray[np.float64], int]:
     array = score_array(z, "z")
-    if not -array.ndim <= dim < array.ndim:
+    if dim not in range(-array.ndim, array.ndim):
         msg = f"dim must be an axis of z, from {-array.ndim} to {array.ndim - 1}; got {dim!r}"
         raise DomainError(msg)
     axis = dim % array.ndim

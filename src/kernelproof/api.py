@@ -25,12 +25,15 @@ from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Runner, runner, with_patience
 from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, plan
-from kernelproof.verify.targets import Place, Target, find
+from kernelproof.verify.targets import BUILT_IN, Place, Target, find
 from kernelproof.verify.worker import Limits
 
 DEVICES = ("cpu", "cuda", "all")
 COLD_SECONDS = 300.0
 """Time limit of a case while numba compiles for the first time."""
+
+PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
+"""What the built-in backends import late; each worker does it at its start, at the same time as the others."""
 
 Several = str | int | float | Sequence[Any] | None
 
@@ -84,7 +87,8 @@ def verify(
         reports.check_writable(Path(out))
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
     chosen = with_patience(limits or Limits(), COLD_SECONDS) if cold else limits or Limits()
-    with runner(serial=serial, limits=chosen) as work:
+    preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
+    with runner(preload=preload, serial=serial, limits=chosen) as work:
         loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
         cases = (one,) if one is not None else _plan(loaded, selection)
         tried = _assign(loaded, cases, selection, single=one is not None)
@@ -100,9 +104,7 @@ def verify(
                 for number, each in enumerate(cases)
             ]
             found = work.run(items, loaded, shown)
-            records = [
-                aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)
-            ]
+            records = [aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)]
             tables = [] if studies is None else studies.result()
             held = environment.result()
     results = Results(

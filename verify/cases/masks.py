@@ -25,7 +25,7 @@ def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Gener
     keep = np.argmax(draw, axis=-1, keepdims=True)
     position = np.arange(count)
     if feature == "one":
-        return np.asarray(position == np.argmin(draw, axis=-1, keepdims=True)) & (position != keep)
+        return np.asarray((position == np.argmin(draw, axis=-1, keepdims=True)) & (position != keep))
     if feature == "but_one":
         return np.asarray(position != keep)
     masked = (draw < 0.4) & (position != keep)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Offsets:
-    """The feature is k, or −k for a negative offset: scores are ±10^k and multiples of a grid, all exact in the dtype."""
+    """The feature is k, or −k for a negative offset: scores are ±10^k and multiples of a grid, exact in the dtype."""
 
     id = "offsets"
     title = "offsets ±10^k"

@@ -23,7 +23,9 @@ class Scales:
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """Powers from −30 to 30 for scores, from −3 to 3 for queries and keys."""
         if op in {"entmax", "weights"}:
-            powers = (-8, 1, 4, 30, -30, -2) if suite != "exhaustive" else (-300, -30, -15, -8, -4, -2, 1, 2, 4, 8, 30, 300)
+            powers = (
+                (-8, 1, 4, 30, -30, -2) if suite != "exhaustive" else (-300, -30, -15, -8, -4, -2, 1, 2, 4, 8, 30, 300)
+            )
             yield from (((2, 12), str(power)) for power in powers)
         else:
             shape = (2, 12, 4, 2) if op == "regression" else (2, 1, 1, 12, 4, 2)

@@ -42,8 +42,8 @@ class Tensors:
         shapes: dict[str, tuple[int, ...]] = {
             "entmax": (3, 128),
             "weights": (3, 128),
-            "regression": (2, 128, 32, 32),
-            "attention": (2, 2, 1, 128, 32, 32),
+            "regression": (1 if suite == "quick" else 2, 128, 32, 32),
+            "attention": (1, 1, 1, 128, 32, 32) if suite == "quick" else (2, 2, 1, 128, 32, 32),
         }
         heads = range(HEADS) if suite == "exhaustive" else (1,)
         for layer in LAYERS:

@@ -31,12 +31,12 @@ class Ties:
             yield from ((shape, "3"), (shape, "1"))
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Values on a grid of 1/2, drawn from as many as the feature says; the first key of every row is the maximum."""
+        """Values on a grid of 1/2, as many as the feature says; the first key of every row is the maximum."""
         distinct = int(case.feature)
         if case.op in {"entmax", "weights"}:
             pick = integers(generator, distinct, case.shape)
             pick[..., :1] = 0
-            return scored(case, settle(case, 1.0 - 0.5 * pick))
+            return scored(case, settle(case, 1.0 - 0.5 * pick.astype(np.float64)))
         arrays = mixed(case, generator)
         key = arrays["k"]
         pick = integers(generator, distinct, key.shape[:-1])

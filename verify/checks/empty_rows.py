@@ -71,9 +71,7 @@ class EmptyRows:
 
         return judge_flags(np.stack(wrong), np.stack(decided), describe)
 
-    def _compare(
-        self, raw: Floats, truth: Truth, slack: Floats, solid: Flags, expected: str
-    ) -> tuple[Flags, Flags]:
+    def _compare(self, raw: Floats, truth: Truth, slack: Floats, solid: Flags, expected: str) -> tuple[Flags, Flags]:
         empty = truth.empty[:, None]
         as_agreed = np.isnan(raw) if expected == "nan" else raw == 0
         with np.errstate(invalid="ignore"):

@@ -11,7 +11,18 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.verify.judging import eta_of, judge_flags
 from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import GRADE_LIMITS, Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.seams import (
+    GRADE_LIMITS,
+    Array,
+    Call,
+    Contract,
+    Flags,
+    Floats,
+    Inputs,
+    Judgement,
+    Outcome,
+    Truth,
+)
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -72,7 +83,9 @@ class SpecialValues:
         def describe(index: tuple[int, ...]) -> str:
             row = index[0]
             kind = "holds NaN" if nan[row] else "holds +inf" if posinf[row] else "is next to a special row"
-            return f"output{list(index)} is {float(raw[index])!r}; its row {kind}, and alone it is {float(clean[index])!r}"
+            return (
+                f"output{list(index)} is {float(raw[index])!r}; its row {kind}, and alone it is {float(clean[index])!r}"
+            )
 
         return judge_flags(wrong, decided, describe)
 

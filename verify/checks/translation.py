@@ -48,7 +48,12 @@ class Translation:
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and the shifted one, where a row can be shifted exactly; a fixed bandwidth is not invariant."""
         rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
-        if case.op not in {"entmax", "weights"} or isinstance(rule, Fixed) or case.family == "special" or case.size == 0:
+        if (
+            case.op not in {"entmax", "weights"}
+            or isinstance(rule, Fixed)
+            or case.family == "special"
+            or case.size == 0
+        ):
             return {}
         shifted, done = self._shifted(case, inputs)
         if not done.any():

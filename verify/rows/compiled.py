@@ -256,12 +256,11 @@ def bend(log: float, gap: float, n: float, reach: float, log_total: float) -> fl
 
 
 @jit
-def moment(balanced: Floats, values: Floats, share: Floats) -> float:
-    """``Σ balanced·values`` where balanced sums to 0, so that values (0 off the support) are centered first."""
-    mean = dot(share, values)
+def moment(balanced: Floats, values: Floats, top: int) -> float:
+    """``Σ balanced·values`` where balanced sums to 0, so that the value at the largest share may be taken off."""
     value, carry = 0.0, 0.0
     for i in range(values.size):
-        value, error = two_sum(value, balanced[i] * (values[i] - mean))
+        value, error = two_sum(value, balanced[i] * (values[i] - values[top]))
         carry += error
     return value + carry
 
@@ -303,17 +302,17 @@ def gradient_row(
         through[i] = slope[i] * centered[i] if slope[i] > 0.0 else 0.0
     if kind == ADAPTIVE:
         through[top] = share[top] * dot(slope, difference)
-        found[4] = -moment(through, gap, share) / parameter
+        found[4] = -moment(through, gap, top) / parameter
         for i in range(share.size):
             log[i] = bend(log[i], parameter * gap[i], n, found[0], found[1])
-        found[3] = -moment(through, log, share) / parameter
+        found[3] = -moment(through, log, top) / parameter
         found[2] = -found[3] / n / n
         return
     spread = dot(through, gap)
     for i in range(share.size):
         centered[i] *= p[i]
     if n < np.inf:
-        found[2] = moment(centered, log, share)
+        found[2] = moment(centered, log, top)
     if kind == FIXED:
         found[4] = spread * (2.0 / parameter if n == np.inf else parameter / found[0])
     else:

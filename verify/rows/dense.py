@@ -16,7 +16,7 @@ import numpy as np
 
 from kernelproof.verify.rows.core import Flags, Floats, Law, RowGradients, Rows
 from kernelproof.verify.rows.support import LARGEST_SLOPE, powers, solve
-from kernelproof.verify.rows.twofold import two_product, two_sum
+from kernelproof.verify.rows.twofold import total, two_product, two_sum
 
 # A block of rows holds at most this many numbers; some twenty arrays of that size live at a time.
 BLOCK = 1 << 20
@@ -95,10 +95,10 @@ def _told(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
     else:
         support = unmasked & (margins.reach > 0) & (margins.q > 0)
         r, e, log = powers(margins.x, margins.q, law.order, support)
-    total = r.sum(axis=1, keepdims=True)
-    p = r / total
-    slope = np.minimum(e / total * (law.order / margins.reach), LARGEST_SLOPE)
-    return State(p, slope, p, log, top - scores, support, margins.reach, np.log(total))
+    r_total = total(r)
+    p = r / r_total
+    slope = np.minimum(e / r_total * (law.order / margins.reach), LARGEST_SLOPE)
+    return State(p, slope, p, log, top - scores, support, margins.reach, np.log(r_total))
 
 
 def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
@@ -112,9 +112,9 @@ def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
         support, z = unmasked, _scaled_gaps(scores, top, 1.0, law.parameter)
         rate = np.float64(1.0) / law.parameter / law.parameter
     r = np.where(support, np.exp(-z), 0.0)
-    total = r.sum(axis=1, keepdims=True)
-    p = r / total
-    return State(p, rate * p, p, np.zeros_like(p), gap, support, np.full_like(top, np.inf), np.log(total))
+    r_total = total(r)
+    p = r / r_total
+    return State(p, rate * p, p, np.zeros_like(p), gap, support, np.full_like(top, np.inf), np.log(r_total))
 
 
 def _state(scores: Floats, law: Law) -> State:
@@ -175,13 +175,13 @@ def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
     nothing = np.zeros(len(scores))
     if law.kind == "adaptive":
         share_top = np.take_along_axis(state.share, top, axis=1)
-        others = (state.slope * (g_top - cotangent)).sum(axis=1, keepdims=True)
+        others = total(state.slope * (g_top - cotangent))
         np.put_along_axis(through, top, share_top * others, axis=1)
         alpha = -_moment(state, through, _bend(state, law)) / parameter
         of_parameter = -_moment(state, through, state.gap) / parameter
         return RowGradients(through, -alpha / n / n, alpha, of_parameter)
     order = nothing if n == np.inf else _moment(state, state.p * centered, state.log)
-    moment = (through * state.gap).sum(axis=1)
+    moment = total(through * state.gap)[:, 0]
     if law.kind == "anchored":
         return RowGradients(_through_anchor(through, scores), order, nothing, moment / parameter)
     of_parameter = moment * (2 / parameter if n == np.inf else parameter / state.reach[:, 0])
@@ -189,14 +189,13 @@ def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
 
 
 def _mean(state: State, values: Floats) -> Floats:
-    mean: Floats = (state.share * values).sum(axis=1, keepdims=True)
-    return mean
+    return total(state.share * values)
 
 
 def _moment(state: State, balanced: Floats, values: Floats) -> Floats:
-    """``Σ balanced·values`` where balanced sums to 0, so that values may be centered first."""
-    moment: Floats = (balanced * np.where(state.support, values - _mean(state, values), 0.0)).sum(axis=1)
-    return moment
+    """``Σ balanced·values`` where balanced sums to 0, so that the value of the largest share may be taken off."""
+    largest = np.take_along_axis(values, state.share.argmax(axis=1)[:, None], axis=1)
+    return total(balanced * np.where(state.support, values - largest, 0.0))[:, 0]
 
 
 def _through_anchor(through: Floats, scores: Floats) -> Floats:
@@ -204,7 +203,7 @@ def _through_anchor(through: Floats, scores: Floats) -> Floats:
     tops = scores == scores.max(axis=1, keepdims=True)
     count = tops.sum(axis=1, keepdims=True)
     others = np.where(tops & (count == 1), 0.0, through)
-    return others - np.where(tops, others.sum(axis=1, keepdims=True) / count, 0.0)
+    return others - np.where(tops, total(others) / count, 0.0)
 
 
 def _blocks(rows: int, length: int) -> Iterator[slice]:

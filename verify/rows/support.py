@@ -11,6 +11,7 @@ import numpy as np
 
 from kernelproof.verify.rows import twofold
 from kernelproof.verify.rows.core import Flags, Floats
+from kernelproof.verify.rows.twofold import total
 
 # Slopes are cut here, so that a kink at n < 1 gives a large number and never a NaN.
 LARGEST_SLOPE = 1e280
@@ -66,19 +67,24 @@ def cutoff(z: Floats, n: float) -> Floats:
     while np.any(low < high):
         middle = (low + high + 1) // 2
         at = np.take_along_axis(ordered, middle[:, None], axis=1)
-        inside = slack(at - np.where(ordered < at, ordered, at), n) > 0
+        inside = slack(at - np.where(ordered < at, ordered, at), n)[:, 0] > 0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle - 1)
     return np.take_along_axis(ordered, low[:, None], axis=1)
 
 
 def slack(above: Floats, n: float) -> Floats:
-    """A number of the sign of ``1 − Σ (above/n)ⁿ`` over the last axis; that number itself for n < 1."""
+    """A number of the sign of ``1 − Σ (above/n)ⁿ`` over the last axis, kept; that number itself for n < 1."""
     if n < 1:
-        return twofold.one_minus_sum(*twofold.power(above / n, n))
+        return one_minus_powers(above / n, n)
     # Not divided, small integers stay integers and a tie is decided exactly.
     scale = n if n > EXACT_POWERS else 1.0
-    total: Floats = (n / scale) ** n - ((above / scale) ** n).sum(axis=1)
-    return total
+    return (n / scale) ** n - total((above / scale) ** n)
+
+
+def one_minus_powers(base: Floats, n: float) -> Floats:
+    """``1 − Σ baseⁿ`` over the last axis, kept, to nearly one rounding, for n < 1 and bases in [0, 1]."""
+    high, low = twofold.power(base, n)
+    return total(np.concatenate([np.ones_like(high[:, :1]), -high], axis=1), -low)
 
 
 def solve(z: Floats, n: float) -> Solved:
@@ -88,11 +94,6 @@ def solve(z: Floats, n: float) -> Solved:
     return _from_the_top(z, n, support, edge) if n >= 1 else _from_the_edge(z, n, support, edge)
 
 
-def _total(terms: Floats) -> Floats:
-    total: Floats = terms.sum(axis=1, keepdims=True)
-    return total
-
-
 def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     """Ratio form: Newton in γ on ``‖u‖_n − 1``, convex, from the right end ``γ = n``, so it falls to the root."""
     gap = np.where(support, z, 0.0)
@@ -100,21 +101,21 @@ def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     active = np.ones_like(edge, dtype=np.bool_)
     for _ in range(STEPS):
         found = powers(gap / reach, (reach - gap) / reach, n, support)
-        total = _total(found.r)
-        excess = n * np.log(reach / n) + np.log(total)  # n log ‖u‖_n
-        step = reach * np.expm1(-excess / n) * (total / _total(found.e))
+        r_total = total(found.r)
+        excess = n * np.log(reach / n) + np.log(r_total)  # n log ‖u‖_n
+        step = reach * np.expm1(-excess / n) * (r_total / total(found.e))
         moved = np.where(reach + step < edge, (reach + edge) / 2, reach + step)
         reach = np.where(active, moved, reach)
         active &= step < -CONVERGED * reach
         if not active.any():
             break
     found = powers(gap / reach, (reach - gap) / reach, n, support)
-    total = _total(found.r)
-    log_total = np.log(total)
+    r_total = total(found.r)
+    log_total = np.log(r_total)
     return Solved(
-        p=found.r / total,
-        slope=found.e * (total ** (1 / n - 1) if n <= 2 else np.exp(log_total / n) / total),  # û = R^(−1/n)
-        share=found.e / _total(found.e),
+        p=found.r / r_total,
+        slope=found.e * (r_total ** (1 / n - 1) if n <= 2 else np.exp(log_total / n) / r_total),  # û = R^(−1/n)
+        share=found.e / total(found.e),
         log=found.log,
         support=support,
         reach=reach,
@@ -125,8 +126,8 @@ def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
 def _polished(y: Floats, c: Floats, n: float, support: Flags) -> Floats:
     """One Newton step in y where ties are near: there the slopes ``(c + y)^(n − 1)`` want y itself to one rounding."""
     u = np.where(support, c + y, 0.0)
-    excess = -twofold.one_minus_sum(*twofold.power(u, n))[:, None]
-    slopes = _total(np.where(support, u ** (n - 1), 0.0))
+    excess = -one_minus_powers(u, n)
+    slopes = total(np.where(support, u ** (n - 1), 0.0))
     near = (y > TINY_POWER) & (4 * y > c.max(axis=1, keepdims=True))
     return np.where(near, y - excess / (n * np.where(near, slopes, 1.0)), y)
 
@@ -140,14 +141,14 @@ def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     above = c > 0
     safe = np.where(above, c, 1.0)
     c_powers = c**n
-    tied = _total((support & ~above).astype(np.float64))
-    room = np.maximum(slack(edge - np.where(support, z, edge), n), 0.0)[:, None]
+    tied = total((support & ~above).astype(np.float64))
+    room = np.maximum(slack(edge - np.where(support, z, edge), n), 0.0)
     x = room / tied
     active = np.ones_like(edge, dtype=np.bool_)
     for _ in range(STEPS):
         y = x ** (1 / n)
-        rise = _total(np.where(above, c_powers * np.expm1(n * np.log1p(y / safe)), 0.0))
-        slopes = _total(np.where(above, (y / (safe + y)) ** (1 - n), 0.0))
+        rise = total(np.where(above, c_powers * np.expm1(n * np.log1p(y / safe)), 0.0))
+        slopes = total(np.where(above, (y / (safe + y)) ** (1 - n), 0.0))
         step = (room - tied * x - rise) / (tied + slopes)
         x = np.where(active, np.maximum(x + step, 0.0), x)
         active &= step < -CONVERGED * x
@@ -160,11 +161,11 @@ def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     p = np.where(above | (y > TINY_POWER), u**n, x) * support
     slope = np.where(above | (y > TINY_POWER), p / u, np.minimum(x ** ((n - 1) / n), LARGEST_SLOPE))
     nearness = np.where(above, (1 + c / np.maximum(y, TINY)) ** (n - 1), 1.0) * support
-    p = p / _total(p)
+    p = p / total(p)
     return Solved(
         p=p,
         slope=np.where(support, slope, 0.0),
-        share=nearness / _total(nearness),
+        share=nearness / total(nearness),
         log=np.where(support, np.minimum(log_u - log_u.max(axis=1, keepdims=True), 0.0), 0.0),
         support=support,
         reach=edge + n * y,

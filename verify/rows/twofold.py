@@ -66,15 +66,15 @@ def power(base: Floats, n: float) -> Twofold:
     return np.where(usable, value, 0.0), np.where(usable, value_low, 0.0)
 
 
-def one_minus_sum(high: Floats, low: Floats) -> Floats:
-    """``1 − Σ (high + low)`` over the last axis, rounded once or nearly; a tree of exact sums."""
-    errors = -low
-    terms = np.concatenate([np.ones_like(high[..., :1]), -high], axis=-1)
-    carried = errors.sum(-1)
+def total(terms: Floats, low: Floats | None = None) -> Floats:
+    """``Σ (terms + low)`` over the last axis, kept, rounded once or nearly: a tree of exact sums.
+
+    NaN and infinities come through. The order of the tree depends on the length alone, not on the other rows.
+    """
+    carried = np.zeros_like(terms[..., :1]) if low is None else low.sum(-1, keepdims=True)
     while terms.shape[-1] > 1:
         if terms.shape[-1] % 2:
             terms = np.concatenate([terms, np.zeros_like(terms[..., :1])], axis=-1)
         terms, lost = two_sum(terms[..., ::2], terms[..., 1::2])
-        carried = carried + lost.sum(-1)
-    total: Floats = terms[..., 0] + carried
-    return total
+        carried = carried + lost.sum(-1, keepdims=True)
+    return np.where(np.isfinite(carried), terms + carried, terms)

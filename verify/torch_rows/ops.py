@@ -115,7 +115,7 @@ def attention(
     checks.number(scale, "scale")
     groups = q.shape[-3] // k.shape[-3]
     queries = widen(q)
-    keys, values = (widen(item).repeat_interleave(groups, -3) for item in (k, v))
+    keys, values = (_repeated(widen(item), groups) for item in (k, v))
     shape = (*q.shape[:-1], k.shape[-2])
     allowed, bias = _allowed(shape, mask, causal, lengths, q.device)
     read = allowed.any(-2)[..., None]
@@ -128,6 +128,12 @@ def attention(
     w = _weights(scores, plan, empty)
     y = narrow(w @ values, q.dtype)
     return _with_info(y, scores, plan, w) if info else y
+
+
+def _repeated(heads: Tensor, groups: int) -> Tensor:
+    """Every head `groups` times in a row; repeat_interleave has a gradient that is not deterministic on CUDA."""
+    shape = (*heads.shape[:-2], groups, *heads.shape[-2:])
+    return heads.unsqueeze(-3).expand(shape).flatten(-4, -3)
 
 
 def _half_squares(q: Tensor, k: Tensor) -> Tensor:
@@ -202,10 +208,11 @@ def _filling(scores: Tensor, empty: str) -> Tensor:
 
 
 def _with_info(y: Tensor, scores: Tensor, plan: Plan, w: Tensor) -> AttentionInfo:
-    """The diagnostics of attention; in an empty row log_normalizer is −∞ and a finite order's threshold NaN."""
+    """The diagnostics of attention; NaN in an empty row, the threshold of order ∞ apart."""
     if w.shape[-1] == 0:
-        nothing = torch.full(w.shape[:-1], -math.inf, dtype=w.dtype, device=w.device)
-        return AttentionInfo(y, nothing, nothing if plan.order == math.inf else nothing * math.nan, w > 0)
+        nothing = torch.full(w.shape[:-1], math.nan, dtype=w.dtype, device=w.device)
+        threshold = torch.full_like(nothing, -math.inf) if plan.order == math.inf else nothing
+        return AttentionInfo(y, nothing, threshold, w > 0)
     kept, raw, logs = _solved(scores.detach().contiguous(), plan)
     peak, top = raw.amax(-1), kept.amax(-1)
     n, parameter = plan.order, scalar(plan.parameter, w).detach()
@@ -221,4 +228,5 @@ def _with_info(y: Tensor, scores: Tensor, plan: Plan, w: Tensor) -> AttentionInf
         threshold = torch.full_like(top, 0.0) - parameter * parameter / (2 * n)
     if n != math.inf:
         threshold = torch.where(peak > 0, threshold, math.nan)
-    return AttentionInfo(y, -peak.log(), threshold, (w > 0) | (logs < 0))
+    normalizer = torch.where(peak > 0, -peak.log(), math.nan)
+    return AttentionInfo(y, normalizer, threshold, (w > 0) | (logs < 0))

@@ -1,0 +1,179 @@
+"""The command line. Everything heavy is imported inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kernelproof.verify.results import Results
+
+DEFAULT_OUT = Path("kernelproof-report")
+OK, FAILED, USAGE, OURS = range(4)
+
+app = typer.Typer(
+    name="kernelproof",
+    help="Certified ground truth for sparse attention, held against every implementation.",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from kernelproof import __version__  # noqa: PLC0415
+
+        typer.echo(f"kernelproof {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Certified ground truth for sparse attention, held against every implementation."""
+
+
+@app.command()
+def verify(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TARGET]...",
+            help="A backend, file.py:object or package.module:object; none means all built-in backends.",
+        ),
+    ] = None,
+    op: Annotated[str | None, typer.Option(help="Some of: entmax,weights,regression,attention.")] = None,
+    order: Annotated[str | None, typer.Option(help="Orders in [0, inf], such as 1/2,1,inf.")] = None,
+    alpha: Annotated[str | None, typer.Option(help="Values of alpha in [1, inf] instead; for entmax.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Some of: float64,float32,float16,bfloat16,float8_e4m3fn,float8_e5m2.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or all; default: whatever is here.")] = None,
+    suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
+    case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = DEFAULT_OUT,
+) -> None:
+    """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
+    from kernelproof import api  # noqa: PLC0415
+
+    results = api.verify(
+        *(targets or ()),
+        op=op,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        device=device,
+        suite=suite,
+        seed=seed,
+        case=case,
+        out=out,
+        progress=True,
+    )
+    _summarize(results, out)
+    raise typer.Exit(OK if results.passed else FAILED)
+
+
+@app.command()
+def backends() -> None:
+    """List the built-in backends: where they run, and which dtypes they take."""
+    from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
+    from kernelproof.verify.targets import find, load  # noqa: PLC0415
+
+    rows = []
+    for name in backend_names():
+        found, _ = load(find(name))
+        reason = found.available()
+        rows.append((name, reason or "available", ", ".join(found.devices()), ", ".join(found.dtypes)))
+    _table(("backend", "state", "devices", "dtypes"), rows)
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        # Text, because a name from outside may look like markup.
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console().print(table)
+
+
+_STYLES = {"PASS": "green", "FAIL": "bold red", "CRASH": "bold red", "UNDECIDED": "yellow", "UNAVAILABLE": "yellow"}
+
+
+def _summarize(results: Results, out: Path) -> None:
+    """Ten seconds of reading: each target, and what to look at first."""
+    rows = []
+    for target in results.targets:
+        worst = max((row.kappa_max for row in target.accuracy), default=None)
+        failed = [check.id for check in target.checks if check.verdict in {"FAIL", "CRASH", "UNDECIDED"}]
+        decided = sum(check.decided for check in target.checks)
+        rows.append(
+            (
+                target.name,
+                target.device,
+                f"{target.grade} (promised {target.promised})" if target.verdict != "UNAVAILABLE" else "-",
+                target.verdict.value,
+                "-" if worst is None else f"{worst:.3g}",
+                f"{decided:,}",
+                ", ".join(failed) or target.note or "-",
+            )
+        )
+    _table(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
+    for target in results.targets:
+        first = next((check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst), None)
+        if first is not None and first.worst is not None:
+            typer.echo(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}")
+    for line in results.skipped:
+        typer.echo(f"skipped: {line}")
+    verdict = "passed" if results.passed else "FAILED"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 passed, 1 failed, 2 bad usage, 3 our own fault."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of the command line with `arguments`; every usage error is one line on standard error."""
+    try:
+        code: Any = app(args=arguments, prog_name="kernelproof", standalone_mode=False)
+    except typer.Abort:
+        return _complain("interrupted", FAILED)
+    except Exception as error:  # noqa: BLE001 (the last place that can turn an error into an exit code)
+        return _explain(error)
+    return code if isinstance(code, int) else OK
+
+
+def _explain(error: Exception) -> int:
+    from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError  # noqa: PLC0415
+
+    if hasattr(error, "format_message"):
+        # typer's own usage errors; the class has no public name.
+        return _complain(f"{str(error.format_message()).rstrip('.')}; see kernelproof --help", USAGE)
+    if isinstance(error, DomainError | TargetError | BackendUnavailable):
+        return _complain(str(error), USAGE)
+    traceback.print_exception(error)
+    return _complain("this is a fault of kernelproof, not of the target; please report it", OURS)
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"kernelproof: {line}", file=sys.stderr)  # noqa: T201 (this is the command line)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Arguments of the ops: what came, what is allowed, and the float64 arrays that the cores take."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.verify.rows.core import Array, Flags, Floats
+from kernelproof.verify.rows.rounding import DTYPES
+
+EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")
+
+
+def floating(values: Any, name: str) -> Array:
+    """`values` as a NumPy array of one of DTYPES.
+
+    Raises:
+        DomainError: another dtype.
+    """
+    array = np.asarray(values)
+    if array.dtype.name not in DTYPES:
+        msg = f"{name} must be a floating array; got dtype {array.dtype}; allowed: {', '.join(DTYPES)}"
+        raise DomainError(msg)
+    return array
+
+
+def with_axes(array: Array, name: str, count: int) -> Array:
+    """`array`, if it has at least `count` axes.
+
+    Raises:
+        DomainError: it has fewer.
+    """
+    if array.ndim < count:
+        msg = f"{name} must have at least {count} axis or axes; got shape {array.shape}"
+        raise DomainError(msg)
+    return array
+
+
+def double(array: Array) -> Floats:
+    """A fresh float64 copy in C order, whatever the layout was."""
+    return np.array(array, dtype=np.float64, order="C")
+
+
+def axis_of(dim: Any, ndim: int) -> int:
+    """`dim` as a non-negative axis.
+
+    Raises:
+        DomainError: no int, or out of range.
+    """
+    try:
+        axis = operator.index(dim)
+    except TypeError:
+        axis = ndim
+    if not -ndim <= axis < ndim:
+        msg = f"dim must be an int from {-ndim} to {ndim - 1} for an array of {ndim} axes; got {dim!r}"
+        raise DomainError(msg)
+    return axis % ndim
+
+
+def check_empty(empty: Any) -> str:
+    """`empty`, if it is one of EMPTY.
+
+    Raises:
+        DomainError: it is not.
+    """
+    if not isinstance(empty, str) or empty not in EMPTY:
+        msg = f"empty must be one of {', '.join(EMPTY)}; got {empty!r}"
+        raise DomainError(msg)
+    return empty
+
+
+def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
+    """The upstream gradient in float64.
+
+    Raises:
+        DomainError: its shape is not that of the output, or its dtype is not floating.
+    """
+    array = floating(cotangent, "cotangent")
+    if array.shape != shape:
+        msg = f"cotangent must have the shape of the output, {shape}; got {array.shape}"
+        raise DomainError(msg)
+    return double(array)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Queries, keys and values as batches: B key heads, N queries each, S keys.
+
+    Attributes:
+        q: (B, N, d).
+        k: (B, S, d).
+        v: (B, S, e).
+        dtype: what all three came in.
+        lead: the axes before the last two of the queries, (..., H).
+        queries: T of the caller; N is T times the query heads that share a key head.
+    """
+
+    q: Floats
+    k: Floats
+    v: Floats
+    dtype: np.dtype[Any]
+    lead: tuple[int, ...]
+    queries: int
+
+
+def heads_of(q: Any, k: Any, v: Any, *, grouped: bool) -> Heads:
+    """q (..., H, T, d), k (..., Hk, S, d), v (..., Hk, S, e) as batches; not grouped, all leading axes are equal.
+
+    Raises:
+        DomainError: dtypes or shapes that do not fit each other.
+    """
+    count = 3 if grouped else 2
+    arrays = [with_axes(floating(array, name), name, count) for name, array in (("q", q), ("k", k), ("v", v))]
+    q, k, v = arrays
+    if not q.dtype == k.dtype == v.dtype:
+        msg = f"q, k and v must share one dtype; got {q.dtype}, {k.dtype} and {v.dtype}"
+        raise DomainError(msg)
+    if q.shape[-1] != k.shape[-1]:
+        msg = f"q and k must have the same last axis; got shapes {q.shape} and {k.shape}"
+        raise DomainError(msg)
+    if k.shape[:-1] != v.shape[:-1]:
+        msg = f"k and v must agree in all axes but the last; got shapes {k.shape} and {v.shape}"
+        raise DomainError(msg)
+    outer = 3 if grouped else 2
+    if q.shape[:-outer] != k.shape[:-outer]:
+        msg = f"q and k must have the same leading axes; got shapes {q.shape} and {k.shape}"
+        raise DomainError(msg)
+    group = 1
+    if grouped:
+        few, many = k.shape[-3], q.shape[-3]
+        if few == 0 or many % few:
+            msg = f"the heads of q must be a multiple of those of k; got {many} and {few}"
+            raise DomainError(msg)
+        group = many // few
+    batches = int(np.prod(k.shape[:-2], dtype=np.intp))
+    queries = q.shape[-2]
+    return Heads(
+        double(q).reshape(batches, group * queries, q.shape[-1]),
+        double(k).reshape(batches, *k.shape[-2:]),
+        double(v).reshape(batches, *v.shape[-2:]),
+        q.dtype,
+        q.shape[:-2],
+        queries,
+    )
+
+
+def allowed_keys(shape: tuple[int, ...], mask: Any, causal: bool, lengths: Any) -> tuple[Flags, Floats | None]:
+    """Which key each query may attend to, of `shape` (..., H, T, S), and the additive mask if one came.
+
+    Raises:
+        DomainError: a mask that does not broadcast, or lengths of another shape, no ints, or out of range.
+    """
+    queries, keys = shape[-2:]
+    allowed: Flags = np.ones((), dtype=np.bool_)
+    bias: Floats | None = None
+    if mask is not None:
+        given = np.asarray(mask)
+        if given.dtype != np.bool_ and given.dtype.name not in DTYPES:
+            msg = f"mask must be bool (True: may attend) or floating (added to the scores); got dtype {given.dtype}"
+            raise DomainError(msg)
+        try:
+            fits = np.broadcast_shapes(given.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            msg = f"mask must broadcast to (..., H, T, S) = {shape}; got shape {given.shape}"
+            raise DomainError(msg)
+        if given.dtype == np.bool_:
+            allowed = given
+        else:
+            bias = given.astype(np.float64)
+            allowed = bias != -np.inf
+    if causal:
+        allowed = allowed & (np.arange(keys) <= np.arange(queries)[:, None] + (keys - queries))
+    if lengths is not None:
+        counts = np.asarray(lengths)
+        if counts.shape != shape[:-3] or counts.dtype.kind not in "iu":
+            msg = f"lengths must be ints of shape {shape[:-3]}; got shape {counts.shape}, dtype {counts.dtype}"
+            raise DomainError(msg)
+        if counts.size and (counts.min() < 0 or counts.max() > keys):
+            msg = f"lengths must be from 0 to {keys}; got {counts.min()} to {counts.max()}"
+            raise DomainError(msg)
+        allowed = allowed & (np.arange(keys) < counts[..., None, None, None])
+    return np.broadcast_to(allowed, shape), bias
