@@ -16,6 +16,7 @@ from kernelproof.verify.results import Accuracy, Check, Coverage, Verdict, Worst
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Found
 from kernelproof.verify.seams import Failure, grade_of
+from kernelproof.verify.suites import pointless
 from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import CaseResult, Summary
 
@@ -304,9 +305,9 @@ def _grid(cases: Iterable[Case]) -> Iterable[tuple[str, str, str, str]]:
                     yield op, order, dtype, family
 
 
-def _why(op: str, order: str, _dtype: str, family: str) -> str:
+def _why(op: str, order: str, dtype: str, family: str) -> str:
     if next(iter(families()[family].recipes("exhaustive", op)), None) is None:
         return f"the family {family} has nothing for {op}"
-    if family == "kink" and order == "inf":
-        return "order inf has no threshold"
+    if (reason := pointless(op, family, order, dtype)) is not None:
+        return reason
     return "this suite deals the families out among rules and orders; the exhaustive suite tries all"

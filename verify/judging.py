@@ -67,7 +67,7 @@ def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
     loose = (
         nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
     )
-    return Bounds(slack, ~(truth.empty | truth.unsure), loose.any(axis=1), limit)
+    return Bounds(slack, ~(truth.empty | truth.unsure), np.asarray(loose.any(axis=1)), limit)
 
 
 def forward(inputs: Inputs) -> dict[str, Call]:

@@ -114,7 +114,7 @@ def verdict(
     def describe(flat: int) -> Failure:
         index = tuple(int(i) for i in np.unravel_index(flat, raw.shape))
         return Failure(
-            message=f"{name}{list(index)} is {float(raw[index])!r}, not {float(truth[index])!r}: κ = {kappa[index]:.3g}",
+            message=f"{name}{list(index)} is {raw[index].item()!r}, not {truth[index].item()!r}: κ = {kappa[index]:.3g}",
             index=index,
             got=repr(float(raw[index])),
             expected=repr(float(truth[index])),

@@ -34,10 +34,12 @@ from kernelproof.verify.worker import (
     caller_of,
     judge_target,
     prepare,
+    run_task,
     truth_for,
 )
-from kernelproof.verify.worker import run_task as run_task
 
+PATIENCE = 3
+"""Workers that may be lost outside of any call before the run gives up."""
 CHUNK = 12
 """Cases a task; few enough that the workers end together."""
 MOST_WORKERS = 8
@@ -78,6 +80,7 @@ class Runner:
     def __init__(self, pool: Any, folder: str, limits: Limits) -> None:
         self.pool, self.folder, self.limits = pool, Path(folder), limits
         self.tasks = 0
+        self.lost = 0
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
         """What `describe` says of every place.
@@ -206,6 +209,9 @@ class Runner:
         elif last[0] == "load":
             msg = f"the target {task.targets[last[1]].name!r} cannot be loaded: loading it ended the process ({how})"
             raise TargetError(msg)
+        elif self.lost < PATIENCE:
+            # Between two calls a worker may be lost to a thread that a target left behind, or to the system.
+            self.lost += 1
         else:
             where = f" in the case {cases[last[1]].text!r}" if len(last) > 1 and last[1] in cases else ""
             msg = f"a worker process ended{where} outside of any target: {how}"
@@ -258,7 +264,7 @@ def runner(
             try:
                 yield Runner(pool, folder, chosen)
             finally:
-                pool.stop()
+                pool.stop()  # type: ignore[no-untyped-call]
                 pool.join()
 
 

@@ -6,7 +6,7 @@ every combination of op, rule, order and dtype and deal the families and their r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
 from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.cases.masks import WITHOUT_INFINITY
 from kernelproof.verify.discovery import families
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
@@ -145,44 +146,52 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
 
 
 def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
-    suite = SUITES[selection.suite]
-    dealer = _Dealer(suite.name, op, selection.seed)
-    numbers: Sequence[tuple[str, str | None]] = [(order, None) for order in selection.orders or ORDERS]
-    if selection.alphas:
-        numbers = [("", alpha) for alpha in selection.alphas]
+    dealer = _Dealer(selection.suite, op, selection.seed)
     if op == "entmax":
-        if not selection.alphas and not selection.orders and not fixed:
-            numbers = [*numbers, *(("", alpha) for alpha in ALPHAS)]
-        if alpha_only:
-            numbers = [*numbers, *(("", alpha) for order, alpha in map(_as_alpha, selection.orders or ORDERS) if order)]
-        for dtype in selection.grid_dtypes:
-            for order, alpha in numbers:
-                if alpha is None and exact_number(order, "order") == 0:
-                    continue
-                count = suite.entmax if alpha is None or suite.entmax is None else ALPHA_FAMILIES
-                for family, shape, feature in dealer.deal(count):
-                    if not _pointless(family, order):
-                        yield Case(op, order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
-        return
-    if selection.alphas:
-        return
-    turn = selection.seed
-    orders = selection.orders or ("0", *ORDERS)
+        yield from _entmax_cases(dealer, selection, alpha_only=alpha_only, fixed=fixed)
+    elif not selection.alphas:
+        yield from _ruled_cases(op, dealer, selection)
+
+
+def _entmax_cases(dealer: _Dealer, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
+    suite = SUITES[selection.suite]
+    numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
+    if not numbers:
+        # Order 0 has no adaptive bandwidth.
+        numbers = [(order, None) for order in selection.orders or ORDERS if exact_number(order, "order") != 0]
+    if not selection.alphas and not selection.orders and not fixed:
+        numbers += [("", alpha) for alpha in ALPHAS]
+    if alpha_only:
+        numbers += [("", alpha) for inexact, alpha in map(_as_alpha, selection.orders or ORDERS) if inexact]
     for dtype in selection.grid_dtypes:
-        for order in orders:
+        for order, alpha in numbers:
+            extra = alpha is not None and not selection.alphas and suite.entmax is not None
+            for family, shape, feature in dealer.deal(ALPHA_FAMILIES if extra else suite.entmax):
+                if not pointless("entmax", family, order, dtype):
+                    yield Case("entmax", order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
+
+
+def _ruled_cases(op: str, dealer: _Dealer, selection: Selection) -> Iterator[Case]:
+    turn = selection.seed
+    for dtype in selection.grid_dtypes:
+        for order in selection.orders or ("0", *ORDERS):
             for kind in RULES:
                 if exact_number(order, "order") == 0 and kind in {"adaptive", "anchored"}:
                     continue
                 turn += 1
-                for family, shape, feature in dealer.deal(suite.mixed):
-                    if not _pointless(family, order):
-                        rule = rule_text(kind, op, order, turn)
+                rule = rule_text(kind, op, order, turn)
+                for family, shape, feature in dealer.deal(SUITES[selection.suite].mixed):
+                    if not pointless(op, family, order, dtype):
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
 
 
-def _pointless(family: str, order: str) -> bool:
-    """A kink needs a threshold, and the Gaussian has none."""
-    return family == "kink" and order == "inf"
+def pointless(op: str, family: str, order: str, dtype: str) -> str | None:
+    """Why `family` has nothing to plant here, or None: the Gaussian has no threshold, and float8_e4m3fn no −∞."""
+    if family == "kink" and order == "inf":
+        return "order inf has no threshold"
+    if family == "masks" and op in {"entmax", "weights"} and dtype in WITHOUT_INFINITY:
+        return f"{dtype} has no −∞"
+    return None
 
 
 def _as_alpha(order: str) -> tuple[bool, str]:

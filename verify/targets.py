@@ -136,7 +136,7 @@ def load(place: Place) -> tuple[Any, ModuleType]:
         offered = [name for name in dir(sys.modules.get(place.module, object())) if not name.startswith("_")][:12]
         msg = f"{place.module} has no object {place.object!r}; it has: {', '.join(offered)}"
         raise TargetError(msg) from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
         msg = f"the target {place.name!r} cannot be imported: {first_line(error)}"
         raise TargetError(msg) from None
     return found, module

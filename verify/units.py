@@ -102,7 +102,8 @@ class RowUnits:
             q = power * relative if self.order != np.inf else relative
             p = self._pi[:, None] * (q - (self._pi @ q)[None, :])
             return q, p, jacobian
-        own = -self._stiffness / self.order if self.order != np.inf else np.zeros_like(self.weights)
+        bent = 0 < self.order < np.inf
+        own = -self._stiffness / self.order if bent else np.zeros_like(self.weights)
         q = np.diag(own + self._stiffness) - self.slopes[None, :]
         return q, jacobian, jacobian
 

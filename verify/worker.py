@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,11 +206,11 @@ class Journal:
     """Pickled records appended to a file, each on the disk of the kernel before the next step."""
 
     def __init__(self, path: str) -> None:
-        self.stream: BinaryIO = Path(path).open("ab", buffering=0)
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def add(self, *record: Any) -> None:
         """Append `record`."""
-        self.stream.write(pickle.dumps(record))
+        os.write(self.descriptor, pickle.dumps(record))
 
     @staticmethod
     def read(path: str) -> Iterator[tuple[Any, ...]]:
@@ -256,7 +256,11 @@ def run_task(task: Task) -> None:
     CaseResult), ("fault", case, traceback) for an error that is ours.
     """
     journal = Journal(task.journal)
-    trace = Path(task.journal + ".trace").open("w", encoding="utf-8")  # noqa: SIM115 (open while the watchdog runs)
+    with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:
+        _run_items(task, journal, trace)
+
+
+def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
     try:
         fresh = False
         for index in sorted({index for _, _, indices in task.items for index in indices}):
@@ -269,11 +273,10 @@ def run_task(task: Task) -> None:
             _run_case(task, number, case, indices, journal, trace)
     finally:
         faulthandler.cancel_dump_traceback_later()
-        trace.close()
-        journal.stream.close()
+        os.close(journal.descriptor)
 
 
-def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: Any) -> None:
+def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO) -> None:
     try:
         journal.add("truth", number)
         seconds = task.limits.seconds

@@ -86,7 +86,7 @@ def attention(
     logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True), empty)
     normalizers = [_normalizer_block(row, logs, precision, r) for r, row in enumerate(rows)]
     return Attention(
-        y, collect(rows, solver, precision, (*lead, queries)), logs.enclosure((*lead, queries), normalizers)
+        y, collect(rows, solver, precision, (*lead, *problem.bias.shape[1:])), logs.enclosure((*lead, queries), normalizers)
     )
 
 

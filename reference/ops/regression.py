@@ -68,7 +68,7 @@ def regression(
     queries, width = problem.q.shape[1], problem.v.shape[2]
     y = problem.output(solver, precision, (*lead, queries, width))
     rows = [row for head in problem.rows for row in head]
-    return Regression(y, collect(rows, solver, precision, (*lead, queries)))
+    return Regression(y, collect(rows, solver, precision, (*lead, *problem.bias.shape[1:])))
 
 
 def regression_vjp(

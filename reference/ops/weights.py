@@ -94,12 +94,12 @@ def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weight
     lead, count = array.shape[:-1], array.shape[-1]
     flat = array.reshape(-1, count) if array.size else np.empty((int(np.prod(lead)), count))
     rows = [float_row(scores) for scores in flat]
-    return collect(rows, solver, bits, lead)
+    return collect(rows, solver, bits, (*lead, count))
 
 
-def collect(rows: list[Row], solver: Solver, bits: int, lead: tuple[int, ...]) -> Weighting:
-    """The weighting of `rows`, as an array with leading axes `lead`."""
-    size = rows[0].size if rows else 0
+def collect(rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...]) -> Weighting:
+    """The weighting of `rows`, as an array of `shape`: leading axes, then keys."""
+    lead, size = shape[:-1], shape[-1]
     total = len(rows)
     support, boundary = np.zeros((total, size), dtype=bool), np.zeros((total, size), dtype=bool)
     flags = np.zeros((3, total), dtype=bool)
@@ -114,7 +114,6 @@ def collect(rows: list[Row], solver: Solver, bits: int, lead: tuple[int, ...]) -
         boundary[r, truth.boundary] = True
         flags[:, r] = truth.empty, truth.unsure, truth.kink
         margin[r, row.keys] = _margin(row, truth, solver)
-    shape = (*lead, size)
     return Weighting(
         solver.enclosure(shape, blocks),
         solver.enclosure(lead, thresholds),

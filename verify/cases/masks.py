@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Fixed
 from kernelproof.verify.building import mixed, normals, scored, settle, uniforms
 from kernelproof.verify.seams import Flags, Inputs
@@ -14,6 +15,7 @@ from kernelproof.verify.seams import Flags, Inputs
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
+WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 _SCORED = ("some", "one", "all", "but_one", "empty_ball")
 _ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball")
 
@@ -50,12 +52,19 @@ class Masks:
             yield from (((2, 2, 1, 3, 8, 4, 2) if "length" in f else (2, 1, 3, 8, 4, 2), f) for f in _ATTENTION)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal inputs with the mask."""
+        """Normal inputs with the mask.
+
+        Raises:
+            DomainError: scores are to be masked in a dtype that has no −∞.
+        """
         if case.op in {"entmax", "weights"}:
             rows = settle(case, 2.0 * normals(generator, case.shape))
             if case.feature == "empty_ball":
                 rows[0] -= 2.0 * _ball(case)
                 return scored(case, rows)
+            if case.dtype in WITHOUT_INFINITY:
+                msg = f"a score of {case.dtype} cannot be masked: it has no −∞; masks of scores need another dtype"
+                raise DomainError(msg)
             masked = masked_keys(case.feature, case.shape, generator)
             return scored(case, np.where(masked, -np.inf, rows))
         arrays = mixed(case, generator)

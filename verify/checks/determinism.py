@@ -21,7 +21,7 @@ WITH_GRADIENTS = frozenset({"random", "ties"})
 def bits(array: Array) -> Array:
     """(n, itemsize) the bytes of every element, so that NaNs compare by their bits."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.view(np.uint8).reshape(flat.size, -1)
+    return flat.view(np.uint8).reshape(flat.size, flat.itemsize)
 
 
 class Determinism:

@@ -66,8 +66,8 @@ class SpecialValues:
         raw, clean = (_rows(outcomes[name].arrays["output"], inputs) for name in ("forward", "clean"))
         if raw.shape != clean.shape or len(raw) != len(source):
             return judge_flags(np.ones(1, bool), np.ones(1, bool), lambda _: f"the output has shape {raw.shape}")
-        nan = np.isnan(source).any(axis=1)
-        posinf = np.isposinf(source).any(axis=1) & ~nan
+        nan = np.asarray(np.isnan(source).any(axis=1))
+        posinf = np.asarray(np.isposinf(source).any(axis=1) & ~nan)
         wrong, decided = np.zeros(raw.shape, dtype=bool), np.ones(raw.shape, dtype=bool)
         wrong[nan] = ~np.isnan(raw[nan])
         decided[nan] = contract.nan == "nan"
@@ -77,7 +77,7 @@ class SpecialValues:
             top = np.isposinf(source[posinf])
             wrong[posinf] = raw[posinf] != top / np.maximum(top.sum(axis=1, keepdims=True), 1)
             decided[posinf] = True
-        other = ~(nan | posinf)
+        other = np.asarray(~(nan | posinf))
         wrong[other], decided[other] = self._others(case, source[other], raw[other], clean[other], contract)
 
         def describe(index: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import exact_number
 from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.rounding import DTYPES
 
@@ -71,6 +73,21 @@ def check_empty(empty: Any) -> str:
         msg = f"empty must be one of {', '.join(EMPTY)}; got {empty!r}"
         raise DomainError(msg)
     return empty
+
+
+def scale_of(scale: Any, width: int) -> float:
+    """`scale` as a float; ``1/√width`` if it is None.
+
+    Raises:
+        DomainError: it is no finite number.
+    """
+    if scale is None:
+        return 1.0 / math.sqrt(width) if width else 1.0
+    number = exact_number(scale, "scale")
+    if isinstance(number, float):
+        msg = f"scale must be finite; got {scale!r}"
+        raise DomainError(msg)
+    return float(number)
 
 
 def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:

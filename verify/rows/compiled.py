@@ -82,7 +82,7 @@ def from_the_top(z: Floats, n: float, edge: float, out: Floats) -> tuple[float, 
 
 @jit
 def low_root(z: Floats, n: float, edge: float) -> tuple[float, float]:
-    """``x`` and ``y = x^(1/n)``, x the weight of the support's smallest key: ``Σ (c + y)ⁿ = 1``, ``c = (edge − z)/n``."""
+    """``x`` and ``y = x^(1/n)``, x the weight of the smallest key: ``Σ (c + y)ⁿ = 1``, ``c = (edge − z)/n``."""
     tied = 0.0
     for gap in z:
         tied += gap == edge
@@ -248,11 +248,8 @@ def bend(log: float, gap: float, n: float, reach: float, log_total: float) -> fl
     if n == np.inf:
         return gap * log_total + gap * gap / 2
     x = gap / reach
-    if log >= -1.0:
-        rest = (1.0 - x) * (n * log) ** 2 * psi(log)
-    else:
-        rest = n * n * (math.exp(log) * log + x)
-    return reach / n * (n * x * log_total + rest)
+    spread = (1.0 - x) * (n * log) ** 2 * psi(log) if log >= -1.0 else n * n * (math.exp(log) * log + x)
+    return reach / n * (n * x * log_total + spread)
 
 
 @jit
@@ -351,7 +348,7 @@ class CompiledCore:
     def forward(self, scores: Floats, law: Law) -> Rows:
         """Weights of (R, m) scores."""
         weights, supports, _, found = _call(scores, scores[:0], law)
-        return Rows(weights, supports, found[:, 0], found[:, 1], ~supports.any(axis=1))
+        return Rows(weights, supports, found[:, 0], found[:, 1], np.isneginf(found[:, 1]))
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
         """Vector-Jacobian product with a (R, m) cotangent."""
@@ -361,7 +358,7 @@ class CompiledCore:
 
 def _call(scores: Floats, cotangent: Floats, law: Law) -> tuple[Floats, Flags, Floats, Floats]:
     # Contiguous and writable, always: another layout would be another signature to compile.
-    scores, cotangent = np.require(scores, requirements="CW"), np.require(cotangent, requirements="CW")
+    scores, cotangent = (np.require(a, requirements=["C", "W"]) for a in (scores, cotangent))
     weights, supports, found = np.empty_like(scores), np.zeros(scores.shape, np.bool_), np.zeros((len(scores), 5))
     through = np.zeros_like(scores) if len(cotangent) else weights[:0]
     numbers = np.array([KINDS.index(law.kind), law.order, law.parameter])

@@ -21,10 +21,10 @@ def transposed(a: Floats) -> Floats:
     return np.ascontiguousarray(np.swapaxes(a, -1, -2))
 
 
-def _chunks(batches: int, rows: int, width: int) -> Iterator[tuple[int, slice]]:
+def _chunks(a: Floats, width: int) -> Iterator[tuple[int, slice]]:
     size = max(1, CHUNK // max(1, width))
-    for batch in range(batches):
-        for start in range(0, rows, size):
+    for batch in range(a.shape[0]):
+        for start in range(0, a.shape[1], size):
             yield batch, slice(start, start + size)
 
 
@@ -33,7 +33,7 @@ def contract(a: Floats, b: Floats, used: Flags | None = None) -> Floats:
     out = np.empty((*a.shape[:2], b.shape[1]))
     if used is not None and np.isfinite(b).all():
         used = None
-    for batch, rows in _chunks(*a.shape[:2], b.shape[1] * b.shape[2]):
+    for batch, rows in _chunks(a, b.shape[1] * b.shape[2]):
         products = a[batch, rows, None, :] * b[batch]
         if used is not None:
             products = np.where(used[batch, rows, None, :], products, 0.0)
@@ -44,7 +44,7 @@ def contract(a: Floats, b: Floats, used: Flags | None = None) -> Floats:
 def squared_distances(a: Floats, b: Floats) -> Floats:
     """``‖a_n − b_s‖²`` from differences, of a (B, N, d) and b (B, S, d): (B, N, S)."""
     out = np.empty((*a.shape[:2], b.shape[1]))
-    for batch, rows in _chunks(*a.shape[:2], b.shape[1] * b.shape[2]):
+    for batch, rows in _chunks(a, b.shape[1] * b.shape[2]):
         difference = a[batch, rows, None, :] - b[batch]
         out[batch, rows] = (difference * difference).sum(axis=-1)
     return out
@@ -54,7 +54,7 @@ def pull(coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
     """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
     out = np.empty_like(a)
     columns = transposed(b)
-    for batch, rows in _chunks(*a.shape[:2], columns.shape[1] * columns.shape[2]):
+    for batch, rows in _chunks(a, columns.shape[1] * columns.shape[2]):
         difference = columns[batch] - a[batch, rows, :, None]
         weighted = np.where(used[batch, rows, None, :], difference * coefficients[batch, rows, None, :], 0.0)
         out[batch, rows] = weighted.sum(axis=-1)

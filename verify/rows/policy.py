@@ -1,4 +1,4 @@
-"""Rows of scores to weights and back: what a core never sees (NaN, +inf, the k nearest) and what an empty row becomes."""
+"""Rows of scores to weights and back: what a core never sees (NaN, +inf, the k nearest), and empty rows."""
 
 from __future__ import annotations
 
@@ -120,8 +120,11 @@ def _filled(weights: Floats, scores: Floats, empty: Flags, policy: str) -> Float
         return weights
     if policy == "raise":
         row = int(empty.argmax())
-        msg = f"row {row} of {len(empty)} has nothing to attend to: no key is in the ball, or all are masked"
-        raise DomainError(f"{msg}; pass empty='zeros', 'nan', 'uniform' or 'nearest' to allow it")
+        msg = (
+            f"row {row} of {len(empty)} has nothing to attend to: no key is in the ball, or all are masked; "
+            "pass empty='zeros', 'nan', 'uniform' or 'nearest' to allow it"
+        )
+        raise DomainError(msg)
     if policy in {"zeros", "nan"}:
         return np.where(empty[:, None], 0.0 if policy == "zeros" else np.nan, weights)
     chosen = scores > -np.inf

@@ -21,7 +21,8 @@ DTYPES = (*DIRECT, "bfloat16", "float8_e4m3fn", "float8_e5m2")
 def rounded(values: Floats, dtype: np.dtype[Any]) -> Array:
     """`values` in `dtype`, each rounded once to nearest, ties to even."""
     with np.errstate(all="ignore"):
-        return np.asarray(values if dtype.name in DIRECT else _to_odd(values)).astype(dtype)
+        narrow: Array = np.asarray(values if dtype.name in DIRECT else _to_odd(values)).astype(dtype)
+    return narrow
 
 
 def _to_odd(values: Floats) -> Array:
@@ -32,4 +33,5 @@ def _to_odd(values: Floats) -> Array:
     inexact = np.isfinite(values) & (truncated.astype(np.float64) != values)
     bits = truncated.view(np.uint32) | inexact.astype(np.uint32)
     # A value below every float32 keeps its sign through the bit pattern of a signed zero.
-    return bits.view(np.float32)
+    odd: Array = bits.view(np.float32)
+    return odd

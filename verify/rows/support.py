@@ -78,7 +78,8 @@ def slack(above: Floats, n: float) -> Floats:
         return one_minus_powers(above / n, n)
     # Not divided, small integers stay integers and a tie is decided exactly.
     scale = n if n > EXACT_POWERS else 1.0
-    return (n / scale) ** n - total((above / scale) ** n)
+    room: Floats = (n / scale) ** n - total((above / scale) ** n)
+    return room
 
 
 def one_minus_powers(base: Floats, n: float) -> Floats:

@@ -69,7 +69,7 @@ def regression(q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "
     checks.triple(q, k, v, 2)
     scores = -_half_squares(widen(q), widen(k))
     w = _weights(scores, plan, checks.policy(empty))
-    return narrow(w @ widen(v), q.dtype)
+    return narrow(_mixed(w, widen(v)), q.dtype)
 
 
 def attention(
@@ -126,7 +126,7 @@ def attention(
     scores = scores if bias is None else scores + bias
     scores = torch.where(allowed, scores, -math.inf)
     w = _weights(scores, plan, empty)
-    y = narrow(w @ values, q.dtype)
+    y = narrow(_mixed(w, values), q.dtype)
     return _with_info(y, scores, plan, w) if info else y
 
 
@@ -134,6 +134,12 @@ def _repeated(heads: Tensor, groups: int) -> Tensor:
     """Every head `groups` times in a row; repeat_interleave has a gradient that is not deterministic on CUDA."""
     shape = (*heads.shape[:-2], groups, *heads.shape[-2:])
     return heads.unsqueeze(-3).expand(shape).flatten(-4, -3)
+
+
+def _mixed(w: Tensor, values: Tensor) -> Tensor:
+    """``Σ w_i v_i``; a row of NaN weights gives NaN, and nothing to the gradient of the values that others share."""
+    lost = w.isnan().any(-1, keepdim=True)
+    return torch.where(lost, math.nan, torch.where(lost, 0.0, w) @ values)
 
 
 def _half_squares(q: Tensor, k: Tensor) -> Tensor:

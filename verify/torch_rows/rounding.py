@@ -23,6 +23,8 @@ DTYPES = {
     "float8_e5m2": torch.float8_e5m2,
 }
 
+LARGEST_E4M3 = 464.0  # midway between the largest number and the next one; ties go to the former
+
 
 def _to_odd(value: Tensor) -> Tensor:
     """float64 to float32 toward zero, with the last bit set where that was inexact."""
@@ -38,6 +40,9 @@ def _to_odd(value: Tensor) -> Tensor:
 def _narrow(value: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype in {torch.float64, torch.float32}:
         return value.to(dtype, copy=True)
+    if dtype == torch.float8_e4m3fn:
+        # No infinity there; versions of torch differ in what becomes of numbers that round to 480 or more.
+        value = torch.where(value.abs() > LARGEST_E4M3, torch.nan, value)
     return _to_odd(value).to(dtype)
 
 

@@ -1,0 +1,332 @@
+"""The torch backend: weights against mpmath, the contract of the ops, special values and bad input."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+from kernelproof.reference.errors import BackendUnavailable, DomainError
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
+from kernelproof.verify.backends.torch import BACKEND
+
+torch = pytest.importorskip("torch", reason="torch is not installed; pip install 'kernelproof[torch]'")
+
+U = 2.0**-53
+GRADE_A = 4.0
+ORDERS = [Fraction(1, 16), Fraction(1, 2), 1, 1.5, 2, 3, 8, 64, 1e4, 1e8, math.inf]
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")),
+]
+
+
+def exact_entmax(z, n):
+    """Weights p and slopes w of α-entmax to about 50 digits: a bisection, unlike the code under test."""
+    z = [mpmath.mpf(float(x)) for x in z]
+    top = max(z)
+    if n == math.inf:
+        terms = [mpmath.exp(x - top) for x in z]
+        p = [term / mpmath.fsum(terms) for term in terms]
+        return p, p
+    n = mpmath.mpf(n.numerator) / n.denominator if isinstance(n, Fraction) else mpmath.mpf(n)
+    gaps = [(top - x) / n for x in z]
+
+    def u(height):
+        return [max(height - gap, mpmath.mpf(0)) for gap in gaps]
+
+    low, high = mpmath.mpf(len(z)) ** (-1 / n), mpmath.mpf(1)
+    for _ in range(250):
+        middle = (low + high) / 2
+        above = mpmath.fsum(x**n for x in u(middle) if x > 0) > 1
+        low, high = (low, middle) if above else (middle, high)
+    found = u(high)
+    return [x**n if x else x for x in found], [x ** (n - 1) if x else x for x in found]
+
+
+def kappa(z, n, got):
+    """The condition-normalized error of THEORY 4, to first order."""
+    with mpmath.workdps(80):
+        p, w = exact_entmax(z, n)
+        gaps = [mpmath.mpf(float(max(z))) - mpmath.mpf(float(x)) for x in z]
+        mass = mpmath.fsum(w)
+        mean = mpmath.fsum(a * d for a, d in zip(w, gaps, strict=True)) / mass
+        units = [p[i] + w[i] * ((1 - 2 * w[i] / mass) * gaps[i] + mean) + 2.0**-1022 for i in range(len(p))]
+        return max(float(abs(mpmath.mpf(x) - p[i]) / units[i]) / U for i, x in enumerate(got))
+
+
+def rows(n, rng):
+    size = 4.0 if n == math.inf else min(float(n), 30.0)
+    yield rng.normal(size=12) * size / 2
+    yield rng.normal(size=12) * 1e-3
+    yield 1e6 + rng.normal(size=12)
+    yield rng.integers(0, 3, size=9) * size / 8
+    yield np.zeros(7)
+    yield 1.0 + rng.integers(-4, 5, size=9) * 2.0**-50
+    yield rng.normal(size=2) * 200
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize("device", DEVICES)
+def test_weights_are_of_grade_a(order, device):
+    rng = np.random.default_rng(7)
+    for z in rows(order, rng):
+        got = BACKEND.entmax(torch.tensor(z, device=device), order=order).cpu()
+        assert kappa(z, order, got.tolist()) <= GRADE_A
+
+
+@pytest.mark.parametrize("order", [0.5, 1, 2, 64, math.inf])
+def test_long_rows_keep_their_mass(order):
+    z = torch.tensor(np.random.default_rng(1).normal(size=100_000) * 1e-3)
+    w = BACKEND.entmax(z, order=order)
+    # Each weight is off by at most GRADE_A units, most of which are the weight itself or cancel in the sum.
+    assert abs(math.fsum(w.tolist()) - 1) <= GRADE_A * U
+
+
+@pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2, 3])
+def test_planted_support_is_exact(order):
+    # Σ over the larger keys of ((z_j − z_i)/n)^n = 1 for the third key: it is out, and anything above it is in.
+    n = float(order)
+    edge = -n * 0.5 ** (1 / n)
+    for shift, size in ((0.0, 2), (-(2.0**-20), 2), (2.0**-20, 3)):
+        w = BACKEND.entmax(torch.tensor([0.0, 0.0, edge + shift, -n, -2 * n], dtype=torch.float64), order=order)
+        if shift or order != 2:  # 0.5^(1/2) has no float64
+            assert int((w > 0).sum()) == size
+
+
+def test_alpha_and_order_mean_the_same():
+    z = torch.randn(5, 8, dtype=torch.float64)
+    for alpha, order in ((1.5, 2), (2, 1), (1, math.inf), ("3/2", "2"), (Fraction(4, 3), 3), (3.0, Fraction(1, 2))):
+        assert torch.equal(BACKEND.entmax(z, alpha=alpha), BACKEND.entmax(z, order=order))
+    assert torch.equal(BACKEND.entmax(z), BACKEND.entmax(z, order="inf"))
+
+
+def test_dim_and_inputs_left_alone():
+    z = torch.randn(3, 4, 5, dtype=torch.float64)
+    before = z.clone()
+    for dim in (0, 1, -1):
+        w = BACKEND.entmax(z, order=2, dim=dim)
+        assert w.shape == z.shape
+        assert torch.allclose(w.sum(dim), torch.ones((), dtype=torch.float64), rtol=0, atol=32 * U)
+    assert torch.equal(z, before)
+    assert BACKEND.entmax(z.movedim(0, -1), order=3).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("rule", [Fixed(1.5), Anchored(0.75), Adaptive(2), Nearest(3, Fixed(1.5)), Nearest(2)], ids=str)
+@pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2.5, 8, math.inf], ids=str)
+def test_rules_are_the_one_form(rule, order):
+    scores = -np.random.default_rng(3).uniform(0, 1.5, size=8)
+    then = rule.then if isinstance(rule, Nearest) else rule
+    kept = np.sort(scores)[::-1][: rule.k] if isinstance(rule, Nearest) else np.sort(scores)[::-1]
+    gaps = [mpmath.mpf(kept[0]) - mpmath.mpf(s) for s in kept]
+    got = np.sort(BACKEND.weights(torch.tensor(scores), Kernel(order), rule).numpy())[::-1]
+    if isinstance(then, Adaptive):
+        terms, _ = exact_entmax(np.array([-float(then.beta) * float(d) for d in gaps]), order)
+    elif order == math.inf and isinstance(then, Anchored):
+        terms = [mpmath.mpf(d == 0) for d in gaps]
+    elif order == math.inf:
+        terms = [mpmath.exp(-d / then.h**2) for d in gaps]
+    else:
+        gamma = mpmath.mpf(then.h) ** 2 / 2 + kept[0] if isinstance(then, Fixed) else mpmath.mpf(then.gamma)
+        n = mpmath.mpf(order.numerator) / order.denominator if isinstance(order, Fraction) else mpmath.mpf(order)
+        terms = [max(1 - d / gamma, 0) ** n for d in gaps]
+    total = mpmath.fsum(terms)
+    want = np.array([float(t / total) for t in terms] + [0.0] * (len(got) - len(terms)))
+    # First-order units with d/(γ − d) below 100 on these rows.
+    assert np.abs(got - want).max() <= 100 * GRADE_A * U
+
+
+def test_order_zero():
+    scores = torch.tensor([0.0, -0.5, -2.0, -4.5, -5.0])
+    assert BACKEND.weights(scores, Kernel(0), Fixed(3)).tolist() == [0.25, 0.25, 0.25, 0.25, 0]
+    assert BACKEND.weights(scores, Kernel(0), Nearest(2)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert BACKEND.weights(scores, Kernel(0), Nearest(2, Fixed(1))).tolist() == [0.5, 0.5, 0, 0, 0]
+
+
+def test_ties_at_the_kth_key_go_to_the_lowest_index():
+    w = BACKEND.weights(torch.tensor([1.0, 2.0, 1.0, 1.0], dtype=torch.float64), Kernel(0), Nearest(2))
+    assert w.tolist() == [0.5, 0.5, 0, 0]
+
+
+@pytest.mark.parametrize("order", [0.5, 1, 2, 1e4, math.inf])
+def test_special_values(order):
+    inf, nan = math.inf, math.nan
+    z = torch.tensor([[nan, 0.0, 1.0], [inf, 0.0, 1.0], [-inf, -inf, -inf], [-inf, 0.0, -1e3], [0.0, 0.0, -inf]])
+    w = BACKEND.entmax(z, order=order)
+    assert w[:3].isnan().all()
+    assert w[3].tolist() == [0, 1, 0] or order == 1e4
+    assert w[4].tolist() == [0.5, 0.5, 0]
+    big = torch.tensor([[1e30, -1e30], [1.7e308, -1.7e308], [1e30, 1e30]], dtype=torch.float64)
+    assert BACKEND.entmax(big, order=order).tolist() == [[1, 0], [1, 0], [0.5, 0.5]]
+    wide = torch.tensor([1.7e308, -1.7e308], dtype=torch.float64)
+    narrow = (
+        BACKEND.weights(wide, Kernel(order), Adaptive(2.0**-1024)),
+        BACKEND.weights(wide * 2.0**-1023, Kernel(order), Adaptive(0.5)),
+    )
+    assert torch.equal(*narrow)
+    assert BACKEND.entmax(torch.zeros(2, 0)).shape == (2, 0)
+    assert BACKEND.entmax(torch.zeros(0, 3)).shape == (0, 3)
+    assert BACKEND.entmax(torch.tensor([-3.0]), order=order).tolist() == [1]
+
+
+def test_a_bad_row_poisons_no_other():
+    z = torch.tensor([[math.nan, 0.0], [-math.inf, -math.inf], [0.5, 0.25], [-math.inf, 1.0]], dtype=torch.float64)
+    grad = BACKEND.vjp("entmax", torch.ones_like(z) * torch.tensor([1.0, 2.0]), z, order=2)["z"]
+    assert (grad[1] == 0).all()
+    assert (grad[3] == 0).all()
+    assert grad[2].isfinite().all()
+    assert (grad[2] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("empty", "want"), [("zeros", [0, 0, 0]), ("nan", None), ("uniform", [0.5, 0.5, 0]), ("nearest", [1, 0, 0])]
+)
+def test_empty_balls(empty, want):
+    scores = torch.tensor([[-9.0, -10.0, -math.inf], [0.0, -0.25, -math.inf], [-math.inf] * 3], dtype=torch.float64)
+    w = BACKEND.weights(scores, Kernel(1), Fixed(1), empty=empty)
+    assert w[0].isnan().all() if want is None else w[0].tolist() == want
+    assert w[1].tolist() == [2 / 3, 1 / 3, 0]
+    assert (w[2] == 0).all() if empty == "zeros" else w[2].isnan().all()
+    with pytest.raises(DomainError, match=r"row \[0\] is empty"):
+        BACKEND.weights(scores, Kernel(1), Fixed(1), empty="raise")
+
+
+def plain_attention(q, k, v, allowed, bias, scale, *, norm):
+    heads, groups = q.shape[0], q.shape[0] // k.shape[0]
+    y = np.full((heads, q.shape[1], v.shape[2]), np.nan)
+    for h in range(heads):
+        for t in range(q.shape[1]):
+            keys = [j for j in range(k.shape[1]) if allowed[h, t, j]]
+            if not keys:
+                continue
+            ours = k[h // groups, keys]
+            s = -((q[h, t] - ours) ** 2).sum(-1) / 2 if norm else ours @ q[h, t]
+            p, _ = exact_entmax(scale * s + bias[h, t, keys], 2)
+            y[h, t] = np.array([float(x) for x in p]) @ v[h // groups, keys]
+    return y
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("kind", ["none", "bool", "float", "causal", "lengths", "all"])
+def test_attention_with_masks_and_grouped_heads(kind, norm, device):
+    rng = np.random.default_rng(5)
+    q, k, v = rng.normal(size=(4, 3, 2)), rng.normal(size=(2, 5, 2)), rng.normal(size=(2, 5, 3))
+    allowed, bias = np.ones((4, 3, 5), dtype=bool), np.zeros((4, 3, 5))
+    options = {}
+    if kind in {"bool", "all"}:
+        allowed &= (chosen := rng.random((3, 5)) < 0.7)
+        options["mask"] = torch.tensor(chosen, device=device)
+    if kind == "float":
+        bias = np.where(rng.random((4, 3, 5)) < 0.3, -np.inf, rng.normal(size=(4, 3, 5)))
+        allowed &= bias > -np.inf
+        options["mask"] = torch.tensor(bias, device=device)
+    if kind in {"causal", "all"}:
+        allowed &= np.tri(3, 5, 2, dtype=bool)
+        options["causal"] = True
+    if kind in {"lengths", "all"}:
+        allowed &= np.arange(5) < 4
+        options["lengths"] = torch.tensor(4, device=device)
+    arrays = [torch.tensor(x, device=device) for x in (q, k, v)]
+    y = BACKEND.attention(*arrays, Kernel(2), Adaptive(), key_norm_term=norm, **options).cpu().numpy()
+    want = plain_attention(q, k, v, allowed, bias, 1 / math.sqrt(2), norm=norm)
+    assert np.array_equal(np.isnan(y), np.isnan(want))
+    # Scores and outputs are sums of a few numbers below 10: some 40 roundings of them.
+    assert np.nanmax(np.abs(y - want)) <= 400 * U
+
+
+def test_attention_info():
+    q, k, v = torch.randn(2, 4, 3), torch.randn(1, 6, 3), torch.randn(1, 6, 2)
+    found = BACKEND.attention(q, k, v, Kernel(2), Adaptive(1.5), scale=1.0, causal=True, info=True)
+    assert found.support.shape == (2, 4, 6)
+    scores = (q.double() @ k.double().mT).masked_fill(~torch.ones(4, 6, dtype=torch.bool).tril(2), -math.inf)
+    assert torch.equal(found.support, 1.5 * scores / 2 > found.threshold[..., None])
+    weights = ((1.5 * scores / 2 - found.threshold[..., None]).clamp(min=0)) ** 2
+    assert torch.allclose(weights.sum(-1), torch.ones((), dtype=torch.float64), rtol=0, atol=1e3 * U)
+    assert torch.allclose(found.log_normalizer, -weights.amax(-1).log(), rtol=0, atol=1e3 * U)
+    assert torch.equal(BACKEND.attention(q, k, v, Kernel(2), Adaptive(1.5), scale=1.0, causal=True), found.y)
+
+
+def test_padded_keys_are_not_read():
+    q, k, v = torch.randn(2, 1, 3, 2), torch.randn(2, 1, 4, 2), torch.randn(2, 1, 4, 2)
+    k[0, :, 2:], v[0, :, 2:] = math.nan, math.inf
+    for norm in (False, True):
+        options = {"lengths": torch.tensor([2, 4]), "key_norm_term": norm}
+        assert BACKEND.attention(q, k, v, Kernel(2), Adaptive(), **options).isfinite().all()
+        grads = BACKEND.vjp("attention", torch.ones(2, 1, 3, 2), q, k, v, Kernel(2), Adaptive(), **options)
+        assert all(g.isfinite().all() for g in grads.values())
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda z: BACKEND.entmax(z.numpy()), "torch.Tensor; got numpy.ndarray"),
+        (lambda z: BACKEND.entmax(z.long()), "floating array; got dtype int64; allowed: float64"),
+        (lambda z: BACKEND.entmax(z.to(torch.complex64)), "got dtype complex64"),
+        (lambda z: BACKEND.entmax(z[0, 0]), r"at least 1 axes; got shape \(\)"),
+        (lambda z: BACKEND.entmax(z, dim=2), r"dim must be an int in \[-2, 1\]; got 2"),
+        (lambda z: BACKEND.entmax(z, order=2, alpha=2), "order or alpha, not both"),
+        (lambda z: BACKEND.entmax(z, order=-1), r"order must be in \[0, inf\]; got -1"),
+        (lambda z: BACKEND.entmax(z, order=0), "order 0 is defined with"),
+        (lambda z: BACKEND.entmax(z, alpha=0.5), r"alpha must be in \[1, inf\]; got 0.5"),
+        (lambda z: BACKEND.entmax(z, order=math.nan), "got nan"),
+        (lambda z: BACKEND.weights(z, 2, Fixed(1)), "kernel must be a Kernel"),
+        (lambda z: BACKEND.weights(z, Kernel(2), 2), "rule must be Fixed"),
+        (lambda z: BACKEND.weights(z, Kernel(0), Anchored()), "order 0 is defined with"),
+        (lambda z: BACKEND.weights(z, Kernel(2), Fixed(1), empty="none"), "empty must be one of"),
+        (lambda z: BACKEND.regression(z, z[:, :1], z, Kernel(2), Fixed(1)), "same last axis"),
+        (lambda z: BACKEND.regression(z, z, z[:1], Kernel(2), Fixed(1)), "same number of keys"),
+        (lambda z: BACKEND.regression(z, z.half(), z, Kernel(2), Fixed(1)), "share one dtype"),
+        (lambda z: BACKEND.attention(z, z, z, Kernel(2), Adaptive()), "at least 3 axes"),
+        (
+            lambda z: BACKEND.attention(z.expand(3, 2, 2), z.expand(2, 2, 2), z.expand(2, 2, 2), Kernel(2), Adaptive()),
+            "multiple of Hk",
+        ),
+        (lambda z: BACKEND.vjp("softmax", z, z), "op must be one of"),
+        (lambda z: BACKEND.vjp("entmax", z[0], z), "cotangent must be"),
+    ],
+)
+def test_bad_input(call, says):
+    with pytest.raises(DomainError, match=says):
+        call(torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"mask": torch.ones(3, 3)}, r"mask must broadcast to \(2, 1, 2, 2\); got shape \(3, 3\)"),
+        ({"mask": torch.ones(2, 2).long()}, "mask must be bool"),
+        ({"mask": np.ones((2, 2))}, "mask must be a torch.Tensor; got numpy.ndarray"),
+        ({"lengths": [1]}, r"shape \(2,\) of the leading axes; got \(1,\)"),
+        ({"lengths": [1, 3]}, r"lengths must be in \[0, 2\]; got \[1, 3\]"),
+        ({"lengths": [0.5, 1]}, "lengths must be ints"),
+        ({"scale": "1"}, "scale must be a number"),
+    ],
+)
+def test_bad_options(options, says):
+    z = torch.zeros(2, 1, 2, 2)
+    with pytest.raises(DomainError, match=says):
+        BACKEND.attention(z, z, z, Kernel(2), Adaptive(), **options)
+
+
+def test_torch_is_imported_on_use():
+    code = (
+        "import sys\n"
+        "from kernelproof.verify.backends.torch import BACKEND\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.modules['torch'] = None\n"
+        "print(BACKEND.available(), BACKEND.devices())\n"
+        "try: BACKEND.entmax(None)\n"
+        "except Exception as error: print(type(error).__name__)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split("\n")[:2] == [
+        "torch is not installed; pip install 'kernelproof[torch]' ()",
+        BackendUnavailable.__name__,
+    ]
+    assert BACKEND.available() is None
+    assert "cpu" in BACKEND.devices()

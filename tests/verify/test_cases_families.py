@@ -1,0 +1,228 @@
+"""Case families: exact in their dtype, the same bytes again, and with the feature that they plant really there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify import building
+from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.cases.kink import DISTANCES, threshold_gap
+from kernelproof.verify.discovery import families
+from kernelproof.verify.seams import Truth
+from kernelproof.verify.suites import pointless
+from kernelproof.verify.truth import truth_of
+
+DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
+EXPECTED = {
+    "kink", "lengths", "masks", "near_ties", "offsets", "one_hot",
+    "planted_support", "random", "scales", "special", "tensors", "ties",
+}  # fmt: skip
+
+
+def make(family: str, shape: tuple[int, ...], feature: str, **more: str) -> Case:
+    fields = {"op": "entmax", "order": "2", "rule": "adaptive:1", "dtype": "float64", **more}
+    return Case(alpha=None, family=family, shape=shape, feature=feature, seed=3, **fields)  # type: ignore[arg-type]
+
+
+def every_recipe(family: str) -> Iterator[Case]:
+    for op in OPS:
+        for at, (shape, feature) in enumerate(families()[family].recipes("quick", op)):
+            for dtype in (DTYPES[at % len(DTYPES)], DTYPES[(at + 1) % len(DTYPES)]):
+                rules = ("adaptive:1",) if op == "entmax" else ("fixed:3", "nearest:3:anchored:2")
+                for rule in rules:
+                    if pointless(op, family, "2", dtype):
+                        continue
+                    yield make(family, shape, feature, op=op, dtype=dtype, rule=rule)
+
+
+def scores(case: Case) -> NDArray[np.float64]:
+    return next(iter(case.inputs().arrays.values())).astype(np.float64)
+
+
+def truth(case: Case) -> Truth:
+    found = truth_of(case, case.inputs())
+    assert found is not None
+    return found
+
+
+def test_the_families_are_these() -> None:
+    assert set(families()) == EXPECTED
+
+
+@pytest.mark.parametrize("family", sorted(EXPECTED))
+def test_every_recipe_is_reproducible_and_in_its_dtype(family: str) -> None:
+    cases = list(every_recipe(family))
+    assert cases
+    for case in cases:
+        first, second = case.inputs(), Case.parse(case.text).inputs()
+        assert first.arrays.keys() == second.arrays.keys()
+        for name, array in first.arrays.items():
+            assert array.dtype == FORMATS[case.dtype].dtype, case.text
+            assert array.tobytes() == second.arrays[name].tobytes(), case.text
+            if family != "special":
+                assert not np.isnan(array.astype(np.float64)).any(), case.text
+                assert not np.isposinf(array.astype(np.float64)).any(), case.text
+        if first.cotangent is not None:
+            assert first.cotangent.dtype == FORMATS[case.dtype].dtype
+            assert first.cotangent.shape == building.output_shape(case, first)
+
+
+def test_every_op_has_the_families_it_needs() -> None:
+    for op in OPS:
+        held = {name for name, family in families().items() if next(iter(family.recipes("quick", op)), None)}
+        assert {"random", "ties", "masks", "lengths", "tensors"} <= held, op
+
+
+def test_another_seed_is_another_input() -> None:
+    case = make("random", (3, 8), "1")
+    other = Case.parse(case.text.replace("seed=3", "seed=4"))
+    assert not np.array_equal(scores(case), scores(other))
+
+
+def test_normals_are_normal() -> None:
+    draw = building.normals(make("random", (3, 8), "1").generator(), (20_000,))
+    # Standard errors of mean and variance at 20000 draws are 0.007 and 0.010; four of them are allowed.
+    assert abs(draw.mean()) < 0.028
+    assert abs(draw.var() - 1) < 0.04
+
+
+def test_step_moves_by_ulps() -> None:
+    for dtype in DTYPES:
+        ulp = 2.0 ** (1 - FORMATS[dtype].precision)
+        assert building.step(np.array([1.0, -1.0, 0.0]), 1, dtype).tolist() == [
+            1.0 + ulp,
+            -1.0 + ulp / 2,
+            float(FORMATS[dtype].smallest),
+        ]
+        assert building.step(building.step(np.array([0.5]), 5, dtype), -5, dtype).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("order", ["1/16", "1/2", "1", "2", "8", "64", "10000"])
+@pytest.mark.parametrize("size", ["1", "2", "6", "12"])
+def test_planted_support_has_its_size(order: str, size: str) -> None:
+    found = truth(make("planted_support", (2, 12), size, order=order))
+    assert found.support.sum(axis=1).tolist() == [int(size)] * 2
+
+
+@pytest.mark.parametrize("rule", ["fixed:3", "anchored:2"])
+def test_planted_support_under_constant_bandwidths(rule: str) -> None:
+    found = truth(make("planted_support", (2, 12), "6", op="weights", rule=rule))
+    assert found.support.sum(axis=1).tolist() == [6, 6]
+
+
+@pytest.mark.parametrize("order", ["1/16", "1/2", "1", "3/2", "2", "8", "10000"])
+def test_kink_is_exact_with_one_key_above_it(order: str) -> None:
+    found = truth(make("kink", (4, 8), "0", order=order))
+    assert found.boundary[::2, -1].all()
+    assert not found.support[::2, -1].any()
+
+
+def test_kink_is_exact_at_order_1_with_several_keys() -> None:
+    found = truth(make("kink", (4, 8), "0", order="1", dtype="float32"))
+    assert found.boundary[:, -1].all()
+    assert (found.support.sum(axis=1) >= [1, 2, 1, 2]).all()
+
+
+@pytest.mark.parametrize("rule", ["fixed:3", "anchored:2"])
+def test_kink_under_constant_bandwidths(rule: str) -> None:
+    assert truth(make("kink", (4, 8), "0", op="weights", rule=rule)).boundary[:, -1].all()
+
+
+@pytest.mark.parametrize("order", ["1/2", "1", "3/2", "2", "64"])
+def test_kink_distance_decides_the_side(order: str) -> None:
+    base = scores(make("kink", (4, 8), "0", order=order))
+    for distance in DISTANCES:
+        case = make("kink", (4, 8), distance, order=order)
+        assert np.array_equal(scores(case)[::2, -1], building.step(base[::2, -1], int(distance), "float64"))
+        inside = truth(case).support[::2, -1]
+        assert inside.tolist() == [int(distance) > 0] * 2
+
+
+def test_solved_threshold_is_within_rounding_of_the_kink() -> None:
+    gaps = np.array([0.0, 0.1, 0.3])
+    edge = threshold_gap(gaps, 2.0)
+    inside = reference.weights(np.array([*-gaps, -edge * (1 - 1e-14)]), reference.Kernel(2), reference.Adaptive())
+    outside = reference.weights(np.array([*-gaps, -edge * (1 + 1e-14)]), reference.Kernel(2), reference.Adaptive())
+    assert inside.support[-1]
+    assert not outside.support[-1]
+
+
+def test_ties_and_near_ties() -> None:
+    assert len(np.unique(scores(make("ties", (3, 16), "3")))) == 3
+    assert len(np.unique(scores(make("ties", (2, 7), "1")))) == 1
+    near = scores(make("near_ties", (2, 12), "16", dtype="float32"))[:, ::2]
+    assert ((near.max(axis=1, keepdims=True) - near) <= 16 * 2.0**-24).all()
+    assert len(np.unique(near)) > 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("power", ["2", "-3", "30"])
+def test_offsets_are_exact_and_large(dtype: str, power: str) -> None:
+    rows = scores(make("offsets", (2, 12), power, dtype=dtype))
+    size = min(10.0 ** abs(int(power)), FORMATS[dtype].largest / 8)
+    assert (np.abs(rows) > size / 2).all()
+    gaps = rows.max(axis=1, keepdims=True) - rows
+    assert np.array_equal(FORMATS[dtype].round_floats(gaps), gaps)
+    assert len(np.unique(gaps)) > 2
+
+
+def test_scales_and_one_hot() -> None:
+    assert np.abs(scores(make("scales", (2, 12), "30"))).max() > 1e29
+    assert np.abs(scores(make("scales", (2, 12), "-30"))).max() < 1e-28
+    assert truth(make("one_hot", (3, 9), "1e30")).support.sum(axis=1).tolist() == [1, 1, 1]
+
+
+def test_masks() -> None:
+    for feature, count in (("one", 1), ("but_one", 9)):
+        assert np.isneginf(scores(make("masks", (3, 10), feature))).sum(axis=1).tolist() == [count] * 3
+    some = np.isneginf(scores(make("masks", (3, 10), "some"))).sum(axis=1)
+    assert ((some > 0) & (some < 10)).all()
+    assert truth(make("masks", (3, 10), "all")).empty.tolist() == [True, False, False]
+    ball = make("masks", (3, 10), "empty_ball", op="weights", rule="fixed:3")
+    assert truth(ball).empty.tolist() == [True, False, False]
+    query = make("masks", (2, 8, 3, 2), "empty_ball", op="regression", rule="fixed:3")
+    assert truth(query).empty[0]
+
+
+@pytest.mark.parametrize("feature", ["causal", "mask", "lengths", "bias", "all", "mixed"])
+def test_attention_masks(feature: str) -> None:
+    shape = (2, 2, 1, 3, 8, 4, 2) if feature == "lengths" else (2, 1, 3, 8, 4, 2)
+    case = make("masks", shape, feature, op="attention")
+    assert case.inputs().options
+    found = truth(case)
+    assert np.isneginf(found.margin).any()
+    assert found.empty.any() == (feature == "all")
+
+
+def test_lengths_cover_none_one_and_powers_of_two() -> None:
+    sizes = {shape[-1] for shape, feature in families()["lengths"].recipes("exhaustive", "entmax") if feature == "length"}
+    assert {0, 1, 2, 31, 32, 33, 1025, 100_000} <= sizes
+    rows = make("lengths", (300, 20), "block").inputs().rows
+    assert rows is not None
+    assert {0, 299, 15, 16} <= set(rows.tolist())
+    assert make("lengths", (2, 0), "length").inputs().arrays["z"].shape == (2, 0)
+
+
+def test_special_rows_have_no_truth() -> None:
+    for feature in ("nan", "inf", "nan_masked", "all_nan"):
+        case = make("special", (4, 7), feature)
+        assert truth_of(case, case.inputs()) is None
+        rows = scores(case)
+        assert np.isfinite(rows[1::2]).all()
+        assert case.inputs().cotangent is None
+
+
+def test_tensors_are_the_real_ones() -> None:
+    case = make("tensors", (2, 128, 32, 32), "layer2.head5", op="regression", dtype="float32")
+    arrays = case.inputs().arrays
+    from kernelproof.verify.cases.tensors import tensors
+
+    assert np.array_equal(arrays["v"], tensors()["layer2_v"][5])
+    assert case.inputs().cotangent is None
+    assert 1 < truth(make("tensors", (3, 128), "layer0.head1", dtype="float32")).support.sum(axis=1).mean() < 128

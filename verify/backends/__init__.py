@@ -1,0 +1,93 @@
+"""The backends, one module each with an object BACKEND; whichever modules lie in this folder are known."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any, Protocol, cast
+
+from kernelproof.reference.errors import BackendUnavailable, TargetError
+
+
+class Backend(Protocol):
+    """What BACKEND of a module has: four ops, their vector-Jacobian products, and where they run."""
+
+    @property
+    def name(self) -> str:
+        """The name, that of its module."""
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """Names of the dtypes it takes and returns."""
+
+    def devices(self) -> tuple[str, ...]:
+        """Where it can run now: "cpu", "cuda"."""
+
+    def available(self) -> str | None:
+        """None, or why it cannot run and the line that installs what it lacks."""
+
+    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Any:
+        """Weights in the shape of z."""
+
+    def weights(self, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Any:
+        """Weights in the shape of scores."""
+
+    def regression(self, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Any:
+        """Outputs (..., T, e)."""
+
+    def attention(self, q: Any, k: Any, v: Any, kernel: Any, rule: Any, **options: Any) -> Any:
+        """Outputs (..., H, T, e)."""
+
+    def vjp(self, op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Gradients by argument name."""
+
+
+def names() -> tuple[str, ...]:
+    """The known backends, sorted; nothing is imported."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def load(name: str) -> Backend:
+    """BACKEND of a module of this folder, whether or not it can run here.
+
+    Raises:
+        TargetError: an unknown name, a module without BACKEND, or a BACKEND of another name than its module's.
+        BackendUnavailable: importing it needs a package that is not installed.
+    """
+    if name not in names():
+        msg = f"unknown backend {name!r}; known: {', '.join(names())}"
+        raise TargetError(msg)
+    path = f"{__name__}.{name}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        package = (error.name or name).partition(".")[0]
+        if package == __name__.partition(".")[0]:
+            raise
+        msg = f"the {name} backend needs {package}; install it with: pip install {package}"
+        raise BackendUnavailable(msg) from error
+    found = getattr(module, "BACKEND", None)
+    if found is None:
+        msg = f"{path} has no BACKEND; each module of this folder must have one"
+        raise TargetError(msg)
+    if found.name != name:  # so no two modules can share a name
+        msg = f"BACKEND of {path} is called {found.name!r}; it must have the name of its module"
+        raise TargetError(msg)
+    return cast("Backend", found)
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name, able to run here.
+
+    Raises:
+        TargetError: as in `load`.
+        BackendUnavailable: what it needs is not installed; the message has the line that installs it.
+
+    >>> backend("numpy").entmax([3.0, 1.0], order=1)
+    array([1., 0.])
+    """
+    found = load(name)
+    reason = found.available()
+    if reason is not None:
+        raise BackendUnavailable(reason)
+    return found
