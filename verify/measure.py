@@ -79,8 +79,18 @@ def first_order(raw: Floats, truth: Values, target: Format, *, flush: bool = Fal
         kappa = np.where(lost | np.isnan(kappa), np.inf, kappa)
         ulp = np.where(lost, np.inf, signed / ulp_of(truth.head, target))
         same = ~np.isfinite(truth.head) & ((raw == truth.head) | (np.isnan(raw) & np.isnan(truth.head)))
+        same |= _overflowed(raw, truth.head, target)
         kappa, ulp, absolute = (np.where(same, 0.0, part) for part in (kappa, ulp, np.where(lost, np.inf, absolute)))
     return Errors(ulp, absolute, kappa)
+
+
+def _overflowed(raw: Floats, truth: Floats, target: Format) -> Flags:
+    """Where `truth` does not fit the format and `raw` says so: an infinity of its sign, or what stands for one."""
+    beyond = np.isfinite(truth) & ~np.isfinite(target.round_floats(truth))
+    if np.isinf(target.overflow):
+        return np.asarray(beyond & (raw == np.copysign(np.inf, truth)))
+    saturated = raw == np.copysign(target.largest, truth)
+    return np.asarray(beyond & (np.isnan(raw) | saturated))
 
 
 def near_kink(truth: Truth, target: Format) -> Flags:
@@ -114,7 +124,7 @@ def verdict(
     def describe(flat: int) -> Failure:
         index = tuple(int(i) for i in np.unravel_index(flat, raw.shape))
         return Failure(
-            message=f"{name}{list(index)} is {raw[index].item()!r}, not {truth[index].item()!r}: κ = {kappa[index]:.3g}",
+            message=f"{name}{list(index)} is {float(raw[index])}, not {float(truth[index])}: κ = {kappa[index]:.3g}",
             index=index,
             got=repr(float(raw[index])),
             expected=repr(float(truth[index])),

@@ -85,9 +85,8 @@ def attention(
     rows = [row for head in problem.rows for row in head]
     logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True), empty)
     normalizers = [_normalizer_block(row, logs, precision, r) for r, row in enumerate(rows)]
-    return Attention(
-        y, collect(rows, solver, precision, (*lead, *problem.bias.shape[1:])), logs.enclosure((*lead, queries), normalizers)
-    )
+    weighting = collect(rows, solver, precision, (*lead, *problem.bias.shape[1:]))
+    return Attention(y, weighting, logs.enclosure((*lead, queries), normalizers))
 
 
 def _normalizer_block(row: Any, solver: Solver, bits: int, r: int) -> Block:

@@ -139,7 +139,7 @@ def test_chain_rule_of_regression_and_attention() -> None:
                 for i, row in enumerate(base[name]):
                     for j, value in enumerate(row):
 
-                        def moved(x: Any, name: str = name, i: int = i, j: int = j) -> Any:
+                        def moved(x: Any, name: str = name, i: int = i, j: int = j, base: dict[str, Any] = base) -> Any:
                             changed = {key: [list(line) for line in lines] for key, lines in base.items()}
                             changed[name][i][j] = x
                             return loss(changed)

@@ -1,4 +1,4 @@
-"""The accuracy and gradient checks: green on correctly rounded truth, red on each planted error; the box by its definition."""
+"""The accuracy and gradient checks: green on rounded truth, red on each planted error; the box by its definition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.checks.accuracy import CHECK as ACCURACY
 from kernelproof.verify.checks.gradients import CHECK as GRADIENTS
 from kernelproof.verify.hull import hull_distance
-from kernelproof.verify.seams import Contract, Inputs, Judgement, Outcome, grade_of
+from kernelproof.verify.measure import first_order
+from kernelproof.verify.seams import Contract, Inputs, Judgement, Outcome, Values, grade_of
 from kernelproof.verify.truth import truth_of
 
 ORDERS = ["1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "1e4", "1e8", "inf"]
@@ -184,6 +185,19 @@ def test_rows_are_the_checked_ones() -> None:
     assert judged(case, inputs, right).failed == 0
     right[4] = 99.0
     assert judged(case, inputs, right).failed == 5
+
+
+def test_a_value_beyond_the_format_is_its_infinity_and_nothing_else() -> None:
+    truth = Values(*(np.array([x]) for x in (9.5e8, 0.0, 0.0, 9.5e8)))
+    for name, right, wrong in [
+        ("float16", [np.inf], [-np.inf, np.nan, 65504.0]),
+        ("float8_e4m3fn", [np.nan, 448.0], [-448.0, 0.0]),
+        ("float32", [9.5e8], [np.inf]),
+    ]:
+        for value in right:
+            assert first_order(np.array([value]), truth, FORMATS[name]).kappa[0] == 0.0
+        for value in wrong:
+            assert first_order(np.array([value]), truth, FORMATS[name]).kappa[0] > 4.0
 
 
 def test_grades() -> None:

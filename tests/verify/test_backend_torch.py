@@ -10,6 +10,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+
 from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
 from kernelproof.verify.backends.torch import BACKEND

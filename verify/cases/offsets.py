@@ -32,10 +32,10 @@ class Offsets:
         target = FORMATS[case.dtype]
         power = int(case.feature)
         size = min(10.0 ** abs(power), 2.0 ** np.floor(np.log2(target.largest) - 2))
-        spacing = 2.0 ** (np.floor(np.log2(size)) + 2 - target.precision)
+        spacing = 2.0 ** (np.floor(np.log2(size)) + 1 - target.precision)
         grid = max(spacing, 0.125)
         center = np.copysign(np.round(size / grid) * grid, power)
-        # 32 steps of the grid stay within a binade or two of the center, where multiples of `spacing` are exact.
+        # Steps go toward 0, where the spacing of the dtype only gets finer.
         count = int(min(32, 2 ** (target.precision - 2)))
         steps = integers(generator, count, case.shape).astype(np.float64)
         return scored(case, center - steps * grid if power > 0 else center + steps * grid)
