@@ -75,12 +75,13 @@ def on_grid(values: Floats, dtype: str) -> Floats:
 
 
 def step(values: Floats, ulps: int, dtype: str) -> Floats:
-    """`values`, which `dtype` holds, moved by a number of its ulps upward (downward if negative)."""
+    """`values`, which `dtype` holds, moved by a number of its ulps upward (downward if negative), but not to infinity."""
     array = cast(values, dtype)
     bits = array.itemsize * 8
     raw = array.view(f"u{array.itemsize}").astype(object)
     sign = 1 << (bits - 1)
-    ordered = np.where(raw >= sign, sign - raw, raw) + ulps
+    top = int(np.asarray(FORMATS[dtype].largest, dtype=array.dtype).view(f"u{array.itemsize}"))
+    ordered = np.clip(np.where(raw >= sign, sign - raw, raw) + ulps, -top, top)
     back = np.where(ordered < 0, sign - ordered, ordered)
     return np.asarray(back.astype(f"u{array.itemsize}").view(array.dtype), dtype=np.float64).reshape(np.shape(values))
 

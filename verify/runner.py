@@ -63,9 +63,8 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """At least two where there are two cores, so that a race between threads can show."""
-        cores = os.cpu_count() or 1
-        return min(cores, max(2, cores // self.count))
+        """What is left of the cores for each; more threads than cores wait for each other in every small call."""
+        return max(1, (os.cpu_count() or 1) // self.count)
 
 
 class Runner:

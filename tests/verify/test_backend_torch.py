@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 
 from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
-from kernelproof.verify.backends.torch import BACKEND
+from kernelproof.verify.backends.torch import BACKEND as TORCH
 
 torch = pytest.importorskip("torch", reason="torch is not installed; pip install 'kernelproof[torch]'")
 
+BACKEND: Any = TORCH
 U = 2.0**-53
 GRADE_A = 4.0
 ORDERS = [Fraction(1, 16), Fraction(1, 2), 1, 1.5, 2, 3, 8, 64, 1e4, 1e8, math.inf]
@@ -26,7 +28,7 @@ DEVICES = [
 ]
 
 
-def exact_entmax(z, n):
+def exact_entmax(z: Any, n: Any) -> Any:
     """Weights p and slopes w of α-entmax to about 50 digits: a bisection, unlike the code under test."""
     z = [mpmath.mpf(float(x)) for x in z]
     top = max(z)
@@ -37,7 +39,7 @@ def exact_entmax(z, n):
     n = mpmath.mpf(n.numerator) / n.denominator if isinstance(n, Fraction) else mpmath.mpf(n)
     gaps = [(top - x) / n for x in z]
 
-    def u(height):
+    def u(height: Any) -> Any:
         return [max(height - gap, mpmath.mpf(0)) for gap in gaps]
 
     low, high = mpmath.mpf(len(z)) ** (-1 / n), mpmath.mpf(1)
@@ -49,7 +51,7 @@ def exact_entmax(z, n):
     return [x**n if x else x for x in found], [x ** (n - 1) if x else x for x in found]
 
 
-def kappa(z, n, got):
+def kappa(z: Any, n: Any, got: Any) -> Any:
     """The condition-normalized error of THEORY 4, to first order."""
     with mpmath.workdps(80):
         p, w = exact_entmax(z, n)
@@ -60,7 +62,7 @@ def kappa(z, n, got):
         return max(float(abs(mpmath.mpf(x) - p[i]) / units[i]) / U for i, x in enumerate(got))
 
 
-def rows(n, rng):
+def rows(n: Any, rng: Any) -> Any:
     size = 4.0 if n == math.inf else min(float(n), 30.0)
     yield rng.normal(size=12) * size / 2
     yield rng.normal(size=12) * 1e-3
@@ -73,7 +75,7 @@ def rows(n, rng):
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 @pytest.mark.parametrize("device", DEVICES)
-def test_weights_are_of_grade_a(order, device):
+def test_weights_are_of_grade_a(order: Any, device: Any) -> None:
     rng = np.random.default_rng(7)
     for z in rows(order, rng):
         got = BACKEND.entmax(torch.tensor(z, device=device), order=order).cpu()
@@ -81,7 +83,7 @@ def test_weights_are_of_grade_a(order, device):
 
 
 @pytest.mark.parametrize("order", [0.5, 1, 2, 64, math.inf])
-def test_long_rows_keep_their_mass(order):
+def test_long_rows_keep_their_mass(order: Any) -> None:
     z = torch.tensor(np.random.default_rng(1).normal(size=100_000) * 1e-3)
     w = BACKEND.entmax(z, order=order)
     # Each weight is off by at most GRADE_A units, most of which are the weight itself or cancel in the sum.
@@ -89,24 +91,24 @@ def test_long_rows_keep_their_mass(order):
 
 
 @pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2, 3])
-def test_planted_support_is_exact(order):
+def test_planted_support_is_exact(order: Any) -> None:
     # Σ over the larger keys of ((z_j − z_i)/n)^n = 1 for the third key: it is out, and anything above it is in.
     n = float(order)
     edge = -n * 0.5 ** (1 / n)
     for shift, size in ((0.0, 2), (-(2.0**-20), 2), (2.0**-20, 3)):
         w = BACKEND.entmax(torch.tensor([0.0, 0.0, edge + shift, -n, -2 * n], dtype=torch.float64), order=order)
-        if shift or order != 2:  # 0.5^(1/2) has no float64
+        if shift or order < 2:  # else the edge itself is no float64
             assert int((w > 0).sum()) == size
 
 
-def test_alpha_and_order_mean_the_same():
+def test_alpha_and_order_mean_the_same() -> None:
     z = torch.randn(5, 8, dtype=torch.float64)
     for alpha, order in ((1.5, 2), (2, 1), (1, math.inf), ("3/2", "2"), (Fraction(4, 3), 3), (3.0, Fraction(1, 2))):
         assert torch.equal(BACKEND.entmax(z, alpha=alpha), BACKEND.entmax(z, order=order))
     assert torch.equal(BACKEND.entmax(z), BACKEND.entmax(z, order="inf"))
 
 
-def test_dim_and_inputs_left_alone():
+def test_dim_and_inputs_left_alone() -> None:
     z = torch.randn(3, 4, 5, dtype=torch.float64)
     before = z.clone()
     for dim in (0, 1, -1):
@@ -119,9 +121,9 @@ def test_dim_and_inputs_left_alone():
 
 @pytest.mark.parametrize("rule", [Fixed(1.5), Anchored(0.75), Adaptive(2), Nearest(3, Fixed(1.5)), Nearest(2)], ids=str)
 @pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2.5, 8, math.inf], ids=str)
-def test_rules_are_the_one_form(rule, order):
+def test_rules_are_the_one_form(rule: Any, order: Any) -> None:
     scores = -np.random.default_rng(3).uniform(0, 1.5, size=8)
-    then = rule.then if isinstance(rule, Nearest) else rule
+    then: Any = rule.then if isinstance(rule, Nearest) else rule
     kept = np.sort(scores)[::-1][: rule.k] if isinstance(rule, Nearest) else np.sort(scores)[::-1]
     gaps = [mpmath.mpf(kept[0]) - mpmath.mpf(s) for s in kept]
     got = np.sort(BACKEND.weights(torch.tensor(scores), Kernel(order), rule).numpy())[::-1]
@@ -141,25 +143,25 @@ def test_rules_are_the_one_form(rule, order):
     assert np.abs(got - want).max() <= 100 * GRADE_A * U
 
 
-def test_order_zero():
+def test_order_zero() -> None:
     scores = torch.tensor([0.0, -0.5, -2.0, -4.5, -5.0])
     assert BACKEND.weights(scores, Kernel(0), Fixed(3)).tolist() == [0.25, 0.25, 0.25, 0.25, 0]
     assert BACKEND.weights(scores, Kernel(0), Nearest(2)).tolist() == [0.5, 0.5, 0, 0, 0]
     assert BACKEND.weights(scores, Kernel(0), Nearest(2, Fixed(1))).tolist() == [0.5, 0.5, 0, 0, 0]
 
 
-def test_ties_at_the_kth_key_go_to_the_lowest_index():
+def test_ties_at_the_kth_key_go_to_the_lowest_index() -> None:
     w = BACKEND.weights(torch.tensor([1.0, 2.0, 1.0, 1.0], dtype=torch.float64), Kernel(0), Nearest(2))
     assert w.tolist() == [0.5, 0.5, 0, 0]
 
 
 @pytest.mark.parametrize("order", [0.5, 1, 2, 1e4, math.inf])
-def test_special_values(order):
+def test_special_values(order: Any) -> None:
     inf, nan = math.inf, math.nan
     z = torch.tensor([[nan, 0.0, 1.0], [inf, 0.0, 1.0], [-inf, -inf, -inf], [-inf, 0.0, -1e3], [0.0, 0.0, -inf]])
     w = BACKEND.entmax(z, order=order)
     assert w[:3].isnan().all()
-    assert w[3].tolist() == [0, 1, 0] or order == 1e4
+    assert w[3].tolist() == [0, 1, 0]
     assert w[4].tolist() == [0.5, 0.5, 0]
     big = torch.tensor([[1e30, -1e30], [1.7e308, -1.7e308], [1e30, 1e30]], dtype=torch.float64)
     assert BACKEND.entmax(big, order=order).tolist() == [[1, 0], [1, 0], [0.5, 0.5]]
@@ -174,7 +176,7 @@ def test_special_values(order):
     assert BACKEND.entmax(torch.tensor([-3.0]), order=order).tolist() == [1]
 
 
-def test_a_bad_row_poisons_no_other():
+def test_a_bad_row_poisons_no_other() -> None:
     z = torch.tensor([[math.nan, 0.0], [-math.inf, -math.inf], [0.5, 0.25], [-math.inf, 1.0]], dtype=torch.float64)
     grad = BACKEND.vjp("entmax", torch.ones_like(z) * torch.tensor([1.0, 2.0]), z, order=2)["z"]
     assert (grad[1] == 0).all()
@@ -186,7 +188,7 @@ def test_a_bad_row_poisons_no_other():
 @pytest.mark.parametrize(
     ("empty", "want"), [("zeros", [0, 0, 0]), ("nan", None), ("uniform", [0.5, 0.5, 0]), ("nearest", [1, 0, 0])]
 )
-def test_empty_balls(empty, want):
+def test_empty_balls(empty: Any, want: Any) -> None:
     scores = torch.tensor([[-9.0, -10.0, -math.inf], [0.0, -0.25, -math.inf], [-math.inf] * 3], dtype=torch.float64)
     w = BACKEND.weights(scores, Kernel(1), Fixed(1), empty=empty)
     assert w[0].isnan().all() if want is None else w[0].tolist() == want
@@ -196,7 +198,7 @@ def test_empty_balls(empty, want):
         BACKEND.weights(scores, Kernel(1), Fixed(1), empty="raise")
 
 
-def plain_attention(q, k, v, allowed, bias, scale, *, norm):
+def plain_attention(q: Any, k: Any, v: Any, allowed: Any, bias: Any, scale: Any, *, norm: Any) -> Any:
     heads, groups = q.shape[0], q.shape[0] // k.shape[0]
     y = np.full((heads, q.shape[1], v.shape[2]), np.nan)
     for h in range(heads):
@@ -214,11 +216,11 @@ def plain_attention(q, k, v, allowed, bias, scale, *, norm):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("kind", ["none", "bool", "float", "causal", "lengths", "all"])
-def test_attention_with_masks_and_grouped_heads(kind, norm, device):
+def test_attention_with_masks_and_grouped_heads(kind: Any, norm: Any, device: Any) -> None:
     rng = np.random.default_rng(5)
     q, k, v = rng.normal(size=(4, 3, 2)), rng.normal(size=(2, 5, 2)), rng.normal(size=(2, 5, 3))
     allowed, bias = np.ones((4, 3, 5), dtype=bool), np.zeros((4, 3, 5))
-    options = {}
+    options: dict[str, Any] = {}
     if kind in {"bool", "all"}:
         allowed &= (chosen := rng.random((3, 5)) < 0.7)
         options["mask"] = torch.tensor(chosen, device=device)
@@ -240,7 +242,7 @@ def test_attention_with_masks_and_grouped_heads(kind, norm, device):
     assert np.nanmax(np.abs(y - want)) <= 400 * U
 
 
-def test_attention_info():
+def test_attention_info() -> None:
     q, k, v = torch.randn(2, 4, 3), torch.randn(1, 6, 3), torch.randn(1, 6, 2)
     found = BACKEND.attention(q, k, v, Kernel(2), Adaptive(1.5), scale=1.0, causal=True, info=True)
     assert found.support.shape == (2, 4, 6)
@@ -252,7 +254,7 @@ def test_attention_info():
     assert torch.equal(BACKEND.attention(q, k, v, Kernel(2), Adaptive(1.5), scale=1.0, causal=True), found.y)
 
 
-def test_padded_keys_are_not_read():
+def test_padded_keys_are_not_read() -> None:
     q, k, v = torch.randn(2, 1, 3, 2), torch.randn(2, 1, 4, 2), torch.randn(2, 1, 4, 2)
     k[0, :, 2:], v[0, :, 2:] = math.nan, math.inf
     for norm in (False, True):
@@ -291,7 +293,7 @@ def test_padded_keys_are_not_read():
         (lambda z: BACKEND.vjp("entmax", z[0], z), "cotangent must be"),
     ],
 )
-def test_bad_input(call, says):
+def test_bad_input(call: Any, says: Any) -> None:
     with pytest.raises(DomainError, match=says):
         call(torch.zeros(2, 2))
 
@@ -308,13 +310,13 @@ def test_bad_input(call, says):
         ({"scale": "1"}, "scale must be a number"),
     ],
 )
-def test_bad_options(options, says):
+def test_bad_options(options: Any, says: Any) -> None:
     z = torch.zeros(2, 1, 2, 2)
     with pytest.raises(DomainError, match=says):
         BACKEND.attention(z, z, z, Kernel(2), Adaptive(), **options)
 
 
-def test_torch_is_imported_on_use():
+def test_torch_is_imported_on_use() -> None:
     code = (
         "import sys\n"
         "from kernelproof.verify.backends.torch import BACKEND\n"

@@ -13,7 +13,7 @@ from kernelproof.verify.rows import compiled, dense
 from kernelproof.verify.rows.core import KINDS, Law, RowCore
 
 Floats = NDArray[np.float64]
-CORES = {"numpy": dense.CORE, "numba": compiled.CORE}
+CORES: dict[str, RowCore] = {"numpy": dense.CORE, "numba": compiled.CORE}
 ORDERS = (1 / 16, 0.5, 0.9, 1.0, 1.5, 2.0, 3.0, 8.0, 64.0, 1e4, 1e8, np.inf)
 U = 2.0**-53
 # Grade A; the unit is the condition of the problem (THEORY 4).
@@ -182,10 +182,11 @@ def test_fixed_decides_the_edge_of_the_ball_exactly(core: RowCore) -> None:
 def test_gaps_that_overflow_are_outside(core: RowCore, n: float) -> None:
     scores = np.array([[1e308, -1e308, -np.inf], [1e30, -1e30, 1e30]])
     found = core.forward(scores, Law("adaptive", n, 1.0)).weights
-    np.testing.assert_allclose(found, [[1, 0, 0], [0.5, 0, 0.5]], rtol=4 * U)
+    np.testing.assert_allclose(found, np.array([[1, 0, 0], [0.5, 0, 0.5]]), rtol=4 * U)
     small = core.forward(scores[:1, :2], Law("adaptive", n, 1e-308)).weights
     same = core.forward(np.array([[1.0, -1.0]]), Law("adaptive", n, 1.0)).weights
-    np.testing.assert_allclose(small, same, rtol=64 * U)  # 1e308·1e-308 is 1 to a rounding or two
+    # 1e308·1e-308 is 1 to a rounding or two, and n = 2 has its kink there.
+    np.testing.assert_allclose(small, same, rtol=64 * U, atol=U)
 
 
 @pytest.mark.parametrize("n", [0.5, 1.0, 2.0, np.inf])

@@ -5,25 +5,27 @@ from __future__ import annotations
 import math
 import shutil
 from fractions import Fraction
+from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
 
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
-from kernelproof.verify.backends.torch import BACKEND
+from kernelproof.verify.backends.torch import BACKEND as TORCH
 
 torch = pytest.importorskip("torch", reason="torch is not installed; pip install 'kernelproof[torch]'")
 rounding = pytest.importorskip("kernelproof.verify.torch_rows.rounding", reason="it imports torch")
 twofold = pytest.importorskip("kernelproof.verify.torch_rows.twofold", reason="it imports torch")
 
+BACKEND: Any = TORCH
 U = 2.0**-53
 NARROW = ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
 DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
 
 
-def numbers_of(dtype):
+def numbers_of(dtype: Any) -> Any:
     """All finite numbers of a dtype of 8 or 16 bits that are not negative, ascending, as float64."""
     bits = torch.finfo(dtype).bits
     carrier = torch.int16 if bits == 16 else torch.uint8
@@ -33,7 +35,7 @@ def numbers_of(dtype):
 
 @pytest.mark.parametrize("name", NARROW)
 @pytest.mark.parametrize("device", DEVICES)
-def test_one_rounding_to_nearest_even(name, device):
+def test_one_rounding_to_nearest_even(name: Any, device: Any) -> None:
     dtype = rounding.DTYPES[name]
     numbers = numbers_of(dtype)
     low, high = numbers[:-1], numbers[1:]
@@ -52,13 +54,13 @@ def test_one_rounding_to_nearest_even(name, device):
             assert torch.equal(got, sign * want)
 
 
-def test_torch_alone_rounds_twice():
+def test_torch_alone_rounds_twice() -> None:
     value = torch.tensor([1 + 2.0**-8 + 2.0**-40], dtype=torch.float64)
     assert rounding.narrow(value, torch.bfloat16).item() == 1 + 2.0**-7
     assert value.to(torch.bfloat16).item() == 1  # if this fails torch has changed, and `rounding` may go
 
 
-def test_narrow_outside_the_range():
+def test_narrow_outside_the_range() -> None:
     value = torch.tensor([math.inf, -math.inf, math.nan, 1e300, -1e300, 1e-320, 0.0, -0.0], dtype=torch.float64)
     for name, top in zip(NARROW, (math.inf, math.inf, math.nan, math.inf), strict=True):
         got = rounding.narrow(value, rounding.DTYPES[name]).to(torch.float64)
@@ -68,7 +70,7 @@ def test_narrow_outside_the_range():
 
 
 @pytest.mark.parametrize("name", ["float32", *NARROW])
-def test_every_dtype_is_computed_in_float64(name):
+def test_every_dtype_is_computed_in_float64(name: Any) -> None:
     dtype = rounding.DTYPES[name]
     z = torch.randn(6, 9, generator=torch.Generator().manual_seed(0)).to(dtype)
     for order in (0.5, 1, 2, math.inf):
@@ -81,7 +83,7 @@ def test_every_dtype_is_computed_in_float64(name):
         assert grad["order"].shape == ()
 
 
-def test_powers_and_logarithms_in_two_parts():
+def test_powers_and_logarithms_in_two_parts() -> None:
     rng = np.random.default_rng(2)
     x = torch.tensor(np.concatenate([10.0 ** rng.uniform(-290, 290, 300), rng.uniform(0.5, 2, 300)]))
     with mpmath.workdps(50):
@@ -95,7 +97,7 @@ def test_powers_and_logarithms_in_two_parts():
                 assert abs((mpmath.mpf(head) + tail) / mpmath.exp(n * log) - 1) <= 2.0**-57
 
 
-def test_sums_and_quotients_in_two_parts():
+def test_sums_and_quotients_in_two_parts() -> None:
     rng = np.random.default_rng(4)
     terms = torch.tensor(rng.normal(size=(3, 1001)) * 10.0 ** rng.integers(-8, 9, size=(3, 1001)))
     heads, tails = twofold.total(terms, torch.zeros_like(terms))
@@ -108,11 +110,11 @@ def test_sums_and_quotients_in_two_parts():
     assert abs(Fraction(head.item()) + Fraction(tail.item()) - exact) <= U * U
 
 
-def leaf(value):
+def leaf(value: Any) -> Any:
     return torch.tensor(float(value), dtype=torch.float64, requires_grad=True)
 
 
-def rows_for(order, rule):
+def rows_for(order: Any, rule: Any) -> Any:
     generator = torch.Generator().manual_seed(3)
     z = 0.7 * torch.randn(3, 6, dtype=torch.float64, generator=generator)
     z[1] *= 0.3
@@ -124,11 +126,11 @@ def rows_for(order, rule):
 @pytest.mark.parametrize("order", [Fraction(1, 16), 0.5, 0.9, 1, 1.5, 2, 3, 8, 64, 1e4, math.inf], ids=str)
 @pytest.mark.parametrize("rule", [Fixed, Anchored, Adaptive])
 @pytest.mark.parametrize("nearest", [False, True])
-def test_first_derivatives(order, rule, nearest):
+def test_first_derivatives(order: Any, rule: Any, nearest: Any) -> None:
     parameter = {Fixed: 1.7, Anchored: 0.8, Adaptive: 1.3}[rule]
     scores = rows_for(order, rule)
 
-    def weights(s, n, x):
+    def weights(s: Any, n: Any, x: Any) -> Any:
         then = rule(x)
         return BACKEND.weights(s, Kernel(n), Nearest(4, then) if nearest else then)
 
@@ -139,7 +141,7 @@ def test_first_derivatives(order, rule, nearest):
 
 @pytest.mark.parametrize("order", [2, 3, 8, math.inf], ids=str)
 @pytest.mark.parametrize("rule", [Fixed, Anchored, Adaptive])
-def test_second_derivatives(order, rule):
+def test_second_derivatives(order: Any, rule: Any) -> None:
     parameter = {Fixed: 1.7, Anchored: 0.8, Adaptive: 1.3}[rule]
     n = torch.tensor(math.inf) if order == math.inf else leaf(order)
     inputs = (rows_for(order, rule), n, leaf(parameter))
@@ -147,7 +149,7 @@ def test_second_derivatives(order, rule):
 
 
 @pytest.mark.parametrize("alpha", [1.125, 1.5, 2.0, 3.0, 17.0])
-def test_derivatives_in_alpha(alpha):
+def test_derivatives_in_alpha(alpha: Any) -> None:
     z = rows_for(1 / (alpha - 1), Adaptive)
     step = 1e-7 * min(1 / (alpha - 1), 1.0)
     assert torch.autograd.gradcheck(lambda z, a: BACKEND.entmax(z, alpha=a), (z, leaf(alpha)), eps=step)
@@ -155,7 +157,7 @@ def test_derivatives_in_alpha(alpha):
         assert torch.autograd.gradgradcheck(lambda z, a: BACKEND.entmax(z, alpha=a), (z, leaf(alpha)))
 
 
-def test_derivative_at_alpha_one_and_near_it():
+def test_derivative_at_alpha_one_and_near_it() -> None:
     z = torch.tensor([0.3, -1.0, 0.8, 0.0], dtype=torch.float64)
     g = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     p = torch.softmax(z, -1)
@@ -167,21 +169,21 @@ def test_derivative_at_alpha_one_and_near_it():
     assert BACKEND.vjp("entmax", g, z, order=math.inf)["order"] == 0
 
 
-def test_gradient_of_a_dominated_row_keeps_its_digits():
+def test_gradient_of_a_dominated_row_keeps_its_digits() -> None:
     z, g = torch.tensor([40.0, 0.0], dtype=torch.float64), torch.tensor([3.0, 1.0], dtype=torch.float64)
     got = BACKEND.vjp("entmax", g, z)["z"]
     small = math.exp(-40) / (1 + math.exp(-40)) ** 2
     assert torch.allclose(got, torch.tensor([2 * small, -2 * small], dtype=torch.float64), rtol=8 * U, atol=0)
 
 
-def test_tied_maximum_shares_the_gradient():
+def test_tied_maximum_shares_the_gradient() -> None:
     z = torch.tensor([1.0, 1.0, 0.5], dtype=torch.float64)
     grad = BACKEND.vjp("weights", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), z, Kernel(1), Anchored(1))
     assert grad["scores"][0] == grad["scores"][1]
     assert abs(grad["scores"].sum()) <= 4 * U
 
 
-def test_values_shared_with_an_empty_row_keep_their_gradient():
+def test_values_shared_with_an_empty_row_keep_their_gradient() -> None:
     q, k = torch.tensor([[0.0], [9.0]]), torch.tensor([[0.0], [0.5]])
     grads = BACKEND.vjp("regression", torch.ones(2, 1), q, k, torch.ones(2, 1), Kernel(1), Fixed(1))
     assert all(g.isfinite().all() for g in grads.values())
@@ -189,7 +191,7 @@ def test_values_shared_with_an_empty_row_keep_their_gradient():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_same_bits_twice(device):
+def test_the_same_bits_twice(device: Any) -> None:
     generator = torch.Generator().manual_seed(5)
     q, k, v = (torch.randn(2, 4, 33, 8, generator=generator).to(device) for _ in range(3))
     k, v = k[:, :2], v[:, :2]
@@ -199,7 +201,7 @@ def test_the_same_bits_twice(device):
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_is_the_same(backend):
+def test_compiled_is_the_same(backend: Any) -> None:
     torch._dynamo.reset()
     z, g = torch.randn(4, 9, dtype=torch.float64, requires_grad=True), torch.randn(4, 9, dtype=torch.float64)
     compiled = torch.compile(lambda z, n: BACKEND.entmax(z, order=n), backend=backend, fullgraph=True)
@@ -213,7 +215,7 @@ def test_compiled_is_the_same(backend):
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_attention(backend):
+def test_compiled_attention(backend: Any) -> None:
     torch._dynamo.reset()
     q, k, v = (torch.randn(1, 2, 5, 3, requires_grad=True) for _ in range(3))
     compiled = torch.compile(
@@ -229,7 +231,7 @@ def test_compiled_attention(backend):
 
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler is here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
-def test_inductor():
+def test_inductor() -> None:
     torch._dynamo.reset()
     z = torch.randn(4, 9, requires_grad=True)
     compiled = torch.compile(lambda z: BACKEND.entmax(z, order=2))
@@ -240,7 +242,7 @@ def test_inductor():
     assert torch.allclose(ours, theirs, rtol=2.0**-22, atol=2.0**-22)
 
 
-def test_operators_keep_their_schemas():
+def test_operators_keep_their_schemas() -> None:
     z = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
     arguments = (z, leaf(1), leaf(2), 2.0, False, "adaptive")
     torch.library.opcheck(torch.ops.kernelproof.row.default, arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from kernelproof.reference.errors import BackendUnavailable
@@ -46,47 +47,57 @@ class TorchBackend:
         torch = importlib.import_module("torch")
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
-    def _require(self) -> None:
-        reason = self.available()
-        if reason is not None:
-            raise BackendUnavailable(reason)
-
     def entmax(self, z: Tensor, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Tensor:
         """α-entmax of `z` along `dim`; see `kernelproof.verify.torch_rows.ops.entmax`."""
-        self._require()
-        from kernelproof.verify.torch_rows import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.entmax(z, order=order, alpha=alpha, dim=dim)
+        result: Tensor = _ops().entmax(z, order=order, alpha=alpha, dim=dim)
+        return result
 
     def weights(self, scores: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """The weights of rows of scores; see `kernelproof.verify.torch_rows.ops.weights`."""
-        self._require()
-        from kernelproof.verify.torch_rows import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.weights(scores, kernel, rule, empty=empty)
+        result: Tensor = _ops().weights(scores, kernel, rule, empty=empty)
+        return result
 
     def regression(self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """Kernel regression; see `kernelproof.verify.torch_rows.ops.regression`."""
-        self._require()
-        from kernelproof.verify.torch_rows import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.regression(q, k, v, kernel, rule, empty=empty)
+        result: Tensor = _ops().regression(q, k, v, kernel, rule, empty=empty)
+        return result
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, **options: Any
     ) -> Tensor | AttentionInfo:
         """Attention; see `kernelproof.verify.torch_rows.ops.attention` for the options."""
-        self._require()
-        from kernelproof.verify.torch_rows import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.attention(q, k, v, kernel, rule, **options)
+        result: Tensor | AttentionInfo = _ops().attention(q, k, v, kernel, rule, **options)
+        return result
 
     def vjp(self, op: str, cotangent: Tensor, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Vector-Jacobian products by argument name; see `kernelproof.verify.torch_rows.product.vjp`."""
-        self._require()
-        from kernelproof.verify.torch_rows import product  # noqa: PLC0415 (imports torch)
+        result: dict[str, Tensor] = _product().vjp(op, cotangent, *args, **kwargs)
+        return result
 
-        return product.vjp(op, cotangent, *args, **kwargs)
+
+def _ops() -> ModuleType:
+    try:
+        from kernelproof.verify.torch_rows import ops  # noqa: PLC0415 (imports torch)
+    except ImportError:
+        _explain()
+        raise
+    return ops
+
+
+def _product() -> ModuleType:
+    try:
+        from kernelproof.verify.torch_rows import product  # noqa: PLC0415 (imports torch)
+    except ImportError:
+        _explain()
+        raise
+    return product
+
+
+def _explain() -> None:
+    """Raises BackendUnavailable with the reason if torch is not installed."""
+    reason = BACKEND.available()
+    if reason is not None:
+        raise BackendUnavailable(reason) from None
 
 
 BACKEND = TorchBackend()

@@ -26,7 +26,7 @@ LARGE = 4.0
 
 def potential(weights: Floats, order: float) -> Floats:
     """n·p^{1/n}, for large orders less n, and log p at order ∞; −∞ for no weight."""
-    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         if order == INFINITY:
             return np.log(weights)
         if order < LARGE:

@@ -104,10 +104,12 @@ class SpecialValues:
             steep = np.where(clean > 0, clean**power, 0.0)
             unit = clean + 2.0 * steep * reach
             slack = 2.0 * (GRADE_LIMITS[contract.grade] * target.unit_roundoff * unit + eta_of(target, contract))
+            # A weight against none is at the threshold: there p is at most (κu·gap/n)^n, for each of the two calls.
+            edge = (raw == 0) != (clean == 0)
+            within = 4.0 * GRADE_LIMITS[contract.grade] * target.unit_roundoff * reach
+            slack = np.where(edge & (0 < order < INFINITY), slack + (within / max(order, 1e-300)) ** order, slack)
             near = np.abs(raw - clean) <= slack
-        # A weight against none is at a threshold, where the bound above does not hold.
-        edge = ((raw == 0) != (clean == 0)) & np.isfinite(raw)
-        return np.asarray(~(equal | near)), np.asarray(~(edge & ~near))
+        return np.asarray(~(equal | near)), np.ones(raw.shape, dtype=bool)
 
 
 CHECK = SpecialValues()

@@ -94,7 +94,8 @@ def low_root(z: Floats, n: float, edge: float) -> tuple[float, float]:
         for i in range(z.size):
             if z[i] < edge:
                 c = (edge - z[i]) / n
-                rises[i] = c**n * math.expm1(n * math.log1p(y / c))
+                # y/c may overflow; then cⁿ is nothing against x.
+                rises[i] = x if math.isinf(y / c) else c**n * math.expm1(n * math.log1p(y / c))
                 slopes[i] = (y / (c + y)) ** (1.0 - n)
         step = (room - tied * x - total(rises)) / (tied + total(slopes))
         x = max(x + step, 0.0)

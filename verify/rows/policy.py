@@ -27,7 +27,7 @@ class Weighed:
     """Rows of weights, flat.
 
     Attributes:
-        weights: (R, m); NaN in a spoiled row at each key that is not masked, and by policy in empty rows.
+        weights: (R, m); NaN all through a spoiled row, and by policy in empty rows.
         scores: (R, m) as the core saw them: −inf where masked, not among the nearest, or in a spoiled row.
         spoiled: (R,) rows with a NaN or +inf score.
         rows: what the core found.
@@ -68,7 +68,7 @@ def weigh(core: RowCore, scores: Floats, plan: Plan) -> Weighed:
         seen = _nearest(seen, plan.keep)
     rows = core.forward(seen, plan.law) if len(seen) else _no_rows(seen)
     weights = _filled(rows.weights, seen, rows.empty & ~spoiled, plan.empty)
-    weights = np.where(spoiled[:, None], np.where(scores == -np.inf, 0.0, np.nan), weights)
+    weights = np.where(spoiled[:, None], np.nan, weights)
     return Weighed(weights, seen, spoiled, rows)
 
 

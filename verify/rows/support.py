@@ -148,7 +148,9 @@ def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     active = np.ones_like(edge, dtype=np.bool_)
     for _ in range(STEPS):
         y = x ** (1 / n)
-        rise = total(np.where(above, c_powers * np.expm1(n * np.log1p(y / safe)), 0.0))
+        times = y / safe  # may overflow; then cⁿ is nothing against x
+        gain = np.where(np.isinf(times), x, c_powers * np.expm1(n * np.log1p(times)))
+        rise = total(np.where(above, gain, 0.0))
         slopes = total(np.where(above, (y / (safe + y)) ** (1 - n), 0.0))
         step = (room - tied * x - rise) / (tied + slopes)
         x = np.where(active, np.maximum(x + step, 0.0), x)

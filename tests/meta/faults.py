@@ -1,0 +1,210 @@
+"""The faults that verification must find: seven kinds, each planted in every built-in backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.meta.planting import Change, Selection
+
+KINDS = (
+    "wrong power",
+    "off-by-one support",
+    "lost max shift",
+    "dropped tie",
+    "wrong temperature",
+    "wrong Jacobian term",
+    "float32 inside float64",
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault in one backend.
+
+    Attributes:
+        backend: the name of a built-in backend.
+        kind: one of `KINDS`.
+        change: what plants it.
+        checks: ids of the checks that must say FAIL.
+        selection: where it is looked for.
+    """
+
+    backend: str
+    kind: str
+    change: Change
+    checks: tuple[str, ...]
+    selection: Selection = Selection()
+
+    @property
+    def id(self) -> str:
+        """The name of its test."""
+        return f"{self.backend}-{self.kind.replace(' ', '_')}"
+
+
+FAULTS = (
+    Fault(
+        "torch",
+        "wrong power",
+        Change("solve", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
+        ("accuracy", "kkt"),
+    ),
+    Fault(
+        "torch",
+        "off-by-one support",  # the last key is never tried, so a row of full support loses it
+        Change("solve", "torch.full_like(low, scores.shape[-1])", "torch.full_like(low, scores.shape[-1] - 1)"),
+        ("support", "accuracy"),
+    ),
+    Fault(
+        "torch",
+        "lost max shift",
+        Change("solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
+        ("accuracy", "simplex", "translation"),
+        Selection(order="inf"),
+    ),
+    Fault(
+        "torch",
+        "dropped tie",  # the second of the keys tied at the top
+        Change(
+            "solve",
+            "inside = live & _support(scores, beta, order)\n",
+            "inside = live & _support(scores, beta, order) & ((gaps > 0) | ((gaps == 0).cumsum(-1) != 2))\n",
+        ),
+        ("support", "monotone", "accuracy"),
+    ),
+    Fault(
+        "torch",
+        "wrong temperature",  # beta applied twice
+        Change("solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
+        ("accuracy", "kkt"),
+        Selection(op="weights"),
+    ),
+    Fault(
+        "torch",
+        "wrong Jacobian term",  # the mean weighted by p, not by its slopes
+        Change(
+            "gradient",
+            "moved, carried = lean * _centered(lean, g), lean * g",
+            "moved, carried = lean * _centered(p, g), lean * g",
+        ),
+        ("gradients",),
+    ),
+    Fault(
+        "torch",
+        "float32 inside float64",
+        Change("rounding", "return value.to(torch.float64, copy=True)", "return value.float().double()"),
+        ("accuracy",),
+    ),
+    Fault(
+        "numpy",
+        "wrong power",
+        Change("support", "np.exp(n * log)", "np.exp((n + 1) * log)"),
+        ("accuracy", "kkt"),
+    ),
+    Fault(
+        "numpy",
+        "off-by-one support",
+        Change("support", "high = (z < n).sum(axis=1) - 1", "high = (z < n).sum(axis=1) - 2"),
+        ("support", "accuracy"),
+    ),
+    Fault(
+        "numpy",
+        "lost max shift",
+        Change(
+            "dense",
+            "support, z, rate = unmasked, _scaled_gaps(scores, top, law.parameter, 1.0), law.parameter",
+            "support, z, rate = unmasked, -law.parameter * scores, law.parameter",
+        ),
+        ("accuracy", "simplex", "translation"),
+        Selection(order="inf"),
+    ),
+    Fault(
+        "numpy",
+        "dropped tie",
+        Change("support", "support = z <= edge\n", "support = (z <= edge) & ((z > 0) | (np.cumsum(z == 0, 1) != 2))\n"),
+        ("support", "monotone", "accuracy"),
+    ),
+    Fault(
+        "numpy",
+        "wrong temperature",  # beta ignored
+        Change(
+            "dense",
+            "z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)",
+            "z = np.where(alive, _scaled_gaps(scores, top, 1.0, 1.0), 0.0)",
+        ),
+        ("accuracy", "kkt"),
+        Selection(op="weights"),
+    ),
+    Fault(
+        "numpy",
+        "wrong Jacobian term",  # what the cotangent does to the maximum is lost
+        Change(
+            "dense",
+            "return RowGradients(_through_anchor(through, scores), order",
+            "return RowGradients(through, order",
+        ),
+        ("gradients",),
+        Selection(op="weights"),
+    ),
+    Fault(
+        "numpy",
+        "float32 inside float64",
+        Change("arguments", "return np.array(array, dtype=np.float64", "return np.array(array.astype(np.float32), dtype=np.float64"),
+        ("accuracy",),
+    ),
+    Fault(
+        "numba",
+        "wrong power",
+        Change("scalar", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
+        ("accuracy", "kkt"),
+    ),
+    Fault(
+        "numba",
+        "off-by-one support",
+        Change("compiled", "low, high = 0, ordered.size - 1", "low, high = 0, ordered.size - 2"),
+        ("support", "accuracy"),
+    ),
+    Fault(
+        "numba",
+        "lost max shift",
+        Change(
+            "compiled",
+            "math.exp(-scaled_gap(top, scores[i], factor, divisor))",
+            "math.exp(scores[i] * factor / divisor / divisor)",
+        ),
+        ("accuracy", "simplex", "translation"),
+        Selection(order="inf"),
+    ),
+    Fault(
+        "numba",
+        "dropped tie",  # a key equal to its neighbor on the left
+        Change(
+            "compiled",
+            "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
+            "z[i] = scaled_gap(top, scores[i], parameter, 1.0) if scores[i] != scores[i - 1] else np.inf",
+        ),
+        ("support", "monotone", "accuracy"),
+    ),
+    Fault(
+        "numba",
+        "wrong temperature",  # divided by beta
+        Change(
+            "compiled",
+            "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
+            "z[i] = scaled_gap(top, scores[i], 1.0 / parameter, 1.0)",
+        ),
+        ("accuracy", "kkt"),
+        Selection(op="weights"),
+    ),
+    Fault(
+        "numba",
+        "wrong Jacobian term",  # half of what the order does to the threshold
+        Change("compiled", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
+        ("gradients",),
+    ),
+    Fault(
+        "numba",
+        "float32 inside float64",
+        Change("compiled", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
+        ("accuracy",),
+    ),
+)

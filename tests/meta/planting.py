@@ -1,0 +1,165 @@
+"""Private copies of the built-in backends, as they are or with one fault in them, and what `verify` says of them.
+
+A copy is a package of its own name in a temporary folder, so that nothing shared is touched: the sources of the
+backend with their imports rewritten, and a file that `verify` takes as a target. Numba's copy runs as plain
+Python, because compiling it takes longer than all these tests; there `math` answers as compiled code does,
+with infinities where Python raises.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from kernelproof.api import verify
+from kernelproof.verify.results import Check, Results
+
+PACKAGES = {"torch": "torch_rows", "numpy": "rows", "numba": "rows"}
+"""The folder of `kernelproof.verify` that the modules of a backend are in."""
+
+_NUMBERS = itertools.count()
+
+_TARGET = '''
+from kernelproof.verify.seams import Contract
+
+from {package}.backend import BACKEND
+
+type(BACKEND).contract = Contract(grade="A", posinf="nan")
+'''
+_JIT = '''
+def jit(function):
+    return function
+
+
+parallel = jit
+'''
+_MATH = '''
+import math
+import numpy as np
+from math import frexp, inf, isfinite, isinf, ldexp, nan, sqrt
+
+exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
+'''
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a run that a fault is looked for in: a suite restricted to an op and orders, or one case.
+
+    Attributes:
+        op: one op.
+        order: orders, as ``--order`` takes them.
+        case: the text of a case instead.
+    """
+
+    op: str = "entmax"
+    order: str = "2"
+    case: str = ""
+
+    def run(self, target: str) -> Results:
+        """What `verify` says of `target`."""
+        if self.case:
+            return verify(target, case=self.case, serial=True)
+        return verify(target, op=self.op, order=self.order, dtype="float64", suite="quick", serial=True)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One textual replacement in a module of a backend.
+
+    Attributes:
+        module: name of the file, without ``.py``.
+        old: text that must be there exactly once.
+        new: what takes its place.
+    """
+
+    module: str
+    old: str
+    new: str
+
+    def apply(self, text: str) -> str:
+        """`text` with the replacement.
+
+        Raises:
+            AssertionError: `old` is not there exactly once.
+        """
+        count = text.count(self.old)
+        assert count == 1, f"{self.old!r} must be in {self.module}.py exactly once; it is there {count} times"
+        return text.replace(self.old, self.new)
+
+
+def sources(backend: str) -> dict[str, str]:
+    """The text of every module of a backend by its name, the one with BACKEND as ``backend``."""
+    floor = files("kernelproof.verify")
+    found = {
+        item.name.removesuffix(".py"): item.read_text("utf-8")
+        for item in (floor / PACKAGES[backend]).iterdir()
+        if item.name.endswith(".py")
+    }
+    return found | {"backend": (floor / "backends" / f"{backend}.py").read_text("utf-8")}
+
+
+def write_copy(folder: Path, backend: str, change: Change | None) -> str:
+    """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target."""
+    package = f"planted_{backend}_{next(_NUMBERS)}"
+    texts = sources(backend)
+    if backend == "numba":
+        assert "def jit(" in texts["jit"]
+        assert "def parallel(" in texts["jit"]
+    if change is not None:
+        texts[change.module] = change.apply(texts[change.module])
+    if backend == "numba":
+        texts |= {"jit": _JIT, "ieee": _MATH}
+        for name in ("compiled", "scalar"):
+            texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
+    home = folder / package
+    home.mkdir()
+    for name, text in texts.items():
+        own = text.replace(f"kernelproof.verify.{PACKAGES[backend]}", package)
+        # Operators of torch have one registry for the process.
+        own = own.replace('"kernelproof::', f'"{package}::')
+        (home / f"{name}.py").write_text(own, encoding="utf-8")
+    target = folder / f"{package}_target.py"
+    target.write_text(_TARGET.format(package=package), encoding="utf-8")
+    return f"{target}:BACKEND"
+
+
+@contextmanager
+def loaded_here(folder: Path) -> Iterator[None]:
+    """Forget afterwards what was imported from `folder` inside."""
+    path = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+                del sys.modules[name]
+
+
+def verify_copy(folder: Path, backend: str, change: Change | None, selection: Selection) -> Results:
+    """What `verify` says of a private copy of `backend` with `change`."""
+    target = write_copy(folder, backend, change)
+    with loaded_here(folder):
+        return selection.run(target)
+
+
+def check_of(results: Results, name: str) -> Check:
+    """The check called `name` of the only target of a run."""
+    (target,) = results.targets
+    return next(check for check in target.checks if check.id == name)
+
+
+def failing(results: Results) -> dict[str, str]:
+    """The checks that do not pass, with the first words of their worst comparison."""
+    return {
+        check.id: f"{check.verdict}: {check.worst.message if check.worst else ''}"
+        for target in results.targets
+        for check in target.checks
+        if check.verdict not in {"PASS", "UNSUPPORTED"}
+    }

@@ -1,0 +1,235 @@
+"""Targets: found by their text, bound by parameter names, called with copies, whatever they raise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.arrays import give, take
+from kernelproof.verify.binding import bind
+from kernelproof.verify.case import Case
+from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.seams import Call, Contract
+from kernelproof.verify.targets import Caller, Target, describe, find
+
+CASE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0")
+SOURCE = '''
+import numpy as np
+
+def by_order(z, n=None, axis=-1):
+    e = np.exp(z - z.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+def by_alpha(x, alpha=1.5, dim=-1, rounds=50):
+    return x * alpha
+
+def softmax(z):
+    return by_order(z)
+
+def needs(z, sharpness):
+    return z
+
+def nothing():
+    return 0
+
+def changes(z, order):
+    z += 1
+    return z, "more"
+
+def fails(z, order):
+    raise ValueError("no such luck\\nat all")
+
+def leaves(z, order):
+    raise SystemExit(3)
+
+def hungry(z, order):
+    raise MemoryError("much")
+
+def text(z, order):
+    return "weights"
+
+class Object:
+    dtypes = ("float32",)
+
+    def entmax(self, z, *, order=None, alpha=None, dim=-1):
+        return by_order(z)
+
+    def weights(self, scores, kernel, rule, *, empty="nan"):
+        return by_order(scores)
+
+    def vjp(self, op, cotangent, *args, **kwargs):
+        return {"z": cotangent, "order": np.float64(0.5)}
+
+thing = Object()
+number = 3
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    return path
+
+
+def target(file: Path, name: str) -> Target:
+    found = describe(find(f"{file}:{name}"))
+    assert not isinstance(found, str)
+    return found[0]
+
+
+def test_built_in_backends_are_found_without_importing_them() -> None:
+    for name in backend_names():
+        assert find(name).object == "BACKEND"
+
+
+@pytest.mark.parametrize("text", ["nope", "missing.py:f", ":f", "a b:f", "1x:f", "module:"])
+def test_unknown_targets_say_what_is_allowed(text: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        find(text)
+    assert repr(text) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["no_such_module:f", "json:no_such_object", "kernelproof.verify.case:OPS"])
+def test_targets_that_cannot_be_loaded(text: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        describe(find(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_import_errors_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("def f(:\n", encoding="utf-8")
+    with pytest.raises(TargetError, match="SyntaxError"):
+        describe(find(f"{path}:f"))
+    assert str(path) not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [("by_order", {"n": 2, "axis": -1}), ("by_alpha", {"alpha": 1.5, "dim": -1}), ("softmax", {})],
+)
+def test_functions_are_bound_by_name(file: Path, name: str, keywords: dict[str, float]) -> None:
+    found = target(file, name)
+    assert found.ops == ("entmax",)
+    assert found.array == "numpy"
+    assert found.dtypes == ("float64", "float32")
+    assert found.contract == Contract()
+    assert not found.differentiable
+    binding = Caller(found).binding
+    assert binding is not None
+    assert binding.keywords(CASE) == keywords
+
+
+def test_a_function_of_one_order_refuses_the_others(file: Path) -> None:
+    found = target(file, "softmax")
+    assert found.fixed
+    assert found.refuses(CASE, order="inf") == "the target computes another order"
+    assert found.refuses(CASE, order="2") is None
+    assert found.refuses(CASE, alpha="3/2") is None
+
+
+def test_alpha_gets_only_orders_that_it_can_express(file: Path) -> None:
+    found = target(file, "by_alpha")
+    assert found.takes == ("alpha",)
+    assert found.refuses(CASE) is None
+    inexact = Case.parse(CASE.text.replace("order=2", "order=3"))
+    assert "order 3" in str(found.refuses(inexact))
+    assert found.refuses(Case.parse(CASE.text.replace("order=2", "alpha=4/3"))) is None
+    assert "float16" in str(found.refuses(Case.parse(CASE.text.replace("float32", "float16"))))
+
+
+@pytest.mark.parametrize(("name", "word"), [("needs", "sharpness"), ("nothing", "positional"), ("number", "function")])
+def test_what_cannot_be_bound(file: Path, name: str, word: str) -> None:
+    with pytest.raises(TargetError, match=word):
+        target(file, name)
+
+
+def test_without_a_signature() -> None:
+    with pytest.raises(TargetError, match="wrap it"):
+        bind(dict.fromkeys, "fromkeys") if False else bind(type("C", (), {"__signature__": 1})(), "C")  # type: ignore[arg-type]
+
+
+def test_an_object_with_ops(file: Path) -> None:
+    found = target(file, "thing")
+    assert found.ops == ("entmax", "weights")
+    assert found.dtypes == ("float32",)
+    assert found.differentiable
+    assert found.gradients is None
+    outcome = Caller(found)(CASE, Call(CASE.inputs(), "vjp"))
+    assert outcome.arrays["order"].shape == ()
+    assert outcome.arrays["z"].dtype == np.float32
+    assert found.refuses(Case.parse("attention order=2 rule=fixed:2 dtype=float32 family=random shape=2x1x2x12x4x3 feature=1"
+                                    " seed=0")) == "the target has no op attention"
+
+
+def test_calls_see_copies_and_changes_are_reported(file: Path) -> None:
+    inputs = CASE.inputs()
+    before = inputs.arrays["z"].tobytes()
+    outcome = Caller(target(file, "changes"))(CASE, Call(inputs))
+    assert outcome.modified == ("z",)
+    assert inputs.arrays["z"].tobytes() == before
+    assert outcome.arrays["output"].shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("fails", "ValueError: no such luck"), ("leaves", "SystemExit: 3"), ("text", "TargetError: the target must return")],
+)
+def test_errors_are_outcomes(file: Path, name: str, error: str) -> None:
+    outcome = Caller(target(file, name))(CASE, Call(CASE.inputs()))
+    assert outcome.error is not None
+    assert outcome.error.startswith(error)
+    assert not outcome.arrays
+
+
+def test_out_of_memory_is_a_crash(file: Path) -> None:
+    outcome = Caller(target(file, "hungry"))(CASE, Call(CASE.inputs()))
+    assert outcome.crash is not None
+    assert "memory" in outcome.crash
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", list(FORMATS))
+def test_torch_keeps_every_bit(dtype: str) -> None:
+    size = FORMATS[dtype].dtype.itemsize
+    raw = np.arange(256, dtype=np.uint8).repeat(size)[: 64 * size]
+    array = raw.view(FORMATS[dtype].dtype)
+    back = take(give(array, "torch", "cpu"), "torch")
+    assert back.dtype == array.dtype
+    assert back.tobytes() == array.tobytes()
+    assert take(give(np.zeros((), ml_dtypes.bfloat16), "torch", "cpu"), "torch").shape == ()
+
+
+@pytest.mark.torch
+def test_a_torch_function_gives_the_gradient_of_autograd(tmp_path: Path) -> None:
+    path = tmp_path / "with_torch.py"
+    path.write_text(
+        "import torch\ndef softmax(z, dim=-1):\n    return torch.softmax(z, dim)\n", encoding="utf-8"
+    )
+    found = target(path, "softmax")
+    assert found.array == "torch"
+    assert found.gradients == ("z",)
+    assert "bfloat16" in found.dtypes
+    inputs = CASE.inputs()
+    p = Caller(found)(CASE, Call(inputs)).arrays["output"].astype(np.float64)
+    g = np.asarray(inputs.cotangent, np.float64)
+    expected = p * (g - (p * g).sum(axis=-1, keepdims=True))
+    got = Caller(found)(CASE, Call(inputs, "vjp")).arrays["z"]
+    # Sums of 8 float32 terms of size 1, each off by half an ulp.
+    assert np.abs(got - expected).max() <= 8 * 2.0**-24
+
+
+@pytest.mark.torch
+def test_the_torch_backend_computes_on_tensors() -> None:
+    found = describe(find("torch"))
+    assert not isinstance(found, str)
+    assert found[0].array == "torch"
+    assert found[0].contract.grade == "A"
