@@ -30,8 +30,8 @@ class Suite:
 
     Attributes:
         dtypes: the dtypes, and for each the ops tried in it.
-        entmax: families for each order and dtype of entmax; None means every recipe of all.
-        mixed: families for each rule, order and dtype of the other ops; None as above.
+        entmax: recipes for each order and dtype of entmax, from one family after the other; None means all.
+        mixed: the same for each rule, order and dtype of the other ops.
     """
 
     name: str
@@ -44,7 +44,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("quick", ("float64", "float32"), 5, 1),
-        Suite("standard", tuple(FORMATS), 12, 1),
+        Suite("standard", tuple(FORMATS), 18, 2),
         Suite("exhaustive", tuple(FORMATS), None, None),
     )
 }
@@ -122,7 +122,7 @@ class _Dealer:
         names = list(self.recipes)
         for name, found in self.recipes.items() if count is None else ():
             yield from ((name, shape, feature) for shape, feature in found)
-        for _ in range(min(count or 0, len(names))):
+        for _ in range((count or 0) if names else 0):
             name = names[self.turn % len(names)]
             self.turn += 1
             yield (name, *self._draw(name))

@@ -18,6 +18,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed; pip install
 rounding = pytest.importorskip("kernelproof.verify.torch_rows.rounding", reason="it imports torch")
 twofold = pytest.importorskip("kernelproof.verify.torch_rows.twofold", reason="it imports torch")
 
+# torch.compile imports parts of torch that some versions of it deprecate.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
 BACKEND: Any = TORCH
 U = 2.0**-53
 NARROW = ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
