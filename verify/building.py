@@ -75,7 +75,7 @@ def on_grid(values: Floats, dtype: str) -> Floats:
 
 
 def step(values: Floats, ulps: int, dtype: str) -> Floats:
-    """`values`, which `dtype` holds, moved by a number of its ulps upward (downward if negative), but not to infinity."""
+    """`values`, which `dtype` holds, moved up by a number of its ulps (down if negative), but not to infinity."""
     array = cast(values, dtype)
     bits = array.itemsize * 8
     raw = array.view(f"u{array.itemsize}").astype(object)

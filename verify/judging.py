@@ -134,7 +134,7 @@ def judge_ratios(
         undecided=int((judged & open_).sum()) + int((~judged).sum()) + undecided,
         failed=int(failed.sum()),
         failures=tuple(failure(int(at)) for at in order if failed.reshape(-1)[at]),
-        worst=failure(int(order[0])) if decided.any() else None,
+        worst=failure(int(order[0])) if len(order) and ranking.reshape(-1)[order[0]] > 0 else None,
     )
 
 

@@ -26,6 +26,8 @@ from kernelproof.verify.seams import Judgement
 from kernelproof.verify.spawning import Context, threads_limited
 from kernelproof.verify.targets import Place, Target, describe
 from kernelproof.verify.worker import (
+    JUDGING,
+    TRUTH,
     CaseResult,
     CheckResult,
     Journal,
@@ -45,7 +47,8 @@ CHUNK = 12
 MOST_WORKERS = 8
 """Each worker holds every target: with PyTorch and CUDA that is a gigabyte."""
 
-PRELOAD = ("kernelproof.verify.truth",)
+PRELOAD = (TRUTH,)
+"""What every worker needs at once."""
 
 Found = dict[tuple[int, int], CaseResult]
 """Results by index of case and of target."""
@@ -193,7 +196,7 @@ class Runner:
     ) -> None:
         """Record what ended a worker for the case and target it was at."""
         last = records[-1] if records else ("start",)
-        if last[0] == "step" and last[4] != "judge":
+        if last[0] == "step" and last[4] != JUDGING:
             _, number, index, check, call = last
             reason = f"no answer in {self.limits.seconds:g} s" if timed_out else f"the process ended: {how}"
             crash = CheckResult(crash=f"the {call} call: {reason}")
@@ -201,7 +204,9 @@ class Runner:
         elif last[0] in {"truth", "step"} and timed_out:
             # Neither the truth nor a judgement is the target's to answer for: the case stays undecided.
             number = last[1]
-            note = f"the truth of the case took more than {self.limits.seconds:g} s"
+            note = (
+                f"the truth of the case, or judging it, took more than {self.limits.seconds * self.limits.patience:g} s"
+            )
             undecided = CaseResult({"accuracy": CheckResult(Judgement(undecided=1))}, note=note)
             indices = next(indices for at, _, indices in task.items if at == number)
             found.update({(number, index): undecided for index in indices if (number, index) not in found})

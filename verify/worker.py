@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.case import Case
-from kernelproof.verify.discovery import checks
+from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.seams import Call, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Caller, Target
 
 GIBIBYTE = 2**30
+TRUTH = "kernelproof.verify.truth"
+"""Loaded by name: it is slow to import, and the parent process does without."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Limits:
     """What a case may use.
 
     Attributes:
-        seconds: of one target on one case; the truth may take `patience` times as long.
+        seconds: of the calls of one target on one case; its truth, and judging it, may take `patience` times as long.
         memory: bytes of data beyond what the worker holds after loading, where the system can limit it.
     """
 
@@ -121,6 +123,8 @@ class CaseResult:
     note: str = ""
 
 
+JUDGING = "judge"
+"""The step after the last call, where the target's time has ended."""
 Step = Callable[[str, str], None]
 
 
@@ -134,46 +138,45 @@ def judge_target(
         inputs: of the case.
         truth: of the case.
         caller: the loaded target.
-        step: told (check, call) before each call.
+        step: told (check, call) before each call, and ("", JUDGING) after the last.
         undecided: why there is no truth although the inputs are ordinary; then nothing is called.
     """
     target = caller.target
-    made: dict[tuple[int, str], Outcome] = {}
-    found: dict[str, CheckResult] = {}
-    unsupported: list[str] = []
-    held: list[Inputs] = []  # keeps the ids in `made` from being reused
     if truth is not None and truth.gradients is not None and target.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in target.gradients}
         truth = replace(truth, gradients=kept)
-    for name, check in checks().items():
-        wanted = check.calls(case, inputs)
-        if not target.differentiable:
-            lacking = [key for key, call in wanted.items() if call.mode == "vjp"]
-            if len(lacking) == len(wanted) > 0:
-                unsupported.append(name)
-            wanted = {key: call for key, call in wanted.items() if call.mode != "vjp"}
-        if not wanted:
-            continue
-        if undecided:
-            found[name] = CheckResult(Judgement(undecided=1))
-            continue
-        outcomes: dict[str, Outcome] = {}
-        for key, call in wanted.items():
-            place = (id(call.inputs), call.mode)
-            if place not in made:
+    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    wanted = {
+        name: {key: call for key, call in calls.items() if target.differentiable or call.mode != "vjp"}
+        for name, calls in asked.items()
+    }
+    unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
+    wanted = {name: calls for name, calls in wanted.items() if calls}
+    if undecided:
+        return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
+    made: dict[tuple[int, str], Outcome] = {}
+    for name, calls in wanted.items():
+        for key, call in calls.items():
+            if _place(call) not in made:
                 step(name, key)
-                held.append(call.inputs)
-                made[place] = _quietly(caller, case, call)
-            outcomes[key] = made[place]
+                made[_place(call)] = _quietly(caller, case, call)
+    step("", JUDGING)
+    found: dict[str, CheckResult] = {}
+    for name, calls in wanted.items():
+        outcomes = {key: made[_place(call)] for key, call in calls.items()}
         crash = next((each.crash for each in outcomes.values() if each.crash is not None), None)
         if crash is not None:
             found[name] = CheckResult(crash=crash)
             continue
-        step(name, "judge")
-        judgement = check.judge(case, inputs, truth, outcomes, target.contract)
+        judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
-    return CaseResult(found, tuple(unsupported), len(made), undecided)
+    return CaseResult(found, unsupported, len(made), undecided)
+
+
+def _place(call: Call) -> tuple[int, str]:
+    """What makes two calls the same: the very same inputs, in the same mode."""
+    return id(call.inputs), call.mode
 
 
 def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
@@ -184,7 +187,7 @@ def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
 
 def truth_for(case: Case, inputs: Inputs) -> tuple[Truth | None, str]:
     """The truth of a case, or None with the reason why it is undecided ("" where it has none by its nature)."""
-    truth_of = import_module("kernelproof.verify.truth").truth_of
+    truth_of = import_module(TRUTH).truth_of
     try:
         found: Truth | None = truth_of(case, inputs)
     except UndecidedError as error:
@@ -262,6 +265,10 @@ def run_task(task: Task) -> None:
 
 def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
     try:
+        # Imports of ours come before the watchdog: they are not the target's time.
+        checks()
+        families()
+        import_module(TRUTH)
         fresh = False
         for index in sorted({index for _, _, indices in task.items for index in indices}):
             fresh |= task.targets[index] not in _CALLERS
@@ -287,6 +294,8 @@ def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], jou
 
             def step(check: str, call: str, index: int = index) -> None:
                 journal.add("step", number, index, check, call)
+                if call == JUDGING:
+                    faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
 
             faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
             result = judge_target(case, inputs, truth, caller_of(task.targets[index]), step, undecided=undecided)

@@ -103,13 +103,18 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         # Text, because a name from outside may look like markup.
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console().print(table)
+    # A pipe has no width of its own, and 80 columns would break names.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+_TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "support"})
+"""Checks whose failure says most; one of them is shown first."""
 _STYLES = {"PASS": "green", "FAIL": "bold red", "CRASH": "bold red", "UNDECIDED": "yellow", "UNAVAILABLE": "yellow"}
 
 
@@ -133,7 +138,8 @@ def _summarize(results: Results, out: Path) -> None:
         )
     _table(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
     for target in results.targets:
-        first = next((check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst), None)
+        bad = [check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst]
+        first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)
         if first is not None and first.worst is not None:
             typer.echo(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}")
     for line in results.skipped:

@@ -17,6 +17,12 @@ KINDS = (
 )
 
 
+FORWARD = Selection(op="entmax", order="1,2,3")
+RULED = Selection(op="weights", order="3/2,2,3")
+LIMIT = Selection(op="entmax", order="inf")
+"""Here exp overflows if nothing is subtracted; a shift lost in a ratio would show at every order."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """A fault in one backend.
@@ -33,7 +39,7 @@ class Fault:
     kind: str
     change: Change
     checks: tuple[str, ...]
-    selection: Selection = Selection()
+    selection: Selection = FORWARD
 
     @property
     def id(self) -> str:
@@ -59,7 +65,7 @@ FAULTS = (
         "lost max shift",
         Change("solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
         ("accuracy", "simplex", "translation"),
-        Selection(order="inf"),
+        LIMIT,
     ),
     Fault(
         "torch",
@@ -75,8 +81,8 @@ FAULTS = (
         "torch",
         "wrong temperature",  # beta applied twice
         Change("solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
-        ("accuracy", "kkt"),
-        Selection(op="weights"),
+        ("accuracy",),
+        RULED,
     ),
     Fault(
         "torch",
@@ -115,7 +121,7 @@ FAULTS = (
             "support, z, rate = unmasked, -law.parameter * scores, law.parameter",
         ),
         ("accuracy", "simplex", "translation"),
-        Selection(order="inf"),
+        LIMIT,
     ),
     Fault(
         "numpy",
@@ -131,8 +137,8 @@ FAULTS = (
             "z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)",
             "z = np.where(alive, _scaled_gaps(scores, top, 1.0, 1.0), 0.0)",
         ),
-        ("accuracy", "kkt"),
-        Selection(op="weights"),
+        ("accuracy",),
+        RULED,
     ),
     Fault(
         "numpy",
@@ -143,12 +149,16 @@ FAULTS = (
             "return RowGradients(through, order",
         ),
         ("gradients",),
-        Selection(op="weights"),
+        RULED,
     ),
     Fault(
         "numpy",
         "float32 inside float64",
-        Change("arguments", "return np.array(array, dtype=np.float64", "return np.array(array.astype(np.float32), dtype=np.float64"),
+        Change(
+            "arguments",
+            "return np.array(array, dtype=np.float64",
+            "return np.array(array.astype(np.float32), dtype=np.float64",
+        ),
         ("accuracy",),
     ),
     Fault(
@@ -172,7 +182,7 @@ FAULTS = (
             "math.exp(scores[i] * factor / divisor / divisor)",
         ),
         ("accuracy", "simplex", "translation"),
-        Selection(order="inf"),
+        LIMIT,
     ),
     Fault(
         "numba",
@@ -180,7 +190,7 @@ FAULTS = (
         Change(
             "compiled",
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
-            "z[i] = scaled_gap(top, scores[i], parameter, 1.0) if scores[i] != scores[i - 1] else np.inf",
+            "z[i] = scaled_gap(top, scores[i], parameter, 1.0) if i == 0 or scores[i] != scores[i - 1] else np.inf",
         ),
         ("support", "monotone", "accuracy"),
     ),
@@ -192,8 +202,8 @@ FAULTS = (
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
             "z[i] = scaled_gap(top, scores[i], 1.0 / parameter, 1.0)",
         ),
-        ("accuracy", "kkt"),
-        Selection(op="weights"),
+        ("accuracy",),
+        RULED,
     ),
     Fault(
         "numba",

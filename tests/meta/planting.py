@@ -49,23 +49,21 @@ exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a run that a fault is looked for in: a suite restricted to an op and orders, or one case.
+    """The part of a run that a fault is looked for in: a suite restricted to an op, orders and float64.
 
     Attributes:
         op: one op.
         order: orders, as ``--order`` takes them.
-        case: the text of a case instead.
+        suite: the name of a suite.
     """
 
-    op: str = "entmax"
-    order: str = "2"
-    case: str = ""
+    op: str
+    order: str
+    suite: str = "quick"
 
     def run(self, target: str) -> Results:
         """What `verify` says of `target`."""
-        if self.case:
-            return verify(target, case=self.case, serial=True)
-        return verify(target, op=self.op, order=self.order, dtype="float64", suite="quick", serial=True)
+        return verify(target, op=self.op, order=self.order, dtype="float64", suite=self.suite, serial=True)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def test_every_kind_is_planted_in_every_backend() -> None:
 @pytest.mark.parametrize(
     ("backend", "selection"),
     [
-        pytest.param(*pair, marks=marks(pair[0]), id=f"{pair[0]}-{pair[1].op}-{pair[1].order}-{pair[1].case}")
+        pytest.param(*pair, marks=marks(pair[0]), id=f"{pair[0]}-{pair[1].op}-{pair[1].order}")
         for pair in SELECTIONS
     ],
 )

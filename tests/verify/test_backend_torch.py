@@ -101,6 +101,16 @@ def test_planted_support_is_exact(order: Any) -> None:
             assert int((w > 0).sum()) == size
 
 
+@pytest.mark.parametrize(
+    ("order", "logits"),
+    [(Fraction(1, 2), [9 / 32, 1 / 32, 0]), (Fraction(1, 2), [25 / 128, 9 / 128, 0.0]), (1, [0.3125, 0.6875, 0.0])],
+)
+def test_keys_exactly_at_the_threshold_are_out(order: Any, logits: Any) -> None:
+    z = torch.tensor(logits, dtype=torch.float64)
+    assert BACKEND.entmax(z, order=order)[2] == 0
+    assert BACKEND.entmax(z + torch.tensor([0, 0, 2.0**-45]), order=order)[2] > 0
+
+
 def test_alpha_and_order_mean_the_same() -> None:
     z = torch.randn(5, 8, dtype=torch.float64)
     for alpha, order in ((1.5, 2), (2, 1), (1, math.inf), ("3/2", "2"), (Fraction(4, 3), 3), (3.0, Fraction(1, 2))):

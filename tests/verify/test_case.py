@@ -63,7 +63,9 @@ def test_rules() -> None:
     assert parse_rule("nearest:5:adaptive:1/2") == Nearest(5, Adaptive(0.5))
 
 
-@pytest.mark.parametrize("text", ["", "fixed", "fixed:", "fixed:x", "fixed:-1", "nearest:5", "nearest:0:fixed:1", "soft:1"])
+@pytest.mark.parametrize(
+    "text", ["", "fixed", "fixed:", "fixed:x", "fixed:-1", "nearest:5", "nearest:0:fixed:1", "soft:1"]
+)
 def test_bad_rules(text: str) -> None:
     with pytest.raises(DomainError):
         parse_rule(text)

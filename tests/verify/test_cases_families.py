@@ -27,7 +27,7 @@ EXPECTED = {
 
 def make(family: str, shape: tuple[int, ...], feature: str, **more: str) -> Case:
     fields = {"op": "entmax", "order": "2", "rule": "adaptive:1", "dtype": "float64", **more}
-    return Case(alpha=None, family=family, shape=shape, feature=feature, seed=3, **fields)  # type: ignore[arg-type]
+    return Case(alpha=None, family=family, shape=shape, feature=feature, seed=3, **fields)
 
 
 def every_recipe(family: str) -> Iterator[Case]:
@@ -201,7 +201,9 @@ def test_attention_masks(feature: str) -> None:
 
 
 def test_lengths_cover_none_one_and_powers_of_two() -> None:
-    sizes = {shape[-1] for shape, feature in families()["lengths"].recipes("exhaustive", "entmax") if feature == "length"}
+    sizes = {
+        shape[-1] for shape, feature in families()["lengths"].recipes("exhaustive", "entmax") if feature == "length"
+    }
     assert {0, 1, 2, 31, 32, 33, 1025, 100_000} <= sizes
     rows = make("lengths", (300, 20), "block").inputs().rows
     assert rows is not None

@@ -83,7 +83,10 @@ def test_green_on_the_right_outcome(name: str, case: Case) -> None:
 
 def test_determinism_sees_one_bit() -> None:
     bit = 2.0**-53
-    assert ask("determinism", BASE, edit(lambda p: p.__setitem__((0, 0), p[0, 0] * (1 + 2 * bit)), "forward again")).failed == 1
+    assert (
+        ask("determinism", BASE, edit(lambda p: p.__setitem__((0, 0), p[0, 0] * (1 + 2 * bit)), "forward again")).failed
+        == 1
+    )
     assert ask("determinism", BASE, edit(lambda p: p.__imul__(-1.0), "forward again")).failed > 0
     negative_zero = edit(lambda p: p.__setitem__(p == 0, -0.0), "forward again")
     assert ask("determinism", BASE, negative_zero).failed > 0
@@ -100,7 +103,6 @@ def test_input_untouched_sees_a_change() -> None:
         lambda it: Outcome({"output": it.arrays["output"].astype(np.float32)}),
         lambda it: Outcome({"output": it.arrays["output"].T}),
         lambda it: Outcome({"output": it.arrays["output"][None]}),
-        lambda _: Outcome(error="TypeError: no"),
     ],
 )
 def test_dtype_kept_sees(change: Callable[[Outcome], Outcome]) -> None:
@@ -155,3 +157,11 @@ def test_other_rows_must_not_notice_an_empty_one() -> None:
 def test_they_apply_only_where_there_is_something() -> None:
     assert checks()["special_values"].calls(BASE, BASE.inputs()) == {}
     assert checks()["empty_rows"].calls(BASE, BASE.inputs()) == {}
+
+
+def test_calls_that_raise_are_judged_elsewhere() -> None:
+    error = Outcome(error="TypeError: no")
+    assert ask("dtype_kept", BASE, lambda *_: error).decided == 0
+    assert ask("dtype_kept", BASE, lambda *_: error).undecided == 2
+    assert ask("determinism", BASE, lambda *_: error).failed == 0
+    assert ask("determinism", BASE, lambda key, it: error if key == "forward again" else it).failed == 1

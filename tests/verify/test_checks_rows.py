@@ -21,7 +21,7 @@ ORDERS = ("1/2", "1", "3/2", "2", "8", "10000", "inf")
 
 def case_of(order: str = "2", *, op: str = "entmax", rule: str = "adaptive:1", **more: str) -> Case:
     fields = {"dtype": "float64", "family": "ties", "feature": "3", **more}
-    return Case(op=op, order=order, alpha=None, rule=rule, shape=(3, 8), seed=1, **fields)  # type: ignore[arg-type]
+    return Case(op=op, order=order, alpha=None, rule=rule, shape=(3, 8), seed=1, **fields)
 
 
 def prepared(case: Case) -> tuple[Inputs, Truth, Array]:
@@ -100,7 +100,7 @@ def swapped(p: Floats) -> Floats:
 
 def wrong_power(p: Floats) -> Floats:
     q = p**1.01
-    return q / q.sum(axis=-1, keepdims=True)
+    return np.asarray(q / q.sum(axis=-1, keepdims=True))
 
 
 def nan(p: Floats) -> Floats:
@@ -183,9 +183,7 @@ def test_exact_shift_is_exact_or_none() -> None:
 
 
 def test_checks_of_weights_do_not_apply_to_outputs() -> None:
-    case = Case.parse(
-        "regression order=2 rule=fixed:3 dtype=float64 family=random shape=3x12x4x3 feature=1 seed=0"
-    )
+    case = Case.parse("regression order=2 rule=fixed:3 dtype=float64 family=random shape=3x12x4x3 feature=1 seed=0")
     for name in ("simplex", "support", "kkt", "monotone", "translation"):
         assert checks()[name].calls(case, case.inputs()) == {}
     assert set(checks()["permutation"].calls(case, case.inputs())) == {"forward", "permuted"}

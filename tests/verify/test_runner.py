@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import kernelproof
+from kernelproof.api import verify
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.results import Check, Results, Target, Verdict
 from kernelproof.verify.worker import CaseResult, Journal, Limits
 
-SOURCE = '''
+SOURCE = """
 import numpy as np
 import os, signal, time
 
@@ -47,7 +48,7 @@ def greedy(z, order):
 def chatty(z, order):
     print("hello from the target")
     return right(z, order)
-'''
+"""
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 
 
@@ -63,9 +64,7 @@ def check(target: Target, name: str) -> Check:
 
 
 def small(*targets: str, serial: bool = False, limits: Limits | None = None) -> Results:
-    return kernelproof.verify(
-        *targets, order="inf", dtype="float64", suite="standard", serial=serial, limits=limits
-    )
+    return verify(*targets, order="inf", dtype="float64", suite="standard", serial=serial, limits=limits)
 
 
 def test_a_right_target_passes_in_this_process_and_in_workers(file: Path) -> None:
@@ -115,7 +114,7 @@ def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can be limited on Linux only")
 def test_memory_is_limited(file: Path) -> None:
-    results = kernelproof.verify(f"{file}:greedy", case=LINE, limits=Limits(memory=2**30))
+    results = verify(f"{file}:greedy", case=LINE, limits=Limits(memory=2**30))
     target = results.targets[0]
     assert target.verdict is Verdict.CRASH
     worst = check(target, "accuracy").worst
@@ -131,7 +130,7 @@ def test_an_import_that_ends_the_process_is_a_usage_error(tmp_path: Path) -> Non
 
 
 def test_a_target_that_was_never_called_fails(file: Path) -> None:
-    results = kernelproof.verify(f"{file}:right", dtype="bfloat16", order="inf", serial=True)
+    results = verify(f"{file}:right", dtype="bfloat16", order="inf", serial=True)
     target = results.targets[0]
     assert not results.passed
     assert target.verdict is Verdict.UNSUPPORTED
@@ -141,13 +140,11 @@ def test_a_target_that_was_never_called_fails(file: Path) -> None:
 
 
 def test_nothing_decided_fails(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kernelproof.verify import worker
     from kernelproof.verify.seams import Judgement
 
     for each in checks().values():
         monkeypatch.setattr(type(each), "judge", lambda *_: Judgement())
     results = small(f"{file}:right", serial=True)
-    assert worker.checks is checks
     assert not results.passed
     assert results.targets[0].verdict is Verdict.UNDECIDED
     assert "nothing was decided" in results.targets[0].note
@@ -164,7 +161,7 @@ def test_a_check_that_decides_nothing_is_undecided(file: Path, monkeypatch: pyte
 
 
 def test_one_case_by_its_text(file: Path) -> None:
-    results = kernelproof.verify(f"{file}:right", case=LINE, serial=True)
+    results = verify(f"{file}:right", case=LINE, serial=True)
     assert results.passed
     assert results.command == f"kernelproof verify {file}:right --case '{LINE}'"
     assert [cell.family for cell in results.targets[0].coverage] == ["ties"]
@@ -173,7 +170,7 @@ def test_one_case_by_its_text(file: Path) -> None:
 
 def test_functions_are_targets_too() -> None:
     with pytest.raises(TargetError, match="own name"):
-        kernelproof.verify(lambda z: z, serial=True)
+        verify(lambda z: z, serial=True)
 
 
 def test_our_own_fault_is_not_the_target_s(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,14 +202,15 @@ def test_our_own_fault_is_not_the_target_s(file: Path, monkeypatch: pytest.Monke
 )
 def test_bad_arguments(options: dict[str, object]) -> None:
     with pytest.raises(DomainError) as caught:
-        kernelproof.verify("numpy" if False else "json:dumps", serial=True, **options)
+        verify("json:dumps", serial=True, **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
 def test_a_script_without_a_main_guard_runs(file: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        f"import kernelproof\nresults = kernelproof.verify({str(file) + ':chatty'!r}, case={LINE!r})\nprint(results.passed)\n",
+        f"import kernelproof\nresults = kernelproof.verify({str(file) + ':chatty'!r}, case={LINE!r})\n"
+        "print(results.passed)\n",
         encoding="utf-8",
     )
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
@@ -230,3 +228,8 @@ def test_a_journal_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     raw = Path(path).read_bytes()
     Path(path).write_bytes(raw[:-3])
     assert list(Journal.read(path)) == whole[:1]
+
+
+def test_the_package_is_callable(file: Path) -> None:
+    called: Results = kernelproof.verify(f"{file}:right", case=LINE, serial=True)  # type: ignore[operator]
+    assert called.passed

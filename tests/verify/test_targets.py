@@ -19,7 +19,7 @@ from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.targets import Caller, Target, describe, find
 
 CASE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0")
-SOURCE = '''
+SOURCE = """
 import numpy as np
 
 def by_order(z, n=None, axis=-1):
@@ -68,7 +68,7 @@ class Object:
 
 thing = Object()
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_what_cannot_be_bound(file: Path, name: str, word: str) -> None:
 
 def test_without_a_signature() -> None:
     with pytest.raises(TargetError, match="wrap it"):
-        bind(dict.fromkeys, "fromkeys") if False else bind(type("C", (), {"__signature__": 1})(), "C")  # type: ignore[arg-type]
+        bind(type("C", (), {"__signature__": 1})(), "C")
 
 
 def test_an_object_with_ops(file: Path) -> None:
@@ -166,8 +166,12 @@ def test_an_object_with_ops(file: Path) -> None:
     outcome = Caller(found)(CASE, Call(CASE.inputs(), "vjp"))
     assert outcome.arrays["order"].shape == ()
     assert outcome.arrays["z"].dtype == np.float32
-    assert found.refuses(Case.parse("attention order=2 rule=fixed:2 dtype=float32 family=random shape=2x1x2x12x4x3 feature=1"
-                                    " seed=0")) == "the target has no op attention"
+    assert (
+        found.refuses(
+            Case.parse("attention order=2 rule=fixed:2 dtype=float32 family=random shape=2x1x2x12x4x3 feature=1 seed=0")
+        )
+        == "the target has no op attention"
+    )
 
 
 def test_calls_see_copies_and_changes_are_reported(file: Path) -> None:
@@ -181,7 +185,11 @@ def test_calls_see_copies_and_changes_are_reported(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("fails", "ValueError: no such luck"), ("leaves", "SystemExit: 3"), ("text", "TargetError: the target must return")],
+    [
+        ("fails", "ValueError: no such luck"),
+        ("leaves", "SystemExit: 3"),
+        ("text", "TargetError: the target must return"),
+    ],
 )
 def test_errors_are_outcomes(file: Path, name: str, error: str) -> None:
     outcome = Caller(target(file, name))(CASE, Call(CASE.inputs()))
@@ -211,9 +219,7 @@ def test_torch_keeps_every_bit(dtype: str) -> None:
 @pytest.mark.torch
 def test_a_torch_function_gives_the_gradient_of_autograd(tmp_path: Path) -> None:
     path = tmp_path / "with_torch.py"
-    path.write_text(
-        "import torch\ndef softmax(z, dim=-1):\n    return torch.softmax(z, dim)\n", encoding="utf-8"
-    )
+    path.write_text("import torch\ndef softmax(z, dim=-1):\n    return torch.softmax(z, dim)\n", encoding="utf-8")
     found = target(path, "softmax")
     assert found.array == "torch"
     assert found.gradients == ("z",)

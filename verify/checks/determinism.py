@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.verify.judging import judge_flags
-from kernelproof.verify.measure import broken
 from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -49,9 +48,12 @@ class Determinism:
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
             if first not in outcomes:
                 continue
-            for name in (first, second):
-                if (fault := broken(outcomes[name])) is not None:
-                    return fault
+            errors = outcomes[first].error, outcomes[second].error
+            if errors != (None, None):
+                # That a call raises is for other checks to judge; here it must do so each time.
+                wrong.append(errors[0] != errors[1])
+                names.append(f"{first}: {errors[0] or 'no error'}, then {errors[1] or 'no error'}")
+                continue
             left, right = outcomes[first].arrays, outcomes[second].arrays
             for key in sorted(set(left) | set(right)):
                 alike = key in left and key in right and left[key].shape == right[key].shape

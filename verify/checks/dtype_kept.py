@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.judging import forward, judge_flags
-from kernelproof.verify.measure import broken
 from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -34,14 +34,17 @@ class DtypeKept:
         """Dtype and shape."""
         messages: list[str] = []
         wrong: list[bool] = []
+        undecided = 0
 
         def compare(label: str, array: Array, dtype: str | None, shape: tuple[int, ...]) -> None:
             wrong.append(array.shape != shape or (dtype is not None and array.dtype.name != dtype))
             messages.append(f"{label} is {array.dtype.name}{list(array.shape)}, not {dtype or 'floating'}{list(shape)}")
 
         for call, outcome in outcomes.items():
-            if (fault := broken(outcome)) is not None:
-                return fault
+            if outcome.error is not None:
+                # Whether a call may raise is for other checks to judge.
+                undecided += 1
+                continue
             if call == "forward":
                 compare("the output", outcome.arrays["output"], case.dtype, output_shape(case, inputs))
                 continue
@@ -50,7 +53,8 @@ class DtypeKept:
                 shape = () if known is None else known.shape
                 compare(f"the gradient of {name}", array, None if known is None else case.dtype, shape)
         flags = np.array(wrong, dtype=bool)
-        return judge_flags(flags, np.ones_like(flags), lambda index: messages[index[0]])
+        said = judge_flags(flags, np.ones_like(flags), lambda index: messages[index[0]])
+        return replace(said, undecided=undecided)
 
 
 CHECK = DtypeKept()

@@ -45,7 +45,7 @@ class Simplex:
             row = index[0]
             if index[1]:
                 return f"row {row} has the negative weight {float(np.nanmin(raw[row]))!r}"
-            return f"the weights of row {row} sum to {sums[row]!r}; allowed is 1 ± {allowed[row]:.3g}"
+            return f"the weights of row {row} sum to {float(sums[row])!r}; allowed is 1 ± {allowed[row]:.3g}"
 
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty

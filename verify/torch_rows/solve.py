@@ -25,6 +25,10 @@ NEWTON_STEPS = 100
 LAST_STEP = 2.0**-51
 LARGEST_LEAN = 1e300
 SMALLEST = 1e-300
+# More than the rounding of a sum of powers near 1, also over 1e5 of them.
+DOUBT = 2.0**-40
+# Powers in two parts are off by 2^-58: sums that are 1 exactly must not come out below it.
+EDGE = -(2.0**-56)
 
 
 Pair = tuple[Tensor, Tensor]
@@ -179,23 +183,56 @@ def _high(gaps: Tensor, inside: Tensor, order: float) -> Row:
     off = (a + b) + (a_tail + b_tail)
     spread = torch.where(inside, terms[0] * (reach / slack), 0.0).sum(-1, keepdim=True) / whole
     error = error - reach * torch.where(spread > 0, off / torch.where(spread > 0, spread, 1.0), 0.0)
+    # The terms are those of the γ before this last step, and where d is large those of the rounded slack.
+    moved = torch.where(inside & ~low, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
+    terms = terms[0], terms[1] + terms[0] * moved
     row = _ratio(logs, terms, (slack, torch.where(low, 0.0, rest + error)), inside, order)
     return row._replace(lean=inside.to(torch.float64)) if order == 1 else row
 
 
 def _support(scores: Tensor, beta: Tensor, order: float) -> Tensor:
-    """Keys i with ``Σ_{z_j > z_i} ((z_j − z_i)/n)^n < 1``, z = βs: true down to some score, found by bisection."""
+    """Keys i with ``Σ_{z_j > z_i} ((z_j − z_i)/n)^n < 1``, z = βs: true down to some score, found by bisection.
+
+    For n ≤ 1, where a key near the threshold has slopes that are not small, sums that rounding leaves in
+    doubt are taken again in twice the precision.
+    """
     ranked = scores.sort(-1, descending=True).values
+    if order > 1:
+        return scores >= ranked.gather(-1, _last(ranked, beta, order, 1.0))
+    last = _last(ranked, beta, order, 1 + DOUBT)
+    sure, _ = _mass(ranked, last, beta, order)
+    if bool((sure >= 1 - DOUBT).any()):
+        last = _last(ranked, beta, order, None)
+    return scores >= ranked.gather(-1, last)
+
+
+def _last(ranked: Tensor, beta: Tensor, order: float, limit: float | None) -> Tensor:
+    """The last place, (..., 1), whose sum is below `limit`; None: below 1 in twice the precision."""
     low = torch.zeros_like(ranked[..., :1], dtype=torch.int64)
-    high = torch.full_like(low, scores.shape[-1])
-    for _ in range(scores.shape[-1].bit_length()):
+    high = torch.full_like(low, ranked.shape[-1])
+    for _ in range(ranked.shape[-1].bit_length()):
         middle = (low + high) // 2
-        gaps = _above(ranked, ranked.gather(-1, middle), beta)
-        mass = (gaps.clamp(min=0) / order).pow(order).sum(-1, keepdim=True)
-        belongs = (mass < 1) & (gaps[..., :1] < order)
+        mass, reach = _mass(ranked, middle, beta, order, precise=limit is None)
+        edge = limit if limit is not None else 0.0 if order == 1 else EDGE
+        belongs = (mass < edge) & (reach < order)
         low = torch.where(belongs, middle, low)
         high = torch.where(belongs, high, middle)
-    return scores >= ranked.gather(-1, low)
+    return low
+
+
+def _mass(ranked: Tensor, place: Tensor, beta: Tensor, order: float, *, precise: bool = False) -> tuple[Tensor, Tensor]:
+    """The sum of the exact test at a place, less 1 if it is `precise`, and the gap of that place, both (..., 1)."""
+    gaps = _above(ranked, ranked.gather(-1, place), beta)
+    depths = gaps.clamp(min=0) / order
+    if not precise:
+        return depths.pow(order).sum(-1, keepdim=True), gaps[..., :1]
+    above = (depths > 0) & (depths < math.inf)
+    safe = torch.where(above, depths, 1.0)
+    head, tail = (safe, torch.zeros_like(safe)) if order == 1 else power(safe, order)
+    head, tail = (torch.where(above, part, 0.0) for part in (head, tail))
+    one = torch.ones_like(head[..., :1])
+    head, tail = total(torch.cat([head, -one], -1), torch.cat([tail, 0 * one], -1))
+    return head + tail, gaps[..., :1]
 
 
 def _height(gaps: Tensor, inside: Tensor, order: float) -> Tensor:

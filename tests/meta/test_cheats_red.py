@@ -1,0 +1,214 @@
+"""Targets that compute nothing, remember, or misbehave: each turns `verify` red by the check that is made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernelproof.api import verify
+from kernelproof.verify.results import Results, Verdict
+from tests.meta.planting import Selection, check_of, failing, loaded_here
+
+SOFTMAX = Selection(op="entmax", order="inf", suite="standard")
+LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
+SOURCE = '''
+import itertools
+import numpy as np
+
+def right(z, order):
+    with np.errstate(all="ignore"):
+        e = np.exp(z - z.max(axis=-1, keepdims=True, initial=-np.inf))
+        return e / e.sum(axis=-1, keepdims=True)
+
+def zeros(z, order):
+    return np.zeros_like(z)
+
+def uniform(z, order):
+    return np.full_like(z, 1 / max(z.shape[-1], 1))
+
+def argmax(z, order):
+    return (np.arange(z.shape[-1]) == z.argmax(-1)[..., None]).astype(z.dtype) if z.size else z
+
+def itself(z, order):
+    return z
+
+LAST = {}
+
+def stale(z, order):
+    """What the last call on this shape should have been told."""
+    before = LAST.get(z.shape, right(z, order))
+    LAST[z.shape] = right(z, order)
+    return before
+
+COUNT = itertools.count()
+
+def moody(z, order):
+    """Right within a few roundings, and other bits every time."""
+    return right(z, order) * (1 + 2.0**-52 * (next(COUNT) % 2))
+
+BUFFER = np.empty(1 << 16)
+
+def moody_in_one_buffer(z, order):
+    out = BUFFER[:z.size].reshape(z.shape)
+    out[:] = moody(z, order)
+    return out
+
+def eats_input(z, order):
+    found = right(z, order)
+    z[:] = 0
+    return found
+
+def in_place(z, order):
+    z[:] = right(z, order)
+    return z
+
+def narrow(z, order):
+    return right(z, order).astype(np.float32)
+
+def flat(z, order):
+    return right(z, order).reshape(-1)
+
+def transposed(z, order):
+    return right(z, order).swapaxes(0, -1)
+
+def raises(z, order):
+    if z.shape[-1] > 6:
+        raise ValueError("rows of more than 6 keys are not supported")
+    return right(z, order)
+
+def nan(z, order):
+    return np.full_like(z, np.nan)
+
+def nan_once(z, order):
+    found = right(z, order)
+    found[..., :1, -1] = np.nan
+    return found
+
+def inf(z, order):
+    return np.full_like(z, np.inf)
+
+def nothing(z, order):
+    return None
+
+def clipped(z, order):
+    """Not a number where a row has none, hidden."""
+    return np.nan_to_num(right(z, order))
+
+def by_position(z, order):
+    return np.sort(right(z, order), axis=-1)
+
+class Differentiable:
+    dtypes = ("float64",)
+    def entmax(self, z, *, order=None):
+        return right(z, order)
+    def product(self, cotangent, z):
+        with np.errstate(all="ignore"):
+            p = right(z, None)
+            return p * (cotangent - (p * cotangent).sum(-1, keepdims=True))
+
+class TrueGradient(Differentiable):
+    def vjp(self, op, cotangent, z, *, order=None):
+        return {"z": self.product(cotangent, z), "order": np.float64(0)}
+
+class NoGradient(Differentiable):
+    def vjp(self, op, cotangent, z, *, order=None):
+        return {}
+
+class HalfGradient(Differentiable):
+    def vjp(self, op, cotangent, z, *, order=None):
+        return {"z": self.product(cotangent, z)}
+
+class ZeroGradient(Differentiable):
+    def vjp(self, op, cotangent, z, *, order=None):
+        return {"z": np.zeros_like(z), "order": np.float64(0)}
+
+class Detached(Differentiable):
+    def vjp(self, op, cotangent, z, *, order=None):
+        return {"z": cotangent, "order": np.float64(0)}
+
+class EatsCotangent(TrueGradient):
+    def vjp(self, op, cotangent, z, *, order=None):
+        found = super().vjp(op, cotangent, z, order=order)
+        cotangent[:] = 0
+        return found
+
+true_gradient, no_gradient, half_gradient = TrueGradient(), NoGradient(), HalfGradient()
+zero_gradient, detached, eats_cotangent = ZeroGradient(), Detached(), EatsCotangent()
+'''
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "cheats.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    with loaded_here(tmp_path):
+        yield path
+
+
+def assert_fails(results: Results, *names: str) -> None:
+    """The run is red, and these checks are among those that say FAIL."""
+    assert results.passed is False
+    (target,) = results.targets
+    assert target.verdict is Verdict.FAIL
+    for name in names:
+        check = check_of(results, name)
+        assert check.verdict is Verdict.FAIL, failing(results)
+        assert check.failed > 0
+        assert check.worst is not None
+        assert check.worst.reproduce.startswith("kernelproof verify ")
+        assert check.worst.case in check.worst.reproduce
+
+
+@pytest.mark.parametrize("name", ["right", "true_gradient"])
+def test_a_right_one_passes(name: str, file: Path) -> None:
+    results = SOFTMAX.run(f"{file}:{name}")
+    assert failing(results) == {}
+    assert results.passed
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [
+        ("zeros", ("simplex", "accuracy", "support")),
+        ("uniform", ("accuracy", "kkt", "special_values")),
+        ("argmax", ("accuracy", "support")),
+        ("itself", ("simplex", "accuracy")),
+        ("by_position", ("permutation", "monotone", "accuracy")),
+        ("stale", ("accuracy", "permutation")),
+        ("moody", ("determinism",)),
+        ("eats_input", ("input_untouched",)),
+        ("in_place", ("input_untouched",)),
+        ("narrow", ("dtype_kept",)),
+        ("flat", ("dtype_kept", "accuracy")),
+        ("transposed", ("dtype_kept",)),
+        ("raises", ("accuracy", "simplex", "dtype_kept")),
+        ("nan", ("simplex", "accuracy", "support")),
+        ("nan_once", ("simplex", "accuracy", "support")),
+        ("inf", ("simplex", "accuracy")),
+        ("nothing", ("accuracy",)),
+        ("clipped", ("special_values",)),
+        ("no_gradient", ("gradients",)),
+        ("half_gradient", ("gradients",)),
+        ("zero_gradient", ("gradients",)),
+        ("detached", ("gradients",)),
+    ],
+)
+def test_a_cheat_turns_it_red(name: str, checks: tuple[str, ...], file: Path) -> None:
+    assert_fails(SOFTMAX.run(f"{file}:{name}"), *checks)
+
+
+def test_a_buffer_used_again_does_not_hide_other_bits(file: Path) -> None:
+    assert_fails(SOFTMAX.run(f"{file}:moody_in_one_buffer"), "determinism")
+
+
+def test_a_cotangent_is_an_input(file: Path) -> None:
+    assert_fails(SOFTMAX.run(f"{file}:eats_cotangent"), "input_untouched")
+
+
+def test_a_run_that_decided_nothing_is_no_pass(file: Path) -> None:
+    results = verify(f"{file}:right", dtype="bfloat16", order="inf", serial=True)
+    assert not results.passed
+    assert results.targets[0].verdict is Verdict.UNSUPPORTED
+    assert sum(check.decided for check in results.targets[0].checks) == 0

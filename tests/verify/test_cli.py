@@ -1,0 +1,137 @@
+"""The command line: exit codes, one clear line for every bad usage, and an answer to --help at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kernelproof import __version__, cli
+
+LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
+HEAVY = ("numpy", "torch", "numba", "scipy", "sympy", "matplotlib", "flint", "pydantic", "rich")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import numpy as np\n"
+        "def right(z, order):\n"
+        "    e = np.exp((z - z.max(axis=-1, keepdims=True)).astype(np.float64))\n"
+        "    return (e / e.sum(axis=-1, keepdims=True)).astype(z.dtype)\n"
+        "def wrong(z, order):\n"
+        "    return right(z, order) * 1.5\n"
+        "def silent(z):\n"
+        "    return right(z, None)\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom kernelproof import cli\ncode = cli.run(['--help'])\n"
+        f"print('LOADED', code, [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "LOADED 0 []"
+    assert "verify" in found.stdout
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "kernelproof.cli", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    # The limit of the specification; the best of three, for other work may be going on.
+    assert min(times) < 0.4
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"kernelproof {__version__}\n"
+
+
+def test_backends_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["backends"]) == 0
+    assert "numpy" in capsys.readouterr().out
+
+
+def test_exit_codes_and_reports(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report"
+    assert cli.run(["verify", f"{file}:right", "--case", LINE, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "PASS" in said
+    assert "index.html" in said
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["passed"] is True
+    assert results["targets"][0]["name"] == f"{file}:right"
+    assert cli.run(["verify", f"{file}:wrong", "--case", LINE, "--out", str(out)]) == 1
+    said = capsys.readouterr().out
+    assert "FAIL" in said
+    assert f"--case '{LINE}'" in said
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["command"]),
+        (["frobnicate"], ["frobnicate"]),
+        (["verify", "--frob"], ["--frob"]),
+        (["verify", "nope"], ["'nope'", "numpy"]),
+        (["verify", "missing.py:f"], ["missing.py"]),
+        (["verify", "no_such_module:f"], ["no_such_module"]),
+        (["verify", "{file}:nothing"], ["nothing", "right"]),
+        (["verify", "{file}:silent"], ["--order"]),
+        (["verify", "--op", "conv"], ["'conv'", "attention"]),
+        (["verify", "--order", "x"], ["'x'"]),
+        (["verify", "--order", "-2"], ["-2"]),
+        (["verify", "--alpha", "0.5"], ["0.5", "[1, inf]"]),
+        (["verify", "--order", "1", "--alpha", "2"], ["not both"]),
+        (["verify", "--dtype", "int8"], ["int8", "bfloat16"]),
+        (["verify", "--suite", "big"], ["big", "standard"]),
+        (["verify", "--device", "tpu"], ["tpu", "cuda"]),
+        (["verify", "--seed", "x"], ["seed"]),
+        (["verify", "--case", "entmax"], ["entmax order="]),
+        (["verify", "--out", "{file}"], ["mine.py", "folder"]),
+    ],
+)
+def test_bad_usage_is_one_line(
+    arguments: list[str],
+    words: list[str],
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert cli.run([argument.replace("{file}", str(file)) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert said.err.startswith("kernelproof: ")
+    assert all(word in said.err for word in words)
+    # Nothing half-written, __pycache__ of the user's module apart.
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
+
+
+def test_our_own_fault_is_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from kernelproof import api
+
+    def broken(*_: object, **__: object) -> None:
+        msg = "a bug"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(api, "verify", broken)
+    assert cli.run(["verify"]) == 3
+    said = capsys.readouterr().err
+    assert "RuntimeError: a bug" in said
+    assert "fault of kernelproof" in said.splitlines()[-1]

@@ -1,0 +1,74 @@
+"""Suites: every combination of op, rule, order and dtype is tried, and every family and recipe in turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.verify.case import OPS
+from kernelproof.verify.discovery import families
+from kernelproof.verify.suites import ORDERS, RULES, SUITES, Selection, parse_numbers, plan, pointless, rule_text
+
+
+@pytest.mark.parametrize("suite", ["quick", "standard"])
+def test_every_combination_and_every_family_is_there(suite: str) -> None:
+    cases = plan(Selection(suite=suite))
+    assert len(set(cases)) == len(cases)
+    seen = {(case.op, case.order, case.dtype, case.rule.partition(":")[0]) for case in cases}
+    for dtype in SUITES[suite].dtypes:
+        for order in ORDERS:
+            assert ("entmax", order, dtype, "adaptive") in seen
+            for op in OPS[1:]:
+                assert all((op, order, dtype, rule) in seen for rule in RULES)
+    for op in OPS:
+        held = {name for name, family in families().items() if next(iter(family.recipes(suite, op)), None)}
+        assert {case.family for case in cases if case.op == op} == held
+    assert any(case.alpha for case in cases)
+    assert any(case.order == "0" for case in cases)
+
+
+def test_the_standard_suite_tries_every_recipe() -> None:
+    cases = plan(Selection(suite="standard"))
+    for op in OPS:
+        for name, family in families().items():
+            wanted = set(family.recipes("standard", op))
+            assert {(case.shape, case.feature) for case in cases if (case.op, case.family) == (op, name)} == wanted
+
+
+def test_plans_depend_on_the_seed_and_nothing_else() -> None:
+    assert plan(Selection(suite="quick")) == plan(Selection(suite="quick"))
+    assert plan(Selection(suite="quick")) != plan(Selection(suite="quick", seed=1))
+
+
+def test_selections() -> None:
+    one = plan(Selection(suite="quick", ops=("weights",), orders=("3",), dtypes=("bfloat16",)))
+    assert {(case.op, case.order, case.dtype) for case in one} == {("weights", "3", "bfloat16")}
+    alphas = plan(Selection(suite="quick", alphas=("4/3", "2")))
+    assert {(case.op, case.alpha) for case in alphas} == {("entmax", "4/3"), ("entmax", "2")}
+    assert not plan(Selection(suite="quick", ops=("entmax",), orders=("0",)))
+
+
+def test_alpha_only_targets_get_the_orders_that_no_float_expresses() -> None:
+    cases = plan(Selection(suite="quick", orders=("3", "2")), alpha_only=True)
+    assert {case.alpha for case in cases} == {None, "4/3"}
+
+
+def test_pointless_cells_have_a_reason() -> None:
+    assert pointless("entmax", "kink", "inf", "float64")
+    assert pointless("weights", "masks", "2", "float8_e4m3fn")
+    assert pointless("attention", "masks", "2", "float8_e4m3fn") is None
+
+
+def test_rules_of_large_orders_tend_to_the_gaussian() -> None:
+    assert rule_text("fixed", "weights", "10000", 0) == "fixed:141"
+    assert rule_text("anchored", "weights", "64", 1) == "anchored:64"
+    assert rule_text("fixed", "weights", "64", 2) == "fixed:3"
+    assert {rule_text("nearest", "weights", "0", turn).split(":")[2] for turn in range(4)} == {"fixed", "adaptive"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("x", "order"), ("-1", "order"), ("1,,2", "order"), ("0.5", "alpha"), ("nan", "order")]
+)
+def test_bad_numbers(text: str, name: str) -> None:
+    with pytest.raises(DomainError, match=name):
+        parse_numbers(text, name)
