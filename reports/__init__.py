@@ -30,7 +30,6 @@ def render(results: Results) -> dict[str, str]:
     """The text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
     # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
     from kernelproof.reports.html import page  # noqa: PLC0415
-
     from kernelproof.reports.junit import junit  # noqa: PLC0415
     from kernelproof.reports.markdown import markdown  # noqa: PLC0415
 

@@ -70,10 +70,10 @@ def test_weights_vjp_is_the_derivative(rule: Any, order: str, bits: int) -> None
         def loss(s: list[Any], order: Any, parameter: Any) -> Any:
             return mpmath.fsum(g * w for g, w in zip(COTANGENT, defined(s, order, rule, parameter), strict=True))
 
-        expected = [
-            derivative(lambda x, i=i: loss([x if j == i else s for j, s in enumerate(scores)], n, parameter), scores[i])
-            for i in range(len(scores))
-        ]
+        def along(i: int) -> Callable[[Any], Any]:
+            return lambda x: loss([x if j == i else s for j, s in enumerate(scores)], n, parameter)
+
+        expected = [derivative(along(i), score) for i, score in enumerate(scores)]
         close(found["scores"], expected, bits)
         close(found[name], [derivative(lambda x: loss(scores, n, x), parameter)], bits)
         if order != "inf":
@@ -161,7 +161,8 @@ def test_masked_keys_and_empty_rows_have_gradient_zero() -> None:
 
 def test_mpmath_gradients_agree() -> None:
     for order in ["1/2", "1", "3/2", "8", "inf"]:
-        for rule in [Adaptive(2), Fixed(3), Anchored(2)]:
+        rules: list[Any] = [Adaptive(2), Fixed(3), Anchored(2)]
+        for rule in rules:
             if order == "inf" and isinstance(rule, Anchored):
                 continue
             ours = reference.weights_vjp(SCORES, COTANGENT, Kernel(order), rule)

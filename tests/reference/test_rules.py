@@ -12,6 +12,7 @@ import pytest
 from kernelproof import reference
 from kernelproof.reference import Adaptive, Anchored, DomainError, Fixed, Kernel, Nearest, mechanism
 
+WRONG: Any = "fixed"
 ORDERS = ["0", "1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "1e4", "1e8", "inf"]
 
 
@@ -170,8 +171,8 @@ def test_attention_options() -> None:
         (lambda: reference.weights([0.0], Kernel(1), Fixed(0)), "positive"),
         (lambda: reference.weights([0.0], Kernel(1), Fixed(float("nan"))), "nan"),
         (lambda: reference.weights([0.0], Kernel(1), Nearest(0)), "0"),
-        (lambda: reference.weights([0.0], 2, Fixed(1)), "Kernel"),
-        (lambda: reference.weights([0.0], Kernel(1), "fixed"), "fixed"),
+        (lambda: reference.weights([0.0], WRONG, Fixed(1)), "Kernel"),
+        (lambda: reference.weights([0.0], Kernel(1), WRONG), "fixed"),
         (lambda: reference.weights([0.0], Kernel(1), Fixed(1), empty="maybe"), "maybe"),
         (
             lambda: reference.regression(np.zeros((2, 3)), np.zeros((4, 2)), np.zeros((4, 1)), Kernel(1), Fixed(1)),
@@ -179,7 +180,7 @@ def test_attention_options() -> None:
         ),
         (
             lambda: reference.attention(
-                *[np.zeros((3, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2))], Kernel(1), Adaptive()
+                np.zeros((3, 2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2, 2)), Kernel(1), Adaptive()
             ),
             "(3, 2, 2)",
         ),
