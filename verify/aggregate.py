@@ -36,7 +36,7 @@ class _Tally:
     failed: int = 0
     crashes: int = 0
     failing_cases: int = 0
-    worst: tuple[float, int, Failure, Case] | None = None
+    worst: tuple[tuple[bool, float], Failure, Case] | None = None
     failures: list[tuple[float, int, Failure, Case]] = field(default_factory=list)
 
 
@@ -141,11 +141,11 @@ def _checks(tried: Tried) -> list[Check]:
                 tally.crashes += 1
                 failure = Failure(message=said.crash, kappa=np.inf)
                 tally.failures.append((np.inf, number, failure, case))
-                _consider(tally, number, failure, case, failed=True)
+                _consider(tally, failure, case, failed=True)
             for failure in judgement.failures:
                 tally.failures.append((_rank(failure), number, failure, case))
             if judgement.worst is not None:
-                _consider(tally, number, judgement.worst, case, failed=judgement.failed > 0)
+                _consider(tally, judgement.worst, case, failed=judgement.failed > 0)
     return [
         _check(name, tallies.get(name), tried, unsupported=name in unsupported)
         for name in checks()
@@ -153,11 +153,11 @@ def _checks(tried: Tried) -> list[Check]:
     ]
 
 
-def _consider(tally: _Tally, number: int, failure: Failure, case: Case, *, failed: bool) -> None:
+def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool) -> None:
     """Keep the worst comparison: a failed one before any other, then the larger κ, then the earlier case."""
-    rank = _rank(failure) + (1e300 if failed else 0.0)
+    rank = failed, _rank(failure)
     if tally.worst is None or rank > tally.worst[0]:
-        tally.worst = (rank, number, failure, case)
+        tally.worst = (rank, failure, case)
 
 
 def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) -> Check:
@@ -183,7 +183,7 @@ def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) 
         decided=tally.decided,
         undecided=tally.undecided,
         failed=tally.failed,
-        worst=None if tally.worst is None else _worst(tried.target, tally.worst[2], tally.worst[3]),
+        worst=None if tally.worst is None else _worst(tried.target, tally.worst[1], tally.worst[2]),
         failures=[_worst(tried.target, failure, case) for _, _, failure, case in spread[:KEPT]],
         statistics={
             "cases": float(tally.applied),

@@ -44,7 +44,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("quick", ("float64", "float32"), 5, 1),
-        Suite("standard", tuple(FORMATS), 18, 2),
+        Suite("standard", tuple(FORMATS), 12, 2),
         Suite("exhaustive", tuple(FORMATS), None, None),
     )
 }

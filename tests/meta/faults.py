@@ -57,7 +57,7 @@ FAULTS = (
     Fault(
         "torch",
         "off-by-one support",  # the last key is never tried, so a row of full support loses it
-        Change("solve", "torch.full_like(low, scores.shape[-1])", "torch.full_like(low, scores.shape[-1] - 1)"),
+        Change("solve", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
         ("support", "accuracy"),
     ),
     Fault(

@@ -106,7 +106,8 @@ class Differentiable:
     def product(self, cotangent, z):
         with np.errstate(all="ignore"):
             p = right(z, None)
-            return p * (cotangent - (p * cotangent).sum(-1, keepdims=True))
+            apart = cotangent[..., :, None] - cotangent[..., None, :]
+            return p * (apart * p[..., None, :]).sum(-1)
 
 class TrueGradient(Differentiable):
     def vjp(self, op, cotangent, z, *, order=None):
@@ -183,7 +184,7 @@ def test_a_right_one_passes(name: str, file: Path) -> None:
         ("narrow", ("dtype_kept",)),
         ("flat", ("dtype_kept", "accuracy")),
         ("transposed", ("dtype_kept",)),
-        ("raises", ("accuracy", "simplex", "dtype_kept")),
+        ("raises", ("accuracy", "simplex", "special_values")),
         ("nan", ("simplex", "accuracy", "support")),
         ("nan_once", ("simplex", "accuracy", "support")),
         ("inf", ("simplex", "accuracy")),

@@ -25,6 +25,8 @@ NEWTON_STEPS = 100
 LAST_STEP = 2.0**-51
 LARGEST_LEAN = 1e300
 SMALLEST = 1e-300
+# What a first-order correction may be: its square is left out.
+SMALL_STEP = 2.0**-20
 # More than the rounding of a sum of powers near 1, also over 1e5 of them.
 DOUBT = 2.0**-40
 # Powers in two parts are off by 2^-58: sums that are 1 exactly must not come out below it.
@@ -183,8 +185,12 @@ def _high(gaps: Tensor, inside: Tensor, order: float) -> Row:
     off = (a + b) + (a_tail + b_tail)
     spread = torch.where(inside, terms[0] * (reach / slack), 0.0).sum(-1, keepdim=True) / whole
     error = error - reach * torch.where(spread > 0, off / torch.where(spread > 0, spread, 1.0), 0.0)
-    # The terms are those of the γ before this last step, and where d is large those of the rounded slack.
-    moved = torch.where(inside & ~low, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
+    # The terms are those of the γ before this last step, and where d is large those of the rounded slack. A key
+    # whose slack is itself of the size of the step is within rounding of the threshold and stays as it is.
+    known = inside & ~low & (error.abs() <= SMALL_STEP * slack)
+    error = torch.where(known, error, 0.0)
+    moved = torch.where(known, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
+    moved = torch.where(moved.abs() <= SMALL_STEP, moved, 0.0)
     terms = terms[0], terms[1] + terms[0] * moved
     row = _ratio(logs, terms, (slack, torch.where(low, 0.0, rest + error)), inside, order)
     return row._replace(lean=inside.to(torch.float64)) if order == 1 else row
