@@ -24,27 +24,27 @@ PACKAGES = {"torch": "torch_rows", "numpy": "rows", "numba": "rows"}
 
 _NUMBERS = itertools.count()
 
-_TARGET = '''
+_TARGET = """
 from kernelproof.verify.seams import Contract
 
 from {package}.backend import BACKEND
 
 type(BACKEND).contract = Contract(grade="A", posinf="nan")
-'''
-_JIT = '''
+"""
+_JIT = """
 def jit(function):
     return function
 
 
 parallel = jit
-'''
-_MATH = '''
+"""
+_MATH = """
 import math
 import numpy as np
 from math import frexp, inf, isfinite, isinf, ldexp, nan, sqrt
 
 exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kernelproof.api import verify
 from kernelproof.verify.backends import names
 from kernelproof.verify.results import Verdict
 from tests.meta.faults import FAULTS, KINDS, Fault
-from tests.meta.planting import PACKAGES, Change, Selection, check_of, failing, verify_copy, write_copy
+from tests.meta.planting import PACKAGES, Change, Selection, check_of, failing, loaded_here, verify_copy, write_copy
 
 SELECTIONS = tuple(dict.fromkeys((fault.backend, fault.selection) for fault in FAULTS))
 
@@ -25,10 +26,7 @@ def test_every_kind_is_planted_in_every_backend() -> None:
 
 @pytest.mark.parametrize(
     ("backend", "selection"),
-    [
-        pytest.param(*pair, marks=marks(pair[0]), id=f"{pair[0]}-{pair[1].op}-{pair[1].order}")
-        for pair in SELECTIONS
-    ],
+    [pytest.param(*pair, marks=marks(pair[0]), id=f"{pair[0]}-{pair[1].op}-{pair[1].order}") for pair in SELECTIONS],
 )
 def test_without_a_fault_it_is_green(backend: str, selection: Selection, tmp_path: Path) -> None:
     results = verify_copy(tmp_path, backend, None, selection)
@@ -48,6 +46,20 @@ def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
         assert check.failed > 0
         assert check.worst is not None
         assert check.worst.reproduce == f"kernelproof verify {target.name} --case '{check.worst.case}'"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=marks(name)) for name in PACKAGES])
+def test_the_whole_quick_suite_finds_every_fault(backend: str, tmp_path: Path) -> None:
+    faults = [fault for fault in FAULTS if fault.backend == backend]
+    changes = [None, *(fault.change for fault in faults)]
+    texts = [write_copy(tmp_path, backend, change) for change in changes]
+    with loaded_here(tmp_path):
+        results = verify(*texts, suite="quick", serial=True)
+    whole, *broken = results.targets
+    assert whole.passed
+    red = {target.name: {check.id for check in target.checks if check.verdict is Verdict.FAIL} for target in broken}
+    assert [fault.kind for fault, text in zip(faults, texts[1:], strict=True) if not {*fault.checks} <= red[text]] == []
 
 
 @pytest.mark.parametrize("backend", PACKAGES)

@@ -12,7 +12,8 @@ from kernelproof.verify.results import Results, Verdict
 from tests.meta.planting import Selection, check_of, failing, loaded_here
 
 SOFTMAX = Selection(op="entmax", order="inf", suite="standard")
-LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
+MASKED = "attention order=2 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=mask seed=0"
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # see the test of warnings below
 SOURCE = '''
 import itertools
 import numpy as np
@@ -129,6 +130,17 @@ class Detached(Differentiable):
     def vjp(self, op, cotangent, z, *, order=None):
         return {"z": cotangent, "order": np.float64(0)}
 
+class EatsMask(Differentiable):
+    dtypes = ("float64",)
+    def attention(self, q, k, v, kernel, rule, *, mask=None, causal=False, lengths=None, key_norm_term=False):
+        from kernelproof import backend
+        found = backend("numpy").attention(
+            q, k, v, kernel, rule, mask=mask, causal=causal, lengths=lengths, key_norm_term=key_norm_term
+        )
+        if mask is not None:
+            mask[:] = False
+        return found
+
 class EatsCotangent(TrueGradient):
     def vjp(self, op, cotangent, z, *, order=None):
         found = super().vjp(op, cotangent, z, order=order)
@@ -136,7 +148,7 @@ class EatsCotangent(TrueGradient):
         return found
 
 true_gradient, no_gradient, half_gradient = TrueGradient(), NoGradient(), HalfGradient()
-zero_gradient, detached, eats_cotangent = ZeroGradient(), Detached(), EatsCotangent()
+zero_gradient, detached, eats_cotangent, eats_mask = ZeroGradient(), Detached(), EatsCotangent(), EatsMask()
 '''
 
 
@@ -200,12 +212,25 @@ def test_a_cheat_turns_it_red(name: str, checks: tuple[str, ...], file: Path) ->
     assert_fails(SOFTMAX.run(f"{file}:{name}"), *checks)
 
 
+@pytest.mark.xfail(strict=True, reason="an output is not copied: a buffer that is used again is compared with itself")
 def test_a_buffer_used_again_does_not_hide_other_bits(file: Path) -> None:
     assert_fails(SOFTMAX.run(f"{file}:moody_in_one_buffer"), "determinism")
 
 
+@pytest.mark.xfail(strict=True, reason="only q, k, v, z and scores are compared after a call, not the cotangent")
 def test_a_cotangent_is_an_input(file: Path) -> None:
     assert_fails(SOFTMAX.run(f"{file}:eats_cotangent"), "input_untouched")
+
+
+@pytest.mark.xfail(strict=True, reason="only q, k, v, z and scores are compared after a call, not the mask")
+def test_a_mask_is_an_input(file: Path) -> None:
+    assert_fails(verify(f"{file}:eats_mask", case=MASKED, serial=True), "input_untouched")
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="the check kkt subtracts infinities for a wrong output")
+@pytest.mark.filterwarnings("error")
+def test_no_check_warns_about_a_wrong_output(file: Path) -> None:
+    assert_fails(SOFTMAX.run(f"{file}:argmax"), "kkt")
 
 
 def test_a_run_that_decided_nothing_is_no_pass(file: Path) -> None:
@@ -213,3 +238,19 @@ def test_a_run_that_decided_nothing_is_no_pass(file: Path) -> None:
     assert not results.passed
     assert results.targets[0].verdict is Verdict.UNSUPPORTED
     assert sum(check.decided for check in results.targets[0].checks) == 0
+
+
+def test_one_case_that_does_not_apply_is_no_pass(file: Path) -> None:
+    case = MASKED.replace("order=2", "order=inf")
+    results = verify(f"{file}:right", case=case, serial=True)
+    assert not results.passed
+    assert results.targets[0].verdict is Verdict.UNSUPPORTED
+
+
+def test_a_target_for_another_order_is_no_pass(tmp_path: Path) -> None:
+    path = tmp_path / "sparsemax.py"
+    path.write_text("def sparsemax(z):\n    return z\n", encoding="utf-8")
+    case = "entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0"
+    with loaded_here(tmp_path):
+        results = verify(f"{path}:sparsemax", case=case, serial=True)
+    assert not results.passed

@@ -111,6 +111,21 @@ def test_keys_exactly_at_the_threshold_are_out(order: Any, logits: Any) -> None:
     assert BACKEND.entmax(z + torch.tensor([0, 0, 2.0**-45]), order=order)[2] > 0
 
 
+@pytest.mark.parametrize("order", [1, 1.5, 2, 3, 8, 64])
+def test_no_weight_is_negative_around_the_threshold(order: Any) -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        z = np.sort(rng.normal(size=6))[::-1] * min(order, 3) / 4
+        p, _ = exact_entmax(z[:5], order)
+        edge = float(z[0] - order * max(p) ** (1 / mpmath.mpf(order)))
+        z[5] = edge
+        for steps in range(-3, 4):
+            z[5] = edge + steps * np.spacing(edge)
+            w = BACKEND.entmax(torch.tensor(z.copy()), order=order)
+            assert (w >= 0).all()
+            assert abs(math.fsum(w.tolist()) - 1) <= GRADE_A * U
+
+
 def test_alpha_and_order_mean_the_same() -> None:
     z = torch.randn(5, 8, dtype=torch.float64)
     for alpha, order in ((1.5, 2), (2, 1), (1, math.inf), ("3/2", "2"), (Fraction(4, 3), 3), (3.0, Fraction(1, 2))):
