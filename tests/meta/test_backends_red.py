@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.meta.faults import FAULTS, KINDS, Fault
+from tests.meta.planting import PACKAGES, Change, Selection, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
 from kernelproof.verify.backends import names
 from kernelproof.verify.results import Verdict
-from tests.meta.faults import FAULTS, KINDS, Fault
-from tests.meta.planting import PACKAGES, Change, Selection, check_of, failing, loaded_here, verify_copy, write_copy
 
 SELECTIONS = tuple(dict.fromkeys((fault.backend, fault.selection) for fault in FAULTS))
 
