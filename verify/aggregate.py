@@ -104,7 +104,9 @@ def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool)
     for each in (Verdict.FAIL, Verdict.CRASH):
         if each in said:
             return each
-    if not decided or (Verdict.UNDECIDED in said and not single):
+    undecided = {check.id for check in found if check.verdict is Verdict.UNDECIDED}
+    # A case that the user names may leave a check nothing to decide, but not the accuracy.
+    if not decided or (undecided and not single) or "accuracy" in undecided:
         return Verdict.UNDECIDED
     return Verdict.PASS
 

@@ -23,7 +23,7 @@ from kernelproof.verify.arrays import Kind, give, same_bits, take
 from kernelproof.verify.binding import Binding, bind, computes, order_keyword
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import backend_names
-from kernelproof.verify.seams import Array, Call, Contract, Outcome
+from kernelproof.verify.seams import Call, Contract, Outcome
 
 GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
@@ -265,10 +265,15 @@ class Caller:
         target = self.target
         inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
+        # A check asks for gradients only where there is a cotangent.
+        wanted = call.inputs.cotangent if call.mode == "vjp" else None
+        upstream = None if wanted is None else give(wanted, target.array, target.device)
+        given = {**inputs, **{name: value for name, value in options.items() if hasattr(value, "dtype")}}
+        if upstream is not None:
+            given["cotangent"] = upstream
         try:
             if call.mode == "vjp":
-                assert call.inputs.cotangent is not None  # a check asks for gradients only where there is one
-                found = self._vjp(case, inputs, options, give(call.inputs.cotangent, target.array, target.device))
+                found = self._vjp(case, inputs, options, upstream)
                 arrays = {name: take(value, target.array) for name, value in found.items()}
             else:
                 returned = self._forward(case, inputs, options)
@@ -279,17 +284,16 @@ class Caller:
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
-            return Outcome(error=first_line(error), modified=self._modified(inputs, call))
-        return Outcome(arrays=arrays, modified=self._modified(inputs, call))
+            return Outcome(error=first_line(error), modified=self._modified(given, call))
+        return Outcome(arrays=arrays, modified=self._modified(given, call))
 
     def _option(self, value: Any) -> Any:
         return give(value, self.target.array, self.target.device) if hasattr(value, "dtype") else value
 
-    def _modified(self, inputs: dict[str, Any], call: Call) -> tuple[str, ...]:
-        def changed(name: str, before: Array) -> bool:
-            return not same_bits(take(inputs[name], self.target.array), before)
-
-        return tuple(name for name, before in call.inputs.arrays.items() if changed(name, before))
+    def _modified(self, given: dict[str, Any], call: Call) -> tuple[str, ...]:
+        """Names of the arrays, options and cotangent among them, that no longer hold what they were given."""
+        before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
+        return tuple(name for name, now in given.items() if not same_bits(take(now, self.target.array), before[name]))
 
     def _forward(self, case: Case, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
         if case.op == "entmax":

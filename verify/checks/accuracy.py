@@ -59,8 +59,21 @@ class Accuracy:
             self._boxes(case, inputs, truth, raw, kappa, decided, target, contract)
         else:
             loose = near_kink(truth, target).any(axis=1) & (float(case.kernel.order) < 2)
-            decided &= ~(np.asarray(loose)[:, None] & (kappa > GRADE_LIMITS[contract.grade]))
+            decided &= ~(np.asarray(loose)[:, None] & self._hidden(case, inputs, raw, kappa, contract))
         return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output")
+
+    def _hidden(self, case: Case, inputs: Inputs, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
+        """Errors beyond the grade that a key near a kink may account for; anything larger is decided, and wrong.
+
+        From order 1 on the slopes at a kink are bounded by those inside it, up to the keys that may join: 64 of
+        them. Below order 1 they are not, but a mean of values stays among the values.
+        """
+        limit = GRADE_LIMITS[contract.grade]
+        if float(case.kernel.order) >= 1:
+            return np.asarray((kappa > limit) & (kappa <= 64 * limit) & np.isfinite(raw))
+        values = np.asarray(inputs.arrays["v"]).astype(np.float64)
+        reach = float(np.abs(values).max(initial=0.0)) * 1.125
+        return np.asarray((kappa > limit) & (np.abs(raw) <= reach))
 
     def _boxes(
         self,

@@ -72,12 +72,33 @@ class Gradients:
         decided = np.ones(raw.shape, dtype=bool)
         if loose.any():
             open_ = loose.reshape(*raw.shape[:-1], 1) if by_row else np.ones((1,) * raw.ndim, dtype=bool)
-            decided &= ~(open_ & ~(kappa <= 1))
-            decided &= ~(open_ & ~np.isfinite(values.unit))
+            if name == "v" and float(case.kernel.order) >= 1:
+                # ∂L/∂v = wᵀg, and the weights have no kink: only a choice of keys can open it.
+                open_ = open_ & truth.unsure.any()
+            gross = self._gross(name, case, inputs, raw)
+            kappa = np.where(open_ & gross, np.inf, kappa)
+            decided &= ~(open_ & ~gross & ~(kappa <= 1))
+            decided &= ~(open_ & ~gross & ~np.isfinite(values.unit))
             if name in {"z", "scores"} and case.kernel.order == 1:
                 kappa = self._hulls(case, truth, inputs, raw, kappa, decided, target)
         flags = np.asarray(_matrix(decided), dtype=bool)
         return verdict(_matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}")
+
+    def _gross(self, name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
+        """Where `raw` is wrong at any kink: from order 1 on every limiting Jacobian is finite (G3).
+
+        Under the adaptive rule its norm is at most β (G1), so no entry exceeds ``β‖g‖``.
+        """
+        if float(case.kernel.order) < 1 or inputs.cotangent is None:
+            return np.zeros(raw.shape, dtype=bool)
+        gross = ~np.isfinite(raw)
+        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        if name in {"z", "scores"} and isinstance(rule, Adaptive):
+            upstream = np.asarray(inputs.cotangent).astype(np.float64)
+            bound = float(rule.exact) * np.linalg.norm(upstream, axis=-1, keepdims=True)
+            # Rounding of the result, and of the norm itself, are far below an eighth.
+            gross |= np.abs(raw) > 1.125 * bound
+        return np.asarray(gross)
 
     def _hulls(
         self, case: Case, truth: Truth, inputs: Inputs, raw: Floats, kappa: Floats, decided: Flags, target: Format

@@ -319,10 +319,12 @@ class RowBackend:
         heads, weighed = middle.heads, middle.weighed
         rows = (*heads.lead, heads.queries)
         if not middle.scores.size:
-            normalizer, threshold = np.full(rows, -np.inf), np.full(rows, np.nan)
+            normalizer, threshold = np.full(rows, np.nan), np.full(rows, np.nan)
             support = np.zeros((*rows, heads.k.shape[1]), dtype=np.bool_)
         else:
-            normalizer = np.where(weighed.spoiled, np.nan, weighed.rows.log_normalizer).reshape(rows)
+            found = weighed.rows.log_normalizer
+            # An empty row has nothing to normalize: NaN, as in the truth.
+            normalizer = np.where(weighed.spoiled | np.isneginf(found), np.nan, found).reshape(rows)
             threshold = thresholds(weighed, plan.law).reshape(rows)
             support = weighed.rows.support.reshape(*rows, -1)
         return AttentionInfo(y, rounded(normalizer, heads.dtype), rounded(threshold, heads.dtype), support)
