@@ -274,11 +274,12 @@ class Caller:
         try:
             if call.mode == "vjp":
                 found = self._vjp(case, inputs, options, upstream)
-                arrays = {name: take(value, target.array) for name, value in found.items()}
+                arrays = {name: take(value, target.array).copy() for name, value in found.items()}
             else:
                 returned = self._forward(case, inputs, options)
                 first = returned[0] if isinstance(returned, tuple) and returned else returned
-                arrays = {"output": take(first, target.array)}
+                # A copy: a target may return the same buffer from its next call.
+                arrays = {"output": take(first, target.array).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)

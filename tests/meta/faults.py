@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.meta.planting import Change, Selection
+from tests.meta.planting import Change
 
 KINDS = (
     "wrong power",
@@ -17,10 +17,16 @@ KINDS = (
 )
 
 
-FORWARD = Selection(op="entmax", order="1,2,3")
-RULED = Selection(op="weights", order="3/2,2,3")
-LIMIT = Selection(op="entmax", order="inf")
-"""Here exp overflows if nothing is subtracted; a shift lost in a ratio would show at every order."""
+# Named, so that they do not depend on how a suite deals its cases; the nightly test runs the suite.
+_ENTMAX = "entmax order={} rule=adaptive:1 dtype=float64 family={} shape={} feature={} seed=0"
+_WEIGHTS = "weights order=2 rule={} dtype=float64 family=random shape=3x8 feature=1 seed=0"
+RANDOM = _ENTMAX.format(2, "random", "3x8", 1)
+FULL_SUPPORT = _ENTMAX.format(2, "planted_support", "2x12", 12)
+TIES = _ENTMAX.format(2, "ties", "3x16", 3)
+FAR_OFF = _ENTMAX.format("inf", "offsets", "2x12", 5)
+"""Here exp overflows if nothing is subtracted."""
+COLD = _WEIGHTS.format("adaptive:1/2")
+ANCHORED = _WEIGHTS.format("anchored:2")
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,14 @@ class Fault:
         kind: one of `KINDS`.
         change: what plants it.
         checks: ids of the checks that must say FAIL.
-        selection: where it is looked for.
+        case: where it is looked for.
     """
 
     backend: str
     kind: str
     change: Change
     checks: tuple[str, ...]
-    selection: Selection = FORWARD
+    case: str
 
     @property
     def id(self) -> str:
@@ -53,19 +59,21 @@ FAULTS = (
         "wrong power",
         Change("solve", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
         ("accuracy", "kkt"),
+        RANDOM,
     ),
     Fault(
         "torch",
         "off-by-one support",  # the last key is never tried, so a row of full support loses it
         Change("solve", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
         ("support", "accuracy"),
+        FULL_SUPPORT,
     ),
     Fault(
         "torch",
         "lost max shift",
         Change("solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
         ("accuracy", "simplex", "translation"),
-        LIMIT,
+        FAR_OFF,
     ),
     Fault(
         "torch",
@@ -76,13 +84,14 @@ FAULTS = (
             "inside = live & _support(scores, beta, order) & ((gaps > 0) | ((gaps == 0).cumsum(-1) != 2))\n",
         ),
         ("support", "monotone", "accuracy"),
+        TIES,
     ),
     Fault(
         "torch",
         "wrong temperature",  # beta applied twice
         Change("solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
-        ("accuracy",),
-        RULED,
+        ("accuracy", "kkt"),
+        COLD,
     ),
     Fault(
         "torch",
@@ -93,24 +102,28 @@ FAULTS = (
             "moved, carried = lean * _centered(p, g), lean * g",
         ),
         ("gradients",),
+        RANDOM,
     ),
     Fault(
         "torch",
         "float32 inside float64",
         Change("rounding", "return value.to(torch.float64, copy=True)", "return value.float().double()"),
         ("accuracy",),
+        RANDOM,
     ),
     Fault(
         "numpy",
         "wrong power",
         Change("support", "np.exp(n * log)", "np.exp((n + 1) * log)"),
         ("accuracy", "kkt"),
+        RANDOM,
     ),
     Fault(
         "numpy",
         "off-by-one support",
         Change("support", "high = (z < n).sum(axis=1) - 1", "high = (z < n).sum(axis=1) - 2"),
         ("support", "accuracy"),
+        FULL_SUPPORT,
     ),
     Fault(
         "numpy",
@@ -121,13 +134,14 @@ FAULTS = (
             "support, z, rate = unmasked, -law.parameter * scores, law.parameter",
         ),
         ("accuracy", "simplex", "translation"),
-        LIMIT,
+        FAR_OFF,
     ),
     Fault(
         "numpy",
         "dropped tie",
         Change("support", "support = z <= edge\n", "support = (z <= edge) & ((z > 0) | (np.cumsum(z == 0, 1) != 2))\n"),
         ("support", "monotone", "accuracy"),
+        TIES,
     ),
     Fault(
         "numpy",
@@ -137,8 +151,8 @@ FAULTS = (
             "z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)",
             "z = np.where(alive, _scaled_gaps(scores, top, 1.0, 1.0), 0.0)",
         ),
-        ("accuracy",),
-        RULED,
+        ("accuracy", "kkt"),
+        COLD,
     ),
     Fault(
         "numpy",
@@ -149,7 +163,7 @@ FAULTS = (
             "return RowGradients(through, order",
         ),
         ("gradients",),
-        RULED,
+        ANCHORED,
     ),
     Fault(
         "numpy",
@@ -160,18 +174,21 @@ FAULTS = (
             "return np.array(array.astype(np.float32), dtype=np.float64",
         ),
         ("accuracy",),
+        RANDOM,
     ),
     Fault(
         "numba",
         "wrong power",
         Change("scalar", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
         ("accuracy", "kkt"),
+        RANDOM,
     ),
     Fault(
         "numba",
         "off-by-one support",
         Change("compiled", "low, high = 0, ordered.size - 1", "low, high = 0, ordered.size - 2"),
         ("support", "accuracy"),
+        FULL_SUPPORT,
     ),
     Fault(
         "numba",
@@ -182,7 +199,7 @@ FAULTS = (
             "math.exp(scores[i] * factor / divisor / divisor)",
         ),
         ("accuracy", "simplex", "translation"),
-        LIMIT,
+        FAR_OFF,
     ),
     Fault(
         "numba",
@@ -193,6 +210,7 @@ FAULTS = (
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0) if i == 0 or scores[i] != scores[i - 1] else np.inf",
         ),
         ("support", "monotone", "accuracy"),
+        TIES,
     ),
     Fault(
         "numba",
@@ -202,19 +220,21 @@ FAULTS = (
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
             "z[i] = scaled_gap(top, scores[i], 1.0 / parameter, 1.0)",
         ),
-        ("accuracy",),
-        RULED,
+        ("accuracy", "kkt"),
+        COLD,
     ),
     Fault(
         "numba",
         "wrong Jacobian term",  # half of what the order does to the threshold
         Change("compiled", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
         ("gradients",),
+        RANDOM,
     ),
     Fault(
         "numba",
         "float32 inside float64",
         Change("compiled", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
         ("accuracy",),
+        RANDOM,
     ),
 )

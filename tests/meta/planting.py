@@ -48,25 +48,6 @@ exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The part of a run that a fault is looked for in: a suite restricted to an op, orders and float64.
-
-    Attributes:
-        op: one op.
-        order: orders, as ``--order`` takes them.
-        suite: the name of a suite.
-    """
-
-    op: str
-    order: str
-    suite: str = "quick"
-
-    def run(self, target: str) -> Results:
-        """What `verify` says of `target`."""
-        return verify(target, op=self.op, order=self.order, dtype="float64", suite=self.suite, serial=True)
-
-
-@dataclass(frozen=True)
 class Change:
     """One textual replacement in a module of a backend.
 
@@ -140,11 +121,11 @@ def loaded_here(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def verify_copy(folder: Path, backend: str, change: Change | None, selection: Selection) -> Results:
-    """What `verify` says of a private copy of `backend` with `change`."""
+def verify_copy(folder: Path, backend: str, change: Change | None, case: str) -> Results:
+    """What `verify` says of a private copy of `backend` with `change` on one case."""
     target = write_copy(folder, backend, change)
     with loaded_here(folder):
-        return selection.run(target)
+        return verify(target, case=case, serial=True)
 
 
 def check_of(results: Results, name: str) -> Check:

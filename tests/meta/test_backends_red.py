@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from tests.meta.faults import FAULTS, KINDS, Fault
-from tests.meta.planting import PACKAGES, Change, Selection, check_of, failing, loaded_here, verify_copy, write_copy
+from tests.meta.planting import PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
 from kernelproof.verify.backends import names
 from kernelproof.verify.results import Verdict
 
-SELECTIONS = tuple(dict.fromkeys((fault.backend, fault.selection) for fault in FAULTS))
+CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in FAULTS))
 
 
 def marks(backend: str) -> list[pytest.MarkDecorator]:
@@ -24,19 +24,16 @@ def test_every_kind_is_planted_in_every_backend() -> None:
     assert sorted(planted) == sorted((backend, kind) for backend in names() for kind in KINDS)
 
 
-@pytest.mark.parametrize(
-    ("backend", "selection"),
-    [pytest.param(*pair, marks=marks(pair[0]), id=f"{pair[0]}-{pair[1].op}-{pair[1].order}") for pair in SELECTIONS],
-)
-def test_without_a_fault_it_is_green(backend: str, selection: Selection, tmp_path: Path) -> None:
-    results = verify_copy(tmp_path, backend, None, selection)
+@pytest.mark.parametrize(("backend", "case"), [pytest.param(*pair, marks=marks(pair[0])) for pair in CASES])
+def test_without_a_fault_it_is_green(backend: str, case: str, tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, backend, None, case)
     assert failing(results) == {}
     assert results.passed
 
 
 @pytest.mark.parametrize("fault", [pytest.param(fault, marks=marks(fault.backend), id=fault.id) for fault in FAULTS])
 def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
-    results = verify_copy(tmp_path, fault.backend, fault.change, fault.selection)
+    results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
     assert results.passed is False
     (target,) = results.targets
     assert target.verdict is Verdict.FAIL

@@ -20,7 +20,7 @@ from kernelproof.verify.truth import truth_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
-    "kink", "lengths", "masks", "near_ties", "offsets", "one_hot",
+    "kink", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
     "planted_support", "random", "scales", "special", "tensors", "ties",
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 _SCORED = ("some", "one", "all", "but_one", "empty_ball")
-_ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball")
+_ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed")
 
 
 def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Generator) -> Flags:
@@ -49,7 +49,9 @@ class Masks:
         elif op == "regression":
             yield (2, 8, 3, 2), "empty_ball"
         else:
-            yield from (((2, 2, 1, 3, 8, 4, 2) if "length" in f else (2, 1, 3, 8, 4, 2), f) for f in _ATTENTION)
+            for feature in _ATTENTION:
+                heads = (4, 2) if "mixed" in feature else (2, 1)
+                yield (*((2,) if feature == "lengths" else ()), *heads, 3, 8, 4, 2), feature
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs with the mask.
@@ -87,13 +89,17 @@ class Masks:
             options["mask"] = allowed
         if kind == "bias":
             options["mask"] = np.where(allowed, np.round(4 * normals(generator, shape)) / 4, -np.inf)
-        if kind in {"causal", "mixed"}:
+        if kind in {"causal", "mixed", "keynorm_mixed"}:
             options["causal"] = True
         if kind in {"lengths", "mixed"}:
             lengths = 1 + (np.arange(int(np.prod(batch, dtype=int))) * 5) % size
             options["lengths"] = lengths.astype(np.int64).reshape(batch)
-        if kind == "mixed":
+        if "mixed" in kind:
             options["mask"] = allowed[..., :1, :, :]
+        if kind == "keynorm_mixed":
+            options["key_norm_term"] = True
+        if kind in {"scale", "keynorm_mixed"}:
+            options["scale"] = 0.375
         return options
 
 

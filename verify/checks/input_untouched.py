@@ -30,7 +30,9 @@ class InputUntouched:
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
         """Whether the bytes are the same."""
-        pairs = [(call, name) for call in outcomes for name in inputs.arrays]
+        given = [*inputs.arrays, *(name for name, value in inputs.options.items() if hasattr(value, "dtype"))]
+        pairs = [(call, name) for call in outcomes for name in given]
+        pairs += [(call, "cotangent") for call in outcomes if call == "vjp"]
         wrong = np.array([name in outcomes[call].modified for call, name in pairs], dtype=bool)
 
         def describe(index: tuple[int, ...]) -> str:
