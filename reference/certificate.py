@@ -19,7 +19,7 @@ import numpy as np
 from flint import arb, ctx
 
 from kernelproof.reference.errors import DomainError, UndecidedError
-from kernelproof.reference.model import Adaptive, Mechanism, resolve_kernel
+from kernelproof.reference.model import Adaptive, check_mechanism, resolve_kernel
 from kernelproof.reference.rows import float_array, float_row
 from kernelproof.reference.solving import Solver, choose
 
@@ -71,7 +71,7 @@ def certificate(z: Any, order: Any = None, *, alpha: Any = None, precision: int 
     >>> claim.support, recheck(claim)
     (3, True)
     """
-    mechanism = Mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
     exact = mechanism.kernel.order
     array = float_array(z, "z", finite=True, minus_infinity=True)
     if array.ndim != 1 or not isinstance(exact, Fraction) or not (array > -np.inf).any():
@@ -108,6 +108,8 @@ def recheck(claim: Certificate, precision: int = 256) -> bool:
     order, low, high = Fraction(claim.order), Fraction(claim.low), Fraction(claim.high)
     gaps = [Fraction(gap) for gap in claim.gaps]
     if gaps != sorted(gaps) or not gaps or gaps[0] != 0 or low <= 0 or high <= low:
+        return False
+    if claim.support not in range(1, len(gaps) + 1):
         return False
     inside, outside = gaps[: claim.support], gaps[claim.support :]
     if not inside or max(inside) >= low or (outside and min(outside) < high):

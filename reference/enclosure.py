@@ -25,6 +25,8 @@ from kernelproof.reference.formats import FORMATS, Format, format_of
 
 Floats = NDArray[np.float64]
 ENDS_BITS = 1 << 15
+NO_VALUE = arb("nan")
+"""Stands where an array has no value, such as an empty row; a ball that is NaN for want of bits is another object."""
 Number = Any
 """A ball (`flint.arb`) or an exact `Fraction`."""
 
@@ -63,12 +65,17 @@ def outer_floats(values: Sequence[Number]) -> tuple[Floats, Floats]:
     count = len(values)
     middle = np.empty(count)
     wide: list[int] = []
+    exact: list[int] = []
     for i, value in enumerate(values):
         middle[i] = float(value) if isinstance(value, arb) else _float(value)
-        if isinstance(value, arb) and value.rel_accuracy_bits() < 60:
-            wide.append(i)
+        if isinstance(value, arb):
+            if value.is_exact() and value == arb(middle[i]):
+                exact.append(i)
+            elif value.rel_accuracy_bits() < 60:
+                wide.append(i)
     lo = np.nextafter(middle, -np.inf)
     hi = np.nextafter(middle, np.inf)
+    lo[exact] = hi[exact] = middle[exact]
     for i in wide:
         lo[i] = np.nextafter(float(values[i].lower()), -np.inf)
         hi[i] = np.nextafter(float(values[i].upper()), np.inf)
@@ -184,9 +191,11 @@ class Enclosure:
             for block in self.blocks:
                 stop = start + len(block.values)
                 low, high = lo[start:stop], hi[start:stop]
-                if not np.array_equal(low, high, equal_nan=True):
-                    low, unsure[block.positions] = _ziv(block, low, high, target)
-                out[block.positions] = low
+                final = block.refine is None and block.compare is None
+                if not np.array_equal(low, high, equal_nan=final):
+                    low, high, unsure[block.positions] = _ziv(block, low, high, target)
+                # The upper end has the sign of a zero: a weight is never −0.
+                out[block.positions] = np.where(low == 0, np.maximum(low, high), low)
                 start = stop
         with np.errstate(over="ignore", invalid="ignore"):
             values = out.astype(target.dtype).reshape(self.shape)
@@ -212,14 +221,17 @@ def _split(value: Number) -> tuple[float, float, float]:
 
 
 def _open(low: Floats, high: Floats) -> list[int]:
-    """Where the two ends differ; NaN, a block's way to say that there is no value, equals itself."""
-    return [int(i) for i in np.flatnonzero(~((low == high) | (np.isnan(low) & np.isnan(high))))]
+    """Where the two ends differ or are not known at all."""
+    return [int(i) for i in np.flatnonzero(~(low == high))]
 
 
-def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Floats, NDArray[np.bool_]]:
+def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     low, high = low.copy(), high.copy()
     unsure = np.zeros(len(low), dtype=bool)
     open_ = _open(low, high)
+    if block.refine is None and block.compare is not None:
+        near = {i for i in open_ if target.adjacent(float(low[i]), float(high[i]))}
+        open_ = [i for i in open_ if i not in near or not _settle(block, i, low, high, target)]
     # At least to 256 bits, where exact comparisons are tried.
     bits, cap = 128, max(block.cap(target), 256)
     asked: set[int] = set()
@@ -233,13 +245,13 @@ def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Float
             asked.update(new)
             settled = {i for i in new if _settle(block, i, low, high, target)}
             open_ = [i for i in open_ if i not in settled]
-        bits *= 2
+        bits = min(2 * bits, cap) if bits < cap else cap + 1
     for i in open_:
         if not block.both or not target.adjacent(float(low[i]), float(high[i])):
             msg = f"rounding to {target.name} is undecided at {bits // 2} bits: between {low[i]!r} and {high[i]!r}"
             raise UndecidedError(msg)
         unsure[i] = True
-    return low, unsure
+    return low, high, unsure
 
 
 def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> bool:

@@ -73,7 +73,7 @@ def mass_sign(terms: Sequence[Fraction], order: Fraction) -> int:
                 return -1
             if total > 1:
                 return 1
-        if may_be_equal and bits >= 128:
+        if may_be_equal and bits >= 512:
             equal = _mass_is_one(terms, order)
             if equal:
                 return 0
@@ -99,7 +99,7 @@ def _mass_is_one(terms: Sequence[Fraction], order: Fraction) -> bool | None:
         return False
     known = [root for root in roots if root is not None]
     bits = max((max(r.numerator.bit_length(), r.denominator.bit_length()) for r in known), default=1)
-    if bits * order.numerator * max(len(known), 1) > 64 * EXACT_BITS:
+    if bits * order.numerator * max(len(known), 1) > EXACT_BITS:
         return None
     return sum((root**order.numerator for root in known), Fraction(0)) == 1
 

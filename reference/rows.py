@@ -53,9 +53,9 @@ class Row:
 
     def within(self, reach: Fraction) -> int:
         """How many live keys can have a gap of at most `reach`; no such key is left out."""
-        # Round-to-nearest is monotone: gap ≤ reach implies float(gap) ≤ float(reach).
+        # Rounding is monotone: gap ≤ reach implies float(gap) ≤ float(reach); a positive guide is at least 2^-1074.
         try:
-            bound = float(reach)
+            bound = max(float(reach), 5e-324)
         except OverflowError:
             return len(self.guide)
         return int(np.searchsorted(self.guide, bound, side="right"))

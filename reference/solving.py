@@ -10,14 +10,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from flint import arb
 from numpy.typing import NDArray
 
 from kernelproof.reference.arithmetic import Arithmetic
 from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.arithmetic.mp import MPMATH
 from kernelproof.reference.arithmetic.rational import RATIONAL
-from kernelproof.reference.enclosure import Block, Enclosure
+from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import Format
 from kernelproof.reference.mass import exact_power, mass_sign, power_sum_is_one
@@ -116,7 +115,7 @@ class Solver:
     @property
     def hole(self) -> Any:
         """What stands in a row that has no weights: 0 or NaN."""
-        return Fraction(0) if self.empty == "zeros" else arb("nan")
+        return Fraction(0) if self.empty == "zeros" else NO_VALUE
 
     def block(
         self,
@@ -127,7 +126,7 @@ class Solver:
     ) -> Block:
         """The block at `positions` of the values that `compute` gives, with its refinement."""
         values = compute(bits)
-        exact = all(isinstance(value, Fraction) for value in values)
+        exact = all(isinstance(value, Fraction) or value is NO_VALUE for value in values)
         return Block(
             positions,
             values,
@@ -160,8 +159,10 @@ class Solver:
 
 def midpoint_test(row: Row, truth: RowTruth, mechanism: Mechanism) -> Callable[[int, Fraction], int | None]:
     """(i, rational μ) -> sign of weight i minus μ, exactly, or None where only more bits can tell."""
-    kernel, rule, _ = effective(mechanism)
+    kernel, rule, kept = effective(mechanism)
     order = kernel.order
+    if kept is not None:
+        row = row.first(kept)
 
     @cache
     def rational() -> Sequence[Fraction]:

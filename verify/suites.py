@@ -180,7 +180,11 @@ def _ruled_cases(op: str, dealer: _Dealer, selection: Selection) -> Iterator[Cas
                     continue
                 turn += 1
                 rule = rule_text(kind, op, order, turn)
-                for family, shape, feature in dealer.deal(SUITES[selection.suite].mixed):
+                for dealt in dealer.deal(SUITES[selection.suite].mixed):
+                    family, shape, feature = dealt
+                    if pointless(op, family, order, dtype) and SUITES[selection.suite].mixed is not None:
+                        # No rule goes without a case: the next family stands in.
+                        family, shape, feature = next(dealer.deal(1))
                     if not pointless(op, family, order, dtype):
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
 

@@ -118,7 +118,7 @@ class Arb:
         v = arb(start)
         goal = ctx.prec - 24
         best: arb | None = None
-        for _ in range(12):
+        for _ in range(40):
             if v.lower() <= 0:
                 break
             mass, slope = self._evaluate(offsets, v, order)
@@ -152,28 +152,41 @@ class Arb:
                 high = middle
             else:
                 low = middle
-        left, right = arb((1, low)), arb((1, high))
-        for _ in range(24):
-            centre = (left + right).mid() / 2
-            if self._evaluate(offsets, centre, order)[0] > 0:
+        left, right = self._halve(offsets, arb((1, low)), arb((1, high)), order, 32 + 2 * order.numerator.bit_length())
+        # Newton falls to the root from the right of a convex function, and rises to it from the left of a concave one.
+        return right if order >= 1 else left
+
+    def _halve(self, offsets: Sequence[arb], left: arb, right: arb, order: Fraction, steps: int) -> tuple[arb, arb]:
+        """Bisection by proved signs; it stops where the working precision leaves one undecided."""
+        for _ in range(steps):
+            centre = ((left + right) / 2).mid()
+            mass = self._evaluate(offsets, centre, order)[0]
+            if mass > 0:
                 right = centre
-            else:
+            elif mass < 0:
                 left = centre
-        return left
+            else:
+                break
+        return left, right
 
     def _narrow(self, gaps: Sequence[Exact], size: int, order: Fraction) -> Root:
         """An enclosure of the root from proved signs alone, however wide; for a root too close to 0."""
         offsets = self._offsets(gaps, size, order)
-        low, high = arb(0), arb(1)
-        for exponent in range(-64, _lowest_exponent(order), -64):
+        low, high = arb(0), arb(2)
+        exponent = 0
+        while exponent > _lowest_exponent(order):
             v = arb((1, exponent))
             mass = self._evaluate(offsets, v, order)[0]
             if mass > 0:
                 high = v
-            else:
-                if mass < 0:
-                    low = v
+            elif mass < 0:
+                low = v
                 break
+            else:
+                break
+            exponent -= 8
+        if low > 0:
+            low, high = self._halve(offsets, low, high, order, ctx.prec)
         v = low.union(high)
         n = self.number(order)
         return Root(size, 0, self.number(gaps[size - 1]) + v * n, [offset + v for offset in offsets])

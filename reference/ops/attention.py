@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.enclosure import Block, Enclosure
+from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.mixing import Floats, Problem
 from kernelproof.reference.model import Kernel, Rule, check_mechanism, exact_number
@@ -95,7 +95,7 @@ def _normalizer_block(row: Any, solver: Solver, bits: int, r: int) -> Block:
     def compute(more: int) -> list[Any]:
         truth = solver.solve(row, more)
         if truth.empty:
-            return solver.publish([solver.arithmetic.number(0) * solver.arithmetic.number(float("inf"))], more)
+            return [NO_VALUE]
         with solver.working(more):
             return [solver.arithmetic.publish(-solver.arithmetic.log(truth.weights[0]))]
 

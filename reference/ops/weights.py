@@ -11,7 +11,7 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
-from kernelproof.reference.enclosure import Block, Enclosure
+from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
@@ -134,7 +134,7 @@ def _logit_scale(mechanism: Mechanism) -> Fraction:
 def _threshold(row: Row, truth: RowTruth, solver: Solver) -> Any:
     order = solver.mechanism.kernel.order
     if truth.gamma is None or order == 0:
-        return arb("nan") if truth.empty or order == 0 else arb("-inf")
+        return NO_VALUE if truth.empty or order == 0 else arb("-inf")
     number = solver.arithmetic.number
     tau = number(_logit_scale(solver.mechanism)) * (number(row.top) - truth.gamma) / number(order)
     return solver.arithmetic.publish(tau)

@@ -17,7 +17,7 @@ KINDS = (
 )
 
 
-# Named, so that they do not depend on how a suite deals its cases; the nightly test runs the suite.
+# Named one by one, so that they do not depend on how a suite deals its cases; the nightly test runs the suite.
 _ENTMAX = "entmax order={} rule=adaptive:1 dtype=float64 family={} shape={} feature={} seed=0"
 _WEIGHTS = "weights order=2 rule={} dtype=float64 family=random shape=3x8 feature=1 seed=0"
 RANDOM = _ENTMAX.format(2, "random", "3x8", 1)
@@ -109,7 +109,7 @@ FAULTS = (
         "float32 inside float64",
         Change("rounding", "return value.to(torch.float64, copy=True)", "return value.float().double()"),
         ("accuracy",),
-        RANDOM,
+        FULL_SUPPORT,
     ),
     Fault(
         "numpy",
@@ -174,7 +174,7 @@ FAULTS = (
             "return np.array(array.astype(np.float32), dtype=np.float64",
         ),
         ("accuracy",),
-        RANDOM,
+        FULL_SUPPORT,
     ),
     Fault(
         "numba",
@@ -235,6 +235,32 @@ FAULTS = (
         "float32 inside float64",
         Change("compiled", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
         ("accuracy",),
-        RANDOM,
+        FULL_SUPPORT,
     ),
 )
+
+REGRESSION = "regression order=2 rule=adaptive:1 dtype=float64 family=random shape=3x12x4x3 feature=1 seed=0"
+ROUNDED_INPUTS = (
+    Fault(
+        "numpy",
+        "logits in float32",
+        Change("arguments", "np.array(array, dtype", "np.array(array.astype(np.float32), dtype"),
+        ("accuracy",),
+        RANDOM,
+    ),
+    Fault(
+        "numpy",
+        "values in float32",
+        Change("arguments", "double(v).reshape", "double(v.astype(np.float32)).reshape"),
+        ("accuracy",),
+        REGRESSION,
+    ),
+    Fault(
+        "numpy",
+        "cotangent in float32",
+        Change("arguments", "    return double(array)\n", "    return double(array.astype(np.float32))\n"),
+        ("gradients",),
+        REGRESSION,
+    ),
+)
+"""Float64 inputs of the family random must have more bits than float32, or these are not seen."""

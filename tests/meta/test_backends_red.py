@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.meta.faults import FAULTS, KINDS, Fault
+from tests.meta.faults import FAULTS, KINDS, ROUNDED_INPUTS, Fault
 from tests.meta.planting import PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
@@ -43,6 +43,13 @@ def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
         assert check.failed > 0
         assert check.worst is not None
         assert check.worst.reproduce == f"kernelproof verify {target.name} --case '{check.worst.case}'"
+
+
+@pytest.mark.xfail(strict=True, reason="normals() are multiples of 2^-17, which float32 holds: nothing is rounded")
+@pytest.mark.parametrize("fault", ROUNDED_INPUTS, ids=lambda fault: fault.id)
+def test_everyday_inputs_use_all_their_bits(fault: Fault, tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
+    assert {check_of(results, name).verdict for name in fault.checks} == {Verdict.FAIL}
 
 
 @pytest.mark.nightly
