@@ -42,11 +42,15 @@ def integers(generator: np.random.Generator, bound: int, shape: tuple[int, ...])
 
 
 def normals(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Nearly normal numbers of mean 0 and variance 1: sums of twelve 16-bit uniforms, exact in float64."""
+    """Nearly normal numbers of mean 0 and variance 1: sums of twelve 16-bit uniforms, and bits down to 2^−50.
+
+    Exact in float64, and using all of it: what computes in float32 must lose something.
+    """
     raw = words(generator, 3 * prod(shape)).reshape(-1, 3)
+    low = (words(generator, prod(shape)) >> np.uint64(31)).astype(np.float64) * 2.0**-50
     parts = raw[:, :, None] >> (np.uint64(16) * np.arange(4, dtype=np.uint64)) & np.uint64(0xFFFF)
     total = parts.astype(np.int64).sum(axis=(1, 2)) * 2 + 12  # each part stands for the middle of its cell
-    return np.asarray((total - 12 * 2**16) * 2.0**-17, dtype=np.float64).reshape(shape)
+    return np.asarray((total - 12 * 2**16) * 2.0**-17 + (low - 2.0**-18), dtype=np.float64).reshape(shape)
 
 
 def shuffled(generator: np.random.Generator, count: int) -> NDArray[np.intp]:

@@ -45,7 +45,6 @@ def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
         assert check.worst.reproduce == f"kernelproof verify {target.name} --case '{check.worst.case}'"
 
 
-@pytest.mark.xfail(strict=True, reason="normals() are multiples of 2^-17, which float32 holds: nothing is rounded")
 @pytest.mark.parametrize("fault", ROUNDED_INPUTS, ids=lambda fault: fault.id)
 def test_everyday_inputs_use_all_their_bits(fault: Fault, tmp_path: Path) -> None:
     results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)

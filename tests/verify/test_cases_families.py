@@ -197,7 +197,8 @@ def test_attention_masks(feature: str) -> None:
     assert case.inputs().options
     found = truth(case)
     assert np.isneginf(found.margin).any()
-    assert found.empty.any() == (feature == "all")
+    if feature != "mixed":  # a length, a mask and the diagonal together may leave a row nothing
+        assert found.empty.any() == (feature == "all")
 
 
 def test_lengths_cover_none_one_and_powers_of_two() -> None:
