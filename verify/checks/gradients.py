@@ -75,7 +75,8 @@ class Gradients:
             if name == "v" and float(case.kernel.order) >= 1:
                 # ∂L/∂v = wᵀg, and the weights have no kink: only a choice of keys can open it.
                 open_ = open_ & truth.unsure.any()
-            gross = self._gross(name, case, inputs, raw)
+            # An overflow of the format that the truth shares is no error.
+            gross = self._gross(name, case, inputs, raw) & ~(kappa <= 1)
             kappa = np.where(open_ & gross, np.inf, kappa)
             decided &= ~(open_ & ~gross & ~(kappa <= 1))
             decided &= ~(open_ & ~gross & ~np.isfinite(values.unit))
