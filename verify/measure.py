@@ -58,7 +58,9 @@ def ulp_of(values: Floats, target: Format) -> Floats:
     return np.asarray(np.ldexp(1.0, exponent - target.precision + 1))
 
 
-def first_order(raw: Floats, truth: Values, target: Format, *, flush: bool = False, strict: bool = False) -> Errors:
+def first_order(
+    raw: Floats, truth: Values, target: Format, *, flush: bool = False, strict: bool = False, terms: int = 1
+) -> Errors:
     """Errors of `raw` (any shape); κ is NaN-free: a NaN or an infinity against a number is infinite.
 
     Args:
@@ -67,11 +69,13 @@ def first_order(raw: Floats, truth: Values, target: Format, *, flush: bool = Fal
         target: the format whose unit roundoff counts.
         flush: subnormal results may be 0.
         strict: allow for no conditioning: the unit is the value itself.
+        terms: how many products were added, each of which may underflow by itself.
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         signed = (raw - truth.head) - truth.tail
         absolute = np.abs(signed)
-        slack = 2.0**target.emin if flush else float(target.smallest) / 2
+        # Half the smallest subnormal of float64 is no float64: there the whole of it stands in.
+        slack = terms * (2.0**target.emin if flush else max(float(target.smallest) / 2, 5e-324))
         unit = np.abs(truth.head) if strict else truth.unit
         excess = np.maximum(absolute - truth.radius, 0.0)
         kappa = np.where(excess > 0, excess / (target.unit_roundoff * unit + slack), 0.0)

@@ -65,7 +65,8 @@ class Gradients:
             message = f"the gradient of {name} has shape {raw.shape}, not {values.head.shape}"
             failure = Failure(message=message, kappa=np.inf)
             return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
-        errors = first_order(raw, values, target, flush=contract.flush_to_zero)
+        terms = 1 if name in {"z", "scores"} else max(truth.support.shape)
+        errors = first_order(raw, values, target, flush=contract.flush_to_zero, terms=terms)
         kappa = errors.kappa
         # A row that is loose leaves its own gradients undecided, and every gradient summed over rows.
         by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
