@@ -1,0 +1,49 @@
+"""Exact evidence: both sides in rational numbers, compared without any rounding, on a finite domain that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
+
+
+def equal(cases: Iterable[tuple[str, Any, Any]], *, domain: str, detail: str = "") -> Finding:
+    """PROVED on `domain` if both sides of every case are the same rational numbers.
+
+    Args:
+        cases: (what it is, left, right); Fractions, ints, booleans, or sequences of them. At least one.
+        domain: the finite set that the cases exhaust, or how they were drawn, in words.
+        detail: why these cases are enough, if they are.
+    """
+    count = 0
+    for name, left, right in cases:
+        count += 1
+        if left != right:
+            return _finding(Relation.EQUALITY, Verdict.REFUTED, domain, count, detail, f"{name}: {left} ≠ {right}")
+    return _finding(Relation.EQUALITY, Verdict.PROVED if count else Verdict.UNDECIDED, domain, count, detail, None)
+
+
+def holds(cases: Iterable[tuple[str, bool]], *, domain: str, detail: str = "") -> Finding:
+    """PROVED on `domain` if every case is True, where each was decided in exact arithmetic."""
+    count = 0
+    for name, true in cases:
+        count += 1
+        if not true:
+            return _finding(Relation.INEQUALITY, Verdict.REFUTED, domain, count, detail, name)
+    return _finding(Relation.INEQUALITY, Verdict.PROVED if count else Verdict.UNDECIDED, domain, count, detail, None)
+
+
+def _finding(
+    relation: Relation, verdict: Verdict, domain: str, count: int, detail: str, witness: str | None
+) -> Finding:
+    return Finding(
+        evidence=Evidence.EXACT,
+        relation=relation,
+        verdict=verdict,
+        domain=domain,
+        decided=count,
+        undecided=0,
+        detail=detail,
+        witness=witness,
+    )

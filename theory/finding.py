@@ -1,0 +1,129 @@
+"""What one check found, and the rules that keep the words honest: who may say PROVED, and on what ground.
+
+Four kinds of evidence are told apart everywhere. An equality is PROVED by a symbolic identity or in exact
+rationals, never by enclosures that overlap; sampling proves nothing but that something exists. A finding that
+breaks these rules cannot be made.
+
+Source: the separation of formula, assumptions and verdict follows the Fungrim project, https://fungrim.org.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kernelproof.reference.errors import KernelproofError
+
+Cell = float | int | str
+
+
+class ClaimError(KernelproofError):
+    """A claim is not well made: it raised, broke the rules of evidence, or is not a claim at all."""
+
+
+class Evidence(StrEnum):
+    """What a finding rests on."""
+
+    SYMBOLIC = "symbolic"
+    EXACT = "exact"
+    CERTIFIED = "certified"
+    SAMPLED = "sampled"
+
+
+class Relation(StrEnum):
+    """What is stated: that two things are equal, that one is greater, or that something exists."""
+
+    EQUALITY = "equality"
+    INEQUALITY = "inequality"
+    EXISTENCE = "existence"
+
+
+class Verdict(StrEnum):
+    """What is known; the first two pass."""
+
+    PROVED = "PROVED"
+    CONSISTENT = "CONSISTENT"
+    REFUTED = "REFUTED"
+    UNDECIDED = "UNDECIDED"
+
+    @property
+    def passes(self) -> bool:
+        """True for PROVED and CONSISTENT."""
+        return self in {Verdict.PROVED, Verdict.CONSISTENT}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Grid(_Record):
+    """A table that belongs to a finding, such as the best value per m and α."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+class Finding(_Record):
+    """What one check found.
+
+    Attributes:
+        evidence: what it rests on.
+        relation: what kind of statement it is about.
+        verdict: what is known now.
+        domain: where it is known, in words: "all n > 0", "z in the 4-cube of …".
+        decided: identities, boxes, points or examples that were decided.
+        undecided: those that were not.
+        detail: how, in a sentence.
+        witness: where it fails (REFUTED), or what exists (PROVED existence); enough to do it again by hand.
+        width: the largest relative width of the enclosures compared (CONSISTENT equalities of balls).
+        volume: of the boxes covered by an interval proof, the product of their sides.
+        numbers: what a reader may want to see, by name.
+        grids: tables.
+
+    Raises:
+        ValueError: the verdict is more than such evidence can give.
+    """
+
+    evidence: Evidence
+    relation: Relation
+    verdict: Verdict
+    domain: str
+    decided: int = Field(ge=0)
+    undecided: int = Field(default=0, ge=0)
+    detail: str = ""
+    witness: str | None = None
+    width: float | None = None
+    volume: float | None = None
+    numbers: dict[str, Cell] = Field(default_factory=dict)
+    grids: list[Grid] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _keeps_the_rules(self) -> Finding:
+        reason = _overclaim(self)
+        if reason is not None:
+            raise ValueError(reason)
+        return self
+
+
+def _overclaim(finding: Finding) -> str | None:
+    """Why the verdict of `finding` is more than it can say, or None."""
+    verdict, relation, evidence = finding.verdict, finding.relation, finding.evidence
+    if verdict.passes and finding.decided == 0:
+        return f"{verdict} needs something decided"
+    if verdict.passes and finding.undecided:
+        return f"{verdict} leaves nothing undecided; {finding.undecided} are"
+    if verdict is Verdict.REFUTED and not finding.witness:
+        return "REFUTED needs its witness"
+    if verdict is not Verdict.PROVED:
+        return None
+    if relation is Relation.EXISTENCE:
+        return None if finding.witness else "that something exists is PROVED by a witness"
+    if evidence is Evidence.SAMPLED:
+        return "samples prove nothing but existence"
+    if relation is Relation.EQUALITY and evidence is Evidence.CERTIFIED:
+        return "enclosures that overlap are CONSISTENT with an equality, and do not prove it"
+    if evidence is Evidence.CERTIFIED and (finding.volume is None or finding.volume <= 0):
+        return "an interval proof covers a box of positive volume"
+    return None
