@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class KernelproofError(Exception):
     """Every error that kernelproof raises on purpose."""
@@ -19,5 +21,19 @@ class TargetError(KernelproofError):
     """A target cannot be loaded, bound or called."""
 
 
+class ClaimError(KernelproofError):
+    """A claim is not well made: it raised, broke the rules of evidence, or is not a claim at all."""
+
+
 class BackendUnavailable(KernelproofError):
     """What was asked for needs a package or a device that is not here."""
+
+
+def shown(value: Any) -> str:
+    """`value` for a message: its repr on one line, the middle left out beyond 100 characters.
+
+    >>> shown([0, 1])
+    '[0, 1]'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:60]} ... {text[-35:]}"

@@ -14,9 +14,8 @@ from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import ClaimError, DomainError
 from kernelproof.theory.claim import Claim, Variant
-from kernelproof.theory.finding import ClaimError
 
 GROUP = "kernelproof.claims"
 PACKAGE = "kernelproof.theory.claims"

@@ -13,13 +13,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kernelproof.reference.errors import KernelproofError
-
 Cell = float | int | str
-
-
-class ClaimError(KernelproofError):
-    """A claim is not well made: it raised, broke the rules of evidence, or is not a claim at all."""
 
 
 class Evidence(StrEnum):

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 
 from pydantic import ValidationError
 
+from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.claim import Check, Claim, Role, Settings
-from kernelproof.theory.finding import ClaimError, Finding, Verdict
+from kernelproof.theory.finding import Finding, Verdict
 from kernelproof.theory.results import CheckResult, ClaimResult, Named
 
 

@@ -85,6 +85,67 @@ def verify(
 
 
 @app.command()
+def theory(
+    claim: Annotated[
+        str | None, typer.Option(metavar="SLUG,...", help="Some claims, or a file with an object CLAIM; default: all.")
+    ] = None,
+    precision: Annotated[int, typer.Option(help="Bits of the enclosures.")] = 192,
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 0,
+    search: Annotated[str | None, typer.Option(metavar="CLAIM", help="Search an open question for --time.")] = None,
+    time: Annotated[str, typer.Option(help="How long to search, such as 90s, 5m or 1h.")] = "60s",
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("kernelproof-theory"),
+) -> None:
+    """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
+    from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
+    from kernelproof.commands.theory import wanted  # noqa: PLC0415
+    from kernelproof.verify.progress import Progress  # noqa: PLC0415
+
+    names = () if search else wanted(claim)
+    with Progress(len(names) or 1, shown=True, noun="claims", verb="judging") as shown:
+        results = judge(
+            claim=names or claim,
+            precision=precision,
+            seed=seed,
+            search=search,
+            seconds=_seconds(time),
+            out=out,
+            done=lambda _: shown.advance(1),
+        )
+    rows = [
+        (each.label, each.id, each.title, each.verdict.value, ", ".join(kind.value for kind in each.evidence))
+        for each in results.claims
+    ]
+    _table(("", "claim", "", "verdict", "evidence"), rows)
+    for each in results.claims:
+        for check in each.checks:
+            if check.finding is not None and not check.finding.verdict.passes:
+                typer.echo(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}")
+            elif check.finding is None:
+                typer.echo(f"skipped: {each.id}, {check.id} {check.unavailable}")
+    verdict = "passed" if results.passed else "FAILED"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
+    raise typer.Exit(OK if results.passed else FAILED)
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def _seconds(text: str) -> float:
+    """The seconds in a span of time such as 90, 90s, 5m or 1h."""
+    from kernelproof.reference.errors import DomainError  # noqa: PLC0415
+
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        found = float(number) * _UNITS[unit]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        msg = f"a time must be positive, such as 90s, 5m or 1h; got {text!r}"
+        raise DomainError(msg)
+    return found
+
+
+@app.command()
 def backends() -> None:
     """List the built-in backends: where they run, and which dtypes they take."""
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
@@ -115,7 +176,16 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
 
 _TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "support"})
 """Checks whose failure says most; one of them is shown first."""
-_STYLES = {"PASS": "green", "FAIL": "bold red", "CRASH": "bold red", "UNDECIDED": "yellow", "UNAVAILABLE": "yellow"}
+_STYLES = {
+    "PASS": "green",
+    "PROVED": "green",
+    "CONSISTENT": "cyan",
+    "REFUTED": "bold red",
+    "FAIL": "bold red",
+    "CRASH": "bold red",
+    "UNDECIDED": "yellow",
+    "UNAVAILABLE": "yellow",
+}
 
 
 def _summarize(results: Results, out: Path) -> None:
@@ -165,12 +235,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> int:
-    from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError  # noqa: PLC0415
+    from kernelproof.reference.errors import BackendUnavailable, ClaimError, DomainError, TargetError  # noqa: PLC0415
 
     if hasattr(error, "format_message"):
         # typer's own usage errors; the class has no public name.
         return _complain(f"{str(error.format_message()).rstrip('.')}; see kernelproof --help", USAGE)
-    if isinstance(error, DomainError | TargetError | BackendUnavailable):
+    if isinstance(error, DomainError | TargetError | ClaimError | BackendUnavailable):
         return _complain(str(error), USAGE)
     traceback.print_exception(error)
     return _complain("this is a fault of kernelproof, not of the target; please report it", OURS)

@@ -177,10 +177,10 @@ def exists(
     return Finding(
         evidence=Evidence.CERTIFIED,
         relation=Relation.EXISTENCE,
-        verdict=Verdict.PROVED if there else Verdict.REFUTED if value <= 0 else Verdict.UNDECIDED,
+        verdict=Verdict.PROVED if there else Verdict.UNDECIDED,
         domain=domain,
-        decided=1 if there or value <= 0 else 0,
-        undecided=0 if there or value <= 0 else 1,
+        decided=1 if there else 0,
+        undecided=0 if there else 1,
         detail=detail,
         witness=f"{witness}: {value.str(12)}",
         numbers=dict(numbers or {}),

@@ -1,0 +1,67 @@
+"""Reports of `kernelproof theory`: one record as JSON, a page, Markdown, and LaTeX that a paper can take.
+
+JSON comes first and the others are made from it, so that the report of a kept `theory.json` is the report of the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reports.folder import check_writable as _check_writable
+from kernelproof.reports.folder import put
+from kernelproof.theory.results import TheoryResults
+
+__all__ = ["FILES", "check_writable", "read", "render", "write"]
+
+FILES = ("theory.json", "index.html", "theory.md", "theory.tex")
+
+
+def check_writable(out: Path) -> None:
+    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+
+    Raises:
+        DomainError: `out` is a file, cannot be written, or holds a folder named like one of `FILES`.
+    """
+    _check_writable(out, FILES)
+
+
+def render(results: TheoryResults) -> dict[str, str]:
+    """The text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
+    # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
+    from kernelproof.reports.theory.latex import latex  # noqa: PLC0415
+    from kernelproof.reports.theory.markdown import markdown  # noqa: PLC0415
+    from kernelproof.reports.theory.page import page  # noqa: PLC0415
+
+    text = results.model_dump_json(by_alias=True, indent=1) + "\n"
+    record = TheoryResults.model_validate_json(text)
+    return dict(zip(FILES, (text, page(record), markdown(record), latex(record)), strict=True))
+
+
+def read(path: Path) -> TheoryResults:
+    """The results in the file `path`, or in ``path/theory.json`` if `path` is a folder.
+
+    Raises:
+        DomainError: there is no such file, it cannot be read, or it does not follow the schema.
+    """
+    file = path / "theory.json" if path.is_dir() else path
+    try:
+        return TheoryResults.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"])
+    msg = f"theory results must be a readable theory.json or a folder with one; got {str(path)!r} ({reason})"
+    raise DomainError(msg)
+
+
+def write(results: TheoryResults, out: Path) -> None:
+    """Write `FILES` into the folder `out`, which is made if it is missing; other files there stay.
+
+    Raises:
+        DomainError: `out` cannot be written; nothing has been written then.
+    """
+    check_writable(out)
+    put(render(results), out)

@@ -1,0 +1,110 @@
+"""The report of the theory as one page that opens offline: no script, mathematics as MathML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kernelproof.reports import text
+from kernelproof.reports.drawing import MARKERS, SERIES, drawing, svg
+from kernelproof.reports.summary import flat
+from kernelproof.reports.theory import wording
+from kernelproof.reports.theory.prose import html
+from kernelproof.theory.finding import Cell, Grid, Verdict
+from kernelproof.theory.results import ClaimResult, TheoryResults
+
+_TONES = {
+    Verdict.PROVED: "pass",
+    Verdict.CONSISTENT: "agree",
+    Verdict.REFUTED: "fail",
+    Verdict.UNDECIDED: "doubt",
+}
+_SIGNS = {"pass": "✓", "agree": "≈", "fail": "✗", "doubt": "?", "none": "–"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """The claims of one kind, under their heading."""
+
+    title: str
+    claims: list[ClaimResult]
+
+
+def page(results: TheoryResults) -> str:
+    """`results` as a page of HTML; a pure function of its argument."""
+    sections = [
+        Section(title, [claim for claim in results.claims if claim.kind is kind])
+        for kind, title in wording.KIND.items()
+    ]
+    return (
+        _environment()
+        .get_template("theory.html.j2")
+        .render(
+            results=results,
+            lede=wording.lede(results),
+            sections=[section for section in sections if section.claims],
+            decided=sum(c.finding.decided for claim in results.claims for c in claim.checks if c.finding),
+            environment=flat(results.environment),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("kernelproof.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_clean,
+    )
+    environment.filters |= {
+        "number": lambda value: text.number(value, 4),
+        "duration": text.duration,
+        "prose": html,
+        "coverage": wording.coverage,
+        "picture": picture,
+    }
+    environment.globals |= {
+        "tone": lambda verdict: _TONES.get(verdict, "none"),
+        "signs": _SIGNS,
+        "roles": wording.ROLE,
+        "evidence_words": wording.EVIDENCE,
+    }
+    return environment
+
+
+def _clean(value: Any) -> Any:
+    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def picture(grid: Grid, name: str) -> Markup | None:
+    """A figure of a grid whose first column is x and whose other columns are numbers; None for other grids.
+
+    One line per further column, named by its head; cells that are no numbers are left out.
+    """
+    lines = {head: _line(grid, at) for at, head in enumerate(grid.columns) if at}
+    if len(grid.rows) < 3 or not lines or any(len(line) < 3 for line in lines.values()):
+        return None
+    with drawing() as axes:
+        for at, (head, line) in enumerate(lines.items()):
+            xs, ys = zip(*line, strict=True)
+            axes.plot(xs, ys, label=text.one_line(head), color=SERIES[at % 7], marker=MARKERS[at % 7], ms=4)
+        axes.set_xlabel(text.one_line(grid.columns[0]))
+        if len(lines) == 1:
+            axes.set_ylabel(text.one_line(grid.columns[1]))
+        else:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+        return Markup(svg(axes, name, grid.title))  # noqa: S704 (svg escapes what came from outside)
+
+
+def _line(grid: Grid, column: int) -> list[tuple[float, float]]:
+    return [(float(row[0]), float(row[column])) for row in grid.rows if _real(row[0]) and _real(row[column])]
+
+
+def _real(value: Cell) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300

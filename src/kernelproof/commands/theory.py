@@ -1,0 +1,132 @@
+"""What the command ``kernelproof theory`` does, from Python."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reports import theory as reports
+from kernelproof.theory import discovery
+from kernelproof.theory.claim import Check, Claim, Role, Settings
+from kernelproof.theory.finding import Finding
+from kernelproof.theory.judging import judge
+from kernelproof.theory.results import ClaimResult, TheoryResults
+from kernelproof.theory.running import judge_all
+from kernelproof.verify.environment import environment
+
+BITS = range(64, 100_001)
+
+
+def theory(
+    *,
+    claim: str | Sequence[str] | None = None,
+    precision: int = 192,
+    seed: int = 0,
+    search: str | None = None,
+    seconds: float = 60.0,
+    out: str | Path | None = None,
+    workers: int | None = None,
+    done: Callable[[ClaimResult], None] = lambda _: None,
+) -> TheoryResults:
+    """Judge the claims and return what is known of each.
+
+    Args:
+        claim: ids of claims, or Python files with an object ``CLAIM``; None means all, of other packages too.
+        precision: bits of the enclosures, from 64 to 100000.
+        seed: of everything drawn.
+        search: the id of an open question: search for a better value for `seconds`, instead of judging claims.
+        seconds: how long to search.
+        out: folder for the reports; None writes nothing.
+        workers: processes; None means one a core.
+        done: hears of each claim as it is judged.
+
+    Raises:
+        DomainError: an argument is not one of what is allowed; the message says what is.
+        ClaimError: a claim is not well made, or a check of it raised.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    settings = _settings(precision, seed)
+    if out is not None:
+        reports.check_writable(Path(out))
+    if search is not None:
+        if claim is not None:
+            msg = f"pass claim or search, not both; got claim={claim!r}, search={search!r}"
+            raise DomainError(msg)
+        found = [_searched(search, seconds, settings)]
+        done(found[0])
+        words = ["--search", search, "--time", f"{seconds:g}s"]
+    else:
+        names = wanted(claim)
+        for name in names:
+            discovery.claim(name)  # a name that is wrong is told before any work
+        found = judge_all(names, settings, workers=workers, done=done)
+        words = [] if names == discovery.names() else ["--claim", ",".join(names)]
+    results = TheoryResults(
+        passed=all(each.verdict.passes for each in found),
+        command=shlex.join(["kernelproof", "theory", *words, "--precision", str(precision), "--seed", str(seed)]),
+        precision=precision,
+        seed=seed,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        environment=environment(with_torch=False, seed=seed),
+        claims=found,
+    )
+    if out is not None:
+        reports.write(results, Path(out))
+    return results
+
+
+def _settings(precision: int, seed: int) -> Settings:
+    if isinstance(precision, bool) or not isinstance(precision, int) or precision not in BITS:
+        msg = f"precision must be an int of bits from {BITS[0]} to {BITS[-1]}; got {precision!r}"
+        raise DomainError(msg)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        msg = f"seed must be an int of at least 0; got {seed!r}"
+        raise DomainError(msg)
+    return Settings(precision=precision, seed=seed)
+
+
+def wanted(claim: str | Sequence[str] | None) -> list[str]:
+    """The names of the claims that `claim` asks for: every one for None.
+
+    Raises:
+        DomainError: none, or one of them without a name.
+    """
+    if claim is None:
+        return discovery.names()
+    parts = claim.split(",") if isinstance(claim, str) else list(claim)
+    names = [part.strip() for part in parts]
+    if not names or not all(names):
+        msg = f"claim must be one or more of {', '.join(discovery.names())}, or a file; got {claim!r}"
+        raise DomainError(msg)
+    return list(dict.fromkeys(names))
+
+
+def _searched(name: str, seconds: float, settings: Settings) -> ClaimResult:
+    if not 0 < seconds < float("inf"):
+        msg = f"the time of a search must be positive seconds; got {seconds!r}"
+        raise DomainError(msg)
+    found = discovery.claim(name)
+    run = found.search
+    if run is None:
+        msg = f"claim {name!r} has no search; those that have one: {', '.join(_searchable())}"
+        raise DomainError(msg)
+
+    def longer(settings: Settings) -> Finding:
+        return run(seconds, settings)
+
+    return judge(_with_search(found, longer), settings)
+
+
+def _searchable() -> list[str]:
+    return [name for name in discovery.names() if discovery.claim(name).search is not None]
+
+
+def _with_search(claim: Claim, run: Callable[[Settings], Finding]) -> Claim:
+    """The open question with its search as its only check."""
+    return replace(claim, checks=(Check("search", "the best value that a search found", Role.SUPPORT, run),))

@@ -1,0 +1,83 @@
+"""The command `theory`: exit codes, one clear line for bad input, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kernelproof.cli import run
+
+GOOD = """
+from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.evidence import exact
+
+CLAIM = Claim("mine", "Mine", "$1 = {right}$", "ours", Kind.THEOREM, (
+    Check("one", "that", Role.PROOF, lambda _: exact.equal([("1", 1, {right})], domain="one")),
+))
+"""
+
+
+def claim_file(folder: Path, text: str) -> str:
+    path = folder / "mine.py"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_true_claim_passes_and_a_false_one_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(["theory", "--claim", claim_file(tmp_path, GOOD.format(right=1)), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["index.html", "theory.json", "theory.md", "theory.tex"]
+    assert "PROVED" in capsys.readouterr().out
+    (tmp_path / "false").mkdir()
+    assert run(["theory", "--claim", claim_file(tmp_path / "false", GOOD.format(right=2)), "--out", str(out)]) == 1
+    assert "1: 1 ≠ 2" in capsys.readouterr().out
+    assert json.loads((out / "theory.json").read_text())["passed"] is False
+
+
+def test_precision_is_what_was_asked_for(tmp_path: Path) -> None:
+    assert run(["theory", "--claim", "normalized_relu", "--precision", "256", "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "theory.json").read_text())["precision"] == 256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--claim", "sofmax"], "there is no claim 'sofmax'; known: "),
+        (["--claim", ""], "claim must be one or more of "),
+        (["--claim", "normalized_relu,,"], "claim must be one or more of "),
+        (["--claim", "none.py"], "there is no Python file 'none.py'"),
+        (["--precision", "3"], "precision must be an int of bits from 64 to 100000; got 3"),
+        (["--seed", "-1"], "seed must be an int of at least 0; got -1"),
+        (["--search", "normalized_relu"], "claim 'normalized_relu' has no search"),
+        (["--search", "normalized_relu", "--claim", "normalized_relu"], "pass claim or search, not both"),
+        (["--time", "soon"], "a time must be positive, such as 90s, 5m or 1h; got 'soon'"),
+        (["--time", "-1s"], "a time must be positive"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["theory", *arguments, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_claim_that_raises_is_one_line_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = GOOD.format(right=1).replace('exact.equal([("1", 1, 1)], domain="one")', "1 / 0")
+    assert run(["theory", "--claim", claim_file(tmp_path, broken), "--out", str(tmp_path / "out")]) == 2
+    assert "claim 'mine', check 'one' raised ZeroDivisionError: division by zero" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run(["theory", "--claim", "normalized_relu", "--out", str(tmp_path / "file" / "out")]) == 2
+    assert "the output must be a folder that can be written" in capsys.readouterr().err

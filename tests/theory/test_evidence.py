@@ -1,0 +1,150 @@
+"""Each kind of evidence says PROVED of what is true, REFUTED with a witness of what is false, UNDECIDED else."""
+
+from __future__ import annotations
+
+from fractions import Fraction as F
+
+import pytest
+import sympy
+from flint import arb
+from hypothesis import strategies as st
+
+from kernelproof.theory.claim import Settings
+from kernelproof.theory.evidence import certified, exact, sampled, symbolic
+from kernelproof.theory.finding import Verdict
+
+x, y = sympy.symbols("x y", positive=True)
+n = sympy.Symbol("n", integer=True, positive=True)
+
+
+def test_an_identity_is_proved() -> None:
+    found = symbolic.identities(("square", (x + y) ** 2, x**2 + 2 * x * y + y**2), domain="x, y > 0")
+    assert (found.verdict, found.decided) == (Verdict.PROVED, 1)
+
+
+def test_a_false_identity_is_refuted_with_a_point() -> None:
+    found = symbolic.identities(("square", (x + y) ** 2, x**2 + y**2), domain="x, y > 0")
+    assert found.verdict is Verdict.REFUTED
+    assert found.witness is not None
+    assert "x =" in found.witness
+
+
+def test_a_difference_below_everyday_tolerances_is_refuted() -> None:
+    found = symbolic.identities(("tiny", x, x * (1 + sympy.Rational(1, 10**25))), domain="x > 0")
+    assert found.verdict is Verdict.REFUTED
+
+
+def test_a_true_identity_that_sympy_does_not_see_is_undecided() -> None:
+    left = sympy.Function("f")(x * (x + 1)) - sympy.Function("f")(x**2 + x)
+    found = symbolic.identities(("unknown function", left, sympy.atan(x) + sympy.atan(1 / x) - sympy.pi / 2), domain="")
+    assert found.verdict is Verdict.UNDECIDED
+
+
+def test_a_sign_is_proved_and_refuted() -> None:
+    assert symbolic.positive(("sum", x + 1 / y), domain="x, y > 0").verdict is Verdict.PROVED
+    assert symbolic.positive(("difference", x - y), domain="x, y > 0").verdict is Verdict.REFUTED
+    assert symbolic.positive(("square", (x - y) ** 2), domain="", strict=False).verdict is Verdict.PROVED
+    assert symbolic.positive(("square", (x - 200 * y) ** 2), domain="").verdict is Verdict.UNDECIDED
+
+
+def test_points_satisfy_the_assumptions() -> None:
+    for point in symbolic.points([x, n], seed=1, count=50):
+        assert point[x] > 0
+        assert point[n].is_Integer
+        assert point[n] >= 1
+
+
+def test_exact_equality() -> None:
+    assert exact.equal([("a", F(1, 3), F(2, 6))], domain="one").verdict is Verdict.PROVED
+    assert exact.equal([("a", F(1, 3), F(1, 3) + F(1, 10**40))], domain="one").verdict is Verdict.REFUTED
+    assert exact.equal([], domain="none").verdict is Verdict.UNDECIDED
+    assert exact.holds([("a", True), ("b", False)], domain="two").witness == "b"
+
+
+def test_an_inequality_is_proved_over_a_box() -> None:
+    # x² − xy + y² > 0 away from the origin; naive evaluation needs many parts.
+    found = certified.positive(
+        lambda x, y: x * x - x * y + y * y, {"x": (F(1, 10), 1), "y": (-1, 1)}, domain="", precision=64
+    )
+    assert found.verdict is Verdict.PROVED
+    assert found.volume == pytest.approx(1.8)
+    assert found.decided > 1
+
+
+def test_a_false_inequality_over_a_box_has_a_witness() -> None:
+    found = certified.positive(lambda x: x * x - arb("0.001"), {"x": (-1, 1)}, domain="", precision=64)
+    assert found.verdict is Verdict.REFUTED
+    assert found.witness is not None
+    assert "x = 0" in found.witness
+
+
+@pytest.mark.parametrize("box", [{}, {"x": (1, 1)}, {"x": (2, 1)}])
+def test_a_degenerate_box_proves_nothing(box: dict[str, tuple[int, int]]) -> None:
+    assert certified.positive(lambda **_: arb(1), box, domain="", precision=64).verdict is Verdict.UNDECIDED
+
+
+def test_a_box_that_needs_too_many_parts_is_undecided() -> None:
+    # Zero at the irrational √2/2 and positive elsewhere: no bisection ends.
+    found = certified.positive(lambda x: (2 * x * x - 1) ** 2, {"x": (0, 1)}, domain="", precision=64, parts=200)
+    assert found.verdict is Verdict.UNDECIDED
+
+
+def test_a_function_without_a_value_is_not_positive() -> None:
+    assert certified.positive(lambda x: x.log(), {"x": (-2, -1)}, domain="", precision=64, parts=50).verdict is (
+        Verdict.UNDECIDED
+    )
+
+
+def test_enclosures_agree_differ_or_are_too_wide() -> None:
+    third, wide = arb(1) / 3, arb("0.3333 +/- 0.1")
+    assert certified.agree([("a", third, arb(1) / 3)], domain="", width=1e-12).verdict is Verdict.CONSISTENT
+    assert certified.agree([("a", third, arb("0.333"))], domain="", width=1e-12).verdict is Verdict.REFUTED
+    assert certified.agree([("a", third, wide)], domain="", width=1e-12).verdict is Verdict.UNDECIDED
+    assert certified.agree([("a", third, arb("nan"))], domain="", width=1e-12).verdict is Verdict.UNDECIDED
+    assert certified.agree([], domain="", width=1e-12).verdict is Verdict.UNDECIDED
+
+
+def test_existence_needs_a_positive_value() -> None:
+    assert certified.exists("x = 2", arb(1), domain="").verdict is Verdict.PROVED
+    assert certified.exists("x = 2", arb(0), domain="").verdict is Verdict.UNDECIDED
+    assert certified.exists("x = 2", arb("0 +/- 1"), domain="").verdict is Verdict.UNDECIDED
+
+
+FRACTIONS = st.fractions(0, 1, max_denominator=64)
+SETTINGS = Settings(examples=50)
+
+
+def test_samples_are_consistent_with_what_is_true() -> None:
+    found = sampled.equal(
+        FRACTIONS, lambda q: (certified.rational(q) * 2, certified.rational(2 * q)), SETTINGS, domain="", width=1e-40
+    )
+    assert found.verdict is Verdict.CONSISTENT
+    assert found.decided >= 20
+
+
+def test_samples_refute_with_the_smallest_example() -> None:
+    found = sampled.equal(
+        FRACTIONS,
+        lambda q: (certified.rational(q), arb(0) if q < F(1, 2) else certified.rational(q)),
+        SETTINGS,
+        domain="",
+        width=1e-40,
+    )
+    assert found.verdict is Verdict.REFUTED
+    assert found.witness is not None
+
+
+def test_samples_that_no_precision_decides_are_undecided() -> None:
+    found = sampled.positive(FRACTIONS, lambda _: arb("0 +/- 1e-9"), SETTINGS, domain="")
+    assert found.verdict is Verdict.UNDECIDED
+
+
+def test_an_inequality_is_sampled() -> None:
+    assert (
+        sampled.positive(FRACTIONS, lambda q: certified.rational(q) + 1, SETTINGS, domain="").verdict
+        is Verdict.CONSISTENT
+    )
+    assert sampled.positive(FRACTIONS, certified.rational, SETTINGS, domain="").verdict is Verdict.REFUTED
+    assert (
+        sampled.positive(FRACTIONS, certified.rational, SETTINGS, domain="", strict=False).verdict is Verdict.CONSISTENT
+    )

@@ -1,0 +1,33 @@
+"""Integrals enclosed by arb: what a closed form is compared with.
+
+Source: F. Johansson, Numerical integration in arbitrary-precision ball arithmetic, ICMS 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flint import acb, arb
+
+Integrand = Callable[[acb, bool], acb]
+"""(z, analytic) -> the value on the complex ball z; not finite if `analytic` and z meets a point where it is not."""
+
+
+def integral(function: Integrand, low: Any, high: Any, bits: int) -> arb:
+    """An enclosure of ``∫ function`` from `low` to `high`, aimed at `bits` bits after the point.
+
+    The precision is that of the caller, who sets it.
+    """
+    goal = arb(2) ** -bits
+    return acb.integral(function, acb(low), acb(high), rel_tol=goal, abs_tol=goal).real
+
+
+def power(base: acb, exponent: arb, analytic: bool) -> acb:
+    """``base^exponent`` for a real exponent ≥ 0, bounded also where the base may be 0."""
+    value = base.pow(acb(exponent), analytic=analytic)
+    if analytic or value.is_finite():
+        return value
+    # On the principal branch |s^n| = |s|^n for real n.
+    size = abs(base).upper() ** exponent
+    return acb(arb(0, size), arb(0, size))
