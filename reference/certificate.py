@@ -21,7 +21,7 @@ from flint import arb, ctx
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.model import Adaptive, check_mechanism, resolve_kernel
 from kernelproof.reference.rows import float_array, float_row
-from kernelproof.reference.solving import Solver, choose
+from kernelproof.reference.solving import Solver, checked_precision, choose
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def certificate(z: Any, order: Any = None, *, alpha: Any = None, precision: int 
         z: (m,) logits.
         order: n in (0, ∞).
         alpha: ``1 + 1/n`` instead.
-        precision: bits of the enclosure of γ.
+        precision: bits of the enclosure of γ, from 2 to 2**20.
 
     Raises:
         DomainError: not one row, an empty one, or order ∞ (softmax has no threshold).
@@ -72,6 +72,7 @@ def certificate(z: Any, order: Any = None, *, alpha: Any = None, precision: int 
     (3, True)
     """
     mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    precision = checked_precision(precision)
     exact = mechanism.kernel.order
     array = float_array(z, "z", finite=True, minus_infinity=True)
     if array.ndim != 1 or not isinstance(exact, Fraction) or not (array > -np.inf).any():

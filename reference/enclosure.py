@@ -176,7 +176,12 @@ class Enclosure:
 
         Raises:
             DomainError: another dtype.
-            UndecidedError: an integer order, and the precision cap does not decide a rounding.
+            UndecidedError: a value is not separated from a midpoint of two neighbours at the precision cap of its
+                block, and the block does not let either neighbour stand. That is so for weights of integer order,
+                which exact comparisons decide unless the powers are too large to write down (a rational weight of
+                ``Fixed`` or ``Anchored`` beyond some 2^16 bits; an equation of entmax above order 512), and for values
+                whose ball is still wider than two neighbours, or not finite, at the cap. Elsewhere (other orders,
+                outputs, gradients, thresholds) the lower neighbour is returned, and `rounding` marks it.
         """
         return self.rounding(dtype).values
 

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, shown
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +83,9 @@ class Format:
         return np.where(over, np.copysign(self.overflow, values), rounded)
 
     def adjacent(self, low: float, high: float) -> bool:
-        """Whether no number of this format lies strictly between `low` < `high`."""
+        """Whether no number of this format lies strictly between `low` < `high`, of which at most one is infinite."""
+        if not np.isfinite(low) and not np.isfinite(high):
+            return False
         return self.round_fraction(self.midpoint(low, high)) in {low, high}
 
     def midpoint(self, low: float, high: float) -> Fraction:
@@ -119,12 +121,12 @@ def format_of(dtype: Any) -> Format:
         DomainError: not one of the formats of `FORMATS`.
     """
     name = dtype if isinstance(dtype, str) else str(dtype).removeprefix("torch.")
-    if name not in FORMATS:
+    if name not in FORMATS and dtype is not None:
         try:
             name = np.dtype(dtype).name
         except TypeError:
-            name = str(dtype)
+            name = ""
     if name not in FORMATS:
-        msg = f"dtype must be one of {', '.join(FORMATS)}; got {dtype!r}"
+        msg = f"dtype must be one of {', '.join(FORMATS)}; got {shown(dtype)}"
         raise DomainError(msg)
     return FORMATS[name]

@@ -12,18 +12,30 @@ Soc. 15 (1940); L. J. Mordell, On the linear independence of algebraic numbers, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import gmpy2
 from flint import arb, ctx, fmpq, fmpq_poly
 
-from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.errors import UndecidedError, shown
 
 EXACT_BITS = 1 << 22
-"""Exact powers are computed only while a term stays below this many bits."""
+"""Exact powers are computed only while all terms together stay below this many bits."""
 
 PRECISION_CAP = 1 << 15
+"""Bits up to which a sum that may be equal to 1 is compared with it."""
+
+UNEQUAL_CAP = 1 << 18
+"""The same once equality is excluded: float64 gaps give terms down to 2^(−1080·order), so that order 64 needs 2^17."""
+
+DEGREE = 512
+"""Largest order at which powers are expanded as polynomials."""
+
+PRIME = 2**127 - 1
+"""An equation of integers that fails modulo this prime fails."""
 
 
 def exact_power(base: Fraction, order: Fraction) -> Fraction | None:
@@ -59,70 +71,137 @@ def mass_sign(terms: Sequence[Fraction], order: Fraction) -> int:
     """Sign of ``Σ x^order − 1`` over the `terms` x ≥ 0: −1, 0 or 1, decided exactly.
 
     Raises:
-        UndecidedError: an integer order too large for exact powers, and the balls do not separate the sum from 1.
+        UndecidedError: the sum is closer to 1 than any precision tried, and equality is not excluded.
     """
-    positive = [term for term in terms if term]
-    if max(positive, default=Fraction(0)) >= 1:
-        return 0 if positive == [1] else 1
-    may_be_equal = True
-    bits = 64
-    while bits <= PRECISION_CAP:
+    groups = Counter(term for term in terms if term)
+    if max(groups, default=Fraction(0)) >= 1:
+        return 0 if groups == {Fraction(1): 1} else 1
+    sign = _decide(lambda: _mass(groups, arb(0), order), lambda: _mass_is_one(groups, order))
+    if sign is None:
+        msg = f"the mass of {len(terms)} terms of order {shown(order)} equals 1 to {PRECISION_CAP} bits, if not exactly"
+        raise UndecidedError(msg)
+    return sign
+
+
+def offset_mass_sign(offsets: Sequence[Fraction], power: Fraction, order: Fraction) -> int | None:
+    """Sign of ``Σ [c + δ]₊^order − 1`` for ``c = power^(1/order)``, or None if it is not decided.
+
+    Args:
+        offsets: the δ.
+        power: c**order, in (0, 1).
+        order: n > 0; equality is decided for an integer, and where c is rational.
+    """
+    root = exact_power(power, 1 / order)
+    if root is not None:
+        try:
+            return mass_sign([root + offset for offset in offsets if root + offset > 0], order)
+        except UndecidedError:
+            return None
+    groups = Counter(offsets)
+
+    def base() -> arb:
+        return arb(_fmpq(power)) ** _fmpq(1 / order)
+
+    def equal() -> bool | None:
+        if order.denominator != 1:
+            return None
+        with ctx.workprec(1 << 12):
+            bases = {offset: base() + arb(_fmpq(offset)) for offset in groups}
+        # c is irrational, so no base is 0.
+        kept = {offset: groups[offset] for offset, value in bases.items() if value > 0}
+        settled = all(value > 0 or value < 0 for value in bases.values())
+        return power_sum_is_one(kept, power, order.numerator) if settled else None
+
+    return _decide(lambda: _mass(groups, base(), order), equal)
+
+
+def _decide(mass: Callable[[], arb], equal: Callable[[], bool | None]) -> int | None:
+    """Sign of mass − 1 by balls of more and more bits; equality is asked once they are close."""
+    bits, cap = 64, PRECISION_CAP
+    while bits <= cap:
         with ctx.workprec(bits):
-            total = _mass(terms, order)
+            total = mass()
             if total < 1:
                 return -1
             if total > 1:
                 return 1
-        if may_be_equal and bits >= 512:
-            equal = _mass_is_one(terms, order)
-            if equal:
+        if bits == 512:
+            same = equal()
+            if same:
                 return 0
-            may_be_equal = equal is None
+            cap = PRECISION_CAP if same is None else UNEQUAL_CAP
         bits *= 2
-    msg = f"the mass of {len(terms)} terms of order {order} equals 1 to {bits // 2} bits, and is too large to compute"
-    raise UndecidedError(msg)
+    return None
 
 
-def _mass(terms: Sequence[Fraction], order: Fraction) -> arb:
-    exponent = arb(fmpq(order.numerator, order.denominator))
+def _mass(groups: Mapping[Fraction, int], shift: arb, order: Fraction) -> arb:
+    """``Σ count·[shift + x]₊^order``."""
+    exponent = order.numerator if order.denominator == 1 else _fmpq(order)
     total = arb(0)
-    for term in terms:
-        if term:
-            total += arb(fmpq(term.numerator, term.denominator)) ** exponent
+    for term, count in groups.items():
+        total += count * (shift + arb(_fmpq(term))).nonnegative_part() ** exponent
     return total
 
 
-def _mass_is_one(terms: Sequence[Fraction], order: Fraction) -> bool | None:
-    """Whether the mass is exactly 1; None if the powers are too large to write down."""
-    roots = [exact_root(term, order.denominator) for term in terms]
-    if any(root is None for root in roots):
+def _mass_is_one(groups: Mapping[Fraction, int], order: Fraction) -> bool | None:
+    """Whether ``Σ count·x^order`` is exactly 1; None if the powers are too large to write down."""
+    roots = {exact_root(term, order.denominator): count for term, count in groups.items()}
+    if None in roots:
         return False
-    known = [root for root in roots if root is not None]
-    bits = max((max(r.numerator.bit_length(), r.denominator.bit_length()) for r in known), default=1)
-    if bits * order.numerator * max(len(known), 1) > EXACT_BITS:
+    known = {root: count for root, count in roots.items() if root is not None}
+    unit = math.lcm(*(root.denominator for root in known))
+    return integer_powers_agree(
+        {int(root * unit): count for root, count in known.items()}, unit, order.numerator, EXACT_BITS
+    )
+
+
+def integer_powers_agree(bases: Mapping[int, int], unit: int, order: int, limit: int) -> bool | None:
+    """Whether ``Σ count·base^order = unit^order``; None if a proof needs more than `limit` bits."""
+    if (sum(count * pow(base, order, PRIME) for base, count in bases.items()) - pow(unit, order, PRIME)) % PRIME:
+        return False
+    if unit.bit_length() * order * max(len(bases), 1) > limit:
         return None
-    return sum((root**order.numerator for root in known), Fraction(0)) == 1
+    return bool(sum(count * gmpy2.mpz(base) ** order for base, count in bases.items()) == gmpy2.mpz(unit) ** order)
 
 
-def power_sum_is_one(offsets: Sequence[Fraction], power: Fraction, order: int) -> bool:
-    """Whether ``Σ (c + δ)^order = 1`` exactly, for ``c = power**(1/order)`` and rational offsets δ with c + δ > 0.
+def power_sum_is_one(groups: Mapping[Fraction, int], power: Fraction, order: int) -> bool | None:
+    """Whether ``Σ count·(c + δ)^order = 1`` exactly, for ``c = power^(1/order)`` and rational δ with c + δ > 0.
 
-    With ``power = a^g`` for the largest g that divides `order`, the minimal polynomial of c over Q is
-    ``x^(order/g) − a`` (Vahlen–Capelli, a > 0), so the sum minus 1 is zero iff its remainder is.
+    With ``power = a^(order/D)`` for the least such D, the minimal polynomial of c over Q is ``x^D − a``
+    (Vahlen–Capelli, a > 0), so the sum minus 1 is zero iff its remainder is. In the remainder ``c^(D−2)`` has the
+    coefficient ``Σ_j C(order, 2 + jD)·(positive)·Σ δ^(2 + jD)``: for even D ≥ 4, and for D = order ≥ 3, that is
+    zero only if every δ is.
 
     Args:
-        offsets: the δ.
+        groups: δ -> count.
         power: c**order > 0.
-        order: a positive int, at most some hundreds: a polynomial of that degree is reduced.
+        order: a positive int.
+
+    Returns:
+        None for orders above `DEGREE` that the coefficient does not settle.
     """
-    roots = ((d, exact_root(power, order // d)) for d in range(1, order + 1) if order % d == 0)
-    # At d = order the root is `power` itself, so there is always one.
-    degree, base = next((d, root) for d, root in roots if root is not None)
+    degree, base = _radical(power, order)
+    if set(groups) == {Fraction(0)}:
+        return groups[Fraction(0)] * power == 1
+    if degree >= 3 and (degree % 2 == 0 or degree == order):
+        return False
+    if order > DEGREE:
+        return None
     modulus = fmpq_poly([_fmpq(-base)] + [0] * (degree - 1) + [1])
     total = fmpq_poly([-1])
-    for offset in offsets:
-        total += fmpq_poly([_fmpq(offset), 1]) ** order
+    for offset, count in groups.items():
+        total += count * fmpq_poly([_fmpq(offset), 1]) ** order
     return bool((total % modulus) == fmpq_poly([0]))
+
+
+def _radical(power: Fraction, order: int) -> tuple[int, Fraction]:
+    """The least divisor D of `order` with ``power = a^(order/D)`` for a rational a, and that a."""
+    # An exponent above the length of the longer part has no root but 1.
+    longest = max(power.numerator.bit_length(), power.denominator.bit_length())
+    for exponent in range(min(order, longest), 1, -1):
+        if order % exponent == 0 and (root := exact_root(power, exponent)) is not None:
+            return order // exponent, root
+    return order, power
 
 
 def _fmpq(value: Fraction) -> fmpq:

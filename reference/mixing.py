@@ -64,7 +64,7 @@ class Problem:
             )
 
     def mean(self, solver: Solver, b: int, t: int, bits: int) -> list[Any]:
-        """y of query t of head b: (e,) published numbers."""
+        """y of query t of head b: (e,) published numbers; a column of one value, or under ties alone, exactly."""
         truth = solver.solve(self.rows[b][t], bits, f"query {t} of head {b}")
         width = self.v.shape[2]
         if not len(truth.keys):
@@ -73,11 +73,16 @@ class Problem:
             return [solver.hole] * width
         arithmetic = solver.arithmetic
         picked = self.v[self.group[b]][truth.keys]
+        # Their mean is rational whatever the weights are, and may be a midpoint.
+        tied = truth.gaps[-1] == 0
         with solver.working(bits):
-            columns = [[arithmetic.number(x) for x in column] for column in picked.T.tolist()]
             return [
-                arithmetic.publish(arithmetic.total([w * x for w, x in zip(truth.weights, column, strict=True)]))
-                for column in columns
+                sum(map(Fraction, column), Fraction(0)) / len(column)
+                if arithmetic.certified and (tied or min(column) == max(column))
+                else arithmetic.publish(
+                    arithmetic.total([w * arithmetic.number(x) for w, x in zip(truth.weights, column, strict=True)])
+                )
+                for column in picked.T.tolist()
             ]
 
     def output(self, solver: Solver, bits: int, shape: tuple[int, ...]) -> Enclosure:
@@ -88,8 +93,8 @@ class Problem:
             for t in range(queries):
                 start = (b * queries + t) * width
 
-                def compute(more: int, b: int = b, t: int = t) -> Sequence[Any]:
-                    return self.mean(solver, b, t, more)
+                def compute(arithmetic: Solver, more: int, b: int = b, t: int = t) -> Sequence[Any]:
+                    return self.mean(arithmetic, b, t, more)
 
                 blocks.append(solver.block(np.arange(start, start + width, dtype=np.intp), compute, bits))
         return solver.enclosure(shape, blocks)
@@ -116,9 +121,12 @@ class Problem:
             first = self._sums(cotangent, solver, bits, with_order=solver is logs)
             for name in names:
 
-                def compute(more: int, name: str = name, solver: Solver = solver, first: Any = first) -> Sequence[Any]:
-                    sums = first if more == bits else self._sums(cotangent, solver, more, with_order=solver is logs)
-                    return solver.publish(sums[name], more)
+                def compute(
+                    chosen: Solver, more: int, name: str = name, solver: Solver = solver, first: Any = first
+                ) -> Sequence[Any]:
+                    same = chosen is solver and more == bits
+                    sums = first if same else self._sums(cotangent, chosen, more, with_order=solver is logs)
+                    return chosen.publish(sums[name], more)
 
                 size = int(np.prod(shapes.get(name, ()), dtype=np.int64))
                 block = solver.block(np.arange(size, dtype=np.intp), compute, bits)
@@ -157,8 +165,6 @@ class Problem:
         picked = self.v[self.group[b]][truth.keys].tolist()
         for key, weight in zip(truth.keys, truth.weights, strict=True):
             by_value[self.group[b], key] += np.array([weight * g for g in upstream], dtype=object)
-        if truth.empty:
-            truth = RowTruth(**{**vars(truth), "slopes": []})
         total = solver.arithmetic.total
         local = [total([g * number(x) for g, x in zip(upstream, line, strict=True)]) for line in picked]
         return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)

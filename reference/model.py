@@ -10,11 +10,15 @@ Source: arXiv:2601.22766, sections 2 to 4.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from kernelproof.reference.errors import DomainError
+import numpy as np
+
+from kernelproof.reference.errors import DomainError, shown
 
 _NUMBERS = "a number, a Fraction, a string such as '3/2', or a 0-d array"
 INFINITY = math.inf
@@ -24,47 +28,116 @@ def exact_number(value: Any, name: str) -> Fraction | float:
     """The exact rational that `value` stands for; infinities pass as floats.
 
     Args:
-        value: int, float, Fraction, string such as ``"3/2"`` or ``"inf"``, or a 0-d array.
+        value: int, float, Fraction, Decimal, NumPy scalar, string such as ``"3/2"`` or ``"inf"``, or a 0-d array.
         name: what to call it in an error.
 
     Raises:
-        DomainError: `value` is NaN or no number at all.
+        DomainError: `value` is NaN or no number at all, or its magnitude is neither 0 nor in [2^-1074, 2^1024).
 
-    >>> exact_number("3/2", "order")
-    Fraction(3, 2)
+    >>> exact_number("3/2", "order"), exact_number(2**53 + 1, "order") - 2**53
+    (Fraction(3, 2), Fraction(1, 1))
     """
-    if isinstance(value, Fraction):
-        return value
-    if isinstance(value, str):
-        text = value.strip().lower()
-        if text in {"inf", "+inf", "infinity", "oo", "∞"}:
-            return INFINITY
-        try:
-            return Fraction(text)
-        except (ValueError, ZeroDivisionError):
-            msg = f"{name} must be a number such as 2, 1.5, 3/2 or inf; got {value!r}"
-            raise DomainError(msg) from None
-    if isinstance(value, bool):
-        msg = f"{name} must be {_NUMBERS}; got {value!r}"
-        raise DomainError(msg)
-    if isinstance(value, int):
+    if type(value) in {int, float} and -1e308 < value < 1e308:
+        # The common case, which every row asks for.
         return Fraction(value)
-    try:
-        # A tensor that carries a gradient warns on its way to a number; only its value is asked for here.
-        number = float(value.detach() if hasattr(value, "detach") else value)
-    except (TypeError, ValueError, RuntimeError):
-        msg = f"{name} must be {_NUMBERS}; got {value!r}"
-        raise DomainError(msg) from None
-    if math.isnan(number):
+    number = _rational(value)
+    if number is None:
+        allowed = "a number such as 2, 1.5, 3/2 or inf" if isinstance(value, str) else _NUMBERS
+        msg = f"{name} must be {allowed}; got {shown(value)}"
+        raise DomainError(msg)
+    if isinstance(number, float) and math.isnan(number):
         msg = f"{name} must be a number; got nan"
         raise DomainError(msg)
-    return number if math.isinf(number) else Fraction(number)
+    beyond = isinstance(number, _Beyond)
+    if beyond or (isinstance(number, Fraction) and number and not _LEAST <= abs(number) < _LARGEST):
+        msg = f"{name} must be 0, infinite or of magnitude in [2**-1074, 2**1024), as float64; got {shown(value)}"
+        raise DomainError(msg)
+    return number
+
+
+_LEAST, _LARGEST = Fraction(1, 2**1074), Fraction(2**1024)
+
+
+class _Beyond(float):
+    """Stands for a decimal that is not written out as a rational: its exponent alone is out of range."""
+
+
+def _rational(value: Any) -> Fraction | float | None:
+    """The number that `value` stands for: a Fraction, an infinity, NaN or `_Beyond`; None if it is no number."""
+    # A tensor that carries a gradient warns on its way to a number; only its value is asked for here.
+    value = value.detach() if hasattr(value, "detach") else value
+    if hasattr(value, "dtype"):
+        # Python's own scalar of a NumPy scalar, a 0-d array or a tensor; a long double has none.
+        value = value.item() if getattr(value, "shape", None) == () else None
+    if isinstance(value, str):
+        return _parsed(value.strip().lower())
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, np.longdouble):
+        return Fraction(*value.as_integer_ratio()) if np.isfinite(value) else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+        return None
+    return value if isinstance(value, float) and not math.isfinite(value) else Fraction(value)
+
+
+def _parsed(text: str) -> Fraction | float | None:
+    if text in {"inf", "+inf", "infinity", "oo", "∞"}:
+        return INFINITY
+    try:
+        return Fraction(text) if "/" in text else _finite(Decimal(text))
+    except (ValueError, ZeroDivisionError, InvalidOperation):
+        return None
+
+
+def _finite(value: Decimal) -> Fraction | float | None:
+    return _decimal(value) if value.is_finite() else None
+
+
+def _decimal(value: Decimal) -> Fraction | float:
+    if not value.is_finite():
+        return float("nan") if value.is_nan() else float(value)
+    # 400 decimal digits of exponent cover float64; a larger one is not written out, whatever its size.
+    return Fraction(value) if not value or abs(value.adjusted()) <= 400 else _Beyond(value.adjusted())
+
+
+def exact_index(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """`value` as an int in [least, most].
+
+    Raises:
+        DomainError: it is no int (a bool, a float or an array is none), or out of range.
+
+    >>> exact_index(np.int64(3), "k", 1)
+    3
+    """
+    kind = getattr(value, "dtype", None)
+    single = getattr(value, "shape", ()) == () and not isinstance(value, bool | np.bool_) and str(kind)[-4:] != "bool"
+    try:
+        number = operator.index(value) if single else None
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        msg = f"{name} must be an int {allowed}; got {shown(value)}"
+        raise DomainError(msg)
+    return number
+
+
+def exact_flag(value: Any, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises:
+        DomainError: it is not True or False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{name} must be True or False; got {shown(value)}"
+        raise DomainError(msg)
+    return bool(value)
 
 
 def _positive(value: Any, name: str) -> Fraction:
     number = exact_number(value, name)
     if not isinstance(number, Fraction) or number <= 0:
-        msg = f"{name} must be positive and finite; got {value!r}"
+        msg = f"{name} must be positive and finite; got {shown(value)}"
         raise DomainError(msg)
     return number
 
@@ -92,7 +165,7 @@ class Kernel:
     def __post_init__(self) -> None:
         number = exact_number(self.order, "order")
         if number < 0:
-            msg = f"order must be in [0, inf]; got {self.order!r}"
+            msg = f"order must be in [0, inf]; got {shown(self.order)}"
             raise DomainError(msg)
         if self.parameter is None:
             object.__setattr__(self, "parameter", self.order)
@@ -107,7 +180,7 @@ class Kernel:
         """
         number = exact_number(alpha, "alpha")
         if number < 1:
-            msg = f"alpha must be in [1, inf]; got {alpha!r}"
+            msg = f"alpha must be in [1, inf]; got {shown(alpha)}"
             raise DomainError(msg)
         if number == INFINITY:
             return cls(0)
@@ -133,7 +206,7 @@ def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
     Fraction(1, 1)
     """
     if order is not None and alpha is not None:
-        msg = f"pass order or alpha, not both; got order={order!r}, alpha={alpha!r}"
+        msg = f"pass order or alpha, not both; got order={shown(order)}, alpha={shown(alpha)}"
         raise DomainError(msg)
     if alpha is not None:
         return Kernel.from_alpha(alpha)
@@ -230,11 +303,9 @@ class Nearest:
     then: Fixed | Anchored | Adaptive = field(default_factory=Adaptive)
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not hasattr(self.k, "__index__") or self.k < 1:
-            msg = f"k must be an int of at least 1; got {self.k!r}"
-            raise DomainError(msg)
+        object.__setattr__(self, "k", exact_index(self.k, "k", 1))
         if not isinstance(self.then, Fixed | Anchored | Adaptive):
-            msg = f"then must be Fixed, Anchored or Adaptive; got {self.then!r}"
+            msg = f"then must be Fixed, Anchored or Adaptive; got {shown(self.then)}"
             raise DomainError(msg)
 
 
@@ -255,10 +326,10 @@ def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
         DomainError: not a Kernel or a rule, or order 0 with a rule that does not define it.
     """
     if not isinstance(kernel, Kernel):
-        msg = f"kernel must be a Kernel, such as Kernel(2); got {kernel!r}"
+        msg = f"kernel must be a Kernel, such as Kernel(2); got {shown(kernel)}"
         raise DomainError(msg)
     if not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
-        msg = f"rule must be Fixed, Anchored, Adaptive or Nearest; got {rule!r}"
+        msg = f"rule must be Fixed, Anchored, Adaptive or Nearest; got {shown(rule)}"
         raise DomainError(msg)
     if kernel.order == 0 and isinstance(rule, Anchored | Adaptive):
         msg = f"order 0 is defined with Fixed and Nearest only; got {rule!r}"
@@ -296,8 +367,8 @@ def mechanism(name: str, **parameters: Any) -> Mechanism:
     >>> mechanism("biweight", h=2).rule
     Fixed(h=2)
     """
-    if name not in _NAMES:
-        msg = f"unknown mechanism {name!r}; known: {', '.join(NAMES)}"
+    if not isinstance(name, str) or name not in _NAMES:
+        msg = f"unknown mechanism {shown(name)}; known: {', '.join(NAMES)}"
         raise DomainError(msg)
     order, rule = _NAMES[name]
     try:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.arithmetic import Exact
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import exact_number
 
 Floats = NDArray[np.float64]
 _NAMES = frozenset(FORMATS)
@@ -68,6 +69,8 @@ class Row:
     def tied(self) -> int:
         """How many live keys share the largest score."""
         # A float gap is 0 only if the exact one is: gradual underflow makes subtraction of unequal floats nonzero.
+        if len(self.guide) > 1 and self.guide[1] > 0:
+            return 1
         return int(np.searchsorted(self.guide, 0.0, side="right"))
 
 
@@ -109,27 +112,21 @@ def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity:
     """`values` as float64, exactly; any shape.
 
     Args:
-        values: array-like of float64, float32, float16, bfloat16, float8 or ints that float64 holds; torch tensors too.
+        values: array-like of float64, float32, float16, bfloat16 or float8, or of ints, Fractions and Decimals that
+            are exactly float64; torch tensors too.
         name: what to call it in an error.
         finite: infinities are outside the domain.
         minus_infinity: −∞ is inside the domain all the same (a mask).
 
     Raises:
-        DomainError: another dtype, a NaN or an infinity outside the domain; the message names its index.
+        DomainError: ragged, another dtype, a number that float64 does not hold, a NaN, or an infinity outside the
+            domain; the message names its index.
     """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = (values.double() if values.is_floating_point() else values).numpy()
-    try:
-        array = np.asarray(values)
-        if array.dtype == object:
-            array = np.array([float(value) for value in array.ravel()]).reshape(array.shape)
-    except (TypeError, ValueError, OverflowError) as error:
-        msg = f"{name} must be an array of numbers; got {values!r} ({error})"
-        raise DomainError(msg) from None
-    if array.dtype.kind in "iu" and array.size and int(np.abs(array.astype(object)).max()) > 2**53:
-        msg = f"{name} holds integers beyond 2**53, which float64 does not hold exactly"
-        raise DomainError(msg)
+    array = plain_array(values, name)
+    if array.dtype == object:
+        array = _exact_objects(array, name)
+    elif array.dtype.kind in "iu" and bool(((array > 2**53) | (array < -(2**53))).any()):
+        array = _exact_objects(array.astype(object), name)
     if array.dtype.kind not in "iu" and array.dtype.name not in _NAMES:
         msg = f"{name} must have a dtype of {', '.join(sorted(_NAMES))}; got {array.dtype}"
         raise DomainError(msg)
@@ -142,4 +139,36 @@ def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity:
         allowed = "finite" + (" or -inf" if minus_infinity else "") if finite else "a number"
         msg = f"{name} must be {allowed} everywhere; got {out[index]} at index {index}"
         raise DomainError(msg)
+    return out
+
+
+def plain_array(values: Any, name: str) -> NDArray[Any]:
+    """`values` as a NumPy array, whatever its dtype; a tensor is detached and its floats widened, which is exact.
+
+    Raises:
+        DomainError: `values` is ragged, or no array can be made of it.
+    """
+    try:
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            values = (values.double() if values.is_floating_point() else values).numpy()
+        return np.asarray(values)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        msg = f"{name} must be an array of numbers; got {shown(values)} ({str(error).splitlines()[0]})"
+        raise DomainError(msg) from None
+
+
+def _exact_objects(array: NDArray[Any], name: str) -> Floats:
+    """Python numbers as float64, if every one of them is a float64.
+
+    Raises:
+        DomainError: one is no number, or not exactly a float64; the message names its index.
+    """
+    out = np.empty(array.shape)
+    for index, value in np.ndenumerate(array):
+        number = None if isinstance(value, str | bytes) else exact_number(value, f"{name} at index {index}")
+        if number is None or (isinstance(number, Fraction) and Fraction(float(number)) != number):
+            msg = f"{name} must hold numbers that are exactly float64; got {shown(value)} at index {index}"
+            raise DomainError(msg)
+        out[index] = number
     return out

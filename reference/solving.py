@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,21 @@ from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.arithmetic.mp import MPMATH
 from kernelproof.reference.arithmetic.rational import RATIONAL
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.formats import Format
-from kernelproof.reference.mass import exact_power, mass_sign, power_sum_is_one
-from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Mechanism
+from kernelproof.reference.mass import offset_mass_sign
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Mechanism, exact_index
 from kernelproof.reference.rows import Row
-from kernelproof.reference.weighting import EMPTY, RowTruth, effective, weigh
+from kernelproof.reference.weighting import RowTruth, effective, weigh
 
 PRECISION = 96
 """Default working bits of a first solve: enough for most roundings to float64, refined where not."""
 
-RATIONAL_ORDERS = 64
-"""Integer orders up to which midpoints are decided in exact arithmetic."""
+LEAST_ORDER = Fraction(1, 2**20)
+"""Below this order of entmax the n-th roots of the weights have exponents beyond what is worth computing."""
+
+Compute = Callable[["Solver", int], Sequence[Any]]
+"""(solver, bits) -> the values of a block, in the arithmetic of that solver."""
 
 EMPTY_CHOICES = ("raise", "zeros", "nan", "uniform", "nearest")
 
@@ -37,17 +40,30 @@ def choose(arithmetic: str, mechanism: Mechanism, *, logarithms: bool = False) -
     """The arithmetic called `arithmetic` for a mechanism; certified weights of order 1 and 0 are exact rationals.
 
     Raises:
-        DomainError: neither "arb" nor "mpmath".
+        DomainError: neither "arb" nor "mpmath", or an order of entmax below `LEAST_ORDER`.
     """
-    if arithmetic == "mpmath":
-        return MPMATH
-    if arithmetic != "arb":
-        msg = f"arithmetic must be 'arb' or 'mpmath'; got {arithmetic!r}"
-        raise DomainError(msg)
     kernel, rule, _ = effective(mechanism)
+    if isinstance(rule, Adaptive) and 0 < kernel.order < LEAST_ORDER:
+        allowed = "at least 2**-20, so alpha at most 2**20 + 1"
+        msg = f"under Adaptive the order must be {allowed}; got order {shown(kernel.order)}"
+        raise DomainError(msg)
+    if isinstance(arithmetic, str) and arithmetic == "mpmath":
+        return MPMATH
+    if not isinstance(arithmetic, str) or arithmetic != "arb":
+        msg = f"arithmetic must be 'arb' or 'mpmath'; got {shown(arithmetic)}"
+        raise DomainError(msg)
     shared = isinstance(rule, Anchored) and kernel.order == INFINITY
     rational = kernel.order in {0, 1} or shared
     return RATIONAL if rational and not logarithms else ARB
+
+
+def checked_precision(precision: Any) -> int:
+    """`precision` as an int.
+
+    Raises:
+        DomainError: not an int from 2 to 2**20.
+    """
+    return exact_index(precision, "precision", 2, 1 << 20)
 
 
 def working_bits(bits: int, mechanism: Mechanism) -> int:
@@ -83,12 +99,15 @@ class Solver:
     empty: str = "nan"
 
     def __post_init__(self) -> None:
-        if self.empty not in EMPTY_CHOICES:
-            msg = f"empty must be one of {', '.join(EMPTY_CHOICES)}; got {self.empty!r}"
+        if not isinstance(self.empty, str) or self.empty not in EMPTY_CHOICES:
+            msg = f"empty must be one of {', '.join(EMPTY_CHOICES)}; got {shown(self.empty)}"
             raise DomainError(msg)
 
     def solve(self, row: Row, bits: int, where: str = "row") -> RowTruth:
         """The row's weights with `bits` good bits; an empty ball filled as `empty` says.
+
+        "uniform" shares the weight among all keys that may be attended to, "nearest" among those of the largest score,
+        also where `Nearest` keeps fewer. A row without such a key has nothing to share it among: it is NaN under both.
 
         Raises:
             DomainError: the row is empty and ``empty="raise"``.
@@ -104,9 +123,8 @@ class Solver:
         if count:
             with self.working(bits):
                 each = self.arithmetic.number(1) / self.arithmetic.number(count)
-            none = EMPTY.boundary
-            return RowTruth(row.keys[:count], [each] * count, [], [], row.gaps(count), None, none, empty=True)
-        return EMPTY
+            return replace(truth, keys=row.keys[:count], weights=[each] * count, gaps=row.gaps(count))
+        return truth
 
     def working(self, bits: int) -> Any:
         """The working precision for `bits` good bits."""
@@ -117,24 +135,36 @@ class Solver:
         """What stands in a row that has no weights: 0 or NaN."""
         return Fraction(0) if self.empty == "zeros" else NO_VALUE
 
-    def block(
+    def block(self, positions: NDArray[np.intp], compute: Compute, bits: int) -> Block:
+        """The block at `positions` of what `compute` gives, refined by it, and compared with midpoints in Fractions."""
+        return self._block(positions, compute, bits, self._comparison(compute))
+
+    def _block(
         self,
         positions: NDArray[np.intp],
-        compute: Callable[[int], Sequence[Any]],
+        compute: Compute,
         bits: int,
-        compare: Callable[[int, Fraction], int | None] | None = None,
+        compare: Callable[[int, Fraction], int | None],
+        *,
+        both: bool = True,
     ) -> Block:
-        """The block at `positions` of the values that `compute` gives, with its refinement."""
-        values = compute(bits)
+        values = compute(self, bits)
         exact = all(isinstance(value, Fraction) or value is NO_VALUE for value in values)
-        return Block(
-            positions,
-            values,
-            None if exact or not self.arithmetic.certified else compute,
-            compare,
-            cap_bits(self.mechanism),
-            both=not (is_integer_order(self.mechanism) and compare is not None),
-        )
+        refine = None if exact or not self.arithmetic.certified else partial(compute, self)
+        return Block(positions, values, refine, None if exact else compare, cap_bits(self.mechanism), both=both)
+
+    def _comparison(self, compute: Compute) -> Callable[[int, Fraction], int | None]:
+        """(i, rational μ) -> sign of value i minus μ, where the value is rational; None where it is not known to be."""
+
+        @cache
+        def exact() -> Sequence[Any]:
+            return compute(replace(self, arithmetic=RATIONAL), 0)
+
+        def compare(i: int, middle: Fraction) -> int | None:
+            value = exact()[i]
+            return _sign(value - middle) if isinstance(value, Fraction) else None
+
+        return compare
 
     def publish(self, values: Iterable[Any], bits: int) -> list[Any]:
         """Values as Fractions or balls."""
@@ -145,48 +175,45 @@ class Solver:
         """The weights of one solved row, at the flat positions of its keys."""
         if not len(truth.keys):
             return Block(positions, [self.hole] * len(positions))
-        first = self.publish(truth.weights, bits)
 
-        def compute(more: int) -> Sequence[Any]:
-            return first if more == bits else self.publish(self.solve(row, more).weights, more)
+        def compute(solver: Solver, more: int) -> Sequence[Any]:
+            same = solver is self and more == bits
+            return solver.publish((truth if same else solver.solve(row, more)).weights, more)
 
-        return self.block(positions[truth.keys], compute, bits, midpoint_test(row, truth, self.mechanism))
+        rational, algebraic = self._comparison(compute), midpoint_test(row, self.mechanism)
+
+        def compare(i: int, middle: Fraction) -> int | None:
+            sign = rational(i, middle)
+            return algebraic(i, middle) if sign is None else sign
+
+        both = not is_integer_order(self.mechanism)
+        return self._block(positions[truth.keys], compute, bits, compare, both=both)
 
     def enclosure(self, shape: tuple[int, ...], blocks: Iterable[Block]) -> Enclosure:
         """The array of these blocks."""
         return Enclosure(shape, tuple(blocks), self.arithmetic.certified)
 
 
-def midpoint_test(row: Row, truth: RowTruth, mechanism: Mechanism) -> Callable[[int, Fraction], int | None]:
-    """(i, rational μ) -> sign of weight i minus μ, exactly, or None where only more bits can tell."""
+def midpoint_test(row: Row, mechanism: Mechanism) -> Callable[[int, Fraction], int | None]:
+    """(i, rational μ) -> sign of weight i of entmax minus μ, or None where only more bits can tell.
+
+    ``p_i > μ`` iff the mass is below 1 at the γ where p_i would be μ. By Lindemann–Weierstrass a softmax weight is
+    rational only in a row of ties.
+    """
     kernel, rule, kept = effective(mechanism)
     order = kernel.order
     if kept is not None:
         row = row.first(kept)
 
     @cache
-    def rational() -> Sequence[Fraction]:
-        with RATIONAL.working(0):
-            return weigh(RATIONAL, row, mechanism).weights
+    def above(gap: Fraction, middle: Fraction, order: Fraction) -> int | None:
+        gaps = [Fraction(other) * rule.exact for other in row.gaps(row.within(order / rule.exact))]
+        sign = offset_mass_sign([(gap * rule.exact - other) / order for other in gaps], middle, order)
+        return None if sign is None else -sign
 
     def compare(i: int, middle: Fraction) -> int | None:
-        if all(gap == 0 for gap in truth.gaps):
-            return _sign(Fraction(1, len(truth.keys)) - middle)
-        if not isinstance(order, Fraction):
-            # By Lindemann–Weierstrass a softmax weight is rational only in a row of ties: more bits decide.
-            return None
-        if not isinstance(rule, Adaptive):
-            small = order.denominator == 1 and order <= RATIONAL_ORDERS
-            return _sign(rational()[i] - middle) if small else None
-        gaps = [Fraction(gap) * rule.exact for gap in row.gaps(row.within(order / rule.exact))]
-        root = exact_power(middle, 1 / order)
-        if root is not None:
-            gamma = gaps[i] + order * root
-            return -mass_sign([(gamma - gap) / order for gap in gaps if gap < gamma], order)
-        if order.denominator == 1 and order <= RATIONAL_ORDERS:
-            offsets = [(gaps[i] - gap) / order for gap in gaps]
-            above = [delta for delta in offsets if delta >= 0 or middle > (-delta) ** order.numerator]
-            return 0 if power_sum_is_one(above, middle, order.numerator) else None
+        if isinstance(rule, Adaptive) and isinstance(order, Fraction) and 0 < middle < 1:
+            return above(Fraction(row.gaps(i + 1)[i]), middle, order)
         return None
 
     return compare

@@ -10,7 +10,7 @@ Source: arXiv:2601.22766; THEORY sections 1 and 3 (G1 to G3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -31,11 +31,12 @@ class RowTruth:
         bases: ``u_i = p_i^(1/n)`` for Adaptive, ``1 − d_i/γ`` else; empty at orders 0 and ∞.
         slopes: the a_i above; empty where every derivative is 0 (order 0, argmax).
         gaps: exact score gaps of the support.
-        gamma: γ in the unit of scores, None where it is not finite.
-        boundary: original positions of keys exactly at the threshold.
+        gamma: γ in the unit of scores, at most 0 for an empty ball; None where the rule gives no finite one.
+        boundary: original positions of keys exactly at the threshold, under some admissible choice of keys.
         empty: nothing to attend to.
-        unsure: more than one weighting is admissible (a tied k-th key).
+        unsure: more than one weighting is admissible (a tied k-th key of positive weight).
         kink: the Jacobian is not unique, or not bounded.
+        tied: how many keys share the largest score.
     """
 
     keys: NDArray[np.intp]
@@ -71,10 +72,8 @@ def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
     """
     kernel, rule, kept = effective(mechanism)
     order = kernel.order
-    unsure = False
-    if kept is not None and kept < len(row.keys):
-        pair = row.first(kept + 1).gaps(kept + 1)
-        unsure = pair[kept - 1] == pair[kept]
+    whole = row
+    if kept is not None:
         row = row.first(kept)
     if not len(row.keys):
         return EMPTY
@@ -90,14 +89,29 @@ def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
         gamma = rule.exact if isinstance(rule, Anchored) else rule.exact**2 / 2 + row.top
         kink = isinstance(rule, Anchored) and row.tied > 1
         truth = _compact(arithmetic, row, order, gamma, kink=kink)
-    if unsure:
-        return RowTruth(**{**vars(truth), "unsure": True, "kink": True})
+    return truth if row is whole else _admissible(truth, whole, len(row.keys))
+
+
+def _admissible(truth: RowTruth, whole: Any, kept: int) -> RowTruth:
+    """The truth of the `kept` first keys of `whole`, with what a tie of the last of them to keys left out makes of it.
+
+    The keys tied there have one weight, whichever are kept: the choice matters only if it is positive.
+    """
+    gaps = whole.gaps(min(len(whole.keys), whole.within(Fraction(whole.gaps(kept)[-1]))))
+    last = gaps[kept - 1]
+    left_out = [i for i in range(kept, len(gaps)) if gaps[i] == last]
+    if not left_out:
+        return truth
+    if len(truth.keys) == kept:
+        return replace(truth, unsure=True, kink=True)
+    if whole.keys[kept - 1] in truth.boundary:
+        return replace(truth, boundary=np.concatenate([truth.boundary, whole.keys[left_out]]))
     return truth
 
 
 def _share(arithmetic: Arithmetic, row: Any, count: int, *, kink: bool = False) -> RowTruth:
     each = arithmetic.number(1) / arithmetic.number(count)
-    return RowTruth(row.keys[:count], [each] * count, [], [], row.gaps(count), None, _NONE, kink=kink, unsure=False)
+    return RowTruth(row.keys[:count], [each] * count, [], [], row.gaps(count), None, _NONE, kink=kink)
 
 
 def _exponential(arithmetic: Arithmetic, row: Any, rate: Fraction) -> RowTruth:
@@ -114,31 +128,38 @@ def _adaptive(arithmetic: Arithmetic, row: Any, order: Fraction | float, beta: F
         truth = _exponential(arithmetic, row, beta)
         scale = arithmetic.number(beta)
         # Slopes are those of the logits βs, as at every other order.
-        return RowTruth(**{**vars(truth), "slopes": [slope / scale for slope in truth.slopes]})
+        return replace(truth, slopes=[slope / scale for slope in truth.slopes])
     count = row.within(order / beta)
     gaps = row.gaps(count)
     logits = gaps if beta == 1 else [Fraction(gap) * beta for gap in gaps]
     root = arithmetic.adaptive(logits, row.guide[:count] * float(beta), order)
-    weights = [arithmetic.power(base, order) for base in root.bases]
+    tied = row.tied
+    if root.size <= tied:
+        # The weights of ties are rational even where their base, the n-th root, is not.
+        weights = [arithmetic.number(1) / arithmetic.number(root.size)] * root.size
+    else:
+        weights = [arithmetic.power(base, order) for base in root.bases]
     slopes = [weight / base for weight, base in zip(weights, root.bases, strict=True)]
     gamma = root.gamma / arithmetic.number(beta)
     boundary = row.keys[root.size : root.size + root.boundary]
     kink = order <= 1 and root.boundary > 0
     return RowTruth(
-        row.keys[: root.size], weights, root.bases, slopes, gaps[: root.size], gamma, boundary, kink=kink, tied=row.tied
+        row.keys[: root.size], weights, root.bases, slopes, gaps[: root.size], gamma, boundary, kink=kink, tied=tied
     )
 
 
 def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction, *, kink: bool) -> RowTruth:
     if gamma < 0 or (gamma == 0 and order > 0):
-        return EMPTY
+        # At γ = 0 the nearest keys lie on the sphere: they enter as soon as anything moves.
+        edges = row.keys[: row.tied] if gamma == 0 else _NONE
+        return replace(EMPTY, gamma=arithmetic.number(gamma), boundary=edges, kink=gamma == 0)
     gaps = row.gaps(row.within(gamma))
     inside = sum(1 for gap in gaps if gap < gamma)
     edge = sum(1 for gap in gaps[inside:] if gap == gamma)
     boundary = row.keys[inside : inside + edge]
     if order == 0:
         truth = _share(arithmetic, row, inside + edge)
-        return RowTruth(**{**vars(truth), "boundary": boundary, "unsure": False, "kink": edge > 0})
+        return replace(truth, gamma=arithmetic.number(gamma), boundary=boundary, kink=edge > 0)
     reach = arithmetic.number(gamma)
     bases = [arithmetic.number(gamma - Fraction(gap)) / reach for gap in gaps[:inside]]
     terms = [arithmetic.power(base, order) for base in bases]

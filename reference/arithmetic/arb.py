@@ -28,7 +28,7 @@ from flint import arb, ctx, fmpq
 from numpy.typing import NDArray
 
 from kernelproof.reference.arithmetic import Exact, Root
-from kernelproof.reference.arithmetic.guess import guess_root
+from kernelproof.reference.arithmetic.guess import LARGE, guess_root
 from kernelproof.reference.mass import mass_sign
 
 
@@ -75,7 +75,8 @@ class Arb:
         Raises:
             UndecidedError: the support of an integer order beyond exact powers is not separated.
         """
-        size, start = guess_root(guide, float(order))
+        size, guess, shift = guess_root(guide, float(order))
+        start = arb(guess) if order < LARGE else self._anchored(gaps[size - 1], shift, order)
         root = self._certify(gaps, size, start, order)
         if root is not None:
             return root
@@ -90,6 +91,11 @@ class Arb:
         if root is None:
             return self._narrow(gaps, size, order)
         return root
+
+    def _anchored(self, anchor: Exact, shift: float, order: Fraction) -> arb:
+        """``v = (n − λ − d_k)/n``: where n is large only exact numbers keep what λ knows."""
+        v = ((self.number(order) - shift - self.number(anchor)) / self.number(order)).mid()
+        return v if v > 0 else arb(1e-18)
 
     def _minus(self, a: Exact, b: Exact) -> arb:
         """``a − b`` with one rounding: the operands are exact, so nothing cancels."""
@@ -111,11 +117,11 @@ class Arb:
             mass += w * u
         return mass, slope * self.number(order)
 
-    def _certify(self, gaps: Sequence[Exact], size: int, start: float | arb, order: Fraction) -> Root | None:
+    def _certify(self, gaps: Sequence[Exact], size: int, start: arb, order: Fraction) -> Root | None:
         """The root anchored at the last of `size` keys by interval Newton from `start`; None if not proved."""
         offsets = self._offsets(gaps, size, order)
         below = self.number(order) - 1
-        v = arb(start)
+        v = start
         goal = ctx.prec - 24
         best: arb | None = None
         for _ in range(40):
@@ -130,7 +136,8 @@ class Arb:
                     best = image
                     if image.rel_accuracy_bits() >= goal:
                         break
-            v = (best if best is not None else v - mass / slope).mid()
+            # Newton's point: at large orders the image is wide, and its middle far from the root.
+            v = (v - mass / slope).mid()
         if best is None:
             return None
         n = self.number(order)

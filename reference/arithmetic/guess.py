@@ -7,18 +7,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LARGE = 2.0**20
+"""From this order on a power loses 20 bits to the rounding of its base, and is taken by log1p instead."""
 
-def guess_root(gaps: Floats, order: float) -> tuple[int, float]:
-    """(support size, v) near the truth, for gaps ascending from 0: p of the smallest key is about v^n.
+
+def guess_root(gaps: Floats, order: float) -> tuple[int, float, float]:
+    """(support size, v, λ) near the truth, for gaps ascending from 0: p of the smallest key is v^n, and γ = n − λ.
+
+    λ stays of the size of the gaps however large n is, where v is no float64 that would do; from order `LARGE` on v is
+    NaN, and below order 1 λ is.
 
     Args:
         gaps: (m,) float64.
         order: n > 0, finite.
     """
-    return _guess_smooth(gaps, order) if order >= 1 else _guess_low(gaps, order)
+    with np.errstate(all="ignore"):
+        if order < 1:
+            return _guess_low(gaps, order)
+        return _guess_smooth(gaps, order) if order < LARGE else _guess_large(gaps, order)
 
 
-def _guess_smooth(gaps: Floats, order: float) -> tuple[int, float]:
+def _guess_smooth(gaps: Floats, order: float) -> tuple[int, float, float]:
     """Newton on ``‖u‖_n − 1``, convex in γ for n ≥ 1, from the left end of the bracket."""
     gamma = order * float(len(gaps)) ** (-1.0 / order)
     for _ in range(40):
@@ -35,10 +44,28 @@ def _guess_smooth(gaps: Floats, order: float) -> tuple[int, float]:
             break
         gamma = new
     size = max(1, int(np.searchsorted(gaps, gamma)))
-    return size, max(float((gamma - gaps[size - 1]) / order), 1e-18)
+    return size, max(float((gamma - gaps[size - 1]) / order), 1e-18), float(order - gamma)
 
 
-def _guess_low(gaps: Floats, order: float) -> tuple[int, float]:
+def _guess_large(gaps: Floats, order: float) -> tuple[int, float, float]:
+    """The same Newton in λ, with u = 1 − (λ + d)/n."""
+    shift = float(-order * np.expm1(-np.log(len(gaps)) / order))
+    for _ in range(40):
+        kept = gaps[: max(1, int(np.searchsorted(gaps, order - shift)))]
+        logs = np.log1p(-(shift + kept) / order)
+        mass, slope = float(np.exp(order * logs).sum()), float(np.exp((order - 1) * logs).sum())
+        if not mass > 0 or not np.isfinite(mass):
+            break
+        # S(1 − S^(−1/n))/W, in the unit of γ.
+        new = min(max(shift - order * mass * np.expm1(-np.log(mass) / order) / slope, 0.0), order)
+        if abs(new - shift) <= 1e-16 * shift:
+            shift = new
+            break
+        shift = new
+    return max(1, int(np.searchsorted(gaps, order - shift))), float("nan"), float(shift)
+
+
+def _guess_low(gaps: Floats, order: float) -> tuple[int, float, float]:
     """Support by bisection, then Newton on the smallest weight, in which the mass is convex for n < 1."""
     low, high = 1, int(np.searchsorted(gaps, order)) + 1
     while high - low > 1:
@@ -60,4 +87,4 @@ def _guess_low(gaps: Floats, order: float) -> tuple[int, float]:
         if not new > 0 or abs(new - x) <= 1e-16 * x:
             break
         x = new
-    return low, max(float(x ** (1 / order)), 1e-300)
+    return low, max(float(x ** (1 / order)), 1e-300), float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.mixing import Floats, Problem
-from kernelproof.reference.model import Kernel, Rule, check_mechanism, exact_number
+from kernelproof.reference.model import Kernel, Rule, check_mechanism, exact_flag, exact_number
 from kernelproof.reference.ops.regression import upstream_of
 from kernelproof.reference.ops.weights import Weighting, collect
-from kernelproof.reference.rows import float_array
-from kernelproof.reference.solving import PRECISION, Solver, choose
+from kernelproof.reference.rows import float_array, plain_array
+from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ def attention(
         v: (..., G, S, e).
         kernel: its order n in [0, ∞].
         rule: the bandwidth rule.
-        scale: of the scores; the float64 nearest to 1/√d by default.
+        scale: of the scores, exact; by default the float64 nearest to 1/√d (`default_scale`).
         mask: booleans (True = may attend) or floats added to the scores (−∞ masks), broadcastable to (..., H, T, S).
         causal: key j only for query i with ``j ≤ i + S − T``.
         lengths: ints of the shape of the leading axes: keys j < length only.
         key_norm_term: keep the ‖k‖² term, which makes attention regression.
         empty: as in `weights`.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
+        precision: bits of the first solve, from 2 to 2**20.
 
     Raises:
         DomainError: shapes that do not fit (the message says them), values that are not finite.
@@ -78,6 +79,7 @@ def attention(
     [[[0.75]]]
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     problem, lead = _problem(q, k, v, scale, mask, causal, lengths, key_norm_term)
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     queries, width = problem.q.shape[1], problem.v.shape[2]
@@ -92,12 +94,12 @@ def attention(
 def _normalizer_block(row: Any, solver: Solver, bits: int, r: int) -> Block:
     """The nearest key has ``r = 1``, so its weight is 1/Z."""
 
-    def compute(more: int) -> list[Any]:
-        truth = solver.solve(row, more)
+    def compute(chosen: Solver, more: int) -> list[Any]:
+        truth = chosen.solve(row, more)
         if truth.empty:
             return [NO_VALUE]
-        with solver.working(more):
-            return [solver.arithmetic.publish(-solver.arithmetic.log(truth.weights[0]))]
+        with chosen.working(more):
+            return [chosen.arithmetic.publish(-chosen.arithmetic.log(truth.weights[0]))]
 
     return solver.block(np.array([r], dtype=np.intp), compute, bits)
 
@@ -133,7 +135,7 @@ def attention_vjp(
         lengths: as in `attention`.
         key_norm_term: as in `attention`.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
+        precision: bits of the first solve, from 2 to 2**20.
 
     Raises:
         DomainError: as in `attention`; a cotangent of another shape.
@@ -141,6 +143,7 @@ def attention_vjp(
     Source: THEORY section 3, G3.
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     problem, lead = _problem(q, k, v, scale, mask, causal, lengths, key_norm_term)
     upstream = upstream_of(cotangent, (*lead, problem.q.shape[1], problem.v.shape[2]))
     shapes = {name: float_array(array, name).shape for name, array in (("q", q), ("k", k), ("v", v))}
@@ -169,7 +172,7 @@ def _problem(
     batch, (heads, count, width) = queries.shape[:-3], queries.shape[-3:]
     groups, size = keys.shape[-3], keys.shape[-2]
     batches = int(np.prod(batch, dtype=np.int64))
-    factor = Fraction(1 / float(np.sqrt(width))) if scale is None and width else _scale(scale)
+    factor = default_scale(width) if scale is None else _scale(scale)
     head = np.arange(heads) // (heads // groups)
     group = (np.arange(batches)[:, None] * groups + head[None, :]).ravel().astype(np.intp)
     bias = _bias(mask, causal, lengths, (*batch, heads, count, size))
@@ -180,15 +183,29 @@ def _problem(
         group,
         bias.reshape(batches * heads, count, size),
         factor,
-        key_norm_term,
+        exact_flag(key_norm_term, "key_norm_term"),
     )
     return problem, (*batch, heads)
 
 
+def default_scale(width: int) -> Fraction:
+    """The float64 nearest to 1/√d, for d = `width` > 0; 1 for d = 0.
+
+    ``1/√d`` evaluated in float64 rounds twice, and is one unit in the last place off for 218 of the first 1024 d.
+
+    >>> default_scale(64), float(default_scale(2)) == 1 / 2**0.5
+    (Fraction(1, 8), False)
+    """
+    if not width:
+        return Fraction(1)
+    # 1/√d is no midpoint m of float64: d·m² is then no 1, and misses it by 4^−(54 + log2 d) at least; 256 bits tell.
+    return Fraction(float(Fraction(math.isqrt(2**512 // width), 2**256)))
+
+
 def _scale(scale: Any) -> Fraction:
-    number = exact_number(1.0 if scale is None else scale, "scale")
+    number = exact_number(scale, "scale")
     if not isinstance(number, Fraction):
-        msg = f"scale must be finite; got {scale!r}"
+        msg = f"scale must be finite; got {shown(scale)}"
         raise DomainError(msg)
     return number
 
@@ -197,24 +214,29 @@ def _bias(mask: Any, causal: bool, lengths: Any, shape: tuple[int, ...]) -> Floa
     """What is added to the scores, (..., H, T, S): the mask, −∞ where a key may not be attended to."""
     bias = np.zeros(shape)
     if mask is not None:
-        array = np.asarray(mask.detach().cpu().numpy() if hasattr(mask, "detach") else mask)
+        array = plain_array(mask, "mask")
         if array.dtype == bool:
             added: NDArray[Any] = np.where(array, 0.0, -np.inf)
+        elif array.dtype.kind in "iuO":
+            # 0 and 1 meant as False and True would be added to the scores in silence.
+            wanted = "booleans (True = may attend) or floats (added to the scores, -inf masks)"
+            msg = f"mask must hold {wanted}; got dtype {array.dtype}: use booleans, or 0.0 and -inf"
+            raise DomainError(msg)
         else:
-            added = float_array(mask, "mask", finite=True, minus_infinity=True)
+            added = float_array(array, "mask", finite=True, minus_infinity=True)
         try:
             bias = bias + np.broadcast_to(added, shape)
         except ValueError:
             msg = f"mask must broadcast to (..., H, T, S) = {shape}; got {array.shape}"
             raise DomainError(msg) from None
-    if causal:
+    if exact_flag(causal, "causal"):
         count, size = shape[-2:]
         allowed = np.arange(size)[None, :] <= np.arange(count)[:, None] + (size - count)
         bias = np.where(allowed, bias, -np.inf)
     if lengths is not None:
-        given = np.asarray(lengths)
+        given = plain_array(lengths, "lengths")
         if given.shape != shape[:-3] or given.dtype.kind not in "iu" or (given < 0).any() or (given > shape[-1]).any():
-            msg = f"lengths must be ints in [0, {shape[-1]}] of shape {shape[:-3]}; got {lengths!r}"
+            msg = f"lengths must be ints in [0, {shape[-1]}] of shape {shape[:-3]}; got {shown(lengths)}"
             raise DomainError(msg)
         allowed = np.arange(shape[-1]) < given[..., None, None, None]
         bias = np.where(allowed, bias, -np.inf)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Adaptive, check_mechanism, resolve_kernel
+from kernelproof.reference.model import Adaptive, check_mechanism, exact_index, resolve_kernel
 from kernelproof.reference.ops.weights import Weighting, score_array, solve_array, vjp_array
 from kernelproof.reference.rows import float_array
-from kernelproof.reference.solving import PRECISION, Solver, choose
+from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
 
 
 def entmax(
@@ -33,7 +33,7 @@ def entmax(
         alpha: ``1 + 1/n`` instead; neither means softmax.
         dim: the axis that sums to 1.
         arithmetic: "arb" (certified) or "mpmath" (independent, by bisection; not certified).
-        precision: bits of the first solve; rounding refines it as needed.
+        precision: bits of the first solve, from 2 to 2**20; rounding refines it as needed.
 
     Raises:
         DomainError: NaN or +∞ (the message names the index), a scalar, order 0 or negative, a `dim` that is not there.
@@ -46,6 +46,7 @@ def entmax(
     ([0.0, 0.8307189345359802, 0.16928108036518097], [False, True, True])
     """
     mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    precision = checked_precision(precision)
     array, axis = _move(z, dim)
     solver = Solver(mechanism, choose(arithmetic, mechanism))
     return _restore(solve_array(array, solver, precision), axis)
@@ -70,7 +71,7 @@ def entmax_vjp(
         alpha: see `entmax`; its gradient at α = 1 is ``Σ g_i p_i(E − ℓ_i²)/2``.
         dim: the axis that sums to 1.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
+        precision: bits of the first solve, from 2 to 2**20.
 
     Raises:
         DomainError: as in `entmax`; shapes that differ; a cotangent that is not finite.
@@ -81,6 +82,7 @@ def entmax_vjp(
     [-0.1966119259595871, 0.1966119259595871]
     """
     mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    precision = checked_precision(precision)
     array, axis = _move(z, dim)
     upstream = float_array(cotangent, "cotangent", finite=True)
     if upstream.shape != float_array(z, "z").shape:
@@ -93,10 +95,7 @@ def entmax_vjp(
 
 def _move(z: Any, dim: int) -> tuple[NDArray[np.float64], int]:
     array = score_array(z, "z")
-    if dim not in range(-array.ndim, array.ndim):
-        msg = f"dim must be an axis of z, from {-array.ndim} to {array.ndim - 1}; got {dim!r}"
-        raise DomainError(msg)
-    axis = dim % array.ndim
+    axis = exact_index(dim, "dim", -array.ndim, array.ndim - 1) % array.ndim
     return np.moveaxis(array, axis, -1), axis
 
 

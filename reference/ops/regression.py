@@ -14,7 +14,7 @@ from kernelproof.reference.mixing import Floats, Problem
 from kernelproof.reference.model import Kernel, Rule, check_mechanism
 from kernelproof.reference.ops.weights import Weighting, collect
 from kernelproof.reference.rows import float_array
-from kernelproof.reference.solving import PRECISION, Solver, choose
+from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def regression(
         kernel: its order n in [0, ∞].
         rule: the bandwidth rule.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
-        empty: "raise", "zeros", "nan", "uniform" or "nearest", for a query whose ball is empty.
+        precision: bits of the first solve, from 2 to 2**20.
+        empty: as in `weights`, for a query whose ball is empty.
 
     Raises:
         DomainError: shapes that do not fit (the message says both), values that are not finite.
@@ -63,6 +63,7 @@ def regression(
     [[1.8571428060531616]]
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     problem, lead = _problem(q, k, v)
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     queries, width = problem.q.shape[1], problem.v.shape[2]
@@ -92,7 +93,7 @@ def regression_vjp(
         kernel: the kernel.
         rule: the rule.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
+        precision: bits of the first solve, from 2 to 2**20.
 
     Raises:
         DomainError: as in `regression`; a cotangent of another shape.
@@ -100,6 +101,7 @@ def regression_vjp(
     Source: THEORY section 3, G3.
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     problem, lead = _problem(q, k, v)
     upstream = upstream_of(cotangent, (*lead, problem.q.shape[1], problem.v.shape[2]))
     shapes = {name: float_array(array, name).shape for name, array in (("q", q), ("k", k), ("v", v))}

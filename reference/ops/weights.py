@@ -11,11 +11,12 @@ import numpy as np
 from flint import arb
 from numpy.typing import NDArray
 
+from kernelproof.reference.arithmetic.rational import RATIONAL
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
-from kernelproof.reference.solving import PRECISION, Solver, choose
+from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
 from kernelproof.reference.weighting import Pullback, RowTruth, effective, pull_back
 
 Flags = NDArray[np.bool_]
@@ -28,13 +29,20 @@ class Weighting:
     Attributes:
         weights: (*, m).
         threshold: (*,), τ in units of score/n: a key has weight iff ``s′/n > τ`` with s′ the logits (βs for
-            Adaptive, s else); −∞ at order ∞, NaN at order 0 and in empty rows.
+            Adaptive, s else); −∞ at order ∞, NaN at order 0 and in empty rows. Under `Nearest` it is that of the rule
+            for the keys kept: a key above it that is not among the k nearest has no weight.
         support: (*, m), keys of positive weight, decided exactly.
         boundary: (*, m), keys exactly at the threshold: weight 0 for n > 0, and a kink of the Jacobian for n ≤ 1.
+            Under `Nearest` those among the keys kept, and those tied with them.
         empty: (*,), rows with nothing to attend to.
-        unsure: (*,), rows where another choice of keys is admissible too (a tied k-th key).
-        kink: (*,), rows whose Jacobian is not unique, or not bounded.
-        margin: (*, m), float64 nearest to γ − d, in the unit of s′; +∞ at order ∞, −∞ where masked.
+        unsure: (*,), rows where another choice of keys gives other weights: more keys than k are tied at a k-th
+            score that has positive weight.
+        kink: (*,), rows whose Jacobian is not unique, or not bounded; a `Fixed` ball that only touches its nearest
+            key (γ = 0) is one, though it is empty for n > 0.
+        margin: (*, m), γ − d in the unit of s′, of the rule for the keys kept under `Nearest`; negative outside the
+            ball, at order 0 and in an empty ball too. float64: within 2^-50, relative, on the support and for
+            ``|γ − d| ≤ 2^-20·γ``, within 2^-31 else, and clipped to ±1e308; 0 exactly on the boundary. Where no γ is
+            finite: +∞, in a row without a key −∞. −∞ where masked.
     """
 
     weights: Enclosure
@@ -57,11 +65,14 @@ def weights(
         kernel: its order n in [0, ∞].
         rule: Fixed, Anchored, Adaptive or Nearest.
         arithmetic: "arb" (certified) or "mpmath" (independent, not certified).
-        precision: bits of the first solve.
-        empty: "raise", "zeros", "nan", "uniform" or "nearest", for a row with nothing to attend to.
+        precision: bits of the first solve, from 2 to 2**20.
+        empty: what a row with nothing to attend to gets. "raise" an error, "zeros" 0, "nan" NaN; where there are keys
+            but none in the ball of `Fixed`, "uniform" an equal share for each of them and "nearest" for those of the
+            largest score. Without a key (all masked) there is nothing to share: NaN under "uniform" and "nearest".
 
     Raises:
-        DomainError: NaN or +∞ (the message names the index), a 0-d array, or a mechanism that is not defined.
+        DomainError: NaN or +∞ (the message names the index), a 0-d array, a mechanism that is not defined, or an empty
+            row under "raise".
         UndecidedError: a support that no exact test decides.
 
     Source: arXiv:2601.22766, sections 2 to 4.
@@ -71,6 +82,7 @@ def weights(
     [0.14285714285714285, 0.2857142857142857, 0.5714285714285714]
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     array = score_array(scores, "scores")
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     return solve_array(array, solver, precision)
@@ -106,14 +118,15 @@ def collect(rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...]) 
     margin = np.full((total, size), -np.inf)
     blocks: list[Block] = []
     thresholds: list[Block] = []
-    for r, row in enumerate(rows):
-        truth = solver.solve(row, bits, f"row {r}")
-        blocks.append(solver.weight_block(row, truth, np.arange(r * size, (r + 1) * size, dtype=np.intp), bits))
-        thresholds.append(_threshold_block(row, truth, solver, bits, r))
-        support[r, truth.keys] = True
-        boundary[r, truth.boundary] = True
-        flags[:, r] = truth.empty, truth.unsure, truth.kink
-        margin[r, row.keys] = _margin(row, truth, solver)
+    with np.errstate(over="ignore"):
+        for r, row in enumerate(rows):
+            truth = solver.solve(row, bits, f"row {r}")
+            blocks.append(solver.weight_block(row, truth, np.arange(r * size, (r + 1) * size, dtype=np.intp), bits))
+            thresholds.append(_threshold_block(row, truth, solver, bits, r))
+            support[r, truth.keys] = True
+            boundary[r, truth.boundary] = True
+            flags[:, r] = truth.empty, truth.unsure, truth.kink
+            margin[r, row.keys] = _margin(row, truth, solver)
     return Weighting(
         solver.enclosure(shape, blocks),
         solver.enclosure(lead, thresholds),
@@ -133,26 +146,28 @@ def _logit_scale(mechanism: Mechanism) -> Fraction:
 
 def _threshold(row: Row, truth: RowTruth, solver: Solver) -> Any:
     order = solver.mechanism.kernel.order
-    if truth.gamma is None or order == 0:
-        return NO_VALUE if truth.empty or order == 0 else arb("-inf")
+    if truth.empty or order == 0:
+        return NO_VALUE
+    if truth.gamma is None:
+        return arb("-inf")
     number = solver.arithmetic.number
     tau = number(_logit_scale(solver.mechanism)) * (number(row.top) - truth.gamma) / number(order)
     return solver.arithmetic.publish(tau)
 
 
 def _threshold_block(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -> Block:
-    def compute(more: int) -> list[Any]:
-        again = truth if more == bits else solver.solve(row, more)
-        with solver.working(more):
-            return [_threshold(row, again, solver)]
+    def compute(chosen: Solver, more: int) -> list[Any]:
+        again = truth if chosen is solver and more == bits else chosen.solve(row, more)
+        with chosen.working(more):
+            return [_threshold(row, again, chosen)]
 
     return solver.block(np.array([r], dtype=np.intp), compute, bits)
 
 
 def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
-    """float64 of γ − d in the unit of the logits; to a few roundings on the support and near it."""
+    """float64 of γ − d in the unit of the logits, as `Weighting.margin` says."""
     if truth.gamma is None:
-        return np.full(len(row.keys), np.inf if len(truth.keys) else -np.inf)
+        return np.full(len(row.keys), -np.inf if truth.empty else np.inf)
     scale = _logit_scale(solver.mechanism)
     arithmetic = solver.arithmetic
     with solver.working(128):
@@ -163,13 +178,19 @@ def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
         if isinstance(effective(solver.mechanism)[1], Adaptive):
             unit = arithmetic.number(solver.mechanism.kernel.order)
         inside = [float(arithmetic.publish(base * unit)) for base in truth.bases]
-        close = np.flatnonzero(np.abs(out) <= 2.0**-20 * head)
+        # Elsewhere γ and d, a half unit in the last place off each, cancel at most 20 bits.
+        close = np.flatnonzero(np.abs(out) <= 2.0**-20 * abs(head))
         close = close[close >= len(inside)]
         gaps = row.gaps(int(close.max()) + 1) if len(close) else []
-        exact = [float(arithmetic.publish(truth.gamma - arithmetic.number(gaps[i]))) for i in close]
+        differences = [truth.gamma - arithmetic.number(gaps[i]) for i in close]
+        exact = [float(arithmetic.publish(difference * arithmetic.number(scale))) for difference in differences]
+        out *= float(scale)
     out[close] = exact
-    out = np.clip(out * float(scale), -1e308, 1e308)
+    np.clip(out, -1e308, 1e308, out=out)
     out[: len(inside)] = inside
+    # An exact zero, which no ball but an exact one shows.
+    if len(truth.boundary):
+        out[np.isin(row.keys, truth.boundary)] = 0.0
     return out
 
 
@@ -187,7 +208,7 @@ def weights_vjp(
         kernel: the kernel.
         rule: the rule.
         arithmetic: "arb" or "mpmath".
-        precision: bits of the first solve.
+        precision: bits of the first solve, from 2 to 2**20.
 
     Masked keys, keys off the support and empty rows have gradient 0. At a kink (`Weighting.kink`) the value is
     that of the Jacobian which leaves boundary keys out. Scalars are summed over the rows.
@@ -202,6 +223,7 @@ def weights_vjp(
     [0.5, -0.5]
     """
     mechanism = check_mechanism(kernel, rule)
+    precision = checked_precision(precision)
     return vjp_array(score_array(scores, "scores"), cotangent, mechanism, arithmetic, precision, "scores")
 
 
@@ -223,7 +245,8 @@ def vjp_array(
         """Row r pulled back once for all gradients of the same arithmetic and precision."""
         key = (r, solver.arithmetic.name, more)
         if key not in pulled:
-            pulled[key] = pull_row(*pairs[r], solver, more, with_order=solver.arithmetic is logs.arithmetic)
+            with_order = solver.arithmetic in {logs.arithmetic, RATIONAL}
+            pulled[key] = pull_row(*pairs[r], solver, more, with_order=with_order)
         return pulled[key]
 
     blocks = [block for r in range(len(pairs)) if (block := _score_block(pull, r, plain, bits, r * count)) is not None]
@@ -234,10 +257,10 @@ def vjp_array(
         scalars["alpha"] = logs
     for key, solver in scalars.items():
 
-        def compute(more: int, key: str = key, solver: Solver = solver) -> list[Any]:
-            values = [_scalar(pull(r, solver, more)[1], key) for r in range(len(pairs))]
-            with solver.working(more):
-                return [solver.arithmetic.publish(solver.arithmetic.total(values))]
+        def compute(chosen: Solver, more: int, key: str = key) -> list[Any]:
+            values = [_scalar(pull(r, chosen, more)[1], key) for r in range(len(pairs))]
+            with chosen.working(more):
+                return [chosen.arithmetic.publish(chosen.arithmetic.total(values))]
 
         out[key] = solver.enclosure((), [solver.block(np.zeros(1, dtype=np.intp), compute, bits)])
     return out
@@ -250,8 +273,6 @@ def _rows(array: NDArray[np.float64]) -> NDArray[np.float64]:
 def pull_row(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:
     """(RowTruth, Pullback) of one row with cotangent g over all its keys."""
     truth = solver.solve(row, bits)
-    if truth.empty:
-        truth = RowTruth(**{**vars(truth), "slopes": []})
     with solver.working(bits):
         local = [solver.arithmetic.number(value) for value in g[truth.keys].tolist()]
         return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
@@ -262,8 +283,8 @@ def _score_block(pull: Callable[..., Any], r: int, solver: Solver, bits: int, of
     if not len(keys):
         return None
 
-    def compute(more: int) -> list[Any]:
-        return solver.publish(pull(r, solver, more)[1].scores, more)
+    def compute(chosen: Solver, more: int) -> list[Any]:
+        return chosen.publish(pull(r, chosen, more)[1].scores, more)
 
     return solver.block(np.asarray(keys + offset, dtype=np.intp), compute, bits)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.meta.faults import FAULTS, KINDS, ROUNDED_INPUTS, Fault
+from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
 from tests.meta.planting import PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
 from kernelproof.verify.backends import names
-from kernelproof.verify.results import Verdict
+from kernelproof.verify.results import Results, Verdict
 
-CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in FAULTS))
+CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in (*FAULTS, *ROUNDED_INPUTS)))
+ERROR = Fault("numpy", "error", Change("support", "np.exp(n * log)", "np.exp(n * lag)"), ("accuracy",), RANDOM)
+"""A copy that computes nothing: it fails the accuracy check, and is no example of a wrong number found."""
 
 
 def marks(backend: str) -> list[pytest.MarkDecorator]:
@@ -24,41 +26,78 @@ def test_every_kind_is_planted_in_every_backend() -> None:
     assert sorted(planted) == sorted((backend, kind) for backend in names() for kind in KINDS)
 
 
-@pytest.mark.parametrize(("backend", "case"), [pytest.param(*pair, marks=marks(pair[0])) for pair in CASES])
-def test_without_a_fault_it_is_green(backend: str, case: str, tmp_path: Path) -> None:
-    results = verify_copy(tmp_path, backend, None, case)
-    assert failing(results) == {}
-    assert results.passed
-
-
-@pytest.mark.parametrize("fault", [pytest.param(fault, marks=marks(fault.backend), id=fault.id) for fault in FAULTS])
-def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
-    results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
+def assert_found(results: Results, fault: Fault) -> None:
+    """Every check of `fault` says FAIL because it compared a number that was wrong; nothing raised or crashed."""
     assert results.passed is False
     (target,) = results.targets
     assert target.verdict is Verdict.FAIL
+    crashed = [check.id for check in target.checks if check.verdict is Verdict.CRASH]
+    assert crashed == [], f"crashed: {crashed}"
     for name in fault.checks:
         check = check_of(results, name)
         assert check.verdict is Verdict.FAIL, failing(results)
         assert check.failed > 0
         assert check.worst is not None
-        assert check.worst.reproduce == f"kernelproof verify {target.name} --case '{check.worst.case}'"
+        # A call that raised has no place where its output is wrong.
+        assert check.worst.index is not None, check.worst.message
+        assert check.worst.case == fault.case
+        assert check.worst.reproduce == f"kernelproof verify {target.name} --case '{fault.case}'"
+
+
+@pytest.mark.parametrize(("backend", "case"), [pytest.param(*pair, marks=marks(pair[0])) for pair in CASES])
+def test_without_a_fault_it_is_green(backend: str, case: str, tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, backend, None, case)
+    assert failing(results) == {}
+    assert results.passed
+    needed = {name for fault in (*FAULTS, *ROUNDED_INPUTS) if fault.case == case for name in fault.checks}
+    for name in needed:
+        check = check_of(results, name)
+        assert check.verdict is Verdict.PASS
+        assert check.decided > 0
+
+
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=marks(fault.backend), id=fault.id) for fault in FAULTS])
+def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
+    assert_found(results, fault)
+    if fault.kind == "wrong Jacobian term":
+        assert failing(results).keys() == {"gradients"}
 
 
 @pytest.mark.parametrize("fault", ROUNDED_INPUTS, ids=lambda fault: fault.id)
 def test_everyday_inputs_use_all_their_bits(fault: Fault, tmp_path: Path) -> None:
+    assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case), fault)
+
+
+def test_a_copy_that_raises_is_no_fault_found(tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, ERROR.backend, ERROR.change, ERROR.case)
+    assert check_of(results, "accuracy").verdict is Verdict.FAIL
+    with pytest.raises(AssertionError, match="the call gave no output: NameError"):
+        assert_found(results, ERROR)
+
+
+def test_a_crash_is_no_fault_found(tmp_path: Path) -> None:
+    fault = next(fault for fault in FAULTS if fault.backend == "numpy")
     results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
-    assert {check_of(results, name).verdict for name in fault.checks} == {Verdict.FAIL}
+    (target,) = results.targets
+    for crashed in fault.checks:
+        checks = [
+            check.model_copy(update={"verdict": Verdict.CRASH}) if check.id == crashed else check
+            for check in target.checks
+        ]
+        changed = results.model_copy(update={"targets": [target.model_copy(update={"checks": checks})]})
+        with pytest.raises(AssertionError, match=f"crashed: .'{crashed}'"):
+            assert_found(changed, fault)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("backend", [pytest.param(name, marks=marks(name)) for name in PACKAGES])
-def test_the_whole_quick_suite_finds_every_fault(backend: str, tmp_path: Path) -> None:
+def test_the_default_suite_finds_every_fault(backend: str, tmp_path: Path) -> None:
     faults = [fault for fault in FAULTS if fault.backend == backend]
     changes = [None, *(fault.change for fault in faults)]
     texts = [write_copy(tmp_path, backend, change) for change in changes]
     with loaded_here(tmp_path):
-        results = verify(*texts, suite="quick", serial=True)
+        results = verify(*texts, dtype="float64", serial=True)
     whole, *broken = results.targets
     assert whole.passed
     red = {target.name: {check.id for check in target.checks if check.verdict is Verdict.FAIL} for target in broken}

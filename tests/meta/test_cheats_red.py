@@ -50,6 +50,11 @@ def moody(z, order):
 
 BUFFER = np.empty(1 << 16)
 
+def right_in_one_buffer(z, order):
+    out = BUFFER[:z.size].reshape(z.shape)
+    out[:] = right(z, order)
+    return out
+
 def moody_in_one_buffer(z, order):
     out = BUFFER[:z.size].reshape(z.shape)
     out[:] = moody(z, order)
@@ -129,16 +134,20 @@ class Detached(Differentiable):
     def vjp(self, op, cotangent, z, *, order=None):
         return {"z": cotangent, "order": np.float64(0)}
 
-class EatsMask(Differentiable):
+class MindsMask(Differentiable):
     dtypes = ("float64",)
+    eats = False
     def attention(self, q, k, v, kernel, rule, *, mask=None, causal=False, lengths=None, key_norm_term=False):
         from kernelproof import backend
         found = backend("numpy").attention(
             q, k, v, kernel, rule, mask=mask, causal=causal, lengths=lengths, key_norm_term=key_norm_term
         )
-        if mask is not None:
+        if mask is not None and self.eats:
             mask[:] = False
         return found
+
+class EatsMask(MindsMask):
+    eats = True
 
 class EatsCotangent(TrueGradient):
     def vjp(self, op, cotangent, z, *, order=None):
@@ -147,7 +156,8 @@ class EatsCotangent(TrueGradient):
         return found
 
 true_gradient, no_gradient, half_gradient = TrueGradient(), NoGradient(), HalfGradient()
-zero_gradient, detached, eats_cotangent, eats_mask = ZeroGradient(), Detached(), EatsCotangent(), EatsMask()
+zero_gradient, detached, eats_cotangent = ZeroGradient(), Detached(), EatsCotangent()
+minds_mask, eats_mask = MindsMask(), EatsMask()
 '''
 
 
@@ -178,7 +188,7 @@ def assert_fails(results: Results, *names: str) -> None:
         assert check.worst.case in check.worst.reproduce
 
 
-@pytest.mark.parametrize("name", ["right", "true_gradient"])
+@pytest.mark.parametrize("name", ["right", "right_in_one_buffer", "true_gradient"])
 def test_a_right_one_passes(name: str, file: Path) -> None:
     results = run(f"{file}:{name}")
     assert failing(results) == {}
@@ -225,6 +235,7 @@ def test_a_cotangent_is_an_input(file: Path) -> None:
 
 
 def test_a_mask_is_an_input(file: Path) -> None:
+    assert failing(verify(f"{file}:minds_mask", case=MASKED, serial=True)) == {}
     assert_fails(verify(f"{file}:eats_mask", case=MASKED, serial=True), "input_untouched")
 
 
@@ -254,8 +265,11 @@ def test_one_case_that_does_not_apply_is_no_pass(file: Path) -> None:
 
 def test_a_target_for_another_order_is_no_pass(tmp_path: Path) -> None:
     path = tmp_path / "sparsemax.py"
-    path.write_text("def sparsemax(z):\n    return z\n", encoding="utf-8")
-    case = "entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0"
+    path.write_text(
+        "from kernelproof import backend\n\ndef sparsemax(z):\n    return backend('numpy').entmax(z, order=1)\n",
+        encoding="utf-8",
+    )
+    case = "entmax order={} rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0"
     with loaded_here(tmp_path):
-        results = verify(f"{path}:sparsemax", case=case, serial=True)
-    assert not results.passed
+        assert verify(f"{path}:sparsemax", case=case.format(1), serial=True).passed
+        assert_fails(verify(f"{path}:sparsemax", case=case.format(2), serial=True), "accuracy", "kkt")
