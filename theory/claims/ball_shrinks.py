@@ -1,0 +1,170 @@
+"""M3: under the adaptive rule the ball shrinks as β grows, and supports are nested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import sympy
+from flint import arb
+from hypothesis import strategies as st
+
+from kernelproof.reference import Adaptive, Kernel, weights
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.evidence.certified import rational
+from kernelproof.theory.finding import Finding
+
+Mass = Callable[[Any, Any], Any]
+BETAS = tuple(map(Fraction, ("1/4", "1/2", "1", "3/2", "2", "4", "16")))
+
+
+def adaptive_mass(beta: Any, n: Any) -> Any:
+    """``(2n/β)^n``, the mass that the ball must hold; in any arithmetic."""
+    return (2 * n / beta) ** n
+
+
+def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
+    """The claim for a ball that holds `mass`; the claim that it grows if `sign` is −1."""
+
+    def equation(settings: Settings) -> Finding:
+        n, beta, inside = sympy.symbols("n beta u", positive=True)
+        distance = sympy.Symbol("D", nonnegative=True)
+        square = distance + inside
+        return symbolic.identities(
+            (
+                "one key: z/n − τ with z = −βD/2 and τ = −βh²/(2n)",
+                sympy.expand(-beta * distance / (2 * n) + beta * square / (2 * n)) ** n * mass(beta, n),
+                (square - distance) ** n,
+            ),
+            domain="all n > 0, β > 0, D ≥ 0 and h² = D + u > D",
+            detail="summed over the keys of the ball: the weights sum to 1 ⇔ Σ [h² − D_j]₊^n = (2n/β)^n",
+            seed=settings.seed,
+        )
+
+    def monotone(settings: Settings) -> Finding:
+        n, beta, inside = sympy.symbols("n beta u", positive=True)
+        x = sympy.Symbol("x", real=True)
+        return symbolic.positive(
+            ("the slope in h² of a key's mass u^n", sympy.diff((inside + x) ** n, x).subs(x, 0)),
+            ("minus the slope in β of what the ball must hold", -sign * sympy.diff(mass(beta, n), beta)),
+            domain="all n > 0, β > 0 and u = h² − D_j > 0",
+            detail="the mass Σ [s − D_j]₊^n is continuous, 0 up to min D and rises strictly from there without bound: "
+            "a smaller mass has a smaller root, and key i has weight exactly if D_i < h²",
+            seed=settings.seed,
+        )
+
+    def squeezed(settings: Settings) -> Finding:
+        n, beta = sympy.symbols("n beta", positive=True)
+        reach = 2 * n / beta
+        return symbolic.identities(
+            ("the n-th root of the mass", mass(beta, n) ** (1 / n), reach),
+            ("its limit for β → ∞", sympy.limit(reach, beta, sympy.oo), 0),
+            domain="all n > 0",
+            detail="the nearest key alone has [h² − min D]^n ≤ (2n/β)^n, so 0 < h² − min D ≤ 2n/β",
+            seed=settings.seed,
+        )
+
+    def oracle(settings: Settings) -> Finding:
+        return sampled.positive(
+            _strategy(),
+            lambda case: _margin(*case, settings.precision, sign),
+            settings,
+            domain="2 to 6 squared distances, multiples of 1/16 in [0, 8], orders from 1/4 to 32, β < β′ in [1/4, 16]",
+            detail="the oracle's h² at β minus that at β′, and no key that has weight at β′ lacks it at β",
+            show=_words,
+        )
+
+    def mass_equation(settings: Settings) -> Finding:
+        return sampled.equal(
+            _strategy(),
+            lambda case: _held(mass, *case, settings.precision),
+            settings,
+            domain="2 to 6 squared distances, multiples of 1/16 in [0, 8], orders from 1/4 to 32, β from 1/4 to 16",
+            width=1e-20,
+            detail="Σ [h² − D_j]₊^n at the oracle's h² against (2n/β)^n",
+            show=_words,
+        )
+
+    def box(settings: Settings) -> Finding:
+        def fall(a: arb, s: arb, e: arb, n: arb) -> arb:
+            def beta(square: arb) -> arb:
+                return 2 * n / (square**n + (square - a) ** n) ** (1 / n)
+
+            return sign * (beta(s) - beta(s + e))
+
+        return certified.positive(
+            fall,
+            {"a": ("1/4", "1/2"), "s": (1, "5/4"), "e": ("3/4", 1), "n": (1, 2)},
+            domain="squared distances 0 and a in [1/4, 1/2]; h² in [1, 5/4] and larger by [3/4, 1]; n in [1, 2]",
+            precision=settings.precision,
+            detail="the β that the mass equation gives to the larger ball is the smaller one",
+        )
+
+    return Claim(
+        id="ball_shrinks",
+        label="M3",
+        title="The ball shrinks as β grows",
+        statement=r"Let $h^2(\beta)$ solve \[\sum_j [h^2 - D_j]_+^n = (2n/\beta)^n.\] For $0 < \beta < \beta'$, "
+        r"$\min D < h^2(\beta') < h^2(\beta) \le \min D + 2n/\beta$, and the support $\{i : D_i < h^2(\beta')\}$ is a "
+        r"subset of $\{i : D_i < h^2(\beta)\}$.",
+        source="ours; the ball of entmax: arXiv:2601.22766, adaptive bandwidths",
+        kind=Kind.THEOREM,
+        variables=(
+            Variable("D_j", r"squared distances $\|q - k_j\|^2$"),
+            Variable("n", r"order, $0 < n < \infty$"),
+            Variable(r"\beta", r"inverse temperature; the weights are $\mathrm{entmax}_n(-\beta D/2)$"),
+        ),
+        checks=(
+            Check("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
+            Check("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
+            Check("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
+            Check("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
+            Check("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
+            Check("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),
+        ),
+    )
+
+
+Case = tuple[list[Fraction], Fraction, Fraction, Fraction]
+
+
+def _strategy() -> st.SearchStrategy[Case]:
+    distances = st.lists(st.integers(0, 128).map(lambda x: Fraction(x, 16)), min_size=2, max_size=6)
+    betas = st.lists(st.sampled_from(BETAS), min_size=2, max_size=2, unique=True).map(sorted)
+    return st.tuples(distances, drawn.orders().map(Fraction), betas).map(lambda case: (case[0], case[1], *case[2]))
+
+
+def _words(case: Case) -> str:
+    distances, n, beta, larger = case
+    return f"D = {list(map(str, distances))}, n = {n}, β = {beta}, β′ = {larger}"
+
+
+def _ball(distances: list[Fraction], n: Fraction, beta: Fraction, precision: int) -> tuple[arb, set[int]]:
+    """h² and the support, by the oracle."""
+    found = weights([-float(d) / 2 for d in distances], Kernel(n), Adaptive(beta), precision=precision)
+    square = -2 * rational(n) / rational(beta) * drawn.ball(found.threshold.values()[()])
+    return square, {i for i, on in enumerate(found.support) if on}
+
+
+def _margin(distances: list[Fraction], n: Fraction, beta: Fraction, larger: Fraction, precision: int, sign: int) -> arb:
+    (wide, many), (narrow, few) = (_ball(distances, n, b, precision) for b in (beta, larger))
+    nested = few <= many if sign > 0 else many <= few
+    return sign * (wide - narrow) if nested else arb(-1)
+
+
+def _held(
+    mass: Mass, distances: list[Fraction], n: Fraction, beta: Fraction, _: Fraction, precision: int
+) -> tuple[arb, arb]:
+    square, support = _ball(distances, n, beta, precision)
+    held = sum(((square - rational(distances[i])) ** rational(n) for i in support), start=arb(0))
+    return held, mass(rational(beta), rational(n))
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the factor 2 is missing from the mass", build(lambda beta, n: (n / beta) ** n)),
+    Variant("the mass grows with β", build(lambda beta, n: (2 * n * beta) ** n)),
+    Variant("the ball grows", build(sign=-1)),
+)

@@ -1,0 +1,177 @@
+"""The efficiencies of the kernels that the textbooks print, from exact closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import sympy
+from flint import acb, arb, ctx
+from sympy import Rational
+
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import certified, quadrature, symbolic
+from kernelproof.theory.finding import Finding
+
+Efficiency = Callable[[Any, Any], Any]
+ORDERS: Mapping[str, int] = MappingProxyType({"uniform": 0, "Epanechnikov": 1, "biweight": 2, "triweight": 3})
+SQUARES: Mapping[str, Any] = MappingProxyType(
+    {
+        "Epanechnikov": sympy.Integer(1),
+        "biweight": Rational(3087, 3125),
+        "triweight": Rational(14907321, 15312500),
+        "Gaussian": 36 * sympy.pi / 125,
+        "uniform": Rational(108, 125),
+    }
+)
+"""The squares of the efficiencies."""
+PUBLISHED: Mapping[str, str] = MappingProxyType(
+    {"Epanechnikov": "1.000", "biweight": "0.994", "triweight": "0.987", "Gaussian": "0.951", "uniform": "0.930"}
+)
+
+
+def silverman(spread: Any, rough: Any) -> Any:
+    """The square of ``3/(5√5 √μ₂ R)`` from ``μ₂ = ∫x²K`` and ``R = ∫K²``; in any arithmetic."""
+    return 9 / (125 * spread * rough**2)
+
+
+def build(square: Efficiency = silverman, published: Mapping[str, str] = PUBLISHED) -> Claim:
+    """The claim for the efficiency whose square is `square`, with the numbers of `published`."""
+
+    def closed_forms(settings: Settings) -> Finding:
+        x = sympy.Symbol("x", real=True)
+        found = {}
+        for name, n in ORDERS.items():
+            kernel = (1 - x**2) ** n
+            mass, spread, rough = (sympy.integrate(f, (x, -1, 1)) for f in (kernel, x**2 * kernel, kernel**2))
+            found[name] = square(spread / mass, rough / mass**2)
+        normal = sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi)
+        found["Gaussian"] = square(*(sympy.integrate(f, (x, -sympy.oo, sympy.oo)) for f in (x**2 * normal, normal**2)))
+        return symbolic.identities(
+            *((f"square of the efficiency, {name}", value, SQUARES[name]) for name, value in found.items()),
+            domain="the five kernels, d = 1",
+            detail="μ₂ and R integrated exactly",
+            seed=settings.seed,
+        )
+
+    def rounding(settings: Settings) -> Finding:
+        half = Rational(1, 2000)
+        margins = []
+        for name, text in published.items():
+            margins.append((f"{name} is above {text} − 0.0005", SQUARES[name] - (Rational(text) - half) ** 2))
+            margins.append((f"{name} is below {text} + 0.0005", (Rational(text) + half) ** 2 - SQUARES[name]))
+        return symbolic.positive(
+            *margins,
+            domain="the five published numbers",
+            detail="squares compared: rational numbers, for the Gaussian a rational multiple of π",
+            seed=settings.seed,
+        )
+
+    def definition(settings: Settings) -> Finding:
+        mu, rough, h, size, curve = sympy.symbols("mu R h N S", positive=True)
+
+        def error(spread: Any, square_integral: Any, points: Any, width: Any) -> Any:
+            return width**4 * spread**2 * curve / 4 + square_integral / (points * width)
+
+        def least(spread: Any, square_integral: Any, points: Any) -> Any:
+            best = (square_integral / (points * spread**2 * curve)) ** Rational(1, 5)
+            return error(spread, square_integral, points, best)
+
+        value = Rational(5, 4) * (sympy.sqrt(mu) * rough / size) ** Rational(4, 5) * curve ** Rational(1, 5)
+        best = (rough / (size * mu**2 * curve)) ** Rational(1, 5)
+        share = sympy.sqrt(square(mu, rough))
+        epanechnikov = least(Rational(1, 5), Rational(3, 5), share * size)
+        return symbolic.identities(
+            (
+                "the error is stationary at the best bandwidth",
+                sympy.diff(error(mu, rough, size, h), h).subs(h, best),
+                0,
+            ),
+            ("the least error", least(mu, rough, size), value),
+            ("the Epanechnikov kernel with eff·N points", epanechnikov, value),
+            domain="all μ₂, R, numbers of points N and S = ∫f″² > 0",
+            detail="the asymptotic mean integrated squared error h⁴μ₂²S/4 + R/(Nh) is convex in h; the efficiency is the "
+            "share of the points with which the Epanechnikov kernel, μ₂ = 1/5, R = 3/5, has the same least error",
+            seed=settings.seed,
+        )
+
+    def quadratures(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            pairs = list(_quadratures(square))
+        return certified.agree(
+            pairs,
+            domain="the five kernels, d = 1",
+            width=1e-15,
+            detail="squares of efficiencies from integrals enclosed by quadrature, against their closed forms",
+        )
+
+    def others(settings: Settings) -> Finding:
+        return certified.positive(
+            lambda n: 1 - _of_order(square, n),
+            {"n": ("3/2", 32)},
+            domain="all real orders n in [3/2, 32], d = 1",
+            precision=settings.precision,
+            detail="no such kernel is as efficient as the Epanechnikov kernel",
+        )
+
+    return Claim(
+        id="efficiency",
+        title="The published efficiencies of the kernels",
+        statement=r"With $\mu_2 = \int x^2 K$ and $R = \int K^2$ in one dimension, the efficiency "
+        r"\[\mathrm{eff}(K) = \frac{3}{5\sqrt{5}\,\sqrt{\mu_2}\,R}\] is $1$ for the Epanechnikov kernel, "
+        r"$\sqrt{3087/3125}$ for the biweight, $3861\sqrt{5}/8750$ for the triweight, $6\sqrt{5\pi}/25$ for the Gaussian "
+        r"and $6\sqrt{15}/25$ for the uniform kernel: as published 1.000, 0.994, 0.987, 0.951 and 0.930.",
+        source="Silverman, Density Estimation for Statistics and Data Analysis, Chapman & Hall 1986; "
+        "Wand & Jones, Kernel Smoothing, Chapman & Hall 1995",
+        kind=Kind.NUMBER,
+        variables=(Variable("K", r"a symmetric kernel with $\int K = 1$"),),
+        checks=(
+            Check("closed_forms", "the five squares, integrated exactly", Role.PROOF, closed_forms),
+            Check("rounding", "each rounds to the three published digits", Role.PROOF, rounding),
+            Check("definition", "the efficiency is a ratio of numbers of points", Role.SUPPORT, definition),
+            Check("quadratures", "the same by certified quadrature", Role.SUPPORT, quadratures),
+            Check("others", "larger orders are less efficient than order 1", Role.SUPPORT, others),
+        ),
+    )
+
+
+def _quadratures(square: Efficiency) -> Iterator[tuple[str, arb, arb]]:
+    for name, n in ORDERS.items():
+        mass, spread, rough = (_integral(lambda x, a=power, b=k: x**a * (1 - x * x) ** b, 0, 1) for power, k in
+                               ((0, n), (2, n), (0, 2 * n)))  # fmt: skip
+        # Half the integrals over [−1, 1]: μ₂ is a quotient of two, R has one over the square of another.
+        yield name, square(spread / mass, rough / (2 * mass**2)), _closed(name)
+    halves = [lambda x: (-x * x / 2).exp(), lambda x: x * x * (-x * x / 2).exp(), lambda x: (-x * x).exp()]
+    # Beyond 16 each integrand is below exp(−7x): at 16 already, and the quotient falls.
+    tail = arb(0, (-arb(112)).exp())
+    mass, spread, rough = (_integral(half, 0, 16) + tail for half in halves)
+    yield "Gaussian", square(spread / mass, rough / (2 * mass**2)), _closed("Gaussian")
+
+
+def _integral(function: Callable[[acb], acb], low: int, high: int) -> arb:
+    return quadrature.integral(lambda x, _: function(x), low, high, 64)
+
+
+def _closed(name: str) -> arb:
+    value = SQUARES[name]
+    over = value / sympy.pi if name == "Gaussian" else value
+    return arb(int(over.p)) / int(over.q) * (arb.pi() if name == "Gaussian" else 1)
+
+
+def _of_order(square: Efficiency, n: arb) -> arb:
+    """The square of the efficiency of the kernel of real order n: μ₂ = 1/(2n + 3), R = c_n²/c_2n."""
+
+    def constant(order: arb) -> arb:
+        return (order + 1.5).gamma() / (arb.pi().sqrt() * (order + 1).gamma())
+
+    return square(1 / (2 * n + 3), constant(n) ** 2 / constant(2 * n))
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the spread lacks its square root", build(lambda spread, rough: 9 / (25 * spread**2 * rough**2))),
+    Variant("the ratio of errors", build(lambda spread, rough: silverman(spread, rough) ** Rational(4, 5))),
+    Variant("the uniform kernel cut to 0.929", build(published={**PUBLISHED, "uniform": "0.929"})),
+    Variant("the Gaussian at 0.952", build(published={**PUBLISHED, "Gaussian": "0.952"})),
+)

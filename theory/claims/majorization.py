@@ -1,0 +1,171 @@
+"""M2: at fixed logits the weights of a smaller order majorize those of a larger one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+from flint import arb
+from hypothesis import strategies as st
+
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.finding import Finding
+
+Row = list[arb]
+
+
+def weight_slope(c: Any, n: Any) -> Any:
+    """``c^(1 − 1/n)``: the rate at which a weight c grows with its logit while the threshold stays."""
+    return c ** (1 - 1 / n)
+
+
+def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> Claim:
+    """The claim with the slope of a weight that `slope` gives; with `sign` −1 the larger order majorizes."""
+
+    def slopes(settings: Settings) -> Finding:
+        n, u, c = sympy.symbols("n u c", positive=True)
+        x = sympy.Symbol("x", real=True)
+        return symbolic.identities(
+            ("finite order, u = z/n − τ", sympy.diff((u + x / n) ** n, x).subs(x, 0), slope(u**n, n)),
+            ("softmax", sympy.diff(c * sympy.exp(x), x).subs(x, 0), sympy.limit(slope(c, n), n, sympy.oo)),
+            domain="all n > 0 and n = ∞, every weight c > 0",
+            detail="a weight as a function of its logit z alone, [z/n − τ]₊^n or exp(z − λ), the threshold of its own "
+            "row held: where it is c > 0 its slope depends on c and n only",
+            seed=settings.seed,
+        )
+
+    def steeper(settings: Settings) -> Finding:
+        n, h, t = sympy.symbols("n h t", positive=True)
+        c = sympy.exp(-t)
+        ratio = sympy.expand_log(sympy.log(slope(c, n)), force=True) - sympy.expand_log(
+            sympy.log(slope(c, n + h)), force=True
+        )
+        last = sympy.expand_log(sympy.log(slope(c, n)) - sympy.log(c), force=True)
+        return symbolic.positive(
+            ("log of the ratio of the slopes, n′ = n + h", sign * sympy.simplify(ratio)),
+            ("log of the ratio of the slopes, n′ = ∞", sign * sympy.simplify(last)),
+            domain="all n > 0, h > 0 and c = exp(−t) in (0, 1)",
+            detail="f and g are the weights of orders n < n′ as functions of the logit. Where both are c in (0, 1), "
+            "f − g rises, so once f − g is > 0 it stays so: at the first return to 0 both would be some c > 0 "
+            "while f − g falls. (c = 1 happens at the largest logit only, which then has all mass: p majorizes all)",
+            seed=settings.seed,
+        )
+
+    def partial_sums(settings: Settings) -> Finding:
+        a, near, far = sympy.symbols("A S T", nonnegative=True)
+        # −S is the sum of the non-positive differences up to k, −T of those beyond; the sum of all is 0.
+        above = near + far
+        return symbolic.positive(
+            ("k before the crossing", sign * a),
+            ("k after the crossing", sign * (above - near)),
+            domain="differences p_i − q_i by descending logit: first ≥ 0, then ≤ 0, of sum 0; every k",
+            detail="before the crossing a partial sum adds terms ≥ 0; after it, it is minus the sum of the rest, "
+            "terms ≤ 0. Both rows descend with the logit, so these are the sums of the k largest",
+            seed=settings.seed,
+            strict=False,
+        )
+
+    def oracle(settings: Settings) -> Finding:
+        return _sampled(settings, sign, _partial_margin, "the least of Σ of the k largest weights, order n minus n′")
+
+    def entropies(settings: Settings) -> Finding:
+        return _sampled(settings, sign, _entropy_margin, "Shannon's entropy and 1 − Σ p², order n′ minus n")
+
+    def box(settings: Settings) -> Finding:
+        def both(a: arb, b: arb, n: arb, h: arb) -> arb:
+            # In the row with weights a > b > 1 − a − b at order n, the threshold that keeps the largest (smallest)
+            # weight at order n + h makes the sum of the weights too large (small): the true one is smaller (larger).
+            p = (a, b, 1 - a - b)
+            top, low = (_excess(p, i, n, n + h) for i in (0, 2))
+            return drawn.least([sign * top, -sign * low])
+
+        return certified.positive(
+            both,
+            {"a": ("1/2", "3/5"), "b": ("1/4", "3/10"), "n": ("1/2", 1), "h": (1, 3)},
+            domain="every row of three keys whose weights at order n are in [1/2, 3/5], [1/4, 3/10] and the rest; "
+            "n in [1/2, 1], n′ − n in [1, 3]",
+            precision=settings.precision,
+            detail="the largest weight falls and the smallest rises, which is majorization of three keys",
+        )
+
+    return Claim(
+        id="majorization",
+        label="M2",
+        title="Smaller orders majorize larger ones",
+        statement=r"For $0 < n < n' \le \infty$ and any $z$, $p = \mathrm{entmax}_n(z)$ majorizes "
+        r"$q = \mathrm{entmax}_{n'}(z)$: for every $k$ \[\sum_{i \le k} p_{(i)} \ge \sum_{i \le k} q_{(i)},\] with "
+        r"the weights in descending order. So the largest weight falls with the order, and every Schur-concave entropy "
+        r"rises.",
+        source="ours; majorization and Schur-concavity: Marshall, Olkin & Arnold, Inequalities, 2nd ed., Springer 2011",
+        kind=Kind.THEOREM,
+        variables=(
+            Variable("z", r"logits, a row in $\mathbb{R}^m$, the same at both orders"),
+            Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$"),
+        ),
+        checks=(
+            Check("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
+            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper),
+            Check("partial_sums", "one crossing and equal sums give majorization", Role.PROOF, partial_sums),
+            Check("oracle", "the sums of the $k$ largest weights fall", Role.SUPPORT, oracle),
+            Check("entropies", "entropies rise", Role.SUPPORT, entropies),
+            Check("box", "three keys, over a box of weights and orders", Role.SUPPORT, box),
+        ),
+    )
+
+
+def _excess(p: tuple[arb, ...], at: int, n: arb, then: arb) -> arb:
+    """By how much the weights of order `then` would sum to more than 1 if weight `at` were what it is at order n."""
+    total = arb(0)
+    for j, weight in enumerate(p):
+        if j != at:
+            # z_j − z_at = n(p_j^(1/n) − p_at^(1/n)), from the weights at order n.
+            base = p[at] ** (1 / then) + n / then * (weight ** (1 / n) - p[at] ** (1 / n))
+            total += arb.max(base, arb(0)) ** then - weight
+    return total
+
+
+def _sampled(settings: Settings, sign: int, margin: Callable[[Row, Row], Row], detail: str) -> Finding:
+    def value(case: tuple[list[float], tuple[drawn.Order, drawn.Order]]) -> arb:
+        z, (n, then) = case
+        p, q = (sorted(drawn.solved(z, order, settings.precision), key=float, reverse=True) for order in (n, then))
+        margins = [sign * each for each in margin(p, q)]
+        return drawn.least(margins) if margins else arb(1)
+
+    return sampled.positive(
+        st.tuples(drawn.logits(unique=True), drawn.rising(infinite=True)),
+        value,
+        settings,
+        domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders n < n′ from 1/4 to ∞; where "
+        "order n′ has one key, both orders have the same weights",
+        detail=detail,
+        show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1][0])}, n′ = {drawn.name(case[1][1])}",
+    )
+
+
+def _live(row: Row) -> int:
+    return sum(1 for weight in row if weight > 0)
+
+
+def _partial_margin(p: Row, q: Row) -> Row:
+    # From k = the support of q on both sums are 1; below it different logits make the inequality strict.
+    return [sum(p[:k], start=arb(0)) - sum(q[:k], start=arb(0)) for k in range(1, _live(q))]
+
+
+def _entropy_margin(p: Row, q: Row) -> Row:
+    if _live(q) == 1:
+        return []
+    squares = sum((x * x for x in p), start=arb(0)) - sum((x * x for x in q), start=arb(0))
+    return [_shannon(q) - _shannon(p), squares]
+
+
+def _shannon(row: Row) -> arb:
+    return -sum((x * x.log() for x in row if x > 0), start=arb(0))
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the slope has the power 1 + 1/n", build(lambda c, n: c ** (1 + 1 / n))),
+    Variant("the larger order majorizes", build(sign=-1)),
+)

@@ -1,0 +1,131 @@
+"""A larger logit never has the smaller weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from math import isinf
+from typing import Any
+
+import sympy
+from flint import arb
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.evidence.certified import rational
+from kernelproof.theory.finding import Finding
+
+Weight = Callable[[Any, Any], Any]
+Case = tuple[list[float], drawn.Order]
+
+
+def of_base(u: Any, n: Any) -> Any:
+    """``u^n``, the weight of a key with ``u = z/n − τ > 0``; in any arithmetic."""
+    return u**n
+
+
+def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
+    """The claim for `weight` of a base; if `strict_off`, that the order is strict off the support as well."""
+
+    def rises(settings: Settings) -> Finding:
+        n, u, c = sympy.symbols("n u c", positive=True)
+        x = sympy.Symbol("x", real=True)
+        return symbolic.positive(
+            ("slope of a weight in its logit, finite order", sympy.diff(weight(u + x / n, n), x).subs(x, 0)),
+            ("slope of a weight in its logit, softmax", sympy.diff(c * sympy.exp(x), x).subs(x, 0)),
+            ("a weight above the threshold", weight(u, n)),
+            domain="all n > 0 and n = ∞, all u = z/n − τ > 0 and weights c > 0",
+            detail="one threshold serves the row; the weight rises strictly and continuously from 0 where z > nτ, and "
+            "is 0 where z ≤ nτ",
+            seed=settings.seed,
+        )
+
+    def spacing(settings: Settings) -> Finding:
+        n, u, c = sympy.symbols("n u c", positive=True)
+        d = sympy.Symbol("d", nonnegative=True)
+        return symbolic.identities(
+            ("finite order, logits d apart", weight(u + d / n, n) ** (1 / n) - weight(u, n) ** (1 / n), d / n),
+            ("softmax, logits d apart", sympy.log(c * sympy.exp(d)) - sympy.log(c), d),
+            domain="all n > 0 and n = ∞, d ≥ 0, two keys of the support",
+            seed=settings.seed,
+        )
+
+    def oracle(settings: Settings) -> Finding:
+        def value(case: Case) -> arb:
+            z, n = case
+            p = [weight for _, weight in sorted(zip(z, drawn.solved(z, n, settings.precision), strict=True))]
+            pairs = [(low, high) for low, high in pairwise(p) if strict_off or high > 0]
+            return drawn.least([high - low for low, high in pairs])
+
+        return sampled.positive(
+            st.tuples(drawn.logits(unique=True), drawn.orders(infinite=True)),
+            value,
+            settings,
+            domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞",
+            detail="differences of the oracle's weights of neighbouring logits, the larger one of positive weight",
+            show=_words,
+        )
+
+    def distances(settings: Settings) -> Finding:
+        def sides(case: Case) -> tuple[arb, arb]:
+            z, n = case
+            live = [(x, p) for x, p in zip(z, drawn.solved(z, n, settings.precision), strict=True) if p > 0]
+            assume(len(live) > 1)
+            (x, p), (y, r) = live[:2]
+            if isinf(n):
+                return (p / r).log(), arb(x) - arb(y)
+            return rational(n) * (p ** (1 / rational(n)) - r ** (1 / rational(n))), arb(x) - arb(y)
+
+        return sampled.equal(
+            st.tuples(drawn.logits(), drawn.orders(infinite=True)),
+            sides,
+            settings,
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, two keys of the support",
+            width=1e-20,
+            detail="n(p_i^(1/n) − p_j^(1/n)), for softmax log(p_i/p_j), against z_i − z_j",
+            show=_words,
+        )
+
+    def box(settings: Settings) -> Finding:
+        return certified.positive(
+            lambda u, d, n: weight(u + d / n, n) - weight(u, n),
+            {"u": ("1/20", 1), "d": ("1/10", 1), "n": ("1/2", 3)},
+            domain="u = z/n − τ in [1/20, 1], logits d in [1/10, 1] apart, n in [1/2, 3]",
+            precision=settings.precision,
+            detail="the larger logit has the larger weight",
+        )
+
+    return Claim(
+        id="monotone",
+        title="The weights keep the order of the logits",
+        statement=r"Let $p = \mathrm{entmax}_n(z)$, $0 < n \le \infty$. If $z_i \ge z_j$ then $p_i \ge p_j$; if "
+        r"$z_i > z_j$ and $p_i > 0$ then $p_i > p_j$. For two keys of the support "
+        r"\[n\,(p_i^{1/n} - p_j^{1/n}) = z_i - z_j,\] at $n = \infty$ $\log p_i - \log p_j = z_i - z_j$.",
+        source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
+        kind=Kind.THEOREM,
+        variables=(
+            Variable("z", r"logits, a row in $\mathbb{R}^m$"),
+            Variable("n", r"order; $\alpha = 1 + 1/n$; softmax at $\infty$"),
+        ),
+        checks=(
+            Check("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
+            Check("spacing", "the distance of two keys of the support", Role.PROOF, spacing),
+            Check("oracle", "the oracle's weights keep the order", Role.SUPPORT, oracle),
+            Check("distances", "its weights keep the distances", Role.SUPPORT, distances),
+            Check("box", "over a box of bases, distances and orders", Role.SUPPORT, box),
+        ),
+    )
+
+
+def _words(case: Case) -> str:
+    return f"z = {case[0]}, n = {drawn.name(case[1])}"
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the power is negative", build(lambda u, n: u ** (-n))),
+    Variant("the inverse power", build(lambda u, n: u ** (1 / n))),
+    Variant("strict off the support as well", build(strict_off=True)),
+)

@@ -1,0 +1,259 @@
+"""C8: every rule is one formula of the gaps, with one number γ per query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from math import inf
+from typing import Any
+
+import sympy
+from flint import arb, ctx
+from hypothesis import strategies as st
+
+from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, Nearest, entmax, weights
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.correspondence import (
+    ORDERS,
+    Case,
+    cases,
+    compact_weights,
+    exact_shares,
+    named,
+    truncated_power,
+    width,
+)
+from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbolic
+from kernelproof.theory.evidence.certified import rational
+from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.finding import Finding
+from kernelproof.theory.rows import normalized
+
+INTEGERS = (1, 2, 3, 7)
+FixedReach = Callable[[Any, Any], Any]
+AdaptiveReach = Callable[[Any, Any, Any], Any]
+Floor = Callable[[Any, Any], Any]
+
+
+def fixed_reach(square: Any, nearest: Any) -> Any:
+    """``γ = (h² − min D)/2``; in any arithmetic."""
+    return (square - nearest) / 2
+
+
+def adaptive_reach(top: Any, n: Any, beta: Any) -> Any:
+    """``γ = (n/β)û``; in any arithmetic."""
+    return n * top / beta
+
+
+def least_top(m: Any, n: Any) -> Any:
+    """``m^{−1/n}``, what û is at least; in any arithmetic."""
+    return m ** (-1 / n)
+
+
+def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_reach, floor: Floor = least_top) -> Claim:
+    """The claim with the γ of `Fixed` and of `Adaptive` that are given, and the lower end of û."""
+
+    def one_formula(settings: Settings) -> Finding:
+        low, d = sympy.symbols("L D", nonnegative=True)
+        h, gamma, c, n, a, rest = sympy.symbols("H gamma c n a A", positive=True)
+        reach = fixed(h, low)
+        return symbolic.identities(
+            ("1 − D/h² with γ = (h² − L)/2", 1 - d / h, (h - low) / h * (1 - (d - low) / 2 / reach)),
+            ("the γ of a ball anchored at min D + 2γ", fixed(low + 2 * gamma, low), gamma),
+            ("a common factor cancels", (c * a) ** n / ((c * a) ** n + (c * rest) ** n), a**n / (a**n + rest**n)),
+            domain="all n > 0, m, d and h² = H > L = min D",
+            detail="(h² − L)/h² > 0 is common to all keys, and d_i = (D_i − L)/2; if h² ≤ min D there is no weight "
+            "(n > 0) on either side; for `Nearest` the keys are those kept",
+            seed=settings.seed,
+        )
+
+    def threshold(settings: Settings) -> Finding:
+        top, gap = sympy.symbols("z_max d", real=True)
+        beta, n, u = sympy.symbols("beta n u", positive=True)
+        tau = top * beta / n - u
+        return symbolic.identities(
+            ("z_i/n − τ for z = βs, s = max s − d", beta * (top - gap) / n - tau, u * (1 - gap / adaptive(u, n, beta))),
+            domain="all n > 0, β > 0, m and d; û = u = max z/n − τ > 0",
+            detail="û^n is common to all keys and cancels; û > 0 because weights sum to 1",
+            seed=settings.seed,
+        )
+
+    def ends(settings: Settings) -> Finding:
+        s, r = sympy.symbols("s r", nonnegative=True)
+        n = sympy.Symbol("n", positive=True)
+        m, top = sympy.Symbol("m", positive=True), 1 / (1 + s)
+        return symbolic.identities(
+            ("the n-th power of the lower end", floor(m, n) ** n, 1 / m),
+            ("it over 1/(1 + s), m = 1 + s + r", top * (1 + s + r), 1 + r / (1 + s)),
+            ("1 minus the upper", 1 - top, s / (1 + s)),
+            domain="all n > 0 and m ≥ 1",
+            detail="û^n = max p = 1/(1 + s) is at most Σp = 1, and at least 1/m because m·max p ≥ Σp: s ≥ 0 and "
+            "r = m − 1 − s ≥ 0; x^{1/n} rises, so û is in [m^{−1/n}, 1]",
+            seed=settings.seed,
+        )
+
+    def exponential(settings: Settings) -> Finding:
+        d, beta, s = sympy.symbols("d beta s", positive=True)
+        n, gamma = sympy.symbols("n gamma", positive=True)
+        inside = sympy.log(1 - 1 / (1 + s))
+        return symbolic.identities(
+            ("exp(n·log1p(−d/γ)), d/γ = 1/(1 + s)", sympy.exp(n * inside), (1 - 1 / (1 + s)) ** n),
+            ("n → ∞ at û = 1", sympy.limit((1 - d / adaptive(1, n, beta)) ** n, n, sympy.oo), sympy.exp(-beta * d)),
+            ("softmax of gaps", sympy.exp(-beta * d), sympy.exp(beta * (gamma - d)) / sympy.exp(beta * gamma)),
+            domain="all n > 0, β > 0, 0 < d < γ; order ∞ for `Adaptive`",
+            detail="û lies between m^{−1/n} and 1, so it tends to 1; at order ∞ the formula is exp(−βd_i)",
+            seed=settings.seed,
+        )
+
+    def rows(settings: Settings) -> Finding:
+        return exact.equal(
+            _rows(settings, fixed),
+            domain=f"seeded cases of 1 to 17 keys in 1 to 8 dimensions, n in {INTEGERS}, three h and γ each",
+            detail="the kernel of the distances and the formula of the gaps, in rationals",
+        )
+
+    def oracle(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            return certified.agree(
+                _pairs(settings, fixed, adaptive),
+                domain="seeded cases of 1 to 17 keys in 1 to 8 dimensions, every rule, also after `Nearest(3)`; n in "
+                f"{', '.join(map(str, ORDERS))} and ∞",
+                width=width(settings),
+                detail="certified weights against the formula with the γ of the rule; û from the certified threshold",
+            )
+
+    def interval(settings: Settings) -> Finding:
+        def slack(case: tuple[list[float], Any]) -> arb:
+            z, order = case
+            n = rational(order)
+            found = entmax(z, order=order, precision=settings.precision)
+            top = rational(Fraction(max(z))) / n - ball(found.threshold.values()[()])
+            # A row of one key, or of ties, is at an end: 2^-40 of room for the width of the balls.
+            room = arb(2) ** -40
+            return drawn.least([top - floor(rational(Fraction(len(z))), n) + room, 1 - top + room])
+
+        return sampled.positive(
+            st.tuples(drawn.logits(least=1), drawn.orders()),
+            slack,
+            settings,
+            domain="rows of 1 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
+            detail="û is in [m^{−1/n}, 1] up to 2^-40",
+            show=lambda case: f"z = {case[0]}, n = {case[1]}",
+        )
+
+    return Claim(
+        id="one_form",
+        label="C8",
+        title="Every rule is one formula of the gaps",
+        statement=r"Let $s_i = -\|q-k_i\|^2/2$, $D = \min_j \|q-k_j\|^2$ and $d_i = \max s - s_i$. Under every rule "
+        r"$w_i \propto [1 - d_i/\gamma]_+^n$, with a constant $\gamma$ for the anchored one and "
+        r"\[\gamma = \frac{h^2 - D}{2} \text{ (fixed } h\text{)}, "
+        r"\qquad \gamma = \frac{n}{\beta}\,\hat u \text{ (adaptive)},\] "
+        r"where $\hat u = \max z/n - \tau \in [m^{-1/n}, 1]$ for $z = \beta s$ and its threshold $\tau$; with fixed "
+        r"$h$ and $h^2 \le D$ there are no weights. Where the nearest keys are kept first, the same holds among "
+        r"those. At $n = \infty$ the adaptive rule is $w_i \propto e^{-\beta d_i}$.",
+        source="ours; the rules: arXiv:2601.22766, normalized ReLU, ReLUmax, entmax and top-k as bandwidths",
+        kind=Kind.THEOREM,
+        variables=(
+            Variable("q, k_i", r"query and $m \ge 1$ keys in $\mathbb{R}^d$"),
+            Variable("d_i", "gap of a score to the largest"),
+            Variable(r"\gamma", "how far below the largest a score may be and keep weight"),
+            Variable("n", r"order, $0 < n < \infty$ where not said"),
+            Variable(r"\hat u", r"$n$-th root of the largest weight"),
+        ),
+        checks=(
+            Check("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
+            Check("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
+            Check("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
+            Check("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
+            Check("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
+            Check("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
+            Check("interval", r"certified $\hat u$ is in the interval", Role.SUPPORT, interval),
+        ),
+    )
+
+
+def formula(gaps: list[Any], gamma: Any, order: Fraction) -> list[Any]:
+    """``[1 − d_i/γ]₊^n`` over its sum; Fractions for a rational γ and an integer order, else balls."""
+    if isinstance(gamma, arb):
+        return exact_shares([truncated_power(1 - ball(each) / gamma, order) for each in gaps])
+    powers = [truncated_power(1 - each / gamma, order) for each in gaps]
+    return exact_shares(powers if order.denominator == 1 else [ball(each) for each in powers])
+
+
+def _gaps(case: Case) -> list[Fraction]:
+    return [(each - min(case.distances)) / 2 for each in case.distances]
+
+
+def _bandwidths(case: Case) -> list[Fraction]:
+    """Rational h beyond the nearest key: barely, by half, and farther than all keys."""
+    low, high = min(case.distances), max(case.distances)
+    found = []
+    for target in (low, (low + high) / 2, high + 1):
+        # The least multiple of 1/8 whose square is beyond the target.
+        h = Fraction(1, 8)
+        while h**2 <= target:
+            h += Fraction(1, 8)
+        found.append(h)
+    return found
+
+
+def _rows(settings: Settings, fixed: FixedReach) -> Iterator[tuple[str, Any, Any]]:
+    for case in cases(settings.seed):
+        low, gaps = min(case.distances), _gaps(case)
+        for n in map(Fraction, INTEGERS):
+            for h in _bandwidths(case):
+                name = f"n = {n}, h = {h}, {case}"
+                yield name, compact_weights(case.distances, h**2, n), formula(gaps, fixed(h**2, low), n)
+                gamma = h
+                anchored = compact_weights(case.distances, low + 2 * gamma, n)
+                yield f"anchored, n = {n}, γ = {gamma}, {case}", anchored, formula(gaps, gamma, n)
+
+
+def _pairs(settings: Settings, fixed: FixedReach, adaptive: AdaptiveReach) -> Iterator[tuple[str, arb, arb]]:
+    for case in cases(settings.seed):
+        for kept in (None, 3):
+            yield from _ruled(settings, case, kept, fixed, adaptive)
+
+
+def _ruled(
+    settings: Settings, case: Case, kept: int | None, fixed: FixedReach, adaptive: AdaptiveReach
+) -> Iterator[tuple[str, arb, arb]]:
+    """The weights of one case under every rule; after `Nearest(kept)`, for cases without a tie there."""
+    gaps, bits = _gaps(case), settings.precision
+    ordered = sorted(gaps)
+    if kept is not None and kept < len(gaps) and ordered[kept - 1] == ordered[kept]:
+        return
+    last = ordered[-1] if kept is None else ordered[min(kept, len(gaps)) - 1]
+    near = [i for i, gap in enumerate(gaps) if gap <= last]
+    prefix = "" if kept is None else f"the {kept} nearest, "
+
+    def solved(order: Any, rule: Fixed | Anchored | Adaptive) -> Any:
+        found = weights(case.scores, Kernel(order), rule if kept is None else Nearest(kept, rule), precision=bits)
+        values = found.weights.values()
+        return [values[i] for i in near], found
+
+    mine = [gaps[i] for i in near]
+    for order in ORDERS:
+        for h in _bandwidths(case):
+            right = formula(mine, fixed(h**2, min(case.distances)), order)
+            yield from named(f"{prefix}h = {h}, n = {order}, {case}", solved(order, Fixed(h))[0], right)
+            right = formula(mine, h, order)
+            yield from named(f"{prefix}γ = {h}, n = {order}, {case}", solved(order, Anchored(h))[0], right)
+        values, found = solved(order, Adaptive(case.beta))
+        n, beta = rational(order), rational(case.beta)
+        top = beta * rational(Fraction(max(case.scores))) / n - ball(found.threshold.values()[()])
+        right = formula(mine, adaptive(top, n, beta), order)
+        yield from named(f"{prefix}adaptive, n = {order}, {case}", values, right)
+    softmax = normalized([(-rational(case.beta * each)).exp() for each in mine])
+    yield from named(f"{prefix}adaptive, n = ∞, {case}", solved(inf, Adaptive(case.beta))[0], softmax)
+
+
+CLAIM = build()
+FALSE = (
+    Variant("γ = h² − min D", build(lambda square, low: square - low)),
+    Variant("the nearest distance is missing in γ", build(lambda square, _: square / 2)),
+    Variant("û/β without n", build(adaptive=lambda top, _, beta: top / beta)),
+    Variant("nû without β", build(adaptive=lambda top, n, _: n * top)),
+    Variant("û at least 1/m", build(floor=lambda m, _: 1 / m)),
+)

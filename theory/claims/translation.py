@@ -1,0 +1,128 @@
+"""Adding one number to all logits changes no weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import sympy
+from flint import arb
+from hypothesis import strategies as st
+
+from kernelproof.reference import entmax
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import drawn, exact, sampled, symbolic
+from kernelproof.theory.evidence.certified import rational
+from kernelproof.theory.finding import Finding
+
+Shift = Callable[[Any, Any], Any]
+Case = tuple[list[float], Fraction, int]
+
+
+def threshold_shift(c: Any, n: Any) -> Any:
+    """``c/n``, by which the threshold moves when the logits move by c; in any arithmetic."""
+    return c / n
+
+
+def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] = lambda x, c: x + c) -> Claim:
+    """The claim that `move` of every logit changes no weight and moves the threshold by `shift`."""
+
+    def argument(settings: Settings) -> Finding:
+        z, c, tau, rest = sympy.symbols("z c tau lambda", real=True)
+        n = sympy.Symbol("n", positive=True)
+        return symbolic.identities(
+            ("finite order: the base of a weight", (z + c) / n - (tau + shift(c, n)), z / n - tau),
+            ("softmax: a weight", sympy.exp((z + c) - (rest + c)), sympy.exp(z - rest)),
+            domain="all n > 0 and n = ∞, all z, c and thresholds τ, λ",
+            detail="with τ + c/n (softmax: λ + c) in the place of τ every weight is what it was, so they sum to 1 "
+            "again; the sum falls strictly in the threshold while it is positive, so there is no other",
+            seed=settings.seed,
+        )
+
+    def one_threshold(settings: Settings) -> Finding:
+        n, u = sympy.symbols("n u", positive=True)
+        x = sympy.Symbol("x", real=True)
+        return symbolic.positive(
+            ("finite order: minus the slope of a weight u^n", -sympy.diff((u - x) ** n, x).subs(x, 0)),
+            ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
+            domain="all n > 0 and n = ∞, all u > 0",
+            detail="so one threshold only makes the weights sum to 1",
+            seed=settings.seed,
+        )
+
+    def sparsemax(settings: Settings) -> Finding:
+        return exact.equal(
+            _rows(settings.seed, move),
+            domain="40 seeded rows of 6 logits and 40 shifts, multiples of 1/16, n = 1",
+            detail="the oracle's weights are rational numbers at n = 1",
+        )
+
+    def weights(settings: Settings) -> Finding:
+        def sides(case: Case) -> tuple[arb, arb]:
+            z, n, steps = case
+            moved = [move(x, steps / 16) for x in z]
+            return drawn.worst(*(drawn.solved(row, n, settings.precision) for row in (z, moved)))
+
+        return _drawn(settings, sides, "the oracle's weights before and after", infinite=True)
+
+    def threshold(settings: Settings) -> Finding:
+        def sides(case: Case) -> tuple[arb, arb]:
+            z, n, steps = case
+            c = Fraction(steps, 16)
+            before, after = (
+                drawn.ball(entmax(row, order=n, precision=settings.precision).threshold.values()[()])
+                for row in (z, [move(x, float(c)) for x in z])
+            )
+            return before + rational(shift(c, n)), after
+
+        return _drawn(settings, sides, "the oracle's thresholds before and after", infinite=False)
+
+    return Claim(
+        id="translation",
+        title="Adding a constant to all logits changes nothing",
+        statement=r"For every $c$ and $0 < n \le \infty$, "
+        r"\[\mathrm{entmax}_n(z + c\,\mathbf{1}) = \mathrm{entmax}_n(z),\] "
+        r"and the threshold moves by $c/n$.",
+        source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
+        kind=Kind.THEOREM,
+        variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),
+        checks=(
+            Check("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
+            Check("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
+            Check("sparsemax", "the same rationals at $n = 1$", Role.SUPPORT, sparsemax),
+            Check("weights", "the oracle's weights do not change", Role.SUPPORT, weights),
+            Check("threshold", "the oracle's threshold moves by $c/n$", Role.SUPPORT, threshold),
+        ),
+    )
+
+
+def _drawn(settings: Settings, sides: Callable[[Case], tuple[arb, arb]], detail: str, *, infinite: bool) -> Finding:
+    return sampled.equal(
+        st.tuples(drawn.logits(), drawn.orders(infinite=infinite), st.integers(-(2**20), 2**20)),
+        sides,
+        settings,
+        domain="rows of 2 to 6 logits in [−4, 4] and shifts up to 2^16, multiples of 1/16; orders from 1/4 to "
+        + ("∞" if infinite else "32"),
+        width=1e-20,
+        detail=detail,
+        show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, c = {case[2]}/16",
+    )
+
+
+def _rows(seed: int, move: Callable[[float, float], float]) -> Iterator[tuple[str, list[Fraction], list[Fraction]]]:
+    generator = np.random.default_rng(seed)
+    for _ in range(40):
+        z = (generator.integers(-24, 25, size=6) / 16).tolist()
+        c = float(generator.integers(-(2**20), 2**20) / 16)
+        moved = [move(x, c) for x in z]
+        before, after = (entmax(row, order=1).weights.values().tolist() for row in (z, moved))
+        yield f"z = {z}, c = {c}", before, after
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the threshold moves by c", build(shift=lambda c, _: c)),
+    Variant("logits may be multiplied", build(move=lambda x, c: x * c)),
+)

@@ -1,0 +1,186 @@
+"""Entmax is what a trade of score against entropy chooses: the one maximizer of ⟨p, z⟩ + H_α(p)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import isinf
+from typing import Any
+
+import numpy as np
+import sympy
+from flint import arb, ctx
+from hypothesis import assume
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.evidence.certified import rational
+from kernelproof.theory.finding import Evidence, Finding
+
+Cost = Callable[[Any, Any], Any]
+Case = tuple[list[float], drawn.Order, list[int]]
+
+
+def tsallis_cost(p: Any, alpha: Any) -> Any:
+    """``p^α/(α(α − 1))``, what a weight takes from the entropy; in any arithmetic."""
+    return p**alpha / (alpha * (alpha - 1))
+
+
+def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
+    """The claim with the entropy ``const − Σ cost(p_i, α)``; the claim of a minimum if `sign` is −1."""
+
+    def stationary(settings: Settings) -> Finding:
+        n, u, c, p = sympy.symbols("n u c p", positive=True)
+        slope = sympy.diff(cost(p, 1 + 1 / n), p).subs(p, u**n)
+        return symbolic.identities(
+            ("slope of the cost at p = u^n, u = z/n − τ", slope, n * u),
+            ("slope of Shannon's cost at p = c·exp(z)", sympy.diff(p * sympy.log(p), p).subs(p, c), sympy.log(c) + 1),
+            domain="all n = 1/(α − 1) > 0 and u > 0; α = 1: all c > 0",
+            detail="at p = entmax_n(z) the slope φ′(p_i) of the cost φ is z_i − μ on the support, with μ = nτ (α = 1: "
+            "log p_i + 1 = z_i − μ); off it φ′(0) = 0 ≥ z_i − μ",
+            seed=settings.seed,
+        )
+
+    def split(settings: Settings) -> Finding:
+        z, mu, p, r, there, here = sympy.symbols("z mu p r phi_r phi_p", real=True)
+        key = p * z - here - r * z + there
+        return symbolic.identities(
+            ("a key of the support, φ′(p) = z − μ", key, there - here - (z - mu) * (r - p) - mu * (r - p)),
+            ("a key off it, p = φ(0) = 0", key.subs({p: 0, here: 0}), there + r * (mu - z) - mu * r),
+            domain="all rows r of the simplex, key by key",
+            detail="objective at p minus objective at r; the terms μ(r_i − p_i) sum to 0, as both rows sum to 1. "
+            "What is left is a Bregman divergence on the support, and φ(r_i) + r_i(μ − z_i) ≥ 0 off it",
+            seed=settings.seed,
+        )
+
+    def bregman(settings: Settings) -> Finding:
+        p, x, rate = sympy.symbols("p x epsilon", positive=True)
+        alpha = 1 + rate
+        phi = cost(x, alpha)
+        at_one = sympy.diff(phi, x).subs(x, 1)
+        divergence = phi - phi.subs(x, 1) - at_one * (x - 1)
+        scaled = cost(p * x, alpha) - cost(p, alpha) - sympy.diff(cost(x, alpha), x).subs(x, p) * (p * x - p)
+        return symbolic.identities(
+            ("r = px: the divergence is p^α times that of x from 1", scaled, p**alpha * divergence),
+            ("at x = 1", divergence.subs(x, 1), 0),
+            ("its slope at x = 1", sympy.diff(divergence, x).subs(x, 1), 0),
+            ("α = 1, r = px", p * x * sympy.log(p * x) - p * sympy.log(p) - (sympy.log(p) + 1) * (p * x - p),
+             p * (x * sympy.log(x) - x + 1)),
+            domain="all α ≥ 1, p > 0 and x = r/p > 0",
+            detail="by Taylor, with the sign of the second derivative, the divergence is above 0 unless r = p",
+            seed=settings.seed,
+        )  # fmt: skip
+
+    def convex(settings: Settings) -> Finding:
+        x, rate = sympy.symbols("x epsilon", positive=True)
+        return symbolic.positive(
+            ("second derivative of the cost, α = 1 + ε", sign * sympy.simplify(sympy.diff(cost(x, 1 + rate), x, 2))),
+            ("of Shannon's", sign * sympy.diff(x * sympy.log(x), x, 2)),
+            domain="all α ≥ 1 and x > 0",
+            detail="the cost is strictly convex, so the difference is above 0 for every r ≠ p: a maximum, and only one",
+            seed=settings.seed,
+        )
+
+    def competitors(settings: Settings) -> Finding:
+        shares = st.lists(st.integers(0, 12), min_size=6, max_size=6)
+        return sampled.positive(
+            st.tuples(drawn.logits(), drawn.orders(infinite=True), shares),
+            lambda case: sign * _lead(cost, *case, settings.precision),
+            settings,
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, rational rows r ≠ p",
+            detail="objective at the oracle's weights minus objective at r",
+            show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, r ∝ {case[2][: len(case[0])]}",
+        )
+
+    def program(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            pairs = list(_programs(settings))
+        return certified.agree(
+            pairs,
+            domain="40 seeded rows of 2 to 12 logits from N(0, 1), n = 1",
+            width=1e-7,
+            evidence=Evidence.SAMPLED,
+            detail="sparsemax against the quadratic program min ‖r − z‖² on the simplex, solved by scipy.optimize.nnls "
+            "as Lawson and Hanson's least-distance problem; its answer is allowed the rounding of a least-squares "
+            "solution, 4mκ²(1 + Σ|z_i|)·2^−52 over the last residual, κ the condition number of the columns it chose",
+        )
+
+    return Claim(
+        id="variational",
+        title="Entmax maximizes score plus entropy",
+        statement=r"Let $\alpha = 1 + 1/n$. $\mathrm{entmax}_n(z)$ is the only maximizer of "
+        r"\[\langle p, z\rangle + H_\alpha(p), \qquad H_\alpha(p) = \frac{1 - \sum_i p_i^\alpha}{\alpha(\alpha - 1)}\] "
+        r"over the simplex; $H_1$, at $n = \infty$, is Shannon's entropy $-\sum_i p_i \log p_i$.",
+        source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, ACL 2019; softmax: Gibbs' inequality",
+        kind=Kind.THEOREM,
+        variables=(
+            Variable("z", r"logits, a row in $\mathbb{R}^m$"),
+            Variable("p", r"$p_i \ge 0$, $\sum_i p_i = 1$"),
+            Variable(r"\alpha", r"$1 \le \alpha < \infty$"),
+        ),
+        checks=(
+            Check("stationary", r"at entmax the slope of the cost is $z_i - \mu$", Role.PROOF, stationary),
+            Check("split", "the lead over any other row is a sum of divergences", Role.PROOF, split),
+            Check("divergence", "a divergence and its slope vanish at equality", Role.PROOF, bregman),
+            Check("convex", "the cost is strictly convex", Role.PROOF, convex),
+            Check("competitors", "no row drawn does better than the oracle's weights", Role.SUPPORT, competitors),
+            Check("quadratic_program", "SciPy's solution of sparsemax's program", Role.REFEREE, program),
+        ),
+    )
+
+
+def _lead(cost: Cost, z: list[float], order: drawn.Order, shares: list[int], precision: int) -> arb:
+    part = shares[: len(z)]
+    assume(sum(part) > 0)
+    p = drawn.solved(z, order, precision)
+    r = [arb(share) / sum(part) for share in part]
+    # Where the two rows are one, or their balls meet, there is nothing to compare.
+    assume(any(not a.overlaps(b) for a, b in zip(p, r, strict=True)))
+
+    def objective(row: list[arb]) -> arb:
+        return sum((w * arb(x) - value(w) for w, x in zip(row, z, strict=True) if not w.is_zero()), start=arb(0))
+
+    def value(w: arb) -> arb:
+        return w * w.log() if isinf(order) else cost(w, 1 + 1 / rational(order))
+
+    return objective(p) - objective(r)
+
+
+def _programs(settings: Settings) -> Iterator[tuple[str, arb, arb]]:
+    generator = np.random.default_rng(settings.seed)
+    for _ in range(40):
+        z = generator.normal(size=generator.integers(2, 13))
+        found, radius = _projection(z)
+        exact = drawn.solved(z.tolist(), 1.0, settings.precision)
+        for i, (weight, near) in enumerate(zip(exact, found, strict=True)):
+            yield f"z = {z.tolist()}, key {i}", weight, arb(float(near), radius)
+
+
+def _projection(z: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], float]:
+    """The nearest point of the simplex by non-negative least squares, and how far off rounding may put it.
+
+    Source: Lawson & Hanson, Solving Least Squares Problems, Prentice-Hall 1974, chapter 23.
+    """
+    m = len(z)
+    # y = p − z of least norm with p ≥ 0 and Σ p = 1, the equality as two inequalities.
+    sides = np.vstack([np.eye(m), np.ones(m), -np.ones(m)])
+    bounds = np.concatenate([-z, [1 - z.sum()], [z.sum() - 1]])
+    matrix = np.vstack([sides.T, bounds])
+    aim = np.zeros(m + 1)
+    aim[m] = 1
+    multipliers, _ = nnls(matrix, aim)
+    rest = matrix @ multipliers - aim
+    condition = np.linalg.cond(matrix[:, multipliers > 0])
+    # The sums in `bounds`, the solution, its residual and the division: each one m·2^−52 of the entries' size at most,
+    # the first two magnified by κ².
+    size = 1 + np.abs(z).sum()
+    return z - rest[:m] / rest[m], float(4 * m * condition**2 * size * 2.0**-52 / abs(rest[m]))
+
+
+CLAIM = build()
+FALSE = (
+    Variant("the entropy lacks the factor 1/α", build(lambda p, alpha: p**alpha / (alpha - 1))),
+    Variant("the entropy has the power 2α", build(lambda p, alpha: p ** (2 * alpha) / (alpha * (alpha - 1)))),
+    Variant("a minimum", build(sign=-1)),
+)
