@@ -14,8 +14,10 @@ from markupsafe import Markup
 
 from kernelproof.reports import summary, text
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
-from kernelproof.verify.results import Coverage, Results, Table, Target, Verdict
+from kernelproof.verify.results import Accuracy, Coverage, Results, Table, Target, Verdict
 
+ROWS = 60
+"""Rows of the accuracy table that the page shows in full, the largest κ first; the JSON has all."""
 _SIGNS = {
     Verdict.PASS: "✓",
     Verdict.FAIL: "✗",
@@ -37,6 +39,7 @@ class TargetView:
     worst: Any
     failure: Any
     matrix: summary.Matrix
+    rows: list[Accuracy]
     grids: list[summary.Grid]
     gaps: list[summary.Gap]
     figure: Drawn | None
@@ -77,6 +80,7 @@ def _target(target: Target, at: int) -> TargetView:
         worst=summary.worst_accuracy(target),
         failure=summary.first_failure(target),
         matrix=summary.accuracy_matrix(target),
+        rows=summary.largest_errors(target, ROWS),
         grids=summary.coverage_grids(target),
         gaps=summary.not_tried(target),
         figure=accuracy_figure(target, f"accuracy{at}"),
@@ -101,7 +105,6 @@ def _environment() -> Environment:
         "tone": tone,
         "grade": grade_class,
         "heat": heat_class,
-        "tip": heat_tip,
         "cases": summary.cases,
         "drawn": _drawn,
     }
@@ -139,8 +142,3 @@ def heat_class(cell: Coverage | None) -> str:
     if cell.decided:
         return f"h{min(5, 1 + int(math.log10(cell.decided)))}"
     return summary.state(cell)
-
-
-def heat_tip(cell: Coverage) -> str:
-    """What a coverage cell holds, in words."""
-    return cell.not_tried or f"{cell.cases} cases: {cell.decided} decided, {cell.undecided} undecided"

@@ -69,6 +69,13 @@ def worst_accuracy(target: Target) -> Accuracy | None:
     return max(target.accuracy, key=lambda row: badness(row.kappa_max), default=None)
 
 
+def largest_errors(target: Target, count: int) -> list[Accuracy]:
+    """The `count` rows of the accuracy table with the largest κ, in the order of the table if those are all."""
+    if len(target.accuracy) <= count:
+        return target.accuracy
+    return sorted(target.accuracy, key=lambda row: -badness(row.kappa_max))[:count]
+
+
 def worst_kappa(target: Target) -> float | None:
     """The largest condition-normalized error that any check or accuracy row of `target` recorded."""
     seen = [check.worst.kappa for check in target.checks if check.worst is not None and check.worst.kappa is not None]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.results import Accuracy, Check, Coverage, Verdict, Worst
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Found
-from kernelproof.verify.seams import Failure, grade_of
+from kernelproof.verify.seams import UNGRADED, Failure, grade_of
 from kernelproof.verify.suites import pointless
 from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import CaseResult, Summary
@@ -118,7 +119,7 @@ def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
         return "F"
     if any(check.verdict is Verdict.FAIL and check.worst and check.worst.kappa == np.inf for check in found):
         return "F"
-    return grade_of(max((row.kappa_max for row in accuracy), default=0.0))
+    return max((row.grade for row in accuracy), default=UNGRADED)
 
 
 def _rank(failure: Failure) -> float:
@@ -251,7 +252,7 @@ def _row(group: _Graded, summaries: list[Summary]) -> Accuracy:
         ulp_p999=float(ulps[max(-(-999 * compared // 1000) - 1, 0)]),
         absolute_max=max(summary.absolute_max for summary in summaries),
         kappa_max=kappa,
-        grade=grade_of(kappa),
+        grade=grade_of(kappa, FORMATS[dtype]),
     )
 
 

@@ -1,7 +1,9 @@
 """How a user's function is called as entmax: by the names of its parameters.
 
-The first positional parameter takes the logits; ``order`` or ``n`` the order, ``alpha`` α, ``dim`` or ``axis``
-−1; every other parameter must have a default, which it keeps.
+The first positional parameter takes the logits, or ``*args`` if there is none; ``order`` or ``n`` the order,
+``alpha`` α, ``dim`` or ``axis`` −1; every other parameter must have a default, which it keeps. A parameter has
+to be named: nothing is passed into ``**kwargs``. A wrapper of ``(*args, **kwargs)`` around a method ``forward``,
+as torch.nn.Module has, is bound by that method.
 """
 
 from __future__ import annotations
@@ -55,12 +57,13 @@ def bind(function: Callable[..., Any], name: str) -> Binding:
         TargetError: no signature, no positional parameter, or a parameter that is not known and has no default.
     """
     try:
-        parameters = inspect.signature(function).parameters
+        parameters = _parameters(function)
     except (TypeError, ValueError):
         msg = f"{name} has no signature to bind by; wrap it in a Python function such as def entmax(z, order): ..."
         raise TargetError(msg) from None
     kinds = inspect.Parameter
-    positional = [p for p in parameters.values() if p.kind in {kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD}]
+    taking = {kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL}
+    positional = [p for p in parameters.values() if p.kind in taking]
     if not positional:
         msg = f"{name} must take the logits as its first positional parameter; its parameters: {list(parameters)}"
         raise TargetError(msg)
@@ -77,6 +80,15 @@ def bind(function: Callable[..., Any], name: str) -> Binding:
         return next((candidate for candidate in candidates if candidate in keyword), None)
 
     return Binding(first(_ORDER), first(_ALPHA), first(_AXIS))
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    found = inspect.signature(function).parameters
+    loose = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    inner = getattr(function, "forward", None)
+    if callable(inner) and all(p.kind in loose for p in found.values()):
+        return inspect.signature(inner).parameters
+    return found
 
 
 def order_keyword(case: Case, *, order: bool, alpha: bool) -> Mapping[str, float] | None:

@@ -28,6 +28,10 @@ STEPS = 4
 """Bisections, in log κ, inside the grade found: the reported κ is at most 2^(1/4)·(width) too large."""
 
 
+BEYOND = (1e9, 1e20, 1e60, 1e160, 1e300)
+"""Values of κ that are tried after those of the grades; what none of them admits has no κ."""
+
+
 def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, *, flush: bool = False) -> float:
     """The least κ, up to the resolution of `STEPS` and never too small, that admits `got` as weight `key` of `scores`.
 
@@ -42,7 +46,8 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     if not np.isfinite(got):
         return float("inf")
     admits = _admission(case, scores, key, Fraction(got), target, flush=flush)
-    limits = [limit for limit in GRADE_LIMITS.values() if np.isfinite(limit)]
+    # Beyond grade D a box of κu > 1 soon admits everything finite that is not masked.
+    limits = [*(limit for limit in GRADE_LIMITS.values() if np.isfinite(limit)), *BEYOND]
     upper = next((limit for limit in limits if admits(Fraction(limit))), None)
     if upper is None:
         return float("inf")

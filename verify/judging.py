@@ -16,7 +16,6 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.measure import broken, near_kink, nonlinear, select_rows
 from kernelproof.verify.seams import (
-    GRADE_LIMITS,
     Call,
     Contract,
     Failure,
@@ -26,6 +25,8 @@ from kernelproof.verify.seams import (
     Judgement,
     Outcome,
     Truth,
+    band_of,
+    limit_of,
 )
 
 if TYPE_CHECKING:
@@ -48,26 +49,35 @@ class Bounds:
         rows: (R,) rows with one admissible value.
         loose: (R,) rows where the slack is not a bound.
         limit: κ of the grade.
+        band: (R, w) as `slack`, for what no grade forgives; the same but for grades D and E.
+        width: κ of the band.
     """
 
     slack: Floats
+    band: Floats
     rows: Flags
     loose: Flags
     limit: float
+    width: float
 
 
 def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
     """The slack of every element of `truth` under `contract`."""
     target = FORMATS[case.dtype]
-    limit = GRADE_LIMITS[contract.grade]
-    with np.errstate(invalid="ignore", over="ignore"):
-        slack = limit * target.unit_roundoff * truth.output.unit
-        slack = np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
+    limit = limit_of(contract.grade, target)
+    width = band_of(contract.grade, target)
+
+    def allowed(kappa: float) -> Floats:
+        with np.errstate(invalid="ignore", over="ignore"):
+            slack = kappa * target.unit_roundoff * truth.output.unit
+        return np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
+
     order = float(case.kernel.order)
     loose = (
         nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
     )
-    return Bounds(slack, ~(truth.empty | truth.unsure), np.asarray(loose.any(axis=1)), limit)
+    rows = ~(truth.empty | truth.unsure)
+    return Bounds(allowed(limit), allowed(width), rows, np.asarray(loose.any(axis=1)), limit, width)
 
 
 def forward(inputs: Inputs) -> dict[str, Call]:
@@ -83,12 +93,12 @@ def scores_of(inputs: Inputs, truth: Truth) -> Floats:
 
 
 def rows_of(
-    outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs
+    outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs, contract: Contract
 ) -> list[Floats] | Judgement:
-    """The checked rows of the outputs of these calls; a failed judgement if one has none."""
+    """The checked rows of the outputs of these calls; if one has none, what `broken` says of it."""
     found: list[Floats] = []
     for name in names:
-        if (fault := broken(outcomes[name])) is not None:
+        if (fault := broken(outcomes[name], truth, contract)) is not None:
             return fault
         raw = select_rows(outcomes[name].arrays["output"], truth.output.head.shape, inputs)
         if isinstance(raw, Judgement):

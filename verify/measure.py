@@ -8,7 +8,6 @@ import numpy as np
 
 from kernelproof.reference.formats import Format
 from kernelproof.verify.seams import (
-    GRADE_LIMITS,
     Contract,
     Errors,
     Failure,
@@ -19,15 +18,26 @@ from kernelproof.verify.seams import (
     Outcome,
     Truth,
     Values,
+    limit_of,
 )
 
 NEAR = 40.0
 """A key is near a kink if NEAR roundings of the inputs may move it across: ten times what grade A allows."""
 
 
-def broken(outcome: Outcome) -> Judgement | None:
-    """A failed judgement if the call raised, crashed or gave no output; else None."""
+MAY_RAISE = frozenset({"raise", "any"})
+"""What a contract says of empty rows, if a call that has one may raise."""
+
+
+def broken(outcome: Outcome, truth: Truth | None = None, contract: Contract | None = None) -> Judgement | None:
+    """A failed judgement if the call raised, crashed or gave no output; else None.
+
+    With `truth` and `contract`, a call that raised is undecided where it was given an empty row and may raise.
+    """
     reason = outcome.crash or outcome.error
+    may = contract is not None and contract.empty_row in MAY_RAISE
+    if outcome.error and may and truth is not None and truth.empty.any():
+        return Judgement(undecided=max(truth.output.head.size, 1))
     if reason is None and outcome.arrays:
         return None
     message = f"the call gave no output: {reason}" if reason else "the call gave no output"
@@ -115,12 +125,18 @@ def nonlinear(truth: Truth, target: Format, order: float) -> Flags:
 
 
 def verdict(
-    raw: Floats, truth: Floats, errors: Errors, kappa: Floats, decided: Flags, contract: Contract, name: str
+    raw: Floats,
+    truth: Floats,
+    errors: Errors,
+    kappa: Floats,
+    decided: Flags,
+    contract: Contract,
+    name: str,
+    target: Format,
 ) -> Judgement:
-    """The judgement of elements with these κ; those not `decided` are counted as undecided."""
-    limit = GRADE_LIMITS[contract.grade]
+    """The judgement of elements with these κ; those not `decided` are counted as undecided, and no grade allows ∞."""
     count = int(decided.sum())
-    bad = decided & ~(kappa <= limit)
+    bad = decided & ~((kappa <= limit_of(contract.grade, target)) & np.isfinite(kappa))
     shown = np.where(decided, np.where(np.isnan(kappa), np.inf, kappa), -1.0)
     ranked = np.argsort(-shown, axis=None, kind="stable")[:5]
     ulp, absolute = errors.ulp.reshape(raw.shape), errors.absolute.reshape(raw.shape)

@@ -9,15 +9,18 @@ from typing import Any, Self
 
 
 class Progress:
-    """Counts cases on standard error.
+    """Counts on standard error.
 
     Args:
         total: how many there will be.
         shown: say anything at all.
+        noun: what is counted, in the plural.
+        verb: what is done, as "verifying".
     """
 
-    def __init__(self, total: int, *, shown: bool) -> None:
+    def __init__(self, total: int, *, shown: bool, noun: str = "cases", verb: str = "verifying") -> None:
         self.total, self.done, self.shown = total, 0, shown
+        self.noun, self.verb = noun, verb
         self.bar: Any = None
         self.task: Any = None
         self.tenth = 0
@@ -30,15 +33,15 @@ class Progress:
             from rich.progress import Progress as Bar  # noqa: PLC0415
 
             columns = (
-                TextColumn("verifying"),
+                TextColumn(self.verb),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("cases"),
+                TextColumn(self.noun),
                 TimeElapsedColumn(),
             )
             self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self.bar.start()
-            self.task = self.bar.add_task("verify", total=self.total)
+            self.task = self.bar.add_task(self.verb, total=self.total)
         return self
 
     def __exit__(
@@ -54,7 +57,7 @@ class Progress:
             self.bar.update(self.task, completed=self.done)
         elif self.shown and self.total and 10 * self.done // self.total > self.tenth:
             self.tenth = 10 * self.done // self.total
-            self.say(f"{self.done} of {self.total} cases, {time.monotonic() - self.started:.0f} s")
+            self.say(f"{self.done} of {self.total} {self.noun}, {time.monotonic() - self.started:.0f} s")
 
     def say(self, line: str) -> None:
         """One line to the user."""

@@ -92,14 +92,21 @@ class Runner:
         """
         if self.pool is None:
             return [describe(place) for place in places]
-        futures = [(place, self.pool.schedule(describe, args=[place])) for place in places]
-        found: list[list[Target] | str] = []
-        for place, future in futures:
-            try:
-                found.append(future.result())
-            except ProcessExpired as error:
-                msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({_ended(error)})"
-                raise TargetError(msg) from None
+        asked = {"seconds": self.limits.seconds, "memory": self.limits.memory}
+        futures = [(place, self.pool.schedule(describe, args=[place], kwargs=asked)) for place in places]
+        return [self._described(place, future) for place, future in futures]
+
+    def _described(self, place: Place, future: Future[list[Target] | str]) -> list[Target] | str:
+        try:
+            return future.result()
+        except ProcessExpired:
+            # A call that ends the process is for the cases to show; an import that does so leaves nothing to ask.
+            again = self.pool.schedule(describe, args=[place], kwargs={"probe": False})
+        try:
+            found: list[Target] | str = again.result()
+        except ProcessExpired as error:
+            msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({_ended(error)})"
+            raise TargetError(msg) from None
         return found
 
     def environment(self, *, with_torch: bool, seed: int) -> Any:

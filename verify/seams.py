@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference.formats import Format
+
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
@@ -124,13 +126,40 @@ class Contract:
 
 
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
+"""The largest κ of each grade, before `WIDEST`."""
+WIDEST = 0.125
+"""The largest κ·u of grades B and C: a wider box allows an eighth of a weight and more, and says nothing."""
+UNGRADED = "–"
+"""Stands for a grade where no error was measured."""
 
 
-def grade_of(kappa: float) -> str:
-    """The grade of a worst condition-normalized error; NaN and infinity are F (THEORY 4)."""
+def limit_of(grade: str, target: Format) -> float:
+    """The largest κ that `grade` allows in the format `target`; of B and C at most ``WIDEST/u``, but never below A.
+
+    >>> from kernelproof.reference.formats import FORMATS
+    >>> limit_of("C", FORMATS["float32"]), limit_of("C", FORMATS["bfloat16"]), limit_of("D", FORMATS["bfloat16"])
+    (1000.0, 32.0, 1000000.0)
+    """
+    limit = GRADE_LIMITS[grade]
+    if grade in {"B", "C"}:
+        return max(GRADE_LIMITS["A"], min(limit, WIDEST / target.unit_roundoff))
+    return limit
+
+
+def band_of(grade: str, target: Format) -> float:
+    """The κ within which rounding may explain a wrong support, sum or row: as `limit_of`, with `WIDEST` for D and E.
+
+    Grades D and E forgive large errors of a weight, and none of these, so their band must not grow with them.
+    """
+    limit = min(limit_of(grade, target), GRADE_LIMITS["D"])
+    return max(GRADE_LIMITS["A"], min(limit, WIDEST / target.unit_roundoff))
+
+
+def grade_of(kappa: float, target: Format) -> str:
+    """The grade of a worst condition-normalized error in the format `target`; NaN and infinity are F (THEORY 4)."""
     if not kappa < float("inf"):
         return "F"
-    return next(grade for grade, limit in GRADE_LIMITS.items() if kappa <= limit)
+    return next(grade for grade in GRADE_LIMITS if kappa <= limit_of(grade, target))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ every combination of op, rule, order and dtype and deal the families and their r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from kernelproof.reference.errors import DomainError
@@ -125,9 +125,10 @@ class _Dealer:
         for _ in range((count or 0) if names else 0):
             name = names[self.turn % len(names)]
             self.turn += 1
-            yield (name, *self._draw(name))
+            yield (name, *self.draw(name))
 
-    def _draw(self, name: str) -> tuple[tuple[int, ...], str]:
+    def draw(self, name: str) -> tuple[tuple[int, ...], str]:
+        """The next recipe of one family."""
         found = self.recipes[name]
         self.next[name] += 1
         return found[self.next[name] % len(found)]
@@ -148,9 +149,22 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
 def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
     dealer = _Dealer(selection.suite, op, selection.seed)
     if op == "entmax":
-        yield from _entmax_cases(dealer, selection, alpha_only=alpha_only, fixed=fixed)
-    elif not selection.alphas:
-        yield from _ruled_cases(op, dealer, selection)
+        found = list(_entmax_cases(dealer, selection, alpha_only=alpha_only, fixed=fixed))
+    else:
+        found = [] if selection.alphas else list(_ruled_cases(op, dealer, selection))
+    yield from found
+    yield from _left_out(dealer, found)
+
+
+def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
+    """A case for each family that a run of few orders and dtypes has not come to, in the first place it fits."""
+    dealt = {case.family for case in found}
+    for family in dealer.recipes:
+        places = (case for case in found if not pointless(case.op, family, case.order, case.dtype))
+        place = None if family in dealt else next(places, None)
+        if place is not None:
+            shape, feature = dealer.draw(family)
+            yield replace(place, family=family, shape=shape, feature=feature)
 
 
 def _entmax_cases(dealer: _Dealer, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:

@@ -19,10 +19,12 @@ from types import ModuleType
 from typing import Any
 
 from kernelproof.reference.errors import TargetError
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.arrays import Kind, give, same_bits, take
 from kernelproof.verify.binding import Binding, bind, computes, order_keyword
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.seams import Call, Contract, Outcome
 
 GROUP = "kernelproof.backends"
@@ -198,8 +200,14 @@ def _is_module(value: Any) -> bool:
     return isinstance(value, ModuleType)
 
 
-def describe(place: Place) -> list[Target] | str:
+def describe(place: Place, *, probe: bool = True, seconds: float | None = None, memory: int = 0) -> list[Target] | str:
     """The target at `place` on each device that is here; or, for a backend that is not available, the reason.
+
+    Args:
+        place: where it is.
+        probe: call a target that does not say what arrays it computes on once, on a tiny input.
+        seconds: how long that call may take before this process ends; None: there is no limit of anything.
+        memory: bytes of data that it may take.
 
     Raises:
         TargetError: it cannot be loaded or bound.
@@ -208,11 +216,21 @@ def describe(place: Place) -> list[Target] | str:
     reason = found.available() if callable(getattr(found, "available", None)) else None
     if reason is not None:
         return str(reason)
-    kind = array_kind(found, module)
+    kind, why = array_kind(found, module), ""
     ops = tuple(op for op in OPS if callable(getattr(found, op, None)))
     built_in = place.module.startswith(BUILT_IN)
     default = Contract(grade="A", posinf="nan") if built_in else Contract()
     contract = getattr(found, "contract", default)
+    if not ops and not callable(found):
+        msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"
+        raise TargetError(msg)
+    binding: Binding | None = None
+    if "entmax" in ops or not ops:
+        binding = bind(found.entmax, f"{place.name}.entmax") if ops else bind(found, place.name)
+        if probe and not built_in and getattr(found, "array", None) is None:
+            with watchdog(seconds, memory):
+                dtype = next((name for name in getattr(found, "dtypes", ()) if name in FORMATS), "float64")
+                kind, why = probed(found.entmax if ops else found, binding, kind, dtype)
     common: dict[str, Any] = {
         "place": place,
         "array": kind,
@@ -220,24 +238,22 @@ def describe(place: Place) -> list[Target] | str:
         "contract": contract if isinstance(contract, Contract) else default,
     }
     if ops:
-        binding = bind(found.entmax, f"{place.name}.entmax") if "entmax" in ops else None
         common |= {"ops": ops, "differentiable": callable(getattr(found, "vjp", None))}
-    elif callable(found):
-        binding = bind(found, place.name)
+    else:
         differentiable = kind == "torch"
         common |= {"ops": ("entmax",), "differentiable": differentiable, "gradients": ("z",) if differentiable else ()}
-    else:
-        msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"
-        raise TargetError(msg)
     if binding is not None:
         takes = tuple(key for key in ("order", "alpha") if getattr(binding, key) is not None)
-        common |= {"fixed": binding.fixed, "takes": takes, "note": "" if built_in else _note(binding)}
+        common |= {"fixed": binding.fixed, "takes": takes, "note": "" if built_in else _note(binding, kind, why)}
     return [Target(device=device, **common) for device in _devices(found, kind)]
 
 
-def _note(binding: Binding) -> str:
+def _note(binding: Binding, kind: Kind, why: str) -> str:
+    arrays = f"given {kind} arrays" + (f", for with the others: {why}" if why else "")
     given = [f"{key} as {getattr(binding, key)!r}" for key in ("order", "alpha") if getattr(binding, key) is not None]
-    return f"takes {' and '.join(given)}" if given else "has no parameter for the order: the run says which it computes"
+    if not given:
+        return f"has no parameter for the order: the run says which it computes; {arrays}"
+    return f"takes {' and '.join(given)}; {arrays}"
 
 
 def _devices(found: Any, kind: Kind) -> tuple[str, ...]:

@@ -114,9 +114,17 @@ class RowUnits:
         base = np.diag(self.slopes) - np.outer(self.slopes, self._pi)
         return q[:, None, :] * base[:, :, None] - self.slopes[:, None, None] * p[None, :, :]
 
+    @cached_property
+    def _products(self) -> Floats:
+        """(S, S): ``l_i(δ_ij + π_j)``, the sizes of the products in J before the two of the diagonal cancel.
+
+        A backward that reads stored weights cannot know ``1 − w_i`` to better than a rounding of ``w_i``.
+        """
+        return np.diag(self.slopes) + np.outer(self.slopes, self._pi)
+
     def score_gradient(self, cotangent: Floats, noise: Floats | None = None) -> Floats:
         """(S,) unit of ``c_i = Σ_j J_ij g_j``; `noise` is the rounding of g itself, over u."""
-        base = np.abs(np.diag(self.slopes) - np.outer(self.slopes, self._pi))
+        base = self._products
         size = np.abs(cotangent)
         out = base @ size + self._doubled * np.einsum("ijk,j,k->i", np.abs(self.second), size, self.moved)
         if noise is not None:
@@ -133,7 +141,8 @@ class RowUnits:
         # x is the scores themselves for Fixed, and falls as they rise for gaps.
         sign = 1.0 if isinstance(self.rule, Fixed) else -1.0
         moved = np.einsum("ijk,i->jk", self.second, x) + sign * base.T
-        unit = np.abs(base * x[:, None]).sum(axis=0) @ size + self._doubled * float(size @ np.abs(moved) @ self.moved)
+        products = self._products * np.abs(x)[:, None]
+        unit = products.sum(axis=0) @ size + self._doubled * float(size @ np.abs(moved) @ self.moved)
         return abs(coefficient) * float(unit)
 
     def order_gradient(self, cotangent: Floats) -> float:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
+from kernelproof.verify.probing import held_bytes
 from kernelproof.verify.seams import Call, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Caller, Target
 
@@ -245,10 +246,8 @@ def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
     if sys.platform != "linux" or any(target.device != "cpu" for target in targets):
         return
     resource = import_module("resource")
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    held = next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData")), 0)
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    wanted = held + limits.memory
+    wanted = held_bytes() + limits.memory
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
 
 

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.results import Accuracy, Check, Coverage, Results, Table, Target, Verdict, Worst
 from kernelproof.verify.seams import grade_of
 
@@ -83,7 +84,7 @@ def accuracy(bad: dict[tuple[str, str], float], dtypes: tuple[str, ...] = DTYPES
                     ulp_p999=kappa,
                     absolute_max=kappa * 6e-8,
                     kappa_max=kappa,
-                    grade=grade_of(kappa),
+                    grade=grade_of(kappa, FORMATS[dtype]),
                 )
             )
     return rows

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kernelproof.reports.html import heat_class, page
+from kernelproof.reports.html import ROWS, heat_class, page
 from kernelproof.reports.text import clean, number
 from kernelproof.verify.results import Coverage, Results
 
@@ -115,6 +115,28 @@ def test_coverage_says_what_was_not_tried(results: Results, parsed: Page) -> Non
     for reason in {cell.not_tried for target in results.targets for cell in target.coverage} - {None}:
         assert str(reason) in text
     assert "tried, nothing could be decided" in text
+
+
+def test_a_cell_costs_few_bytes(results: Results) -> None:
+    # A run of the standard suite has 4600 rows of accuracy and 3900 cells of coverage a target, and the page of
+    # three is to stay under 1.5 MB: 50 bytes each, with what names the rows.
+    target = results.targets[0]
+    lone = results.model_copy(update={"targets": [target], "studies": []})
+    bare = target.model_copy(update={"accuracy": target.accuracy[:ROWS], "coverage": target.coverage[:1]})
+    few = lone.model_copy(update={"targets": [bare]})
+    cells = len(target.accuracy) - ROWS + len(target.coverage) - 1
+    assert (len(page(lone).encode()) - len(page(few).encode())) / cells < 50
+
+
+def test_the_worst_rows_are_shown_and_their_number_said(results: Results) -> None:
+    target = results.targets[1]
+    assert len(target.accuracy) > ROWS
+    text = Page(page(results)).text
+    assert f"The {ROWS} rows of largest κ, of {number(len(target.accuracy))}" in text
+    largest = max(row.ulp_max for row in target.accuracy if row.kappa_max < float("inf"))
+    assert " ".join(number(largest).split()) in text
+    short = target.model_copy(update={"accuracy": target.accuracy[:ROWS]})
+    assert "Every row, with errors" in Page(page(results.model_copy(update={"targets": [short]}))).text
 
 
 def test_skips_studies_and_environment_are_shown(results: Results, parsed: Page) -> None:

@@ -23,6 +23,14 @@ def test_nan_is_the_worst_error(results: Results) -> None:
     assert math.isnan(summary.worst_kappa(changed) or 0.0)
 
 
+def test_the_largest_errors_come_first_and_nan_before_them(results: Results) -> None:
+    target = results.targets[0]
+    rows = [target.accuracy[0].model_copy(update={"kappa_max": error}) for error in (1.0, math.nan, 7.0, 3.0)]
+    changed = target.model_copy(update={"accuracy": rows})
+    assert summary.largest_errors(changed, 3) == [rows[1], rows[2], rows[3]]
+    assert summary.largest_errors(changed, 4) == rows
+
+
 def test_a_target_without_numbers_has_no_worst(results: Results) -> None:
     target = results.targets[3]
     assert summary.worst_kappa(target) is None

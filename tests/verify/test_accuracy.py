@@ -16,7 +16,7 @@ from kernelproof.verify.checks.accuracy import CHECK as ACCURACY
 from kernelproof.verify.checks.gradients import CHECK as GRADIENTS
 from kernelproof.verify.hull import hull_distance
 from kernelproof.verify.measure import first_order
-from kernelproof.verify.seams import Contract, Inputs, Judgement, Outcome, Values, grade_of
+from kernelproof.verify.seams import Contract, Inputs, Judgement, Outcome, Values, grade_of, limit_of
 from kernelproof.verify.truth import truth_of
 
 ORDERS = ["1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "1e4", "1e8", "inf"]
@@ -201,4 +201,55 @@ def test_a_value_beyond_the_format_is_its_infinity_and_nothing_else() -> None:
 
 
 def test_grades() -> None:
-    assert [grade_of(k) for k in (0.0, 4.0, 5.0, 33.0, 2e3, 1e9, np.inf, np.nan)] == list("AABCDEFF")
+    kappas = (0.0, 4.0, 5.0, 33.0, 2e3, 1e9, np.inf, np.nan)
+    assert [grade_of(k, FORMATS["float64"]) for k in kappas] == list("AABCDEFF")
+
+
+@pytest.mark.parametrize(("dtype", "found"), [("float16", "ABCDDD"), ("bfloat16", "ABDDDD"), ("float8_e5m2", "ADDDDD")])
+def test_a_box_wider_than_an_eighth_is_no_better_than_d(dtype: str, found: str) -> None:
+    kappas = (4.0, 32.0, 256.0, 257.0, 1e3, 1e6)
+    assert "".join(grade_of(k, FORMATS[dtype]) for k in kappas) == found
+    widest = limit_of("C", FORMATS[dtype]) * FORMATS[dtype].unit_roundoff
+    # Grade A keeps its κ of 4, which in a format of three bits is half of a weight.
+    assert widest <= max(1 / 8, 4 * FORMATS[dtype].unit_roundoff)
+
+
+def test_grade_c_in_bfloat16_does_not_admit_uniform_weights() -> None:
+    z = np.array([[0.0, -1.0, -2.0, -3.0]], dtype=FORMATS["bfloat16"].dtype)
+    case, inputs = entmax_case("inf", "bfloat16", z)
+    outcomes = {"forward": Outcome({"output": np.full((1, 4), 0.25)})}
+    truth = truth_of(case, inputs)
+    found = ACCURACY.judge(case, inputs, truth, outcomes, Contract(grade="C"))
+    assert found.failed > 0
+    assert found.worst is not None
+    assert found.worst.kappa is not None
+    # κ by first order: under the 10³ that C allows where its box is narrow.
+    assert found.worst.kappa < 1e3
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("check", [ACCURACY, GRADIENTS], ids=lambda check: str(check.id))
+def test_grade_e_is_finite(check: Any, fault: float) -> None:
+    generator = np.random.default_rng(4)
+    case, inputs = entmax_case("2", "float64", generator.normal(size=(2, 5)), generator.normal(size=(2, 5)))
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    right = {"output": truth.output.head} | {name: values.head for name, values in truth.gradients.items()}
+    for name in ("output", "z"):
+        right[name] = right[name].copy()
+        right[name][truth.support] *= 1.5
+    contract, key = Contract(grade="E"), "forward" if check is ACCURACY else "vjp"
+    outcome = Outcome({name: array for name, array in right.items() if (name == "output") == (check is ACCURACY)})
+    assert check.judge(case, inputs, truth, {key: outcome}, contract).failed == 0
+    name = "output" if check is ACCURACY else "z"
+    outcome.arrays[name][1, 2] = fault
+    assert check.judge(case, inputs, truth, {key: outcome}, contract).failed == 1
+
+
+def test_a_finite_error_has_a_finite_kappa_next_to_a_kink_too() -> None:
+    # n = 1/16, where the box decides: a weight of 1/2 on a key one ulp inside is wrong by far, and finite.
+    scores = np.array([0.0, -np.nextafter(1 / 16, 0.0)])
+    case = Case("entmax", "1/16", None, "adaptive:1", "float64", "random", (1, 2), "1", 0)
+    assert grade_of(box_kappa(case, scores, 1, 0.5, FORMATS["float64"]), FORMATS["float64"]) == "E"
+    assert box_kappa(case, np.array([0.0, -np.inf]), 1, 0.5, FORMATS["float64"]) == np.inf

@@ -15,12 +15,15 @@ from kernelproof.verify.worker import CaseResult, CheckResult, Summary
 LINE = "entmax order={} rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 CASES = tuple(Case.parse(LINE.format(order)) for order in ("1", "2", "inf"))
 TARGET = Target(Place("my lib.py:f", "my lib.py", "f"), "cpu", "numpy", ("float64",), ("entmax",))
-GOOD = Judgement(decided=4, worst=Failure("fine", kappa=0.5))
+PASSED = Judgement(decided=4, worst=Failure("fine", kappa=0.5))
 
 
 def errors(*kappa: float) -> Errors:
     values = np.array(kappa)
     return Errors(-2 * values, values * 1e-17, values)
+
+
+GOOD = CheckResult(PASSED, {"output": Summary.of(errors(0.5))})
 
 
 def result(**judged: Judgement | CheckResult) -> CaseResult:
@@ -49,6 +52,8 @@ def tried(*results: CaseResult, single: bool = False, **refused: str) -> Tried:
         ((result(accuracy=GOOD, kkt=Judgement(undecided=3)),), Verdict.UNDECIDED, "A"),
         ((result(accuracy=Judgement(undecided=3)),), Verdict.UNDECIDED, "F"),
         ((result(accuracy=bad(np.inf)),), Verdict.FAIL, "F"),
+        ((result(accuracy=PASSED),), Verdict.PASS, "–"),
+        ((result(determinism=PASSED),), Verdict.PASS, "–"),
         ((), Verdict.UNSUPPORTED, "F"),
     ],
 )
@@ -74,7 +79,7 @@ def test_the_worst_failure_is_shown_before_any_larger_success() -> None:
 
 def test_the_accuracy_table_merges_cases() -> None:
     pieces = [Summary.of(errors(1.0, 3.0)), Summary.of(errors(2.0))]
-    same = [result(accuracy=CheckResult(GOOD, {"output": piece})) for piece in pieces]
+    same = [result(accuracy=CheckResult(PASSED, {"output": piece})) for piece in pieces]
     row = record(Tried(TARGET, (CASES[0], CASES[0]), dict(enumerate(same)), {})).accuracy[0]
     assert (row.op, row.rule, row.order, row.dtype, row.output) == ("entmax", "adaptive", "1", "float64", "output")
     assert (row.compared, row.kappa_max, row.grade) == (3, 3.0, "A")
@@ -85,7 +90,7 @@ def test_the_accuracy_table_merges_cases() -> None:
 def test_the_quantile_leaves_out_one_in_a_thousand() -> None:
     kappa = np.ones(2000)
     kappa[:2] = 50.0
-    said = result(accuracy=CheckResult(GOOD, {"output": Summary.of(errors(*kappa))}))
+    said = result(accuracy=CheckResult(PASSED, {"output": Summary.of(errors(*kappa))}))
     row = record(tried(said)).accuracy[0]
     assert (row.ulp_p999, row.ulp_max) == (2.0, 100.0)
 
@@ -107,3 +112,12 @@ def test_reproduce_is_a_shell_line() -> None:
 def test_results_are_split_by_target() -> None:
     one, two = result(accuracy=GOOD), result()
     assert split({(0, 0): one, (0, 1): two}, 1) == {0: two}
+
+
+def test_the_grade_is_the_worst_of_the_dtypes_and_not_that_of_the_worst_error() -> None:
+    coarse = Case.parse(CASES[0].text.replace("float64", "bfloat16"))
+    cases = (CASES[0], coarse)
+    results = [result(accuracy=CheckResult(PASSED, {"output": Summary.of(errors(k))})) for k in (900.0, 40.0)]
+    found = record(Tried(TARGET, cases, dict(enumerate(results)), {}))
+    assert {row.dtype: row.grade for row in found.accuracy} == {"float64": "C", "bfloat16": "D"}
+    assert found.grade == "D"

@@ -212,6 +212,12 @@ def test_lengths_cover_none_one_and_powers_of_two() -> None:
     assert make("lengths", (2, 0), "length").inputs().arrays["z"].shape == (2, 0)
 
 
+def test_gradients_are_asked_of_rows_up_to_those_of_the_real_tensors() -> None:
+    for op, shape in (("regression", (2, 128, 32, 32)), ("attention", (2, 2, 1, 128, 32, 32)), ("entmax", (3, 128))):
+        assert make("tensors", shape, "layer0.head1", op=op, dtype="float32").inputs().cotangent is not None
+    assert make("long_rows", (1, 257), "1/4").inputs().cotangent is None
+
+
 def test_special_rows_have_no_truth() -> None:
     for feature in ("nan", "inf", "nan_masked", "all_nan"):
         case = make("special", (4, 7), feature)
@@ -227,5 +233,4 @@ def test_tensors_are_the_real_ones() -> None:
     from kernelproof.verify.cases.tensors import tensors
 
     assert np.array_equal(arrays["v"], tensors()["layer2_v"][5])
-    assert case.inputs().cotangent is None
     assert 1 < truth(make("tensors", (3, 128), "layer0.head1", dtype="float32")).support.sum(axis=1).mean() < 128

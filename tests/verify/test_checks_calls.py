@@ -166,3 +166,33 @@ def test_calls_that_raise_are_judged_elsewhere() -> None:
     assert ask("dtype_kept", BASE, lambda *_: error).undecided == 2
     assert ask("determinism", BASE, lambda *_: error).failed == 0
     assert ask("determinism", BASE, lambda key, it: error if key == "forward again" else it).failed == 1
+
+
+NONE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float64 family=lengths shape=2x0 feature=length seed=0")
+MASKED = Case.parse("entmax order=2 rule=adaptive:1 dtype=float64 family=masks shape=3x10 feature=all seed=0")
+
+
+@pytest.mark.parametrize("case", [NONE, MASKED], ids=["no keys", "all masked"])
+@pytest.mark.parametrize("name", sorted(set(checks()) - {"empty_rows"}))
+@pytest.mark.parametrize(("policy", "may"), [("raise", True), ("any", True), ("zeros", False), ("nan", False)])
+def test_a_target_may_raise_on_an_empty_row_if_its_contract_says_so(
+    name: str, case: Case, policy: str, may: bool
+) -> None:
+    check, inputs = checks()[name], case.inputs()
+    truth = truth_of(case, inputs)
+    raised = {key: Outcome(error="ValueError: an empty row") for key in check.calls(case, inputs)}
+    if not raised or truth is None or (name == "gradients" and truth.gradients is None):
+        return
+    said = check.judge(case, inputs, truth, raised, Contract(empty_row=policy))
+    # That the same call raises again, changes nothing and has no dtype is not for the contract to allow.
+    if may or name in {"determinism", "dtype_kept", "input_untouched"}:
+        assert said.failed == 0
+        assert said.decided + said.undecided > 0
+    else:
+        assert said.failed == 1
+
+
+def test_a_target_that_raises_on_a_full_row_fails_whatever_its_contract() -> None:
+    for name in ("accuracy", "simplex", "gradients"):
+        said = ask(name, BASE, lambda *_: Outcome(error="ValueError: no"), Contract(empty_row="raise"))
+        assert said.failed == 1

@@ -33,7 +33,9 @@ def prepared(case: Case) -> tuple[Inputs, Truth, Array]:
     return inputs, truth, truth.output.head.astype(dtype).reshape(case.shape)
 
 
-def ask(name: str, case: Case, answer: Callable[[str, Array], Outcome] | None = None) -> Judgement:
+def ask(
+    name: str, case: Case, answer: Callable[[str, Array], Outcome] | None = None, contract: Contract = A
+) -> Judgement:
     """What the check says if every call is answered rightly, or as `answer` changes the right output."""
     check = checks()[name]
     inputs, truth, _ = prepared(case)
@@ -44,7 +46,7 @@ def ask(name: str, case: Case, answer: Callable[[str, Array], Outcome] | None = 
         right = own.output.head.astype(case.dtype).reshape(case.shape)
         outcomes[key] = answer(key, right) if answer else Outcome({"output": right})
     assert outcomes, "the check does not apply"
-    return check.judge(case, inputs, truth, outcomes, A)
+    return check.judge(case, inputs, truth, outcomes, contract)
 
 
 def changed(change: Callable[[Floats], Floats], only: str | None = None) -> Callable[[str, Array], Outcome]:
@@ -72,6 +74,30 @@ def test_green_on_the_truth_of_other_rules(name: str, rule: str) -> None:
     said = ask(name, case_of(op="weights", rule=rule, family="random", feature="1"))
     assert said.failed == 0, said.failures
     assert said.decided > 0
+
+
+@pytest.mark.parametrize("grade", ["D", "E"])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_the_lowest_grades_forgive_no_wrong_support_or_sum(grade: str, dtype: str) -> None:
+    case = case_of("2", family="planted_support", feature="3", dtype=dtype)
+    lost = changed(lambda p: np.where(p == p.max(axis=1, keepdims=True), p.dtype.type(0), p))
+    gained = changed(lambda p: np.where(p == 0, p.dtype.type(0.01), p))
+    for fault in (lost, gained):
+        assert ask("support", case, fault, Contract(grade=grade)).failed > 0
+    assert ask("simplex", case, changed(lambda p: p * 2), Contract(grade=grade)).failed > 0
+
+
+@pytest.mark.parametrize("name", ["simplex", "support", "kkt", "monotone", "translation", "permutation"])
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_grade_e_forgives_nothing_that_is_not_finite(name: str, fault: float) -> None:
+    case, contract = case_of("2"), Contract(grade="E")
+    assert ask(name, case, None, contract).failed == 0
+    broken = changed(lambda p: np.where(np.arange(8) == 2, fault, p), None if name in LONE else "forward")
+    assert ask(name, case, broken, contract).failed > 0
+
+
+LONE = frozenset({"simplex", "support", "kkt", "monotone"})
+"""Checks of one call alone; the others compare two."""
 
 
 def off_sum(p: Floats) -> Floats:

@@ -37,6 +37,12 @@ def exits(z, order):
         os._exit(7)
     return right(z, order)
 
+def always_exits(z, order):
+    os._exit(9)
+
+def always_hangs(z, order):
+    time.sleep(600)
+
 def killed(z, order):
     if z.shape == (3, 10):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -110,6 +116,15 @@ def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
     crashed = next(each for each in target.checks if each.verdict is Verdict.CRASH)
     assert crashed.worst is not None
     assert "no answer in 1 s" in crashed.worst.message
+
+
+@pytest.mark.parametrize(("name", "word"), [("always_exits", "exit code 9"), ("always_hangs", "no answer in 2 s")])
+def test_a_target_that_never_answers_crashes_and_can_be_loaded(file: Path, name: str, word: str) -> None:
+    found = verify(f"{file}:{name}", case=LINE, limits=Limits(seconds=2.0, patience=30.0)).targets[0]
+    assert found.verdict is Verdict.CRASH
+    worst = check(found, "accuracy").worst
+    assert worst is not None
+    assert word in worst.message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can be limited on Linux only")

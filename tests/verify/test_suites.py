@@ -27,6 +27,30 @@ def test_every_combination_and_every_family_is_there(suite: str) -> None:
     assert any(case.order == "0" for case in cases)
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize(("orders", "dtypes"), [(("2",), ()), (("2",), ("float8_e4m3fn",)), (("inf",), ("float32",))])
+@pytest.mark.parametrize("suite", ["quick", "standard"])
+def test_a_run_of_one_order_tries_every_family(
+    suite: str, orders: tuple[str, ...], dtypes: tuple[str, ...], seed: int
+) -> None:
+    cases = plan(Selection(suite=suite, orders=orders, dtypes=dtypes, seed=seed))
+    assert len(set(cases)) == len(cases)
+    assert {case.order for case in cases} == set(orders)
+    for op in OPS:
+        for name, family in families().items():
+            seen = [case for case in cases if (case.op, case.family) == (op, name)]
+            held = next(iter(family.recipes(suite, op)), None) is not None
+            asked = [dtype for dtype in dtypes or SUITES[suite].dtypes if not pointless(op, name, orders[0], dtype)]
+            assert bool(seen) == (held and bool(asked)), (op, name)
+            assert not any(pointless(op, name, case.order, case.dtype) for case in seen)
+
+
+def test_a_run_of_one_alpha_tries_every_family() -> None:
+    cases = plan(Selection(suite="quick", alphas=("3/2",), dtypes=("float64",)))
+    assert {case.family for case in cases} == set(families())
+    assert {case.alpha for case in cases} == {"3/2"}
+
+
 def test_the_standard_suite_tries_every_recipe() -> None:
     cases = plan(Selection(suite="standard"))
     for op in OPS:

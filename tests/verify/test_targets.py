@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -150,6 +152,112 @@ def test_alpha_gets_only_orders_that_it_can_express(file: Path) -> None:
 def test_what_cannot_be_bound(file: Path, name: str, word: str) -> None:
     with pytest.raises(TargetError, match=word):
         target(file, name)
+
+
+class Calls:
+    """Ways in which an object of the world is called."""
+
+    def bound(self, z: Any, **kw: Any) -> Any: ...
+
+    def named(self, z: Any, /, *, axis: int, n: float, **kw: Any) -> Any: ...
+
+    def anything(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def __call__(self, z: Any, dim: int = -1, **kw: Any) -> Any: ...
+
+
+class Layer:
+    """As torch.nn.Module: called through a wrapper that names nothing."""
+
+    def forward(self, z: Any, alpha: float = 1.5, dim: int = 0) -> Any: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+class Bare:
+    """The same without `forward`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords"),
+    [
+        (Calls().bound, {}),
+        (Calls().named, {"n": 2, "axis": -1}),
+        (Calls().anything, {}),
+        (Calls(), {"dim": -1}),
+        (Layer(), {"alpha": 1.5, "dim": -1}),
+        (Bare(), {}),
+        (partial(Calls().named, n=2), {"n": 2, "axis": -1}),
+    ],
+)
+def test_methods_and_callable_objects_are_bound(function: Any, keywords: dict[str, float]) -> None:
+    assert bind(function, "it").keywords(CASE) == keywords
+
+
+@pytest.mark.parametrize("function", [lambda **kw: kw, lambda *, z: z])
+def test_logits_need_a_place(function: Any) -> None:
+    with pytest.raises(TargetError, match="positional"):
+        bind(function, "it")
+
+
+TORCHED = """
+import numpy as np
+import torch
+
+def on_numpy(z, axis=-1):
+    e = np.exp(z - z.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+def back_to_numpy(z):
+    return on_numpy(np.asarray(z))
+
+def on_torch(z, dim=-1):
+    return torch.softmax(z, dim)
+
+def fails(z):
+    raise TypeError("not mine")
+
+def refuses(z):
+    raise ValueError("too short")
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "array", "word"),
+    [
+        ("on_numpy", "numpy", "for with the others: "),
+        ("back_to_numpy", "numpy", "must return a torch array"),
+        ("on_torch", "torch", "given torch arrays"),
+        ("fails", "torch", "given torch arrays"),
+        ("refuses", "torch", "given torch arrays"),
+    ],
+)
+def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: str, word: str) -> None:
+    path = tmp_path / f"torched_{name}.py"
+    path.write_text(TORCHED, encoding="utf-8")
+    found = target(path, name)
+    assert found.array == array
+    assert word in found.note
+    assert f"given {array} arrays" in found.note
+    assert ("bfloat16" in found.dtypes) == found.differentiable == (array == "torch")
+
+
+@pytest.mark.torch
+def test_a_function_of_tensors_need_not_import_torch(tmp_path: Path) -> None:
+    path = tmp_path / "no_import.py"
+    path.write_text("def f(z, dim=-1):\n    return z.softmax(dim)\n", encoding="utf-8")
+    assert target(path, "f").array == "torch"
+
+
+def test_a_declared_kind_of_array_is_not_tried(tmp_path: Path) -> None:
+    path = tmp_path / "declared.py"
+    body = "class C:\n    def entmax(self, z):\n        seen.append(z)\n\nseen, c = [], C()\n"
+    path.write_text(body + "c.array = 'numpy'\n", encoding="utf-8")
+    assert target(path, "c").array == "numpy"
+    assert sys.modules[str(path)].seen == []
 
 
 def test_without_a_signature() -> None:

@@ -114,3 +114,20 @@ def test_parameter_units_dominate_the_gradient_and_what_rounding_moves_it_by(ord
         return
     exact = float(reference.weights_vjp(SCORES, g, Kernel(order), rule)[by_order].split()[0])
     assert units.order_gradient(g[keys]) >= abs(exact) * (1 - 2.0**-40)
+
+
+def test_the_products_of_a_gradient_count_before_they_cancel() -> None:
+    units = RowUnits(
+        weights=np.array([1 - 2.0**-40, 2.0**-40]),
+        margins=np.array([np.inf, np.inf]),
+        order=np.inf,
+        rule=Fixed(1.0),
+        rate=1.0,
+        shift=np.array([-0.5, -28.0]),
+        moved=np.zeros(2),
+    )
+    g = np.array([1.0, 0.0])
+    # w·g and w²·g of the first key, which leave 2^-40 of each other.
+    assert units.score_gradient(g)[0] == pytest.approx(2.0, abs=2.0**-38)
+    assert units.score_gradient(g, np.array([0.0, 1.0]))[1] == pytest.approx(2.0**-39, rel=2.0**-30)
+    assert units.parameter_gradient(g, -2.0) == pytest.approx(2.0, abs=2.0**-30)

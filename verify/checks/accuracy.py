@@ -10,7 +10,6 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.box import box_kappa
 from kernelproof.verify.measure import broken, first_order, near_kink, nonlinear, select_rows, verdict
 from kernelproof.verify.seams import (
-    GRADE_LIMITS,
     Call,
     Contract,
     Flags,
@@ -19,6 +18,7 @@ from kernelproof.verify.seams import (
     Judgement,
     Outcome,
     Truth,
+    limit_of,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Accuracy:
         if truth is None:
             return Judgement()
         outcome = outcomes["forward"]
-        if (fault := broken(outcome)) is not None:
+        if (fault := broken(outcome, truth, contract)) is not None:
             return fault
         target = FORMATS[case.dtype]
         raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
@@ -60,7 +60,7 @@ class Accuracy:
         else:
             loose = near_kink(truth, target).any(axis=1) & (float(case.kernel.order) < 2)
             decided &= ~(np.asarray(loose)[:, None] & self._hidden(case, inputs, raw, kappa, contract))
-        return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output")
+        return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output", target)
 
     def _hidden(self, case: Case, inputs: Inputs, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
         """Errors beyond the grade that a key near a kink may account for; anything larger is decided, and wrong.
@@ -68,7 +68,7 @@ class Accuracy:
         From order 1 on the slopes at a kink are bounded by those inside it, up to the keys that may join: 64 of
         them. Below order 1 they are not, but a mean of values stays among the values.
         """
-        limit = GRADE_LIMITS[contract.grade]
+        limit = limit_of(contract.grade, FORMATS[case.dtype])
         if float(case.kernel.order) >= 1:
             return np.asarray((kappa > limit) & (kappa <= 64 * limit) & np.isfinite(raw))
         values = np.asarray(inputs.arrays["v"]).astype(np.float64)

@@ -35,7 +35,7 @@ class Gradients:
         if truth is None or truth.gradients is None:
             return Judgement()
         outcome = outcomes["vjp"]
-        if (fault := broken(outcome)) is not None:
+        if (fault := broken(outcome, truth, contract)) is not None:
             return fault
         target = FORMATS[case.dtype]
         loose = self._loose(case, truth, target)
@@ -83,8 +83,12 @@ class Gradients:
             decided &= ~(open_ & ~gross & ~np.isfinite(values.unit))
             if name in {"z", "scores"} and case.kernel.order == 1:
                 kappa = self._hulls(case, truth, inputs, raw, kappa, decided, target)
+        if by_row:
+            decided &= ~_free(raw, truth.empty.reshape(*raw.shape[:-1], 1), contract)
         flags = np.asarray(_matrix(decided), dtype=bool)
-        return verdict(_matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}")
+        return verdict(
+            _matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}", target
+        )
 
     def _gross(self, name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
         """Where `raw` is wrong at any kink: from order 1 on every limiting Jacobian is finite (G3).
@@ -128,6 +132,12 @@ class Gradients:
         if float(case.kernel.order) < 2:
             loose = loose | near_kink(truth, target).any(axis=1)
         return np.asarray(loose)
+
+
+def _free(raw: Floats, empty: Flags, contract: Contract) -> Flags:
+    """Elements of the gradients of `empty` rows that are as the contract lets those rows be: NaN, or anything."""
+    may = {"any": np.ones(raw.shape, dtype=bool), "nan": np.isnan(raw)}.get(contract.empty_row)
+    return np.asarray(np.zeros(raw.shape, dtype=bool) if may is None else empty & may)
 
 
 def _matrix(array: Floats | Flags) -> Floats:

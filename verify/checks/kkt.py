@@ -51,7 +51,7 @@ class Kkt:
         """The width by which the intervals miss, over the width of those two that do."""
         if truth is None or not isinstance(case.parsed_rule, Adaptive):
             return Judgement()
-        found = rows_of(outcomes, ("forward",), truth, inputs)
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         bounds = bounds_of(case, truth, contract)

@@ -30,7 +30,7 @@ class Monotone:
         """m − 1 comparisons a row."""
         if truth is None:
             return Judgement()
-        found = rows_of(outcomes, ("forward",), truth, inputs)
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         bounds = bounds_of(case, truth, contract)

@@ -50,7 +50,7 @@ class Permutation:
         """Every element of the output."""
         if truth is None:
             return Judgement()
-        found = rows_of(outcomes, ("forward", "permuted"), truth, inputs)
+        found = rows_of(outcomes, ("forward", "permuted"), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         bounds = bounds_of(case, truth, contract)

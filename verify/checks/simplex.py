@@ -31,13 +31,13 @@ class Simplex:
         """One comparison a row for the sum, and one for the sign of all its weights."""
         if truth is None:
             return Judgement()
-        found = rows_of(outcomes, ("forward",), truth, inputs)
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         raw = found[0]
         bounds = bounds_of(case, truth, contract)
         sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])
-        allowed = bounds.slack.sum(axis=1) + 2.0**-53
+        allowed = bounds.band.sum(axis=1) + 2.0**-53
         off = ratio_of(np.abs(sums - 1.0), allowed)
         negative = np.where((raw < 0).any(axis=1), np.inf, 0.0)
 
@@ -50,7 +50,7 @@ class Simplex:
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
         return judge_ratios(
-            np.stack([off, negative], axis=1), rows, bounds.loose | truth.unsure, bounds.limit, describe
+            np.stack([off, negative], axis=1), rows, bounds.loose | truth.unsure, bounds.width, describe
         )
 
 

@@ -12,7 +12,6 @@ from kernelproof.reference.model import INFINITY
 from kernelproof.verify.judging import eta_of, judge_flags
 from kernelproof.verify.measure import broken
 from kernelproof.verify.seams import (
-    GRADE_LIMITS,
     Array,
     Call,
     Contract,
@@ -22,6 +21,7 @@ from kernelproof.verify.seams import (
     Judgement,
     Outcome,
     Truth,
+    band_of,
 )
 
 if TYPE_CHECKING:
@@ -97,16 +97,17 @@ class SpecialValues:
             return ~np.isfinite(raw) & np.isfinite(clean), equal | ~np.isfinite(raw)
         order = float(case.kernel.order)
         target = FORMATS[case.dtype]
+        width = band_of(contract.grade, target)
         finite = np.where(np.isfinite(source), source, np.nan)
         reach = np.nanmax(finite, axis=1, keepdims=True) - np.nanmin(finite, axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             power = 1.0 if order == INFINITY else 1.0 - 1.0 / order if order else 0.0
             steep = np.where(clean > 0, clean**power, 0.0)
             unit = clean + 2.0 * steep * reach
-            slack = 2.0 * (GRADE_LIMITS[contract.grade] * target.unit_roundoff * unit + eta_of(target, contract))
+            slack = 2.0 * (width * target.unit_roundoff * unit + eta_of(target, contract))
             # A weight against none is at the threshold: there p is at most (κu·gap/n)^n, for each of the two calls.
             edge = (raw == 0) != (clean == 0)
-            within = 4.0 * GRADE_LIMITS[contract.grade] * target.unit_roundoff * reach
+            within = 4.0 * width * target.unit_roundoff * reach
             slack = np.where(edge & (0 < order < INFINITY), slack + (within / max(order, 1e-300)) ** order, slack)
             near = np.abs(raw - clean) <= slack
         return np.asarray(~(equal | near)), np.ones(raw.shape, dtype=bool)

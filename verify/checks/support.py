@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Support:
     """Which weights are positive.
 
-    A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the grade's κ,
-    and where its weight is positive but below what the grade allows as an error, so that 0 is admissible.
+    A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
+    and where its weight is positive but below what that κ allows as an error, so that 0 is admissible.
     """
 
     id = "support"
@@ -35,16 +35,16 @@ class Support:
         """One comparison a key."""
         if truth is None:
             return Judgement()
-        found = rows_of(outcomes, ("forward",), truth, inputs)
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         raw = found[0]
         bounds = bounds_of(case, truth, contract)
         unit_roundoff = FORMATS[case.dtype].unit_roundoff
         with np.errstate(invalid="ignore", over="ignore"):
-            band = bounds.limit * unit_roundoff * truth.margin_unit
+            band = bounds.width * unit_roundoff * truth.margin_unit
             clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
-        vanishing = truth.support & (truth.output.head <= bounds.slack)
+        vanishing = truth.support & (truth.output.head <= bounds.band)
         decided = clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]
         wrong = np.isnan(raw) | ((raw != 0) != truth.support)
 

@@ -71,7 +71,7 @@ class Translation:
         """Every weight of every row that was shifted."""
         if truth is None:
             return Judgement()
-        found = rows_of(outcomes, ("forward", "shifted"), truth, inputs)
+        found = rows_of(outcomes, ("forward", "shifted"), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
         bounds = bounds_of(case, truth, contract)

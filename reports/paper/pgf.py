@@ -1,0 +1,71 @@
+"""A figure as PGF without a LaTeX: matplotlib's own PGF renderer, with text measured by its mathtext.
+
+The measures serve only the layout; the paper's LaTeX sets the text, in its own fonts. The file needs the packages pgf
+and, for mathematics, amsmath; ``\\input`` it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.backends.backend_pgf import RendererPgf
+from matplotlib.figure import Figure
+
+_SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
+
+
+class _Renderer(RendererPgf):
+    """PGF whose text is as wide as mathtext says."""
+
+    def __init__(self, figure: Figure, fh: Any) -> None:
+        super().__init__(figure, fh)
+        width, height = figure.get_size_inches() * figure.dpi
+        self._measure = RendererAgg(width, height, figure.dpi)
+
+    def get_text_width_height_descent(self, s: Any, prop: Any, ismath: Any) -> Any:
+        """In pixels, by mathtext."""
+        return self._measure.get_text_width_height_descent(s, prop, ismath)
+
+    def draw_text(
+        self, gc: Any, x: Any, y: Any, s: Any, prop: Any, angle: Any, ismath: Any = False, mtext: Any = None
+    ) -> None:
+        """Text with what is special to LaTeX escaped outside mathematics."""
+        super().draw_text(gc, x, y, escaped(s), prop, angle, ismath, mtext)
+
+
+def escaped(text: str) -> str:
+    r"""Text for LaTeX: mathematics as it is, and special characters between escaped.
+
+    >>> escaped("entmax_bisect, $p_1$")
+    'entmax\\_bisect, $p_1$'
+    """
+    parts = re.split(r"(\$[^$]*\$)", text)
+    return "".join(
+        part if part.startswith("$") else "".join(_SPECIAL.get(letter, letter) for letter in part) for part in parts
+    )
+
+
+_HEAD = r"""%% Needs \usepackage{pgf} (and amsmath) in the preamble; include with \input{%(name)s.pgf}.
+\begingroup
+\makeatletter
+\providecommand{\mathdefault}[1]{#1}
+\begin{pgfpicture}
+\pgfpathrectangle{\pgfpointorigin}{\pgfqpoint{%(width)fin}{%(height)fin}}
+\pgfusepath{use as bounding box, clip}
+"""
+_TAIL = r"""\end{pgfpicture}
+\makeatother
+\endgroup
+"""
+
+
+def pgf(figure: Figure, name: str) -> str:
+    """The PGF text of a figure whose layout is done; it has no images."""
+    width, height = figure.get_size_inches()
+    stream = io.StringIO()
+    stream.write((_HEAD % {"name": name, "width": width, "height": height}).replace("\n", "%\n", 0))
+    figure.draw(_Renderer(figure, stream))
+    return stream.getvalue() + _TAIL

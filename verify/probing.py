@@ -1,0 +1,108 @@
+"""Which arrays a target computes on, tried once on a tiny input where its source only suggests it.
+
+A file may import torch for something else than the function that is verified, and a function may compute on
+tensors in a file that imports no torch. The first guess stands unless the target refuses it by type and takes
+the other.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.arrays import Kind, give, take
+from kernelproof.verify.binding import Binding
+from kernelproof.verify.case import Case
+
+_CASE = Case("entmax", "1", None, "adaptive:1", "float64", "random", (1, 3), "1", 0)
+_INPUT = ((0.5, 0.25, -1.0),)
+
+
+def probed(function: Callable[..., Any], binding: Binding, guess: Kind, dtype: str) -> tuple[Kind, str]:
+    """The kind of arrays that `function` takes, and why it is not `guess` ("" if it is).
+
+    Args:
+        function: called once, and again with the other kind only if it refuses the first by type.
+        binding: of its parameters.
+        guess: what its source suggests.
+        dtype: one that it takes.
+    """
+    refused = _refusal(function, binding, guess, dtype)
+    if refused is None:
+        return guess, ""
+    other: Kind = "numpy" if guess == "torch" else "torch"
+    if (other == "torch" and find_spec("torch") is None) or _refusal(function, binding, other, dtype) is not None:
+        return guess, ""
+    return other, refused
+
+
+def _refusal(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str) -> str | None:
+    """The error by which `function` shows that arrays of `kind` are not what it computes on; None without one."""
+    z = give(np.array(_INPUT).astype(FORMATS[dtype].dtype), kind, "cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            returned = function(z, **(binding.keywords(_CASE) or {}))
+            take(returned[0] if isinstance(returned, tuple) and returned else returned, kind)
+        except (TypeError, AttributeError, TargetError) as error:
+            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
+        except (Exception, SystemExit):  # noqa: BLE001 (another fault than that of the type is for the checks to find)
+            return None
+    return None
+
+
+@contextmanager
+def watchdog(seconds: float | None, memory: int) -> Iterator[None]:
+    """End the process if what is inside takes longer, whatever it holds; None: no limit.
+
+    It may take `memory` bytes of data more than the process holds, where the system can limit that.
+    """
+    if seconds is None:
+        yield
+        return
+    with _memory(memory), _time(seconds):
+        yield
+
+
+@contextmanager
+def _time(seconds: float) -> Iterator[None]:
+    with open(os.devnull, "w", encoding="ascii") as sink:  # noqa: PTH123 (os.devnull is no place of the file system)
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sink)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _memory(more: int) -> Iterator[None]:
+    if sys.platform != "linux":
+        yield
+        return
+    resource = import_module("resource")
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held_bytes() + more
+    # Only the soft limit: the process is limited anew when it takes its first case.
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if before[1] < 0 else min(wanted, before[1]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def held_bytes() -> int:
+    """The bytes of data that this process holds, on Linux."""
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData")), 0)
