@@ -48,8 +48,8 @@ def logits_of(weights: Sequence[arb], eps: arb, length: int) -> list[Series]:
         eps: a ball in [0, ∞); 0 is allowed, where z = log p.
         length: how many coefficients.
 
-    Source: ``z = a∫₀¹ e^{sεa} ds`` with a = log p ≤ 0, so the k-th coefficient is ``a^{k+1}/k!·∫ s^k e^{sεa} ds`` and the
-    integral lies between ``e^{εa}/(k + 1)`` and ``1/(k + 1)``.
+    Source: ``z = a∫₀¹ e^{sεa} ds`` with a = log p ≤ 0, so the k-th coefficient is ``a^{k+1}/k!·∫ s^k e^{sεa} ds`` and
+    the integral lies between ``e^{εa}/(k + 1)`` and ``1/(k + 1)``.
     """
     found = []
     for weight in weights:

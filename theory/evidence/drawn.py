@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import reduce
 from math import inf, isinf
 from typing import Any
 
@@ -29,15 +30,19 @@ def logits(*, least: int = 2, most: int = 6, unique: bool = False) -> SearchStra
     return st.lists(steps, min_size=least, max_size=most, unique=unique).map(lambda row: [x / STEPS for x in row])
 
 
-def orders(*, infinite: bool = False) -> SearchStrategy[Order]:
-    """Draws an order from `FINITE`, and ∞ too if `infinite`."""
-    choices: tuple[Order, ...] = (*FINITE, inf) if infinite else FINITE
-    return st.sampled_from(choices)
+def finite_orders() -> SearchStrategy[Fraction]:
+    """Draws an order from `FINITE`."""
+    return st.sampled_from(FINITE)
 
 
-def rising(*, infinite: bool = False) -> SearchStrategy[tuple[Order, Order]]:
-    """Draws two orders, n < n′."""
-    choices: tuple[Order, ...] = (*FINITE, inf) if infinite else FINITE
+def orders() -> SearchStrategy[Order]:
+    """Draws an order from `FINITE`, or ∞."""
+    return st.one_of(finite_orders(), st.just(inf))
+
+
+def rising() -> SearchStrategy[tuple[Order, Order]]:
+    """Draws two orders, n < n′, from `FINITE` and ∞."""
+    choices: tuple[Order, ...] = (*FINITE, inf)
     return st.tuples(st.integers(0, len(choices) - 2), st.integers(1, len(choices) - 1)).map(
         lambda at: (choices[at[0]], choices[max(at[1], at[0] + 1)])
     )
@@ -51,6 +56,23 @@ def solved(z: Sequence[float], order: Order, precision: int) -> list[arb]:
 def ball(value: Any) -> arb:
     """A ball around a rational number, or the ball that it already is."""
     return value if isinstance(value, arb) else rational(value)
+
+
+def least(values: Sequence[arb]) -> arb:
+    """A ball around the least of the numbers in `values`, also where the balls overlap."""
+    return reduce(arb.min, values)
+
+
+def worst(left: Sequence[arb], right: Sequence[arb]) -> tuple[arb, arb]:
+    """Of two rows, entries that differ, if there are any; else those whose difference is least well known."""
+    pairs = list(zip(left, right, strict=True))
+    apart = [pair for pair in pairs if not pair[0].overlaps(pair[1])]
+    return apart[0] if apart else max(pairs, key=lambda pair: float((pair[0] - pair[1]).rad()))
+
+
+def order_ball(order: Order) -> arb:
+    """The order as a ball; ∞ as the infinite one."""
+    return rational(order) if isinstance(order, Fraction) else arb(order)
 
 
 def name(order: Order) -> str:
