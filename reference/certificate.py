@@ -4,7 +4,7 @@ A certificate is plain data: the order, the exact gaps and two numbers. The chec
 ``f(γ) = Σ [(γ − d_j)/n]₊^n``, evaluated in the interval arithmetic of mpmath: if ``f(low) < 1 < f(high)``
 the root lies between (f rises), and a gap up to `low` is in the support, one from `high` on is not.
 
-Source: THEORY sections 1 and 2.
+Source: docs/theory.md §1 and §2.
 """
 
 from __future__ import annotations

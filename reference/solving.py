@@ -74,7 +74,7 @@ def working_bits(bits: int, mechanism: Mechanism) -> int:
 
 
 def cap_bits(mechanism: Mechanism) -> Callable[[Format], int]:
-    """The precision cap of Ziv's loop, ``(|e_min| + p)/min(n, 1)`` bits (THEORY 4)."""
+    """The precision cap of Ziv's loop, ``(|e_min| + p)/min(n, 1)`` bits (docs/theory.md §4)."""
     order = mechanism.kernel.order
     least = min(order, Fraction(1)) if order else Fraction(1)
 

@@ -4,7 +4,7 @@ With slopes ``a_i = λ w_i/(1 − d_i/γ)`` where ``λ = n/γ`` (``a = p/u`` of 
 ``λw`` at order ∞) the vector-Jacobian product of every rule is ``c_i = a_i (g_i − centre)``; the rules differ
 in the centre (the mean of g under w, or under a for `Adaptive`) and in what the parameters move.
 
-Source: arXiv:2601.22766; THEORY sections 1 and 3 (G1 to G3).
+Source: arXiv:2601.22766; docs/theory.md §1 and §3 (G1 to G3).
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def pull_back(
 ) -> Pullback:
     """The vector-Jacobian product of one row; `cotangent` runs over the keys of its support.
 
-    Source: THEORY section 3, G1 and G2, and the chain rule (G3).
+    Source: docs/theory.md §3, G1 and G2, and the chain rule (G3).
     """
     zero = arithmetic.number(0)
     if not truth.slopes:

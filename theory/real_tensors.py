@@ -3,7 +3,7 @@
 The logits of a row are computed in float64 from the float32 tensors and are then taken as exact; weights and
 supports come from the certified oracle, correctly rounded, so no study has a rounding floor of its own.
 
-Source: arXiv:2601.22766, sections 2 to 4; THEORY, sections 1 and 3 (M1, L2).
+Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §1 and §3 (M1, L2).
 """
 
 from __future__ import annotations

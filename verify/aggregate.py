@@ -23,7 +23,7 @@ from kernelproof.verify.worker import CaseResult, Summary
 
 KEPT = 5
 FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
-"""Checks whose failure is grade F whatever κ is (THEORY 4)."""
+"""Checks whose failure is grade F whatever κ is (docs/theory.md §4)."""
 _Graded = tuple[str, str, str, str, str]
 
 

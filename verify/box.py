@@ -1,4 +1,4 @@
-"""The condition-normalized error by its definition: exact weights at the corners of the input box (THEORY 4).
+"""The condition-normalized error by its definition: exact weights at the corners of the input box (docs/theory.md §4).
 
 A weight rises in its own score and falls in every other, under every rule, so its extremes over the box
 ``|δ_j| ≤ κu·moved_j`` lie at two corners. They are computed by the oracle on exact perturbed scores. This is

@@ -1,6 +1,6 @@
 """What the checks share: the slack that a grade allows, the rows it holds for, and judgements from ratios.
 
-A grade allows errors of κ·u·unit + η in every element (THEORY 4). A check compares what it measures with the
+A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check compares what it measures with the
 sum of the slacks of the elements it measured; the ratio of the two passes up to 1. The unit is first order:
 in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
 """

@@ -1,6 +1,6 @@
 """The record of a run: what `results.json` holds and what every report is a pure function of.
 
-Source: DESIGN, "Verification"; the JSON Schema is `Results.model_json_schema()`.
+The JSON Schema is `Results.model_json_schema()`.
 """
 
 from __future__ import annotations

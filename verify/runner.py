@@ -37,7 +37,7 @@ from kernelproof.verify.worker import (
     judge_target,
     prepare,
     run_task,
-    truth_for,
+    truths_for,
 )
 
 PATIENCE = 3
@@ -234,9 +234,10 @@ class Runner:
         found: Found = {}
         for number, case, indices in items:
             inputs = case.inputs()
-            truth, undecided = truth_for(case, inputs)
+            truths = truths_for(case, inputs)
             for index in indices:
                 caller = caller_of(targets[index])
+                truth, undecided = truths(targets[index].contract)
                 found[number, index] = judge_target(case, inputs, truth, caller, lambda *_: None, undecided=undecided)
             progress.advance(1)
         return found

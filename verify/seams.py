@@ -45,7 +45,7 @@ class Inputs:
 class Values:
     """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`, and their condition.
 
-    `unit` is the bracket of THEORY 4: an error of κ = 1 is ``u·unit + η`` with u of the target's dtype.
+    `unit` is the bracket of docs/theory.md §4: an error of κ = 1 is ``u·unit + η`` with u of the target's dtype.
     """
 
     head: Floats
@@ -116,6 +116,8 @@ class Contract:
         posinf: a row with +inf: "nan", "limit" or "any".
         empty_row: a row with nothing to attend to: "zeros", "nan", "raise" or "any".
         flush_to_zero: subnormal results may be 0.
+        scores: how ``−‖q − k‖²/2`` is computed: from "differences", or from "dots", which cancel where q and k are
+            far from 0; it sets the unit of errors of regression and of attention with the key norm term.
     """
 
     grade: str = "C"
@@ -123,6 +125,7 @@ class Contract:
     posinf: str = "any"
     empty_row: str = "any"
     flush_to_zero: bool = False
+    scores: str = "dots"
 
 
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
@@ -156,7 +159,7 @@ def band_of(grade: str, target: Format) -> float:
 
 
 def grade_of(kappa: float, target: Format) -> str:
-    """The grade of a worst condition-normalized error in the format `target`; NaN and infinity are F (THEORY 4)."""
+    """The grade of a worst κ in the format `target`; NaN and infinity are F (docs/theory.md §4)."""
     if not kappa < float("inf"):
         return "F"
     return next(grade for grade in GRADE_LIMITS if kappa <= limit_of(grade, target))

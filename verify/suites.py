@@ -86,7 +86,7 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
     """A bandwidth rule of `kind` whose supports are neither all keys nor one on normal inputs.
 
     A bandwidth or reach held constant makes a large order pick the nearest key alone, so there h² = 2n and
-    γ = n, which tend to the Gaussian (THEORY 1); every third turn keeps the small constant all the same.
+    γ = n, which tend to the Gaussian (docs/theory.md §1); every third turn keeps the small constant all the same.
 
     >>> rule_text("fixed", "weights", "64", 0), rule_text("nearest", "weights", "2", 1)
     ('fixed:11', 'nearest:5:fixed:3')

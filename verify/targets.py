@@ -219,7 +219,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     kind, why = array_kind(found, module), ""
     ops = tuple(op for op in OPS if callable(getattr(found, op, None)))
     built_in = place.module.startswith(BUILT_IN)
-    default = Contract(grade="A", posinf="nan") if built_in else Contract()
+    default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
     contract = getattr(found, "contract", default)
     if not ops and not callable(found):
         msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"

@@ -1,6 +1,6 @@
 """The truth of a case: what the oracle proves about its outputs, and the condition units of each.
 
-Everything is computed once per case and shared by all targets and checks. Source: THEORY 4.
+Everything is computed once per case and shared by all targets and checks. Source: docs/theory.md §4.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ PRECISION = 128
 """Bits of the truth: its radius is far below a unit roundoff of float64."""
 
 
-def truth_of(case: Case, inputs: Inputs) -> Truth | None:
+def has_two_units(case: Case, inputs: Inputs) -> bool:
+    """True if the units of errors depend on how a target computes distances."""
+    return case.op == "regression" or bool(inputs.options.get("key_norm_term"))
+
+
+def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth | None:
     """What is proved about `case`; None where an input is NaN or +∞, for which the op has no value.
+
+    Args:
+        case: the recipe.
+        inputs: what it makes.
+        scores: "differences" or "dots", as in `Contract`; it changes units only.
 
     Raises:
         UndecidedError: the oracle cannot decide a support.
@@ -37,7 +47,7 @@ def truth_of(case: Case, inputs: Inputs) -> Truth | None:
     if any(bool((np.isnan(array) | np.isposinf(array)).any()) for array in arrays.values()):
         return None
     scored = case.op in {"entmax", "weights"}
-    return _Scored(case, inputs, arrays).truth() if scored else _Mixed(case, inputs, arrays).truth()
+    return _Scored(case, inputs, arrays).truth() if scored else _Mixed(case, inputs, arrays, scores).truth()
 
 
 def _values(enclosure: Enclosure, unit: Floats, shape: tuple[int, ...] | None = None) -> Values:
@@ -210,8 +220,8 @@ def _wanted(case: Case, found: dict[str, Enclosure]) -> dict[str, str]:
 class _Mixed:
     """regression and attention: values weighted by keys."""
 
-    def __init__(self, case: Case, inputs: Inputs, arrays: dict[str, Floats]) -> None:
-        self.case, self.inputs, self.arrays = case, inputs, arrays
+    def __init__(self, case: Case, inputs: Inputs, arrays: dict[str, Floats], scores: str) -> None:
+        self.case, self.inputs, self.arrays, self.convention = case, inputs, arrays, scores
         options = dict(inputs.options)
         self.empty = options.pop("empty", "nan")
         self.options = options
@@ -284,15 +294,19 @@ class _Mixed:
             q, k, v, case.kernel, case.parsed_rule, empty=self.empty, precision=PRECISION, **options
         )
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
-        distance = options["key_norm_term"]
         point, keys = q[0, 0], k[0]
-        if distance:
-            scores = -scale * ((point - keys) ** 2).sum(-1) / 2
+        squares = ((point - keys) ** 2).sum(-1)
+        products = np.abs(keys) @ np.abs(point)
+        if not options["key_norm_term"]:
+            scores, moved = scale * (keys @ point), scale * products
+        elif self.convention == "differences":
             # Differences are exact to a rounding each; squares and sums keep the relative error.
-            moved = np.abs(scores)
+            scores, moved = -scale * squares / 2, scale * squares
         else:
-            scores = scale * (keys @ point)
-            moved = scale * (np.abs(keys) @ np.abs(point))
+            scores, moved = -scale * squares / 2, scale * (products + (keys**2).sum(-1) / 2)
+        if options["scale"] is None:
+            # 1/√d by a root and a division is within two roundings of the float nearest to it.
+            moved = moved + 2 * np.abs(scores)
         bias = options["mask"][0, 0]
         scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
         rows = _Rows(case, found.weighting, scores[None], moved[None])

@@ -1,4 +1,4 @@
-"""Condition units: how far an error of one unit roundoff in the inputs may move each output (THEORY 4).
+"""Condition units: how far an error of one unit roundoff in the inputs may move each output (docs/theory.md §4).
 
 Everything here is first order, in float64, from the proved weights of one row; it sizes the allowed error
 and never decides what is true. Notation: slopes ``l_i = ∂w_i/∂s_i`` before centring, ``J_ij = l_i(δ_ij − π_j)``
@@ -82,7 +82,7 @@ class RowUnits:
 
     @cached_property
     def weight(self) -> Floats:
-        """(S,) unit of each weight; for the adaptive rule the bracket of THEORY 4."""
+        """(S,) unit of each weight; for the adaptive rule the bracket of docs/theory.md §4."""
         return self.weights + self._doubled * (np.abs(self.jacobian) @ self.moved)
 
     def mean(self, values: Floats) -> Floats:

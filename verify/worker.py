@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,7 +28,7 @@ from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.probing import held_bytes
-from kernelproof.verify.seams import Call, Errors, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Caller, Target
 
 GIBIBYTE = 2**30
@@ -186,14 +187,21 @@ def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
         return caller(case, call)
 
 
-def truth_for(case: Case, inputs: Inputs) -> tuple[Truth | None, str]:
-    """The truth of a case, or None with the reason why it is undecided ("" where it has none by its nature)."""
-    truth_of = import_module(TRUTH).truth_of
-    try:
-        found: Truth | None = truth_of(case, inputs)
-    except UndecidedError as error:
-        return None, f"the truth is undecided: {error}"
-    return found, ""
+def truths_for(case: Case, inputs: Inputs) -> Callable[[Contract], tuple[Truth | None, str]]:
+    """Contract -> the truth of a case in the units of that contract, computed once for each kind of unit.
+
+    The truth is None, with the reason, where it is undecided, and with "" where there is none by its nature.
+    """
+    module = import_module(TRUTH)
+
+    @cache
+    def held(scores: str) -> tuple[Truth | None, str]:
+        try:
+            return module.truth_of(case, inputs, scores), ""
+        except UndecidedError as error:
+            return None, f"the truth is undecided: {error}"
+
+    return lambda contract: held(contract.scores if module.has_two_units(case, inputs) else "differences")
 
 
 _CALLERS: dict[Target, Caller] = {}
@@ -288,8 +296,10 @@ def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], jou
         seconds = task.limits.seconds
         faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
         inputs = case.inputs()
-        truth, undecided = truth_for(case, inputs)
-        for index in indices:
+        truths = truths_for(case, inputs)
+        # All of it before the first target runs, so that a death here is told from one of a target.
+        held = [truths(task.targets[index].contract) for index in indices]
+        for index, (truth, undecided) in zip(indices, held, strict=True):
 
             def step(check: str, call: str, index: int = index) -> None:
                 journal.add("step", number, index, check, call)

@@ -209,7 +209,7 @@ def _lowest_exponent(order: Fraction) -> int:
 
 
 def exact_support(gaps: Sequence[Exact], near: int, order: Fraction) -> tuple[int, int]:
-    """(keys of the support, keys exactly at the threshold) of the sorted gaps, by the exact test of THEORY 2.
+    """(keys of the support, keys exactly at the threshold) of the sorted gaps, by the exact test.
 
     Key i is in the support iff ``Σ_{d_j < d_i} ((d_i − d_j)/n)^n < 1``; the test is monotone in i.
 

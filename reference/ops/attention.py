@@ -140,7 +140,7 @@ def attention_vjp(
     Raises:
         DomainError: as in `attention`; a cotangent of another shape.
 
-    Source: THEORY section 3, G3.
+    Source: docs/theory.md §3, G3.
     """
     mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)

@@ -76,7 +76,7 @@ def entmax_vjp(
     Raises:
         DomainError: as in `entmax`; shapes that differ; a cotangent that is not finite.
 
-    Source: THEORY section 3, G1 and G2.
+    Source: docs/theory.md §3, G1 and G2.
 
     >>> entmax_vjp([0.0, 1.0], [0.0, 1.0])["z"].round("float32").tolist()
     [-0.1966119259595871, 0.1966119259595871]

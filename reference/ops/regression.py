@@ -98,7 +98,7 @@ def regression_vjp(
     Raises:
         DomainError: as in `regression`; a cotangent of another shape.
 
-    Source: THEORY section 3, G3.
+    Source: docs/theory.md §3, G3.
     """
     mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)

@@ -216,7 +216,7 @@ def weights_vjp(
     Raises:
         DomainError: as in `weights`; shapes that differ; a cotangent that is not finite.
 
-    Source: THEORY section 3, G1 to G3.
+    Source: docs/theory.md §3, G1 to G3.
 
     >>> from kernelproof.reference import Adaptive, Kernel
     >>> weights_vjp([0.0, 0.5], [1.0, 0.0], Kernel(1), Adaptive())["scores"].round("float64").tolist()

@@ -1,4 +1,4 @@
-"""Figures of convergence: error against order with the first-order term, and its local slope; backends with their floors."""
+"""Figures of convergence: errors with their first-order terms, local slopes, and backends with their floors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kernelproof.reports.paper.drawing import legend_below, letter, log_axis, panels, series
-from kernelproof.reports.paper.style import COLORS, FAINT, INK, MARKERS, SOFT, Look
+from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
-from kernelproof.theory.convergence.records import Curve, State, StudyRecord
+from kernelproof.theory.convergence.records import Curve, Point, State, StudyRecord
 from kernelproof.verify.convergence import BackendCurve, BackendStudy
 
 AXIS = {
@@ -23,6 +23,8 @@ AXIS = {
     Norm.SIZE: "distance to the limit",
 }
 SHORT = {Norm.L1: r"$\ell_1$", Norm.MAX: "sup", Norm.VARIATION: "TV", Norm.DIVERGENCE: "KL", Norm.SIZE: "abs."}
+SLOPES_UNTIL = 2.0**14
+"""The largest order of the panel of local slopes."""
 
 
 def number(text: str) -> float:
@@ -38,34 +40,44 @@ def drawn_curves(study: StudyRecord) -> list[Curve]:
 
 def study_figure(study: StudyRecord, look: Look) -> Figure:
     """Two panels: errors with their first-order terms, and local slopes."""
-    figure, (errors, slopes) = panels(look, 2, aspect=0.74 if look.narrow else 0.86, share=True)
+    figure, (errors, slopes) = panels(look, 2, aspect=0.76 if look.narrow else 0.86)
     curves = drawn_curves(study)
     names = list(dict.fromkeys(curve.datum for curve in curves))
     for curve in curves:
         style = _style(study, curve, names)
         x = [number(point.order) for point in curve.points]
-        # From the first order where it is no larger than the error at 1/2 could be: the term says nothing before.
-        stated = [(n, point.prediction) for n, point in zip(x, curve.points, strict=True) if n >= 1]
-        errors.plot(*zip(*stated, strict=True), color=FAINT, lw=0.6 * look.scale, zorder=1)
         errors.plot(x, [point.error.middle for point in curve.points], **style)
+        errors.plot(x, [_stated(point) for point in curve.points], **_first_order(look))
         known = [(n, point.slope.middle) for n, point in zip(x, curve.points, strict=True) if point.slope is not None]
-        slopes.plot(*zip(*known, strict=True), **style)
+        slopes.plot(*np.array(known or [(np.nan, np.nan)]).T, **{**style, "markevery": (names.index(curve.datum), 6)})
     limits = sorted({norm.slope for norm in study.norms})
     for limit in limits:
         slopes.axhline(limit, color=INK, lw=0.5 * look.scale, ls=(0, (1, 1)), zorder=1)
     slopes.set_ylim(limits[0] - 0.6, 0.3)
     slopes.set_yticks(range(limits[0], 1))
-    for axes in (errors, slopes):
-        log_axis(axes, "x")
+    # Beyond, every slope is its limit to the eye.
+    shown = [n for curve in curves for n in (number(point.order) for point in curve.points) if n <= SLOPES_UNTIL]
+    slopes.set_xlim(min(shown, default=0.5) / 1.3, max(shown, default=SLOPES_UNTIL) * 1.3)
+    log_axis(errors, "x")
+    log_axis(slopes, "x")
     log_axis(errors, "y", ticks=5)
     errors.set_ylabel(AXIS[study.norms[0]] if len(study.norms) == 1 else "distance to the limit")
     slopes.set_ylabel("local slope")
-    for axes in (slopes,) if look.narrow else (errors, slopes):
+    for axes in (errors, slopes):
         axes.set_xlabel("order $n$")
     letter([errors, slopes], ["error", "slope of log error against log $n$"])
     handles, labels = _legend(study, names, look)
     legend_below(figure, handles, labels, 2 if look.narrow else 4)
     return figure
+
+
+def _stated(point: Point) -> float:
+    """The first-order term where it is below 1; above, it says nothing yet."""
+    return point.prediction if point.prediction < 1 else np.nan
+
+
+def _first_order(look: Look) -> dict[str, Any]:
+    return {"color": INK, "lw": 0.7 * look.scale, "ls": (0, (1, 2)), "zorder": 4}
 
 
 def _style(study: StudyRecord, curve: Curve, names: list[str]) -> dict[str, Any]:
@@ -81,11 +93,11 @@ def _legend(study: StudyRecord, names: list[str], look: Look) -> tuple[list[Line
     if len(study.norms) > 1:
         ink = COLORS[0] if single else INK
         handles += [
-            Line2D([], [], color=ink, marker="o", mfc=ink if not second else "white", ls="-" if not second else (0, (3.5, 1.5)))
+            Line2D([], [], color=ink, marker="o", mfc="white" if second else ink, ls=(0, (3.5, 1.5)) if second else "-")
             for second in range(len(study.norms))
         ]
         labels += [SHORT[norm] for norm in study.norms]
-    handles.append(Line2D([], [], color=FAINT, lw=0.6 * look.scale * 1.5))
+    handles.append(Line2D([], [], **_first_order(look)))
     labels.append("first-order term")
     return handles, labels
 
@@ -119,7 +131,9 @@ def backends_figure(study: BackendStudy, look: Look) -> Figure:
     letter([errors, own], ["distance to softmax", r"own error, $\kappa$ seen"])
     handles: list[Any] = [Line2D([], [], color=INK, lw=1.4 * look.scale)]
     handles += [Line2D([], [], color=_color(dtype, dtypes)) for dtype in dtypes]
-    handles += [Line2D([], [], color=SOFT, marker=MARKERS[at % 7], mfc="white", ls="none") for at in range(len(targets))]
+    handles += [
+        Line2D([], [], color=SOFT, marker=MARKERS[at % 7], mfc="white", ls="none") for at in range(len(targets))
+    ]
     handles += [
         Line2D([], [], color=SOFT, ls=(0, (1, 1.5))),
         Line2D([], [], color=SOFT, marker="*", ms=7 * look.scale, ls="none"),

@@ -1,4 +1,4 @@
-"""What THEORY 1 and 4 define, in mpmath: shares nothing with the oracle but the names of orders, rules and formats.
+"""What docs/theory.md §1 and §4 define, in mpmath; it shares only names with the oracle.
 
 The mass equation is solved by bisection in û = max z/n − τ, and numbers are rounded by the definition of a format.
 """
@@ -57,7 +57,7 @@ def _u_hat(gaps: tuple[Any, ...], n: Any, precision: int) -> Any:
 
 
 def gamma_of(scores: list[Any], n: Any, rule: Any) -> Any:
-    """γ by the table of THEORY 1."""
+    """γ by the table of docs/theory.md §1."""
     top = max(scores)
     if isinstance(rule, Fixed):
         return (mp(rule.exact) ** 2 - min(-2 * s for s in scores)) / 2

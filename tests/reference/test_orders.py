@@ -26,7 +26,7 @@ ROWS: dict[str, list[float]] = {
 
 
 def limit(z: list[float], order: Fraction) -> list[Any]:
-    """Entmax to the second order in 1/n at 200 bits: ``p_i[1 + (E − ℓ_i²)/(2n)]`` (THEORY, L2); 0 where p < 2^-2000."""
+    """Entmax to the second order in 1/n at 200 bits: p[1 + (E − ℓ²)/(2n)] (docs/theory.md §3); 0 where p < 2^-2000."""
     with mpmath.workprec(200):
         top = max(z)
         terms = [mpmath.exp(mpmath.mpf(x) - top) if x - top > -1400 else mpmath.mpf(0) for x in z]

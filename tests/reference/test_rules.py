@@ -1,4 +1,4 @@
-"""Rules and ops: each formula of THEORY 1 against the definition in mpmath, exact ties, empty balls, shapes."""
+"""Rules and ops: each formula of docs/theory.md §1 against the definition in mpmath, ties, empty balls, shapes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_adaptive_is_entmax_of_beta_s_and_the_mass_equation_holds(order: str) ->
         return
     n = float(Kernel(order).order)
     tau = float(reference.weights(scores, Kernel(order), Adaptive(1.5)).threshold.lo)
-    # h² = −2nτ/β solves Σ [h² − D]₊^n = (2n/β)^n (THEORY 1, C3 and C4).
+    # h² = −2nτ/β solves Σ [h² − D]₊^n = (2n/β)^n (docs/theory.md §1, C3 and C4).
     square = -2 * n * tau / 1.5
     mass = sum(max(square + 2 * s, 0.0) ** n for s in scores)
     # float64 evaluation of an n-th power: about 4n roundings.

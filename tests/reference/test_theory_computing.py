@@ -1,6 +1,6 @@
-"""Every formula of THEORY 2 and of the rounding of THEORY 4, against mpmath at two precisions; a test names its own.
+"""Every formula of docs/theory.md §2 and of the rounding of §4, against mpmath at two precisions.
 
-The condition units of THEORY 4 are in tests/verify/test_theory_units.py; rounding of every representable value is in
+The condition units are in tests/verify/test_theory_units.py; rounding of every representable value is in
 test_formats.py.
 """
 
@@ -32,7 +32,7 @@ from kernelproof.reference.arithmetic.guess import guess_root
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.solving import cap_bits
 
-# THEORY 2: computing it well
+# docs/theory.md §2: computing it well
 
 
 @both_precisions
@@ -149,7 +149,7 @@ def test_order_one_is_rational_and_ties_of_rounding_go_to_even(name: str, bits: 
     assert 0.05 <= ties / found.support.sum() <= 0.1
 
 
-# THEORY 4: truth and error
+# docs/theory.md §4: truth and error
 
 
 @both_precisions

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction as F
+from math import inf
 
 import pytest
 import sympy
-from flint import arb
+from flint import acb, arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.theory.claim import Settings
-from kernelproof.theory.evidence import certified, exact, sampled, symbolic
+from kernelproof.theory.evidence import certified, drawn, exact, quadrature, sampled, symbolic
 from kernelproof.theory.finding import Verdict
 
 x, y = sympy.symbols("x y", positive=True)
@@ -148,3 +149,52 @@ def test_an_inequality_is_sampled() -> None:
     assert (
         sampled.positive(FRACTIONS, certified.rational, SETTINGS, domain="", strict=False).verdict is Verdict.CONSISTENT
     )
+
+
+def test_drawn_rows_are_solved_to_balls_that_sum_to_one() -> None:
+    for order in (F(1, 2), F(1), F(7, 3), inf):
+        weights = drawn.solved([0.25, 0.0, -3.0], order, 128)
+        assert sum(weights, start=arb(0)).contains(1)
+        assert (weights[2] > 0) == (order == inf)
+
+
+def test_two_drawn_orders_rise() -> None:
+    def rise(case: tuple[drawn.Order, drawn.Order]) -> arb:
+        return arb(1 if case[0] < case[1] else 0)
+
+    assert sampled.positive(drawn.rising(), rise, SETTINGS, domain="").verdict is Verdict.CONSISTENT
+
+
+def test_the_least_of_balls_that_overlap_holds_both() -> None:
+    wide, narrow = arb("0 +/- 1"), arb("0.5 +/- 0.1")
+    assert drawn.least([narrow, wide]).contains(-1)
+    assert drawn.least([arb(3), arb(2)]) == 2
+
+
+def test_the_worst_pair_is_one_that_differs_before_one_that_is_wide() -> None:
+    wide, exact_one = arb("0 +/- 1"), arb(1)
+    assert drawn.worst([wide, exact_one], [wide, arb(2)]) == (arb(1), arb(2))
+    assert drawn.worst([exact_one, wide], [arb(1), arb(0)])[0].rad() > 0.5
+
+
+def test_orders_are_balls_and_words() -> None:
+    assert drawn.order_ball(F(3, 2)) == 1.5
+    assert drawn.order_ball(inf) > 10**9
+    assert (drawn.name(F(3, 2)), drawn.name(inf)) == ("3/2", "∞")
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(1, 10), (1, 2), (7, 3), (3, 1)])
+def test_an_integral_with_a_real_power_at_the_end_holds_its_closed_form(top: int, bottom: int) -> None:
+    with ctx.workprec(128):
+        order = arb(top) / bottom
+        found = quadrature.integral(lambda z, analytic: quadrature.power(1 - z, order, analytic), 0, 1, 60)
+        assert found.contains(1 / (order + 1))
+        assert found.rad() < 1e-16
+
+
+def test_a_power_of_a_ball_around_zero_is_bounded_unless_it_must_be_analytic() -> None:
+    around = acb(arb("0 +/- 0.25"))
+    bounded = quadrature.power(around, arb(1) / 3, analytic=False)
+    assert bounded.real.contains((arb(1) / 4) ** (arb(1) / 3))
+    assert bounded.real.contains(-((arb(1) / 4) ** (arb(1) / 3)) / 2)
+    assert not quadrature.power(around, arb(1) / 3, analytic=True).is_finite()

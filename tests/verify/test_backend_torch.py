@@ -52,7 +52,7 @@ def exact_entmax(z: Any, n: Any) -> Any:
 
 
 def kappa(z: Any, n: Any, got: Any) -> Any:
-    """The condition-normalized error of THEORY 4, to first order."""
+    """The condition-normalized error of docs/theory.md §4, to first order."""
     with mpmath.workdps(80):
         p, w = exact_entmax(z, n)
         gaps = [mpmath.mpf(float(max(z))) - mpmath.mpf(float(x)) for x in z]

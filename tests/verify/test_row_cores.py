@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 CORES: dict[str, RowCore] = {"numpy": dense.CORE, "numba": compiled.CORE}
 ORDERS = (1 / 16, 0.5, 0.9, 1.0, 1.5, 2.0, 3.0, 8.0, 64.0, 1e4, 1e8, np.inf)
 U = 2.0**-53
-# Grade A; the unit is the condition of the problem (THEORY 4).
+# Grade A; the unit is the condition of the problem (docs/theory.md §4).
 KAPPA = 4.0
 
 

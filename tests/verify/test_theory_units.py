@@ -1,4 +1,4 @@
-"""Every condition unit of THEORY 4 against mpmath at two precisions, derivatives taken there; a test names its own.
+"""Every condition unit of docs/theory.md §4 against mpmath at two precisions, derivatives taken there.
 
 What verify computes in float64 from proved weights is compared with the formula itself, evaluated from the definition
 of the weights and sharing nothing with the oracle. What the units mean on perturbed inputs is in test_units.py.
@@ -34,8 +34,8 @@ def case_of(op: str, order: str, rule: str, dtype: str, shape: tuple[int, ...]) 
     return Case(op, order, None, rule, dtype, "random", shape, "1", 0)
 
 
-def proved(case: Case, arrays: dict[str, Any], **given: Any) -> Truth:
-    truth = truth_of(case, Inputs(arrays, **given))
+def proved(case: Case, arrays: dict[str, Any], scores: str = "differences", **given: Any) -> Truth:
+    truth = truth_of(case, Inputs(arrays, **given), scores)
     assert truth is not None
     return truth
 
@@ -201,32 +201,25 @@ def test_the_unit_of_a_weight_is_first_order_in_the_box(order: str, bits: int) -
 @both_precisions
 @every_order
 @pytest.mark.parametrize(
-    "op",
-    [
-        pytest.param(
-            "regression",
-            marks=pytest.mark.xfail(
-                strict=True, raises=AssertionError, reason="verify counts σ_i = D_i/2, the score, and THEORY 4 has D_i"
-            ),
-        ),
-        "attention",
-    ],
+    ("op", "scores"), [("regression", "differences"), ("regression", "dots"), ("attention", "differences")]
 )
-def test_the_unit_of_a_mean(op: str, order: str, bits: int) -> None:
-    """u(|y| + Σ w_i|v_i| + Σ_i |∂y/∂s_i| σ_i), σ_i = D_i from differences, Σ_c |q_c k_ic| from dot products."""
+def test_the_unit_of_a_mean(op: str, scores: str, order: str, bits: int) -> None:
+    """u(|y| + Σ w_i|v_i| + Σ_i |∂y/∂s_i| σ_i), σ_i = D_i from differences, Σ_c |q_c k_ic| + ‖k_i‖²/2 from dots."""
     generator = np.random.default_rng(8)
     q, k, v = (generator.normal(0, 0.25, shape) for shape in ((1, 3), (5, 3), (5, 2)))
     arrays = {"q": q, "k": k, "v": v}
     if op == "attention":
         arrays = {name: array[None] for name, array in arrays.items()}
     case = case_of(op, order, "adaptive:3/4", "float32", (1, 5, 3, 2) if op == "regression" else (1, 1, 1, 5, 3, 2))
-    truth = proved(case, arrays, options={} if op == "regression" else {"scale": 0.5})
+    truth = proved(case, arrays, scores, options={} if op == "regression" else {"scale": 0.5})
     with working(bits):
         beta, scale = mp(0.75), mp(0.5)
         pairs = [[(mp(a), mp(b)) for a, b in zip(q[0].tolist(), key, strict=True)] for key in k.tolist()]
         if op == "regression":
             sigma = [mpmath.fsum((a - b) ** 2 for a, b in pair) for pair in pairs]
             s = [-x / 2 for x in sigma]
+            if scores == "dots":
+                sigma = [mpmath.fsum(abs(a * b) + b * b / 2 for a, b in pair) for pair in pairs]
         else:
             sigma = [scale * mpmath.fsum(abs(a * b) for a, b in pair) for pair in pairs]
             s = [scale * mpmath.fsum(a * b for a, b in pair) for pair in pairs]

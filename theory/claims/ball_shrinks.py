@@ -69,7 +69,7 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
     def oracle(settings: Settings) -> Finding:
         return sampled.positive(
             _strategy(),
-            lambda case: _margin(*case, settings.precision, sign),
+            lambda case: _margin(case, settings.precision, sign),
             settings,
             domain="2 to 6 squared distances, multiples of 1/16 in [0, 8], orders from 1/4 to 32, β < β′ in [1/4, 16]",
             detail="the oracle's h² at β minus that at β′, and no key that has weight at β′ lacks it at β",
@@ -79,7 +79,7 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
     def mass_equation(settings: Settings) -> Finding:
         return sampled.equal(
             _strategy(),
-            lambda case: _held(mass, *case, settings.precision),
+            lambda case: _held(mass, case, settings.precision),
             settings,
             domain="2 to 6 squared distances, multiples of 1/16 in [0, 8], orders from 1/4 to 32, β from 1/4 to 16",
             width=1e-20,
@@ -127,17 +127,17 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
     )
 
 
-Case = tuple[list[Fraction], Fraction, Fraction, Fraction]
+Case = tuple[list[Fraction], Fraction, list[Fraction]]
 
 
 def _strategy() -> st.SearchStrategy[Case]:
     distances = st.lists(st.integers(0, 128).map(lambda x: Fraction(x, 16)), min_size=2, max_size=6)
     betas = st.lists(st.sampled_from(BETAS), min_size=2, max_size=2, unique=True).map(sorted)
-    return st.tuples(distances, drawn.orders().map(Fraction), betas).map(lambda case: (case[0], case[1], *case[2]))
+    return st.tuples(distances, drawn.orders(), betas)
 
 
 def _words(case: Case) -> str:
-    distances, n, beta, larger = case
+    distances, n, (beta, larger) = case
     return f"D = {list(map(str, distances))}, n = {n}, β = {beta}, β′ = {larger}"
 
 
@@ -148,15 +148,15 @@ def _ball(distances: list[Fraction], n: Fraction, beta: Fraction, precision: int
     return square, {i for i, on in enumerate(found.support) if on}
 
 
-def _margin(distances: list[Fraction], n: Fraction, beta: Fraction, larger: Fraction, precision: int, sign: int) -> arb:
+def _margin(case: Case, precision: int, sign: int) -> arb:
+    distances, n, (beta, larger) = case
     (wide, many), (narrow, few) = (_ball(distances, n, b, precision) for b in (beta, larger))
     nested = few <= many if sign > 0 else many <= few
     return sign * (wide - narrow) if nested else arb(-1)
 
 
-def _held(
-    mass: Mass, distances: list[Fraction], n: Fraction, beta: Fraction, _: Fraction, precision: int
-) -> tuple[arb, arb]:
+def _held(mass: Mass, case: Case, precision: int) -> tuple[arb, arb]:
+    distances, n, (beta, _) = case
     square, support = _ball(distances, n, beta, precision)
     held = sum(((square - rational(distances[i])) ** rational(n) for i in support), start=arb(0))
     return held, mass(rational(beta), rational(n))

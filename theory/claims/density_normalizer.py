@@ -135,7 +135,7 @@ def build(normalizer: Normalizer = unit_normalizer) -> Claim:
 
 
 def _constant(normalizer: Normalizer, n: arb, d: int) -> arb:
-    return normalizer(n, arb(d) / 2, arb.pi(), lambda x: x.gamma())
+    return arb(normalizer(n, arb(d) / 2, arb.pi(), lambda x: x.gamma()))
 
 
 def _integrals(normalizer: Normalizer) -> Pairs:
@@ -201,7 +201,7 @@ def _estimate(normalizer: Normalizer, name: str, t: list[Fraction], d: int) -> a
     else:
         n = 0 if name == "tophat" else 1
         total = _constant(normalizer, arb(n), d) * rational(sum((1 - x) ** n for x in t if x < 1))
-    return total / len(t) / 2**d
+    return arb(total / len(t) / 2**d)
 
 
 CLAIM = build()

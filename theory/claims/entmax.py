@@ -134,7 +134,7 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
             "keys 0 and −1 on the line, β = n = 1: h² = 3/2 for q = 0 and 6 for q = 2; total variation of the weights "
             "of q = 0 under the two",
             ball(break_),
-            domain="two queries; then random and real ones, β = 1/√d, a few of each head; the variation is over rows not left empty",
+            domain="two queries; then random and real ones, β = 1/√d; the variation is over rows not left empty",
             detail="one h held for all queries is not entmax: it leaves far queries empty and near ones dense",
             numbers=numbers,
         )

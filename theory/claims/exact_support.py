@@ -80,7 +80,7 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
     def random_rows(settings: Settings) -> Finding:
         return sampled.positive(
             st.tuples(drawn.logits(), drawn.orders()),
-            lambda case: _margin(term, *case, settings.precision),
+            lambda case: _margin(term, case, settings.precision),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
             detail="1 − S_i > 0 where the oracle's weight is positive, S_i − 1 ≥ 0 where it is 0",
@@ -90,7 +90,7 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
     def box(settings: Settings) -> Finding:
         def off(w: arb, e: arb, n: arb) -> arb:
             first, second = n * (w ** (1 / n) + e), n * ((1 - w) ** (1 / n) + e)
-            return term(first, n) + term(second, n) - 1
+            return arb(term(first, n) + term(second, n) - 1)
 
         return certified.positive(
             off,
@@ -142,7 +142,8 @@ def _planted(term: Term) -> Iterator[tuple[str, bool]]:
             yield f"n = {n}, z = {list(map(str, z))}, key {i}: S = {found}, weight {inside}", (found < 1) == inside
 
 
-def _margin(term: Term, z: list[float], order: Any, precision: int) -> arb:
+def _margin(term: Term, case: tuple[list[float], Fraction], precision: int) -> arb:
+    z, order = case
     weights = drawn.solved(z, order, precision)
     exact_z = [Fraction(x) for x in z]
     margins = []

@@ -87,15 +87,15 @@ def build(shift: Shift = relative_shift) -> Claim:
 
     def box(settings: Settings) -> Finding:
         def slack(x: arb, y: arb, w: arb, eps: arb) -> arb:
-            return 2 - _curvature([x, y, w], eps, shift)
+            return 3 - _curvature([x, y, w], eps, shift)
 
         return certified.positive(
             slack,
             {"x": (0, 1), "y": (0, Fraction(1, 2)), "w": (1, Fraction(3, 2)), "eps": (0, Fraction(1, 4))},
             domain="rows of 3 keys with x in [0, 1] × [0, 1/2] × [1, 3/2]; n ≥ 4",
             precision=64,
-            detail="half the second derivative of the remainder in 1/n is below 2 everywhere, so "
-            "n²·|w_i(n) − p_i(1 + (E_x − x_i²)/(2n))| ≤ 2: with the expansion, an error bound, not only an order",
+            detail="half the second derivative of the remainder in 1/n is below 3 everywhere, so "
+            "n²·|w_i(n) − p_i(1 + (E_x − x_i²)/(2n))| ≤ 3: with the expansion, an error bound, not only an order",
         )
 
     return Claim(
@@ -122,7 +122,7 @@ def build(shift: Shift = relative_shift) -> Claim:
             Check("fixed", "certified weights of the fixed rule, with the remainder enclosed", Role.SUPPORT, fixed),
             Check("anchored", "certified weights of the anchored rule", Role.SUPPORT, anchored),
             Check("random_rows", "random rows", Role.SUPPORT, random_rows),
-            Check("box", "the remainder is at most $2/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            Check("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 

@@ -154,12 +154,12 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
 
 def _planted(gradient: Gradient, precision: int) -> Iterator[tuple[str, arb, arb]]:
     for n, bases in PLANTED:
-        p = [Fraction(u) ** n for u in bases]
+        p = [Fraction(Fraction(u) ** n) for u in bases]
         mu = Fraction(1, 2)
         # n = 1/(α − 1) and p^(α−1) = u are rational, so the logits are; multiples of 1/8, so float64 holds them.
         z = [mu + n * Fraction(u) for u in bases] + [mu, mu - Fraction(1, 8), mu - 3]
         weights = drawn.solved([float(x) for x in z], Fraction(n), precision)
-        for i, (weight, planted) in enumerate(zip(weights, [*p, 0, 0, 0], strict=True)):
+        for i, (weight, planted) in enumerate(zip(weights, [*p, *[Fraction(0)] * 3], strict=True)):
             yield f"n = {n}, z = {list(map(str, z))}, key {i}", weight, rational(planted)
             if planted:
                 left = gradient(rational(planted), 1 + 1 / rational(n))

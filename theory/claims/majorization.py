@@ -134,7 +134,7 @@ def _sampled(settings: Settings, sign: int, margin: Callable[[Row, Row], Row], d
         return drawn.least(margins) if margins else arb(1)
 
     return sampled.positive(
-        st.tuples(drawn.logits(unique=True), drawn.rising(infinite=True)),
+        st.tuples(drawn.logits(unique=True), drawn.rising()),
         value,
         settings,
         domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders n < n′ from 1/4 to ∞; where "

@@ -98,7 +98,11 @@ def _drawn(settings: Settings, low: Callable[[list[float], Any], float], *, infi
         return drawn.worst(drawn.solved(filled, n, settings.precision), right)
 
     return sampled.equal(
-        st.tuples(drawn.logits(), drawn.orders(infinite=infinite), st.lists(st.booleans(), min_size=6, max_size=6)),
+        st.tuples(
+            drawn.logits(),
+            drawn.all_orders() if infinite else drawn.orders(),
+            st.lists(st.booleans(), min_size=6, max_size=6),
+        ),
         sides,
         settings,
         domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to " + ("∞" if infinite else "32"),

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
 from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
-from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
 
 Weight = Callable[[Any, Any], Any]
@@ -60,7 +59,7 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             return drawn.least([high - low for low, high in pairs])
 
         return sampled.positive(
-            st.tuples(drawn.logits(unique=True), drawn.orders(infinite=True)),
+            st.tuples(drawn.logits(unique=True), drawn.all_orders()),
             value,
             settings,
             domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞",
@@ -76,10 +75,11 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             (x, p), (y, r) = live[:2]
             if isinf(n):
                 return (p / r).log(), arb(x) - arb(y)
-            return rational(n) * (p ** (1 / rational(n)) - r ** (1 / rational(n))), arb(x) - arb(y)
+            order = drawn.order_ball(n)
+            return order * (p ** (1 / order) - r ** (1 / order)), arb(x) - arb(y)
 
         return sampled.equal(
-            st.tuples(drawn.logits(), drawn.orders(infinite=True)),
+            st.tuples(drawn.logits(), drawn.all_orders()),
             sides,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, two keys of the support",

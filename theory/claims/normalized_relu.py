@@ -108,7 +108,7 @@ def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Cl
         return certified.exists(
             "q = (1, 0), keys (2, 0) and (1, 0), γ = n = 1, b = 0: the farther key's weight minus the nearer's",
             ball(far - near),
-            domain="two keys of norms 2 and 1; then random and real keys, h² from the mean of ‖k‖², rows left empty aside",
+            domain="two keys of norms 2 and 1; then random and real keys, h² by the mean ‖k‖², rows left empty aside",
             detail="the farther key may have more weight, which no falling kernel of the distance gives it, whatever "
             "its bandwidth",
             numbers=breaks("mean total variation, n = 1", _norm_break, settings.seed),

@@ -62,7 +62,7 @@ def build(total: Total = mass, places: Places = same) -> Claim:
             return drawn.worst(left, [right[i] for i in places(order)])
 
         return sampled.equal(
-            st.tuples(drawn.logits(), drawn.orders(infinite=True), st.permutations(range(6))),
+            st.tuples(drawn.logits(), drawn.all_orders(), st.permutations(range(6))),
             sides,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, any permutation",

@@ -238,7 +238,7 @@ CLAIM = build()
 
 FALSE = (
     Variant("half the constant", build(lambda t, exp: t * exp(-t) / 2)),
-    Variant("the maximum at t = 1 for every n", build(lambda _, exp: exp(-1))),
+    Variant("the maximum at t = 1 for every n", build(lambda t, exp: exp(-t / t))),
     Variant("e^{−n} without the factor n", build(small=lambda n, exp: exp(-n))),
     Variant("the maximum tends to t = 3", build(end=3)),
 )

@@ -18,6 +18,7 @@ from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbol
 from kernelproof.theory.finding import Finding
 
 Term = Callable[[Any, Any], Any]
+Case = tuple[list[float], tuple[drawn.Order, drawn.Order]]
 
 
 def gap_term(gap: Any, n: Any) -> Any:
@@ -61,7 +62,7 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
         def fall(r: arb, s: arb, n: arb, h: arb) -> arb:
             before = term(r * n, n) + term(s * n, n)
             after = term(r * n, n + h) + term(s * n, n + h)
-            return before - after if grows else after - before
+            return arb(before - after if grows else after - before)
 
         return certified.positive(
             fall,
@@ -80,8 +81,8 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
 
     def oracle(settings: Settings) -> Finding:
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.rising(infinite=True)),
-            lambda case: _kept(*case, settings.precision, grows=grows),
+            st.tuples(drawn.logits(), drawn.rising()),
+            lambda case: _kept(case, settings.precision, grows=grows),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], and orders n < n′ from 1/4 to ∞",
             detail="the least weight at order n′ of the keys that have weight at order n",
@@ -123,7 +124,8 @@ def _rows(seed: int, term: Term, *, grows: bool) -> Iterator[tuple[str, bool]]:
             yield f"z = {list(map(str, z))}, orders {n} and {n + 1}: {sorted(smaller)}, {sorted(larger)}", nested
 
 
-def _kept(z: list[float], orders: tuple[drawn.Order, drawn.Order], precision: int, *, grows: bool) -> arb:
+def _kept(case: Case, precision: int, *, grows: bool) -> arb:
+    z, orders = case
     first, then = orders if grows else orders[::-1]
     kept = entmax(z, order=first, precision=precision).support
     return drawn.least([weight for weight, on in zip(drawn.solved(z, then, precision), kept, strict=True) if on])

@@ -100,7 +100,7 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
 
 def _drawn(settings: Settings, sides: Callable[[Case], tuple[arb, arb]], detail: str, *, infinite: bool) -> Finding:
     return sampled.equal(
-        st.tuples(drawn.logits(), drawn.orders(infinite=infinite), st.integers(-(2**20), 2**20)),
+        st.tuples(drawn.logits(), drawn.all_orders() if infinite else drawn.orders(), st.integers(-(2**20), 2**20)),
         sides,
         settings,
         domain="rows of 2 to 6 logits in [−4, 4] and shifts up to 2^16, multiples of 1/16; orders from 1/4 to "

@@ -15,7 +15,6 @@ from scipy.optimize import nnls
 
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
 from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
-from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Evidence, Finding
 
 Cost = Callable[[Any, Any], Any]
@@ -85,8 +84,8 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
     def competitors(settings: Settings) -> Finding:
         shares = st.lists(st.integers(0, 12), min_size=6, max_size=6)
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.orders(infinite=True), shares),
-            lambda case: sign * _lead(cost, *case, settings.precision),
+            st.tuples(drawn.logits(), drawn.all_orders(), shares),
+            lambda case: sign * _lead(cost, case, settings.precision),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, rational rows r ≠ p",
             detail="objective at the oracle's weights minus objective at r",
@@ -130,7 +129,8 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
     )
 
 
-def _lead(cost: Cost, z: list[float], order: drawn.Order, shares: list[int], precision: int) -> arb:
+def _lead(cost: Cost, case: Case, precision: int) -> arb:
+    z, order, shares = case
     part = shares[: len(z)]
     assume(sum(part) > 0)
     p = drawn.solved(z, order, precision)
@@ -142,7 +142,7 @@ def _lead(cost: Cost, z: list[float], order: drawn.Order, shares: list[int], pre
         return sum((w * arb(x) - value(w) for w, x in zip(row, z, strict=True) if not w.is_zero()), start=arb(0))
 
     def value(w: arb) -> arb:
-        return w * w.log() if isinf(order) else cost(w, 1 + 1 / rational(order))
+        return w * w.log() if isinf(order) else cost(w, 1 + 1 / drawn.order_ball(order))
 
     return objective(p) - objective(r)
 

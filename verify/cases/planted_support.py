@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def planted_gaps(case: Case, size: int, generator: np.random.Generator) -> Floats:
     """(R, m) gaps of which `size` a row are in the support, whatever their rounding, and the others are not.
 
-    By the exact test (THEORY 2) a key at gap d is in if Σ ((d − d_j)/n)^n < 1: gaps below n·(2·size)^(−1/n)
+    By the exact test (docs/theory.md §2) a key at gap d is in if Σ ((d − d_j)/n)^n < 1: gaps below n·(2·size)^(−1/n)
     are, for the sum is at most 1/2; gaps of n or more are not.
     """
     rows, keys = int(np.prod(case.shape[:-1])), case.size

@@ -1,4 +1,4 @@
-"""Accuracy: every element against the certified value, in ulps, absolutely and condition-normalized (THEORY 4)."""
+"""Every element against the certified value, in ulps, absolute and condition-normalized (docs/theory.md §4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients: every vector-Jacobian product against the certified Jacobian, kink-aware (THEORY 3, G1 to G3)."""
+"""Gradients: every vector-Jacobian product against the certified Jacobian, kink-aware (docs/theory.md §3, G1 to G3)."""
 
 from __future__ import annotations
 

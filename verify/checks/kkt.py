@@ -1,4 +1,4 @@
-"""KKT: the weights solve the variational problem of α-entmax (THEORY 3), whatever the oracle says they are.
+"""KKT: the weights solve the variational problem of α-entmax (docs/theory.md §3), whatever the oracle says they are.
 
 p maximizes ⟨p, z⟩ + H_α(p) iff there is one μ with n·p_i^{1/n} = z_i − μ on the support and z_i ≤ μ off it
 (log p_i = z_i − μ at n = ∞). An error δ_i in p_i leaves an interval for μ; the check is that the

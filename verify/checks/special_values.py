@@ -37,7 +37,7 @@ class SpecialValues:
     """Rows with a special value, and the others against the same call with 0 in the place of every special row.
 
     Both calls may be off by the slack of their grade. There is no truth here, so the condition of a weight is
-    bounded by what came: p + w·2·(the largest gap of its row), with w = p^{1 − 1/n} (THEORY 4). For y, where
+    bounded by what came: p + w·2·(the largest gap of its row), with w = p^{1 − 1/n} (docs/theory.md §4). For y, where
     that needs the weights, equal bits pass, NaN fails, and other numbers are undecided.
     """
 

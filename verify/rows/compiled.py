@@ -3,7 +3,7 @@
 The same laws as `dense`, written as loops with compensated sums; the two share no arithmetic and can check
 each other. The functions here are cached by this file: touch it after editing `scalar`.
 
-Source: arXiv:2601.22766, sections 2 to 4; THEORY 2 for the forms, G1 to G3 for the gradients.
+Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
 
 from __future__ import annotations

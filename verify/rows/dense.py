@@ -2,7 +2,7 @@
 
 Every law is ``w ∝ [1 − d/γ]₊ⁿ``; Adaptive alone has to find γ (`support`), the others are told it.
 
-Source: arXiv:2601.22766, sections 2 to 4; THEORY 2 for the forms, G1 to G3 for the gradients.
+Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _bend(state: State, law: Law) -> Floats:
     """``n²(ξ_i − ξ_top)`` with ``ξ = u log u − u + 1``: the gradient in α is ``−Σ_i (∂L/∂z_i)·bend_i``.
 
     With ``1 − x = 1 − d/γ`` and R the normalizer it is ``û·(n x log R + n²((1 − x)log(1 − x) + x))``: terms of one
-    sign, so nothing cancels, and at n = ∞ it is ``d log R + d²/2``. Same as G2 of THEORY 3, since ``Σ ∂L/∂z = 0``.
+    sign, so nothing cancels, and at n = ∞ it is ``d log R + d²/2``. Same as G2, since ``Σ ∂L/∂z = 0``.
     """
     n = law.order
     z = law.parameter * state.gap

@@ -59,7 +59,7 @@ def cutoff(z: Floats, n: float) -> Floats:
 
     Bisection over the sorted gaps: the sum rises with z_k.
 
-    Source: THEORY 2; no threshold is computed.
+    Source: docs/theory.md §2; no threshold is computed.
     """
     ordered = np.sort(z, axis=1)
     low = np.zeros(len(z), dtype=np.intp)
