@@ -24,10 +24,10 @@ def to_json(results: Results) -> str:
     Lone surrogates, which a target's message can hold and UTF-8 cannot, are replaced by their escapes.
     """
     try:
-        text = results.model_dump_json(by_alias=True, indent=1)
+        text = results.model_dump_json(by_alias=True)
     except ValueError:
         plain = _without_surrogates(results.model_dump(by_alias=True))
-        text = Results.model_validate(plain).model_dump_json(by_alias=True, indent=1)
+        text = Results.model_validate(plain).model_dump_json(by_alias=True)
     return text + "\n"
 
 

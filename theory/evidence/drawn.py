@@ -60,7 +60,7 @@ def ball(value: Any) -> arb:
 
 def least(values: Sequence[arb]) -> arb:
     """A ball around the least of the numbers in `values`, also where the balls overlap."""
-    return values[0]
+    return reduce(arb.min, values)
 
 
 def worst(left: Sequence[arb], right: Sequence[arb]) -> tuple[arb, arb]:
