@@ -48,8 +48,8 @@ def _scratch(place: Path) -> Path:
     return place / f".kernelproof-{uuid4().hex}.partial"
 
 
-def put(files: Mapping[str, str], out: Path) -> None:
-    """Write every text of `files` under its name into `out`, in UTF-8; other files there stay.
+def put(files: Mapping[str, str] | Mapping[str, bytes], out: Path) -> None:
+    """Write every text (in UTF-8) or bytes of `files` under its name into `out`; other files there stay.
 
     The files are complete in a scratch folder on the same disk before the first moves. A new `out` appears
     in one rename; in an `out` that is there, each file is replaced in one rename.
@@ -66,8 +66,9 @@ def put(files: Mapping[str, str], out: Path) -> None:
         scratch = _scratch(out.parent if fresh else out)
         scratch.mkdir()
         try:
-            for name, text in files.items():
-                (scratch / name).write_text(text, encoding="utf-8", newline="\n")
+            for name, content in files.items():
+                # Not write_text, which gives lines the ending of the system.
+                (scratch / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
             if fresh:
                 scratch.rename(out)
             else:

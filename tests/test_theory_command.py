@@ -36,6 +36,13 @@ def test_a_true_claim_passes_and_a_false_one_fails(tmp_path: Path, capsys: pytes
     assert json.loads((out / "theory.json").read_text())["passed"] is False
 
 
+def test_a_report_reads_in_the_order_of_the_numbers(tmp_path: Path) -> None:
+    names = "translation,jacobian,support_grows,normalized_relu,softmax"
+    assert run(["theory", "--claim", names, "--out", str(tmp_path)]) == 0
+    claims = json.loads((tmp_path / "theory.json").read_text())["claims"]
+    assert [each["label"] for each in claims] == ["C1", "C2", "M1", "G1", ""]
+
+
 def test_precision_is_what_was_asked_for(tmp_path: Path) -> None:
     assert run(["theory", "--claim", "normalized_relu", "--precision", "256", "--out", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "theory.json").read_text())["precision"] == 256

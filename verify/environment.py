@@ -76,15 +76,23 @@ def flushes_to_zero() -> bool:
 
 
 def commit() -> str | None:
-    """The commit of the source that this package runs from; None where it was installed without one."""
+    """The commit of the source that this package runs from, and "with changes" if that is not all.
+
+    None where it was installed without one.
+    """
     root = Path(__file__).resolve().parent.parent
+    head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    return f"{head} with changes" if head and _git(root, "status", "--porcelain") != "" else head
+
+
+def _git(root: Path, *words: str) -> str | None:
     git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
+    if git is None:
         return None
     found = subprocess.run(  # noqa: S603 (git itself, with fixed arguments)
-        [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        [git, "-C", str(root), *words], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 def _torch() -> dict[str, Any]:

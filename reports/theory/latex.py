@@ -122,7 +122,7 @@ _HEAD = r"""\documentclass[10pt]{article}
 \begin{document}
 """
 _TABLE = r"""\renewcommand{\arraystretch}{1.25}
-\begin{longtable}{>{\raggedright\arraybackslash}p{0.56\linewidth}>{\raggedright\arraybackslash}p{0.38\linewidth}}
+\begin{longtable}{>{\raggedright\arraybackslash}p{0.46\linewidth}>{\footnotesize\raggedright\arraybackslash}p{0.48\linewidth}}
 \hline
 Claim & Evidence\\
 \hline

@@ -10,7 +10,8 @@ from kernelproof.theory.finding import Evidence, Finding, Verdict
 from kernelproof.theory.results import CheckResult, ClaimResult, TheoryResults
 
 EVIDENCE = {
-    Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols",
+    Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols; the words that join such "
+    "steps to a proof stand beside them, for a reader to check",
     Evidence.EXACT: "both sides are the same rational numbers, on the domain named",
     Evidence.CERTIFIED: "interval arithmetic (arb): proved for every point of a box, or enclosures that overlap",
     Evidence.SAMPLED: "Hypothesis draws examples; a failure would be a witness, success proves nothing",

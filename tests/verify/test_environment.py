@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from kernelproof import __version__
 from kernelproof.verify import environment
+from kernelproof.verify.environment import commit
 from kernelproof.verify.spawning import THREADS, threads_limited
 
 
@@ -51,3 +53,18 @@ def test_threads_are_limited_inside_only_and_the_user_is_heard(monkeypatch: pyte
         assert os.environ["OMP_NUM_THREADS"] == "5"
         assert os.environ["NUMBA_NUM_THREADS"] == "2"
     assert "NUMBA_NUM_THREADS" not in os.environ
+
+
+def test_a_commit_with_changes_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernelproof.verify.environment.__file__", str(tmp_path / "verify" / "environment.py"))
+    assert commit() is None
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)  # noqa: S607 (git of the user)
+    clean = commit()
+    assert clean is not None
+    assert clean.isalnum()
+    (tmp_path / "new").write_text("")
+    assert commit() == f"{clean} with changes"

@@ -254,7 +254,20 @@ def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS
         detail="interval proofs that every row (p₁, p₂, q, …, q), the form of a maximizer, has a norm below the "
         "upper bound",
         volume=volume,
-        grids=[Grid(title=title, columns=["m", "α", "lower", "upper", "shape of the lower"], rows=rows)],
+        grids=[
+            Grid(title=title, columns=["m", "α", "lower", "upper", "shape of the lower"], rows=rows),
+            _by_alpha(rows),
+        ],
+    )
+
+
+def _by_alpha(rows: list[list[Cell]]) -> Grid:
+    """The lower bounds again, a row for each α and a column for each m, as a figure wants them."""
+    lower = {(row[0], row[1]): float(row[2]) for row in rows}
+    return Grid(
+        title="The largest norm known, a proved lower bound, against α",
+        columns=["α", *(f"m = {keys}" for keys in KEYS)],
+        rows=[[float(alpha), *(lower[keys, str(alpha)] for keys in KEYS)] for alpha in ALPHAS],
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import theory as reports
 from kernelproof.theory import discovery
-from kernelproof.theory.claim import Check, Claim, Role, Settings
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.judging import judge
 from kernelproof.theory.results import ClaimResult, TheoryResults
@@ -64,7 +64,7 @@ def theory(
         names = wanted(claim)
         for name in names:
             discovery.claim(name)  # a name that is wrong is told before any work
-        found = judge_all(names, settings, workers=workers, done=done)
+        found = sorted(judge_all(names, settings, workers=workers, done=done), key=_place)
         words = [] if names == discovery.names() else ["--claim", ",".join(names)]
     results = TheoryResults(
         passed=all(each.verdict.passes for each in found),
@@ -79,6 +79,13 @@ def theory(
     if out is not None:
         reports.write(results, Path(out))
     return results
+
+
+def _place(claim: ClaimResult) -> tuple[int, bool, int, int, str]:
+    """Where a claim stands in a report: theorems first; C1, C2, …, then M, L and G; then those without a number."""
+    group = "CMLG".find(claim.label[:1]) if claim.label[1:].isdigit() else -1
+    number = int(claim.label[1:]) if group >= 0 else 0
+    return list(Kind).index(claim.kind), group < 0, group, number, claim.title
 
 
 def _settings(precision: int, seed: int) -> Settings:
