@@ -36,7 +36,11 @@ BROUGHT = {
 
 def source_folders() -> list[tuple[str, Path]]:
     """(package, folder) of every folder of the package that holds Python files; kept results are no source."""
-    folders = [("kernelproof", ROOT / "src" / "kernelproof")]
+    top = ROOT / "src" / "kernelproof"
+    own = [
+        folder for folder in sorted(top.iterdir()) if folder.name not in FLOORS and (folder / "__init__.py").exists()
+    ]
+    folders = [("kernelproof", top), *((f"kernelproof.{folder.name}", folder) for folder in own)]
     for floor in FLOORS:
         for folder in sorted({path.parent for path in (ROOT / floor).rglob("*.py")}):
             inner = folder.relative_to(ROOT).parts

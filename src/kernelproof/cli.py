@@ -146,6 +146,50 @@ def _seconds(text: str) -> float:
 
 
 @app.command()
+def converge(
+    what: Annotated[str | None, typer.Option(help="Some studies and pictures; default: all.")] = None,
+    orders: Annotated[str | None, typer.Option(help="Exact orders, such as 1/2,1,64; default: 1/2 to 2^40.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Some built-in backends; default: all.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Another target on the same plot; may be repeated.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Some dtypes, for the study of backends.")] = None,
+    style: Annotated[str, typer.Option(help="single-column, double-column or slides.")] = "single-column",
+    venue: Annotated[str, typer.Option(help="neurips, icml or jmlr: whose widths.")] = "icml",
+    seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("kernelproof-converge"),
+) -> None:
+    """Measure the limit n → ∞ and write the figures of a paper. Exit code 0: every fit holds; 1: one does not."""
+    from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
+    from kernelproof.commands.converge import wanted  # noqa: PLC0415
+    from kernelproof.verify.progress import Progress  # noqa: PLC0415
+
+    # Each is heard of twice, when it is measured and when it is drawn.
+    with Progress(2 * len(wanted(what)), shown=True, noun="steps", verb="measuring and drawing") as shown:
+        results = measure(
+            what=what,
+            orders=orders,
+            backends=backend,
+            targets=target or (),
+            dtypes=dtype,
+            style=style,
+            venue=venue,
+            out=out,
+            seed=seed,
+            progress=lambda _: shown.advance(1),
+        )
+    rows = []
+    for study in results.studies:
+        for curve in study.curves:
+            fit = curve.fit
+            slope = "-" if fit is None else f"{fit.slope.middle:.4f} ({fit.limit})"
+            ratio = "-" if fit is None or fit.ratio is None else f"{fit.ratio.middle:.4f}"
+            rows.append((study.slug, curve.datum, curve.norm.value, slope, ratio, curve.state.value))
+    if rows:
+        _table(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
+    typer.echo(f"{'passed' if results.passed else 'FAILED'}; the figures are in {out}, all on {out / 'index.html'}")
+    raise typer.Exit(OK if results.passed else FAILED)
+
+
+@app.command()
 def backends() -> None:
     """List the built-in backends: where they run, and which dtypes they take."""
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
