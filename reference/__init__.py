@@ -1,6 +1,6 @@
 """The truth: certified kernel regression and entmax, under fixed and adaptive normalization."""
 
-from kernelproof.reference import formats, rows, solving
+from kernelproof.reference import bulk, formats, rows, solving
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import (
     BackendUnavailable,
@@ -41,6 +41,7 @@ __all__ = [
     "Weighting",
     "attention",
     "attention_vjp",
+    "bulk",
     "entmax",
     "entmax_vjp",
     "formats",

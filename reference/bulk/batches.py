@@ -1,0 +1,153 @@
+"""Batches: rows in chunks over all cores through the compiled filter, and what it leaves open through arb.
+
+The kernel holds no lock of Python, so that threads share the rows; each thread needs memory for its chunk only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.bulk import given, rows
+from kernelproof.reference.bulk.certifying import DECIDED
+from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, REAL, SOFTMAX, Order
+from kernelproof.reference.bulk.tally import Tally
+from kernelproof.reference.bulk.words import Word, two_prod
+from kernelproof.reference.model import Adaptive, Anchored, Mechanism, Nearest
+
+Floats = NDArray[np.float64]
+Filter = Callable[..., int]
+"""(rows (R, m), lo, hi, near (R, m), status (R,)) -> fills the last four."""
+
+CHUNK = 1 << 16
+"""Elements that one call of the kernel takes."""
+
+LEAST_ORDER, LARGEST_ORDER = Fraction(1, 2**10), Fraction(2**900)
+"""Between these the filter is tried; an order outside goes to arb."""
+
+
+class Open(NamedTuple):
+    """What the filter found of a chunk of rows: (rows, m) each, and per row what became of it."""
+
+    lo: Floats
+    hi: Floats
+    near: Floats
+    status: NDArray[np.uint8]
+
+
+def order_of(order: Fraction | float) -> Order | None:
+    """The order for a kernel; None if it is beyond the filter's range.
+
+    >>> order_of(Fraction(3, 2)).head
+    1.5
+    """
+    if not isinstance(order, Fraction):
+        return Order(SOFTMAX, 0, 1.0, 0.0, 1.0, 0.0, exact=False)
+    if not LEAST_ORDER <= order <= LARGEST_ORDER:
+        return None
+    whole = int(order) if order.denominator == 1 and order <= 64 else 0
+    form = POWER if whole else LARGE if order >= 2**20 else REAL
+    head, tail = _word(order)
+    return Order(form, whole, head, tail, *_word(1 / order), exact=Fraction(head) + Fraction(tail) == order)
+
+
+def _word(value: Fraction) -> Word:
+    head = float(value)
+    return head, float(value - Fraction(head))
+
+
+def filter_of(mechanism: Mechanism) -> Filter | None:
+    """The compiled filter for a mechanism: Adaptive(1), and orders below 2^20 of Fixed and Anchored; None for others.
+
+    A bandwidth is taken where it is a float64 whose square is far from underflow and overflow, so that h² is exact.
+    """
+    kernel, rule = mechanism
+    if isinstance(rule, Adaptive):
+        order = order_of(kernel.order) if rule.exact == 1 else None
+        return None if order is None else partial(rows.solve_rows, order)
+    order = order_of(kernel.order) if kernel.order < 2**20 else None
+    if order is None or isinstance(rule, Nearest) or Fraction(float(rule.exact)) != rule.exact:
+        return None
+    value = float(rule.exact)
+    if not 2.0**-90 < value < 2.0**90:
+        return None
+    if isinstance(rule, Anchored):
+        return partial(given.weigh_rows, order, True, value, 0.0)
+    head, tail = two_prod(value, value)
+    return partial(given.weigh_rows, order, False, 0.5 * head, 0.5 * tail)
+
+
+def chunks(array: Floats, solve: Filter, workers: int | None = None) -> Iterator[tuple[slice, Open]]:
+    """The filter's findings on the rows of `array` (R, m), chunk after chunk, by `workers` threads (all cores)."""
+    count, size = array.shape
+    step = max(1, CHUNK // max(size, 1))
+    parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def work(part: slice) -> tuple[slice, Open]:
+        block = np.ascontiguousarray(array[part])
+        lo, hi, near = np.empty((3, *block.shape))
+        out = Open(lo, hi, near, np.empty(len(block), dtype=np.uint8))
+        solve(block, *out)
+        return part, out
+
+    threads = min(workers or os.cpu_count() or 1, len(parts))
+    if threads <= 1:
+        yield from map(work, parts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # A few chunks ahead of the consumer, so that memory does not grow with the batch.
+        waiting = [pool.submit(work, part) for part in parts[: 2 * threads]]
+        for following in range(len(waiting), len(parts) + len(waiting)):
+            yield waiting.pop(0).result()
+            if following < len(parts):
+                waiting.append(pool.submit(work, parts[following]))
+
+
+def settle(
+    array: Floats,
+    solve: Filter,
+    outputs: tuple[NDArray[Any], ...],
+    decide: Callable[[Open], tuple[tuple[NDArray[Any], ...], NDArray[np.bool_]]],
+    exactly: Callable[[Floats], tuple[NDArray[Any], ...]],
+    workers: int | None = None,
+) -> Tally:
+    """Fill `outputs` (R, m) from the filter, and rows with an open element from arb.
+
+    Args:
+        array: (R, m).
+        solve: the filter.
+        outputs: to be filled.
+        decide: (findings) -> (values for `outputs`, which elements are open).
+        exactly: (rows) -> values for `outputs`, proved by arb.
+        workers: threads; None: one a core.
+    """
+    tally = Tally(elements=array.size, rows=len(array))
+    for part, found in chunks(array, solve, workers):
+        values, open_ = decide(found)
+        failed = found.status != DECIDED
+        for status, count in zip(*np.unique(found.status[failed], return_counts=True), strict=True):
+            tally.reasons[int(status)] = tally.reasons.get(int(status), 0) + int(count)
+        open_[failed] = True
+        for output, value in zip(outputs, values, strict=True):
+            output[part] = value
+        again = np.flatnonzero(open_.any(axis=1))
+        if len(again):
+            tally.undecided_rows += len(again)
+            tally.undecided_elements += int(open_.sum())
+            wanted = open_[again]
+            for output, value in zip(outputs, exactly(array[part][again]), strict=True):
+                block = output[part]
+                block[again] = np.where(wanted, value, block[again])
+    return tally
+
+
+def wide(found: Open) -> NDArray[np.bool_]:
+    """Elements known less well than to two units in the last place: near a kink, or below 2^-900."""
+    return found.hi - found.lo > 2.0**-50 * found.lo + 2.0 * LEAST

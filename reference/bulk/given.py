@@ -1,0 +1,108 @@
+"""`Fixed` and `Anchored`: γ is given, so w_i = b_i^n/Σ b_j^n with b_i = γ − d_i, and nothing is solved.
+
+- Anchored: b_i = (z_i − max z) + γ. Fixed: b_i = z_i + h²/2, h² exact by TwoProd. Both are double words within ε:
+  their sign is exact, and with it the support (b_i = 0 has weight 0).
+- u_i = b_i·c for one float c near 1/max b cancels from the quotient whatever it is, and keeps every u ≤ 1 + 2^-50. So
+  the bounds of `evaluating` hold, and S ≥ 1/2.
+- The sum is within count·ε/4 and m·`TINY`, the quotient within ε.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.bulk.certifying import DECIDED, UNUSUAL, enclose
+from kernelproof.reference.bulk.compiling import SOURCES, compiled, kernel
+from kernelproof.reference.bulk.evaluating import LEAST, TINY, Order, evaluate, term_error, total
+from kernelproof.reference.bulk.rows import keeps_ieee
+from kernelproof.reference.bulk.words import OPERATION, add, div, two_sum
+
+Floats = NDArray[np.float64]
+ROWS = 4
+NARROW = 2.0**-500
+WIDE = 2.0**200
+
+
+@compiled
+def weigh_row(
+    order: Order,
+    anchored: bool,
+    sh: float,
+    sl: float,
+    z: Floats,
+    scratch: Floats,
+    index: NDArray[np.int64],
+    lo: Floats,
+    hi: Floats,
+    near: Floats,
+) -> int:
+    """Enclose the weights of one row, as `solve_row` does; (sh, sl) is γ if `anchored`, else h²/2."""
+    size = len(z)
+    keys, base, head, tail = scratch[0], scratch[1], scratch[2], scratch[3]
+    lo[:] = 0.0
+    hi[:] = 0.0
+    near[:] = 0.0
+    top = -np.inf
+    for i in range(size):
+        top = max(top, z[i])
+    if not -WIDE < top < WIDE or not keeps_ieee(order):
+        return UNUSUAL
+    anchor = top if anchored else 0.0
+    dh, dl = two_sum(top, -anchor)
+    reach = add(dh, dl, sh, sl)[0]
+    if not 1.0 / WIDE < reach < WIDE:
+        return UNUSUAL
+    count = 0
+    for i in range(size):
+        if z[i] > -np.inf:
+            dh, dl = two_sum(z[i], -anchor)
+            b = add(dh, dl, sh, sl)[0]
+            if 0.0 < b < reach * NARROW:
+                return UNUSUAL
+            if b > 0.0:
+                keys[count], index[count] = z[i], i
+                count += 1
+    scaled = Order(order.form, order.whole, order.head, order.tail, 1.0 / reach, 0.0, order.exact, 1.0, LEAST)
+    evaluate(scaled, keys, count, anchor, sh, sl, base, head, tail)
+    th, tl = total(head, tail, count)
+    radius = 2.0 * term_error(order) + (0.26 * count + 1.0) * OPERATION + size * 4.0 * TINY
+    for i in range(count):
+        where = index[i]
+        if head[i] == 0.0:
+            # Divided by a sum of at least 1/2.
+            sure = tail[i] == LEAST
+            lo[where], hi[where], near[where] = 0.0, (LEAST if sure else 2.0 * TINY), (0.0 if sure else np.nan)
+        else:
+            h, g = div(head[i], tail[i], th, tl)
+            lo[where], hi[where], near[where] = enclose(h, g, 1.01 * radius)
+    return DECIDED
+
+
+def _make(_sources: int):  # type: ignore[no-untyped-def]
+    """The kernel, which holds the hash of the sources so that its cache knows them."""
+
+    @kernel
+    def weigh_rows(
+        order: Order,
+        anchored: bool,
+        sh: float,
+        sl: float,
+        z: Floats,
+        lo: Floats,
+        hi: Floats,
+        near: Floats,
+        status: NDArray[np.uint8],
+    ) -> int:
+        """`weigh_row` for each row of z (R, m) into lo, hi, near (R, m) and status (R,); memory O(m) besides."""
+        rows, size = z.shape
+        scratch = np.empty((ROWS, size))
+        index = np.empty(size, dtype=np.int64)
+        for r in range(rows):
+            status[r] = weigh_row(order, anchored, sh, sl, z[r], scratch, index, lo[r], hi[r], near[r])
+        return _sources
+
+    return weigh_rows
+
+
+weigh_rows = _make(SOURCES)
