@@ -55,7 +55,7 @@ def test_precision_is_what_was_asked_for(tmp_path: Path) -> None:
         (["--claim", ""], "claim must be one or more of "),
         (["--claim", "normalized_relu,,"], "claim must be one or more of "),
         (["--claim", "none.py"], "there is no Python file 'none.py'"),
-        (["--precision", "3"], "precision must be an int of bits from 64 to 100000; got 3"),
+        (["--precision", "3"], "precision must be an int of bits from 128 to 100000; got 3"),
         (["--seed", "-1"], "seed must be an int of at least 0; got -1"),
         (["--search", "normalized_relu"], "claim 'normalized_relu' has no search"),
         (["--search", "normalized_relu", "--claim", "normalized_relu"], "pass claim or search, not both"),

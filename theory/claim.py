@@ -40,7 +40,7 @@ class Settings:
     """How hard to try.
 
     Attributes:
-        precision: bits that enclosures are computed with; at least 64.
+        precision: bits that enclosures are computed with; at least 128.
         seed: of everything drawn.
         examples: how many examples a sampled check tries.
     """

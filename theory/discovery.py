@@ -62,7 +62,7 @@ def claim(name: str) -> Claim:
         if point.name == name:
             try:
                 loaded = point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 msg = f"the entry point {name!r} in {GROUP!r} does not load: {type(error).__name__}: {error}"
                 raise ClaimError(msg) from error
             return _checked(loaded, f"the entry point {name!r}", name)
@@ -112,7 +112,7 @@ def _from_file(path: Path) -> Claim:
     module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = f"the file {str(path)!r} does not import: {type(error).__name__}: {error}"
         raise ClaimError(msg) from error
     return _checked(getattr(module, "CLAIM", None), f"the file {str(path)!r}", None)

@@ -10,6 +10,7 @@ Source: the separation of formula, assumptions and verdict follows the Fungrim p
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -108,16 +109,24 @@ def _overclaim(finding: Finding) -> str | None:
         return f"{verdict} needs something decided"
     if verdict.passes and finding.undecided:
         return f"{verdict} leaves nothing undecided; {finding.undecided} are"
-    if verdict is Verdict.REFUTED and not finding.witness:
+    witness = (finding.witness or "").strip()
+    if verdict is Verdict.REFUTED and not witness:
         return "REFUTED needs its witness"
+    if verdict is Verdict.CONSISTENT and relation is Relation.EQUALITY and not _is_size(finding.width, zero=True):
+        return "that enclosures overlap says nothing without their width"
     if verdict is not Verdict.PROVED:
         return None
     if relation is Relation.EXISTENCE:
-        return None if finding.witness else "that something exists is PROVED by a witness"
+        return None if witness else "that something exists is PROVED by a witness"
     if evidence is Evidence.SAMPLED:
         return "samples prove nothing but existence"
     if relation is Relation.EQUALITY and evidence is Evidence.CERTIFIED:
         return "enclosures that overlap are CONSISTENT with an equality, and do not prove it"
-    if evidence is Evidence.CERTIFIED and (finding.volume is None or finding.volume <= 0):
+    if evidence is Evidence.CERTIFIED and not _is_size(finding.volume):
         return "an interval proof covers a box of positive volume"
     return None
+
+
+def _is_size(value: float | None, *, zero: bool = False) -> bool:
+    """True for a finite positive number, and for 0 if `zero`."""
+    return value is not None and isfinite(value) and (value > 0 or (zero and value == 0))

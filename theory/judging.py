@@ -63,20 +63,30 @@ def combine(found: Sequence[tuple[Role, Finding | None]]) -> Verdict:
     return Verdict.CONSISTENT
 
 
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that would hold it
+        return False
+
+
 def _run(claim: Claim, check: Check, settings: Settings) -> CheckResult:
-    missing = [install for module, install in check.needs if find_spec(module) is None]
+    missing = [install for module, install in check.needs if not _is_here(module)]
     if missing:
         reason = f"needs {missing[0]}; pip install '{missing[0]}'"
         return CheckResult(id=check.id, says=check.says, role=check.role, drops=check.drops, unavailable=reason)
     try:
         finding = check.run(settings)
+        if isinstance(finding, Finding):
+            # Made again, because a copy of a finding is not checked when it is made.
+            finding = Finding.model_validate(finding.model_dump())
     except (ClaimError, KeyboardInterrupt):
         raise
     except ValidationError as error:
         reason = "; ".join(str(each["msg"]) for each in error.errors())
         msg = f"claim {claim.id!r}, check {check.id!r}: {reason}"
         raise ClaimError(msg) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = f"claim {claim.id!r}, check {check.id!r} raised {type(error).__name__}: {error}"
         raise ClaimError(msg) from error
     if not isinstance(finding, Finding):

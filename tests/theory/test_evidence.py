@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fractions import Fraction as F
 from math import inf
+from typing import cast
 
 import pytest
 import sympy
 from flint import acb, arb, ctx
 from hypothesis import strategies as st
 
+from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.claim import Settings
 from kernelproof.theory.evidence import certified, drawn, exact, quadrature, sampled, symbolic
 from kernelproof.theory.finding import Verdict
@@ -60,6 +62,17 @@ def test_exact_equality() -> None:
     assert exact.equal([("a", F(1, 3), F(1, 3) + F(1, 10**40))], domain="one").verdict is Verdict.REFUTED
     assert exact.equal([], domain="none").verdict is Verdict.UNDECIDED
     assert exact.holds([("a", True), ("b", False)], domain="two").witness == "b"
+
+
+@pytest.mark.parametrize("value", [arb(0, 1), 0.5, [F(1), arb(1)]])
+def test_exact_evidence_takes_nothing_that_is_not_exact(value: object) -> None:
+    with pytest.raises(ClaimError, match="exact evidence compares"):
+        exact.equal([("a", value, value)], domain="one")
+
+
+def test_what_holds_is_true_or_false() -> None:
+    with pytest.raises(ClaimError, match="must be True or False"):
+        exact.holds([("a", cast("bool", arb(0, 1)))], domain="one")
 
 
 def test_an_inequality_is_proved_over_a_box() -> None:

@@ -30,6 +30,13 @@ OVERCLAIMS: dict[str, dict[str, Any]] = {
     "an equality by samples": {"evidence": Evidence.SAMPLED},
     "an inequality by samples": {"evidence": Evidence.SAMPLED, "relation": Relation.INEQUALITY},
     "an interval proof without a box": {"evidence": Evidence.CERTIFIED, "relation": Relation.INEQUALITY},
+    "a box without a volume": {
+        "evidence": Evidence.CERTIFIED,
+        "relation": Relation.INEQUALITY,
+        "volume": float("nan"),
+    },
+    "overlap without a width": {"evidence": Evidence.CERTIFIED, "verdict": Verdict.CONSISTENT},
+    "a blank witness": {"verdict": Verdict.REFUTED, "witness": " "},
     "a degenerate box": {"evidence": Evidence.CERTIFIED, "relation": Relation.INEQUALITY, "volume": 0.0},
     "existence without a witness": {"evidence": Evidence.CERTIFIED, "relation": Relation.EXISTENCE},
 }

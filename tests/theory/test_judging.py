@@ -19,7 +19,12 @@ PROVED = Finding(
     evidence=Evidence.SYMBOLIC, relation=Relation.EQUALITY, verdict=Verdict.PROVED, domain="all", decided=1
 )
 CONSISTENT = Finding(
-    evidence=Evidence.SAMPLED, relation=Relation.EQUALITY, verdict=Verdict.CONSISTENT, domain="some", decided=9
+    evidence=Evidence.SAMPLED,
+    relation=Relation.EQUALITY,
+    verdict=Verdict.CONSISTENT,
+    domain="some",
+    decided=9,
+    width=0.0,
 )
 REFUTED = CONSISTENT.model_copy(update={"verdict": Verdict.REFUTED, "witness": "x = 1"})
 UNDECIDED = CONSISTENT.model_copy(update={"verdict": Verdict.UNDECIDED, "decided": 0, "undecided": 1})
@@ -71,6 +76,25 @@ def test_a_check_that_overclaims_is_an_error() -> None:
 def test_a_check_that_returns_no_finding_is_an_error(returned: object) -> None:
     with pytest.raises(ClaimError, match="must return a Finding"):
         judge(claim(lambda _: returned))
+
+
+def test_a_check_that_leaves_the_program_does_not_pass() -> None:
+    def leaving(_: Settings) -> Finding:
+        raise SystemExit(0)
+
+    with pytest.raises(ClaimError, match="raised SystemExit"):
+        judge(claim(leaving))
+
+
+def test_a_copy_that_overclaims_is_an_error() -> None:
+    bold = CONSISTENT.model_copy(update={"verdict": Verdict.PROVED})
+    with pytest.raises(ClaimError, match="samples prove nothing"):
+        judge(claim(lambda _: bold))
+
+
+def test_a_module_in_a_package_that_is_not_there_is_missing() -> None:
+    found = judge(claim(lambda _: PROVED, needs=(("no_such_package.part", "it"),)))
+    assert found.checks[0].unavailable is not None
 
 
 def test_what_is_missing_is_said_and_decides_nothing() -> None:

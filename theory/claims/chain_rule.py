@@ -152,6 +152,7 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
             Variable("q, k_i, v_i", "query, keys and values"),
             Variable("d_i", r"$\max_j s_j - s_i$, $s_i = -D_i/2$, $D_i = \|q - k_i\|^2$"),
             Variable(r"h, \gamma, \beta", "the parameters of the rules, positive"),
+            Variable("n", r"order, $0 < n < \infty$"),
         ),
         assumptions=(
             Assumption("no kink", "for the derivatives: no key at the threshold, one nearest key (anchored)"),

@@ -68,7 +68,7 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
         )
 
     def normalizes(settings: Settings) -> Finding:
-        h, d = sympy.symbols("H D", positive=True)
+        h, d = sympy.Symbol("H", positive=True), sympy.Symbol("D", nonnegative=True)
         beta, n, rest = sympy.symbols("beta n A", positive=True)
         inside = sympy.Symbol("a", positive=True)
         factor = (beta * h / (2 * n)) ** n

@@ -154,7 +154,9 @@ def _margin(term: Term, case: tuple[list[float], Fraction], precision: int) -> a
             margins.append(arb(1 if right else -1))
         else:
             ball = total(term, [rational(x) for x in exact_z], i, rational(order))
-            margins.append(1 - ball if weight > 0 else ball - 1)
+            # A key exactly at the threshold has S = 1 and weight 0.
+            off = arb(1) if ball >= 1 else ball - 1
+            margins.append(1 - ball if weight > 0 else off)
     return drawn.least(margins)
 
 

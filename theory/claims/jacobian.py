@@ -54,13 +54,15 @@ def build(
             ("w = u^{n−1} is the stated power of p = u^n", base ** (n - 1), powered(base**n, 1 / n)),
             ("own slope", own, u ** (n - 1)),
             ("slope in τ", by_tau, -n * u ** (n - 1)),
+            ("n = ∞: own slope of p = exp(z − τ)", sympy.diff(sympy.exp(z - tau), z), sympy.exp(z - tau)),
+            ("n = ∞: slope in τ", sympy.diff(sympy.exp(z - tau), tau), -sympy.exp(z - tau)),
             ("∂τ/∂z_k keeps the sum", w - n * total * (w / (n * total)), 0),
             ("an entry off the diagonal", entries[0][1], -first * second / (first + second + third)),
             ("a diagonal entry", entries[0][0], first - first**2 / (first + second + third)),
-            domain="every n > 0, all m, all rows with no key at the threshold; for n > 1 every row",
+            domain="every n > 0 and n = ∞, all m, all rows with no key at the threshold; for n > 1 every row",
             detail="p_i = u_i^n, u_i = z_i/n − τ on the support; Σp = 1 gives n·∂τ/∂z_k = w_k/W, so ∂p_i/∂z_k = "
-            "w_iδ_ik − "
-            "w_iw_k/W; off the support p stays 0, and for n > 1 w is continuous there too",
+            "w_iδ_ik − w_iw_k/W (n = ∞: ∂τ/∂z_k = p_k, and w = p); off the support p stays 0, and for n > 1 w is "
+            "continuous there too",
             seed=settings.seed,
         )
 

@@ -119,7 +119,8 @@ def build(spread: Variance = variance, rough: Roughness = roughness) -> Claim:
         kind=Kind.THEOREM,
         variables=(
             Variable("n", r"order of the kernel, $n \ge 0$"),
-            Variable("d", "dimension"),
+            Variable("d", r"dimension, $d \ge 1$"),
+            Variable("k", r"a real number, $k \ge 0$"),
             Variable("c_{n,d}", r"the normalizer $\Gamma(d/2 + n + 1)/(\pi^{d/2}\Gamma(n + 1))$"),
         ),
         checks=(

@@ -53,10 +53,12 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
 
     def both_ways(settings: Settings) -> Finding:
         n, u, p = sympy.symbols("n u p", positive=True)
+        e = sympy.Symbol("e", nonnegative=True)
         alpha = 1 + 1 / n
         return symbolic.identities(
             ("necessary: p = u^n with u = z/n − τ has z − nτ on the right", gradient(u**n, alpha), n * u),
             ("sufficient: the condition gives back the weight", (gradient(p, alpha) / n) ** n, p),
+            ("sufficient: off the support, z = μ − e, so does [(z − μ)/n]₊", sympy.Max(-off * e / n, 0), 0),
             domain="all n = 1/(α − 1) > 0, all u > 0 and p > 0; μ = nτ",
             detail="entmax meets the conditions with μ = nτ. Whatever meets them has p_i = [z_i/n − μ/n]₊^n, also off "
             "the support, and sums to 1 at one μ only: so it is entmax",
@@ -65,16 +67,12 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
 
     def one_multiplier(settings: Settings) -> Finding:
         n, u = sympy.symbols("n u", positive=True)
-        e = sympy.Symbol("e", nonnegative=True)
         x = sympy.Symbol("x", real=True)
         return symbolic.positive(
             ("minus the slope of a weight u^n in the threshold", -sympy.diff((u - x) ** n, x).subs(x, 0)),
-            ("off the support, τ − z/n", off * e),
-            domain="all n > 0, u > 0, and z_i ≤ nτ",
-            detail="Σ [z_i/n − τ]₊^n falls strictly in τ while it is positive, so one τ makes it 1; the positive part "
-            "is 0 exactly where z_i ≤ nτ",
+            domain="all n > 0 and u > 0",
+            detail="Σ [z_i/n − τ]₊^n falls strictly in τ while it is positive, so one τ makes it 1",
             seed=settings.seed,
-            strict=False,
         )
 
     def planted(settings: Settings) -> Finding:

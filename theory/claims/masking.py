@@ -33,6 +33,7 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
         return symbolic.identities(
             ("z_i = max z − n is at most nτ, as the largest weight is at most 1", (top - depth(n)) / n, top / n - 1),
             ("a logit at or below nτ has weight 0", sympy.Max((n * z - e) / n - z, 0) ** n, 0),
+            ("softmax: exp(z_i) at the mask", sympy.exp(sympy.sympify(mask([0.0, -1.0]))), 0),
             ("softmax: the weight at z_i → −∞", sympy.limit(sympy.exp(z - level), z, -sympy.oo), 0),
             domain="all n > 0 and n = ∞, all logits",
             detail="τ ≥ max z/n − 1 since [max z/n − τ]₊^n ≤ 1. A key of weight 0 adds nothing to the sum that makes "

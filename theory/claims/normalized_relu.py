@@ -166,8 +166,8 @@ def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Cl
         source="arXiv:2601.22766, normalized ReLU and the Epanechnikov kernel (n = 1); every n > 0: ours",
         kind=Kind.THEOREM,
         variables=(
-            Variable("q, k_i", r"query and keys in $\mathbb{R}^d$"),
-            Variable("n", "order, $n > 0$"),
+            Variable("q, k_i", r"query and $m \ge 1$ keys in $\mathbb{R}^d$"),
+            Variable("n", r"order, $0 < n < \infty$"),
             Variable(r"\gamma, b", "scale and bias of the ReLU"),
             Variable("K_n(t)", r"$[1 - t]_+^n$"),
         ),

@@ -62,10 +62,11 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
              p * phi(u, sympy.log(u)) - p / u / total * (mean - 1 + total)),
             ("a term of Σ p·φ", p * phi(u, sympy.log(u)), p * (sympy.log(u) - 1) + p / u),
             ("dn/dα", sympy.diff(1 / (alpha - 1), alpha), -1 / (alpha - 1) ** 2),
-            domain="every n > 0, all m, no key at the threshold; on the support, u = p^{1/n}; off it the derivative "
-            "is 0",
+            domain="every n > 0, all m; for n ≤ 1 no key at the threshold; on the support, u = p^{1/n}; off it the "
+            "derivative is 0",
             detail="∂p_i/∂n = p_i(log u_i − 1) + c·w_i with one c = −(τ + nτ′); with M = Σp·log u the sum over i is "
-            "M − 1 + cW = 0; Σp·φ = M − 1 + W by the third line, so the second is the stated form; then −n² for dn/dα",
+            "M − 1 + cW = 0; Σp·φ = M − 1 + W by the third line, so the second is the stated form; then −n² for dn/dα; "
+            "for n > 1 [z/n − τ]₊^n has continuous derivatives in n and τ at 0 too, both 0 there",
             seed=settings.seed,
         )  # fmt: skip
 
@@ -81,7 +82,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         return symbolic.identities(
             ("the first key", found[0], stated[0]),
             ("the last key", found[2], stated[2]),
-            domain="every n > 0, three keys with any u > 0 and Σp = 1",
+            domain="every n > 0, keys with any u > 0 and Σp = 1 (sums over keys; three stand for any)",
             detail="the textbook form (p − w/W)/(α − 1)² + (h − (w/W)Σh)/(α − 1), h = −p·log p, with log p = n·log u",
             seed=settings.seed,
         )

@@ -49,8 +49,8 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
         return symbolic.identities(
             ("a key's term", slope_of_term, p * first(log, mean) * value),
             domain="all m, all logits and values; n → ∞",
-            detail="ŷ = Σ p_i v_i is linear in the weights, whose expansion is p_i[1 + (E − ℓ_i²)/(2n)] + O(n⁻²); the "
-            "O(n⁻²) terms add up to at most Σ|v_i| times the largest",
+            detail="ŷ = Σ p_i v_i is linear in the weights, whose expansion is p_i[1 + (E − ℓ_i²)/(2n)] + O(n⁻²) by "
+            "L2; the O(n⁻²) terms add up to at most Σ|v_i| times the largest",
             seed=settings.seed,
         )  # fmt: skip
 

@@ -34,15 +34,20 @@ def build(total: Total = mass, places: Places = same) -> Claim:
     """The claim for weights whose threshold makes `total` 1, permuted by `places` of the logits' permutation."""
 
     def transposition(settings: Settings) -> Finding:
-        n, x, y, rest = sympy.symbols("n x y R", positive=True)
-        tau = sympy.Symbol("tau", real=True)
+        n, rest = sympy.Symbol("n", positive=True), sympy.Symbol("R", nonnegative=True)
+        x, y, tau = sympy.symbols("x y tau", real=True)
         first, second = (sympy.Max(z / n - tau, 0) ** n for z in (x, y))
         return symbolic.identities(
             ("finite order: two keys change places", total([first, second, rest]), total([second, first, rest])),
+            (
+                "finite order: a key and the rest change places",
+                total([first, second, rest]),
+                total([first, rest, second]),
+            ),
             ("softmax", total([sympy.exp(x), sympy.exp(y), rest]), total([sympy.exp(y), sympy.exp(x), rest])),
             domain="all n > 0 and n = ∞, all logits x, y; the other keys' mass R at any threshold τ",
-            detail="every permutation is a product of transpositions, so the mass at every threshold, and with it the "
-            "threshold, is that of the row not permuted; a weight is a function of its own logit and the threshold",
+            detail="every permutation is a product of swaps of neighbours, so the mass at every threshold, and with it "
+            "the threshold, is that of the row not permuted; a weight is a function of its own logit and the threshold",
             seed=settings.seed,
         )
 

@@ -95,7 +95,7 @@ def build(
     def exhaustive(settings: Settings) -> Finding:
         return exact.equal(
             _small(settings, radius, share),
-            domain="all rows of 1 to 5 distances from {0, 1, 2, 3}, every k without a tie at D_(k), θ = 0 and 1/2",
+            domain="all rows of 1 to 5 distances from {0, 1, 2, 3}, every k without a tie at D_(k), θ = 0, 1/2 and 7/8",
             detail="certified weights of the rule, the kernel of order 0 with this h, and 1/k",
         )
 
@@ -137,9 +137,9 @@ def build(
         title="Top-k uniform attention is regression on nearest neighbours",
         statement=r"Let $D_{(1)} \le D_{(2)} \le \dots$ be the sorted $\|q-k_i\|^2$, and $N$ the $k$ keys of the "
         r"largest logits $z_i = \beta(q\cdot k_i - \|k_i\|^2/2)$, or $z_i = \beta\,q\cdot k_i$ if all $\|k_i\|$ are "
-        r"equal. If $D_{(k)} < D_{(k+1)}$, then for every $h$ with $D_{(k)} \le h^2 < D_{(k+1)}$ "
+        r"equal. If $D_{(k)} < D_{(k+1)}$, then for every $h > 0$ with $D_{(k)} \le h^2 < D_{(k+1)}$ "
         r"\[\frac{1}{k}\,[i \in N] = \frac{K_0(\|q-k_i\|^2/h^2)}{\sum_j K_0(\|q-k_j\|^2/h^2)};\] with $m \le k$ keys, "
-        r"for every $h^2 \ge D_{(m)}$ and with $1/m$.",
+        r"for every $h > 0$ with $h^2 \ge D_{(m)}$ and with $1/m$.",
         source="arXiv:2601.22766, top-k uniform attention; nearest neighbours as a kernel of order 0: Loftsgaarden & "
         "Quesenberry, A nonparametric estimate of a multivariate density function, Ann. Math. Stat. 36, 1965",
         kind=Kind.THEOREM,
@@ -192,7 +192,7 @@ def _small(settings: Settings, radius: Radius, share: Any) -> Iterator[tuple[str
                 kept = list(map(Fraction, found.weights.values()))
                 name = f"D = {row}, k = {k}"
                 yield f"{name}: 1/k", max(kept), share(Fraction(min(k, m)))
-                for part in (Fraction(0), Fraction(1, 2)):
+                for part in (Fraction(0), Fraction(1, 2), Fraction(7, 8)):
                     h2 = radius(*ends, part)
                     yield f"{name}, h² = {h2}", kept, _uniform(squares, h2)
 

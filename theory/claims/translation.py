@@ -84,7 +84,7 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
         title="Adding a constant to all logits changes nothing",
         statement=r"For every $c$ and $0 < n \le \infty$, "
         r"\[\mathrm{entmax}_n(z + c\,\mathbf{1}) = \mathrm{entmax}_n(z),\] "
-        r"and the threshold moves by $c/n$.",
+        r"and for $n < \infty$ the threshold moves by $c/n$.",
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),

@@ -64,10 +64,13 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
             ("r = px: the divergence is p^α times that of x from 1", scaled, p**alpha * divergence),
             ("at x = 1", divergence.subs(x, 1), 0),
             ("its slope at x = 1", sympy.diff(divergence, x).subs(x, 1), 0),
+            ("r = 0", -cost(p, alpha) + p * sympy.diff(cost(x, alpha), x).subs(x, p), p**alpha / alpha),
             ("α = 1, r = px", p * x * sympy.log(p * x) - p * sympy.log(p) - (sympy.log(p) + 1) * (p * x - p),
              p * (x * sympy.log(x) - x + 1)),
-            domain="all α ≥ 1, p > 0 and x = r/p > 0",
-            detail="by Taylor, with the sign of the second derivative, the divergence is above 0 unless r = p",
+            ("α = 1, r = 0", sympy.limit(p * (x * sympy.log(x) - x + 1), x, 0, "+"), p),
+            domain="all α ≥ 1, p > 0, and r = 0 or x = r/p > 0",
+            detail="by Taylor, with the sign of the second derivative, the divergence is above 0 unless r = p; at "
+            "r = 0 it is p^α/α, or p",
             seed=settings.seed,
         )  # fmt: skip
 

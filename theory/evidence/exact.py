@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
+
+from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
 
 
@@ -19,6 +23,8 @@ def equal(cases: Iterable[tuple[str, Any, Any]], *, domain: str, detail: str = "
     count = 0
     for name, left, right in cases:
         count += 1
+        _exactly(name, left)
+        _exactly(name, right)
         if left != right:
             return _finding(Relation.EQUALITY, Verdict.REFUTED, domain, count, detail, f"{name}: {left} ≠ {right}")
     return _finding(Relation.EQUALITY, Verdict.PROVED if count else Verdict.UNDECIDED, domain, count, detail, None)
@@ -29,9 +35,26 @@ def holds(cases: Iterable[tuple[str, bool]], *, domain: str, detail: str = "") -
     count = 0
     for name, true in cases:
         count += 1
+        if not isinstance(true, bool | np.bool_):
+            msg = f"{name}: what holds must be True or False; got {true!r}"
+            raise ClaimError(msg)
         if not true:
             return _finding(Relation.INEQUALITY, Verdict.REFUTED, domain, count, detail, name)
     return _finding(Relation.INEQUALITY, Verdict.PROVED if count else Verdict.UNDECIDED, domain, count, detail, None)
+
+
+def _exactly(name: str, value: Any) -> None:
+    """Nothing, if `value` compares exactly; between balls ``!=`` is False where nothing is known.
+
+    Raises:
+        ClaimError: it holds a float, a ball or anything else that is not exact.
+    """
+    if isinstance(value, list | tuple):
+        for each in value:
+            _exactly(name, each)
+    elif not (value is None or isinstance(value, int | Fraction | str | np.integer | np.bool_)):
+        msg = f"{name}: exact evidence compares ints, Fractions, booleans and text; got {value!r}"
+        raise ClaimError(msg)
 
 
 def _finding(

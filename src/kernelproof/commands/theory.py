@@ -19,7 +19,8 @@ from kernelproof.theory.results import ClaimResult, TheoryResults
 from kernelproof.theory.running import judge_all
 from kernelproof.verify.environment import environment
 
-BITS = range(64, 100_001)
+BITS = range(128, 100_001)
+"""With fewer, claims that are true come out undecided."""
 
 
 def theory(
@@ -37,7 +38,7 @@ def theory(
 
     Args:
         claim: ids of claims, or Python files with an object ``CLAIM``; None means all, of other packages too.
-        precision: bits of the enclosures, from 64 to 100000.
+        precision: bits of the enclosures, from 128 to 100000.
         seed: of everything drawn.
         search: the id of an open question: search for a better value for `seconds`, instead of judging claims.
         seconds: how long to search.
