@@ -23,8 +23,8 @@ AXIS = {
     Norm.SIZE: "distance to the limit",
 }
 SHORT = {Norm.L1: r"$\ell_1$", Norm.MAX: "sup", Norm.VARIATION: "TV", Norm.DIVERGENCE: "KL", Norm.SIZE: "abs."}
-SLOPES_UNTIL = 2.0**14
-"""The largest order of the panel of local slopes."""
+SLOPES = (4.0, 2.0**14)
+"""The orders of the panel of local slopes: below, supports change and errors may be anything."""
 
 
 def number(text: str) -> float:
@@ -56,8 +56,9 @@ def study_figure(study: StudyRecord, look: Look) -> Figure:
     slopes.set_ylim(limits[0] - 0.6, 0.3)
     slopes.set_yticks(range(limits[0], 1))
     # Beyond, every slope is its limit to the eye.
-    shown = [n for curve in curves for n in (number(point.order) for point in curve.points) if n <= SLOPES_UNTIL]
-    slopes.set_xlim(min(shown, default=0.5) / 1.3, max(shown, default=SLOPES_UNTIL) * 1.3)
+    first, last = SLOPES
+    shown = [n for curve in curves for n in (number(point.order) for point in curve.points) if first <= n <= last]
+    slopes.set_xlim(min(shown, default=first) / 1.3, max(shown, default=last) * 1.3)
     log_axis(errors, "x")
     log_axis(slopes, "x")
     log_axis(errors, "y", ticks=5)
@@ -106,7 +107,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_
 
 
 def backends_figure(study: BackendStudy, look: Look) -> Figure:
-    """Two panels: distances to softmax with predicted floors, and how far each target is from truth, in those floors."""
+    """Two panels: distances to softmax with predicted floors, and own errors in the unit of those floors."""
     figure, (errors, own) = panels(look, 2, aspect=0.86, share=True)
     curves = [curve for curve in study.curves if curve.points]
     targets = list(dict.fromkeys(curve.target for curve in curves))
@@ -131,9 +132,7 @@ def backends_figure(study: BackendStudy, look: Look) -> Figure:
     letter([errors, own], ["distance to softmax", r"own error, $\kappa$ seen"])
     handles: list[Any] = [Line2D([], [], color=INK, lw=1.4 * look.scale)]
     handles += [Line2D([], [], color=_color(dtype, dtypes)) for dtype in dtypes]
-    handles += [
-        Line2D([], [], color=SOFT, marker=MARKERS[at % 7], mfc="white", ls="none") for at in range(len(targets))
-    ]
+    handles += [Line2D([], [], color=SOFT, marker=_mark(at), mfc="white", ls="none") for at in range(len(targets))]
     handles += [
         Line2D([], [], color=SOFT, ls=(0, (1, 1.5))),
         Line2D([], [], color=SOFT, marker="*", ms=7 * look.scale, ls="none"),
@@ -147,11 +146,15 @@ def _color(dtype: str, dtypes: list[str]) -> str:
     return COLORS[dtypes.index(dtype) % len(COLORS)]
 
 
+def _mark(at: int) -> str:
+    return MARKERS[at % len(MARKERS)]
+
+
 def _backend_style(curve: BackendCurve, targets: list[str], dtypes: list[str]) -> dict[str, Any]:
     at = targets.index(curve.target)
     return {
         "color": _color(curve.dtype, dtypes),
-        "marker": MARKERS[at % len(MARKERS)],
+        "marker": _mark(at),
         "mfc": "white",
         "markevery": (3 * at, 12) if len(curve.points) > 24 else (at % 2, 3),
         "lw": 0.9,

@@ -66,7 +66,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], 
 def order_math(text: str) -> str:
     """An order as mathematics.
 
-    >>> order_math("inf"), order_math("1/2")
-    ('$n=\\\\infty$', '$n=1/2$')
+    >>> order_math("1/2")
+    '$n=1/2$'
     """
-    return rf"$n={chr(92)}infty$" if text == "inf" else f"$n={text}$"
+    return r"$n=\infty$" if text == "inf" else f"$n={text}$"

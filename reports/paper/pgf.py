@@ -1,7 +1,7 @@
 """A figure as PGF without a LaTeX: matplotlib's own PGF renderer, with text measured by its mathtext.
 
 The measures serve only the layout; the paper's LaTeX sets the text, in its own fonts. The file needs the packages pgf
-and, for mathematics, amsmath; ``\\input`` it.
+and amsmath, and is included with ``input``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class _Renderer(RendererPgf):
     """PGF whose text is as wide as mathtext says."""
 
     def __init__(self, figure: Figure, fh: Any) -> None:
-        super().__init__(figure, fh)
+        super().__init__(figure, fh)  # type: ignore[no-untyped-call]
         width, height = figure.get_size_inches() * figure.dpi
-        self._measure = RendererAgg(width, height, figure.dpi)
+        self._measure = RendererAgg(width, height, figure.dpi)  # type: ignore[no-untyped-call]
 
     def get_text_width_height_descent(self, s: Any, prop: Any, ismath: Any) -> Any:
         """In pixels, by mathtext."""
-        return self._measure.get_text_width_height_descent(s, prop, ismath)
+        return self._measure.get_text_width_height_descent(s, prop, ismath)  # type: ignore[no-untyped-call]
 
     def draw_text(
         self, gc: Any, x: Any, y: Any, s: Any, prop: Any, angle: Any, ismath: Any = False, mtext: Any = None
     ) -> None:
         """Text with what is special to LaTeX escaped outside mathematics."""
-        super().draw_text(gc, x, y, escaped(s), prop, angle, ismath, mtext)
+        super().draw_text(gc, x, y, escaped(s), prop, angle, ismath, mtext)  # type: ignore[no-untyped-call]
 
 
 def escaped(text: str) -> str:
@@ -66,6 +66,6 @@ def pgf(figure: Figure, name: str) -> str:
     """The PGF text of a figure whose layout is done; it has no images."""
     width, height = figure.get_size_inches()
     stream = io.StringIO()
-    stream.write((_HEAD % {"name": name, "width": width, "height": height}).replace("\n", "%\n", 0))
+    stream.write(_HEAD % {"name": name, "width": width, "height": height})
     figure.draw(_Renderer(figure, stream))
     return stream.getvalue() + _TAIL

@@ -29,7 +29,7 @@ _COLUMN = MappingProxyType({"neurips": 5.5, "icml": 3.25, "jmlr": 6.0})
 _TEXT = MappingProxyType({"neurips": 5.5, "icml": 6.75, "jmlr": 6.0})
 _SIZE = MappingProxyType({"neurips": 9.0, "icml": 8.0, "jmlr": 9.0})
 """A point below the caption's 10 of NeurIPS and JMLR and 9 of ICML."""
-_SLIDE_WIDTH, _SLIDE_SIZE = 10.0, 18.0
+_SLIDE_WIDTH, _SLIDE_SIZE = 12.0, 16.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""One page with every figure, its caption and its files: an overview, for looking at."""
+
+from __future__ import annotations
+
+from html import escape
+
+from kernelproof.reports.paper.captions import backends_caption, picture_caption, plain, study_caption
+from kernelproof.reports.paper.record import ConvergenceResults
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>kernelproof: convergence</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #1a1a1a;
+  background: #fff; }
+figure { margin: 0 0 3rem; padding-top: 1rem; border-top: 1px solid #ccc; }
+img { max-width: 100%; height: auto; }
+figcaption { max-width: 44rem; overflow-wrap: anywhere; }
+nav a { margin-right: 0.8rem; white-space: nowrap; }
+</style>
+</head>
+<body>
+<h1>Convergence as the order grows</h1>
+"""
+ENDINGS = (".pdf", ".pgf", ".svg", ".png", ".csv", "-table.tex", "-caption.tex", "-caption.txt")
+
+
+def captions(results: ConvergenceResults) -> dict[str, str]:
+    """The LaTeX caption of each figure, by its slug."""
+    found = {study.slug: study_caption(study) for study in results.studies}
+    if results.backends is not None:
+        found["backends"] = backends_caption(results.backends)
+    return {**found, **{picture.slug: picture_caption(picture) for picture in results.pictures}}
+
+
+def page(results: ConvergenceResults, files: set[str]) -> str:
+    """The page; `files` are those that lie beside it."""
+    verdict = "Every fit holds." if results.passed else "Not every study passed: see the captions and tables."
+    links = "".join(f'<a href="#{slug}">{slug}</a>' for slug in results.slugs)
+    parts = [_HEAD, f"<p>{verdict} Seed {results.seed}, {len(results.orders)} orders.</p>\n<nav>{links}</nav>\n"]
+    for slug, caption in captions(results).items():
+        text = escape(plain(caption).strip())
+        names = [slug + ending for ending in ENDINGS if slug + ending in files]
+        downloads = " ".join(f'<a href="{name}">{name}</a>' for name in names)
+        parts.append(
+            f'<figure id="{slug}"><img src="{slug}.svg" alt="{escape(slug)}"><figcaption><p>{text}</p>'
+            f"<p>{downloads}</p></figcaption></figure>\n"
+        )
+    return "".join([*parts, "</body>\n</html>\n"])

@@ -1,0 +1,51 @@
+"""The record of `kernelproof converge`: what converge.json holds and what every other file is a pure function of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from kernelproof.theory.convergence.pictures import PictureRecord
+from kernelproof.theory.convergence.records import Record, State, StudyRecord
+from kernelproof.verify.convergence import BackendStudy
+
+
+class ConvergenceResults(Record):
+    """Everything one run found; no times, so that the same run on the same machine gives the same bytes.
+
+    Attributes:
+        passed: whether every fit holds, each study has one, and no built-in backend turns upward or fails.
+        seed: of everything drawn.
+        orders: of the studies, exactly.
+        style: of the figures.
+        venue: whose widths they have.
+        environment: what it ran on.
+        studies: of truth.
+        backends: on one row, or None where they were not asked for.
+        pictures: numbers of the other pictures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", populate_by_name=True)
+    format: Literal["kernelproof-convergence/1"] = Field(default="kernelproof-convergence/1", alias="schema")
+    passed: bool
+    seed: int
+    orders: list[str]
+    style: str
+    venue: str
+    environment: dict[str, Any]
+    studies: list[StudyRecord] = Field(default_factory=list)
+    backends: BackendStudy | None = None
+    pictures: list[PictureRecord] = Field(default_factory=list)
+
+    @property
+    def slugs(self) -> list[str]:
+        """The names of all figures, in the order of the record."""
+        found = [study.slug for study in self.studies]
+        return [*found, *(["backends"] if self.backends else []), *(picture.slug for picture in self.pictures)]
+
+
+def study_passed(study: StudyRecord) -> bool:
+    """Whether every curve that was fitted holds, and one was: a study that decided nothing has not passed."""
+    states = {curve.state for curve in study.curves}
+    return State.FAILS not in states and State.HOLDS in states

@@ -1,0 +1,204 @@
+"""What the command ``kernelproof converge`` does, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reports import paper
+from kernelproof.reports.paper.record import ConvergenceResults, study_passed
+from kernelproof.reports.paper.style import Look
+from kernelproof.theory.convergence.orders import checked_orders, order_text
+from kernelproof.theory.convergence.pictures import PICTURES, PictureRecord
+from kernelproof.theory.convergence.records import StudyRecord
+from kernelproof.theory.convergence.studies import STUDIES
+from kernelproof.theory.convergence.tracing import study
+from kernelproof.verify import convergence
+from kernelproof.verify.convergence import BackendStudy
+from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.environment import environment, numba_is_cold
+from kernelproof.verify.runner import Runner, runner, with_patience
+from kernelproof.verify.targets import Place, Target, find
+from kernelproof.verify.worker import Limits
+
+BACKENDS = "backends"
+NAMES = (*STUDIES, BACKENDS, *PICTURES)
+"""What there is to draw: studies of truth, that of backends, and pictures."""
+COLD_SECONDS = 300.0
+"""Time limit of a curve while numba compiles for the first time."""
+
+Several = str | Sequence[Any] | None
+
+
+def converge(
+    *,
+    what: Several = None,
+    orders: Several = None,
+    backends: Several = None,
+    targets: str | Sequence[str] = (),
+    dtypes: Several = None,
+    style: str = "single-column",
+    venue: str = "icml",
+    out: str | Path | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+    serial: bool = False,
+) -> ConvergenceResults:
+    """Measure what converges as n → ∞, and write the figures, tables and captions of a paper.
+
+    Args:
+        what: some of `NAMES`; None means all.
+        orders: exact numbers in [2^-20, ∞), such as ``"1/2,1,64"``; None means 2^(k/2) from 1/2 to 2^40.
+        backends: names of built-in backends for the study of backends; None means all.
+        targets: others beside them, as `kernelproof.verify` takes them.
+        dtypes: of the study of backends; None means float64, float32, float16 and bfloat16.
+        style: single-column, double-column or slides.
+        venue: whose widths: neurips, icml or jmlr.
+        out: folder for the files; None writes nothing.
+        seed: of everything drawn.
+        progress: hears the name of each study when it is measured, and again when it is drawn.
+        serial: in this process, without protection from targets: for tests.
+
+    Raises:
+        DomainError: an argument is not one of what is allowed; the message says what is.
+        TargetError: a target cannot be loaded, or has no parameter for the order.
+    """
+    chosen, look = wanted(what), Look(style, venue)
+    grid = checked_orders(None if orders is None else parts(orders, "orders"))
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        msg = f"seed must be an int of at least 0; got {seed!r}"
+        raise DomainError(msg)
+    formats = None if dtypes is None else _known(parts(dtypes, "dtypes"), tuple(FORMATS), "dtype")
+    places = _places(chosen, backends, targets)
+    if formats is not None and BACKENDS not in chosen:
+        msg = f"dtypes belong to the study of backends; add {BACKENDS!r} to what, which is {', '.join(chosen)}"
+        raise DomainError(msg)
+    if out is not None:
+        paper.check_writable(Path(out), chosen)
+    told = progress or (lambda _: None)
+    patient = with_patience(Limits(), COLD_SECONDS) if numba_is_cold() and places else Limits()
+    with runner(serial=serial, limits=patient) as work:
+        loaded = _loaded(work, places, explicit=backends is not None)
+        jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}
+        found = _collected(jobs, told)
+        held = None
+        if loaded:
+            held = convergence.study(work, loaded, grid, seed, formats)
+            told(BACKENDS)
+        results = _results(found, held, chosen, grid, look, seed, with_torch=any(t.array == "torch" for t in loaded))
+        if out is not None:
+            drawings = {slug: work.submit(paper.render_figure, results=results, slug=slug) for slug in results.slugs}
+            drawn = _collected(drawings, told)
+            figures = {name: data for slug in results.slugs for name, data in drawn[slug].items()}
+            paper.write(results, Path(out), figures)
+    return results
+
+
+def wanted(what: Several) -> tuple[str, ...]:
+    """The studies and pictures that `what` asks for, in their own order.
+
+    Raises:
+        DomainError: none, or one that there is not.
+    """
+    if what is None:
+        return NAMES
+    chosen = _known(parts(what, "what"), NAMES, "what")
+    return tuple(name for name in NAMES if name in chosen)
+
+
+def parts(value: Any, name: str) -> list[Any]:
+    """A list of names or numbers, or a text with commas, as a list.
+
+    Raises:
+        DomainError: it is empty, or a part of it is.
+    """
+    found = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    if not found or any(part == "" for part in found):
+        msg = f"{name} must hold at least one entry and no empty one; got {value!r}"
+        raise DomainError(msg)
+    return found
+
+
+def _known(given: Sequence[Any], allowed: Sequence[str], name: str) -> tuple[str, ...]:
+    for each in given:
+        if each not in allowed:
+            msg = f"{name} must be one or more of {', '.join(allowed)}; got {each!r}"
+            raise DomainError(msg)
+    return tuple(dict.fromkeys(given))
+
+
+def _places(chosen: tuple[str, ...], backends: Several, targets: str | Sequence[str]) -> list[Place]:
+    """Where the targets of the study of backends are; none if it is not asked for."""
+    others = [] if not targets else parts(targets, "targets")
+    if BACKENDS not in chosen:
+        if backends is not None or others:
+            msg = f"backends and targets belong to the study of backends; add {BACKENDS!r} to what"
+            raise DomainError(msg)
+        return []
+    allowed = tuple(backend_names())
+    named = allowed if backends is None else _known(parts(backends, "backends"), allowed, "backend")
+    return list(dict.fromkeys(find(name) for name in (*named, *others)))
+
+
+def _loaded(work: Runner, places: list[Place], *, explicit: bool) -> list[Target]:
+    """The targets at `places`; a backend that nobody asked for by name may be missing here."""
+    loaded: list[Target] = []
+    builtin = set(backend_names())
+    for place, found in zip(places, work.describe(places), strict=True):
+        if not isinstance(found, str):
+            loaded += found
+        elif explicit or place.name not in builtin:
+            msg = f"the target {place.name!r} is not available: {found}"
+            raise TargetError(msg)
+    return loaded
+
+
+def picture(slug: str, seed: int) -> PictureRecord:
+    """The numbers of a picture; runs in a worker."""
+    return PICTURES[slug].record(seed)
+
+
+def _submitted(work: Runner, name: str, orders: tuple[Fraction, ...], seed: int) -> Future[Any]:
+    if name in PICTURES:
+        return work.submit(picture, slug=name, seed=seed)
+    return work.submit(study, slug=name, orders=orders, seed=seed)
+
+
+def _collected(jobs: dict[str, Future[Any]], told: Callable[[str], None]) -> dict[str, Any]:
+    names = {job: name for name, job in jobs.items()}
+    waiting = set(names)
+    while waiting:
+        ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        for job in sorted(ready, key=lambda each: names[each]):
+            job.result()
+            told(names[job])
+    return {name: job.result() for name, job in jobs.items()}
+
+
+def _results(
+    found: dict[str, Any],
+    held: BackendStudy | None,
+    chosen: tuple[str, ...],
+    orders: tuple[Fraction, ...],
+    look: Look,
+    seed: int,
+    *,
+    with_torch: bool,
+) -> ConvergenceResults:
+    studies: list[StudyRecord] = [found[name] for name in chosen if name in STUDIES]
+    return ConvergenceResults(
+        passed=all(map(study_passed, studies)) and (held is None or held.passed),
+        seed=seed,
+        orders=[order_text(order) for order in orders],
+        style=look.style,
+        venue=look.venue,
+        environment=environment(with_torch=with_torch, seed=seed),
+        studies=studies,
+        backends=held,
+        pictures=[found[name] for name in chosen if name in PICTURES],
+    )

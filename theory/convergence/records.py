@@ -1,0 +1,147 @@
+"""The record of a curve and of its fit: plain data, enclosures as decimal strings rounded outward."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from enum import StrEnum
+from fractions import Fraction
+
+from flint import arb
+from pydantic import BaseModel, ConfigDict
+
+from kernelproof.theory.convergence.data import Source
+from kernelproof.theory.convergence.norms import Norm
+
+DIGITS = 18
+"""Of the ends of an enclosure; more than the 2^-30 that every error is known to."""
+
+
+class Record(BaseModel):
+    """A frozen record without fields that are not its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Ends(Record):
+    """An interval that provably holds a number, its ends decimal."""
+
+    lo: str
+    hi: str
+
+    @property
+    def middle(self) -> float:
+        """A float64 near its middle."""
+        return (float(self.lo) + float(self.hi)) / 2
+
+
+def ends(value: arb, digits: int = DIGITS) -> Ends:
+    """The ball as decimal ends, rounded outward; a ball that is not finite is the whole line.
+
+    >>> ends(arb(1) / 4, 3)
+    Ends(lo='0.25', hi='0.25')
+    """
+    if not value.is_finite():
+        return Ends(lo="-Infinity", hi="Infinity")
+    return Ends(
+        lo=str(_decimal(value.lower(), Context(prec=digits, rounding=ROUND_FLOOR))),
+        hi=str(_decimal(value.upper(), Context(prec=digits, rounding=ROUND_CEILING))),
+    )
+
+
+def _decimal(value: arb, context: Context) -> Decimal:
+    mantissa, exponent = map(int, value.man_exp())
+    exact = mantissa * Fraction(2) ** exponent
+    return context.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+
+
+class Point(Record):
+    """One order of a curve.
+
+    Attributes:
+        order: exactly, as text.
+        error: an enclosure.
+        prediction: of the first-order term, ``c·n^slope``.
+        remainder: what is left of the error less that term.
+        slope: of log error against log n, from the order before to this one; None at the first.
+        remainder_slope: the same of the remainder.
+    """
+
+    order: str
+    error: Ends
+    prediction: float
+    remainder: Ends
+    slope: Ends | None = None
+    remainder_slope: Ends | None = None
+
+
+class Fit(Record):
+    """A straight line through log error against log n, over the asymptotic orders.
+
+    Attributes:
+        limit: the slope of theory.
+        first: the order from which every local slope is within 0.01 of it, the one that ends there included.
+        last: the largest order.
+        count: how many orders.
+        slope: an enclosure of the slope of least squares.
+        interval: its 95 % confidence interval, by Student's t on the residuals.
+        intercept: an enclosure of the error that the line gives at n = 1.
+        ratio: of that to the exact coefficient; None where there is none.
+        holds: slope within 0.005 of `limit` and, where there is a ratio, that within 0.01 of 1.
+    """
+
+    limit: int
+    first: str
+    last: str
+    count: int
+    slope: Ends
+    interval: tuple[float, float]
+    intercept: Ends
+    ratio: Ends | None
+    holds: bool
+
+
+class State(StrEnum):
+    """What became of a curve."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    SHORT = "too few orders"
+    APART = "told apart"
+
+
+class Curve(Record):
+    """The error of one quantity on one datum in one norm, over the orders.
+
+    Attributes:
+        datum: its name.
+        source: where it comes from.
+        norm: of the error.
+        coefficient: the exact first coefficient, as an enclosure; None where it is 0.
+        apart: why the first coefficient is 0, or "".
+        absent: orders at which nothing is defined (an empty ball).
+        points: by ascending order.
+        fit: of the error; None where it is told apart or has too few asymptotic orders.
+        remainder_fit: of what is left less the first-order term.
+        state: what became of it.
+    """
+
+    datum: str
+    source: Source
+    norm: Norm
+    coefficient: Ends | None
+    apart: str
+    absent: list[str]
+    points: list[Point]
+    fit: Fit | None
+    remainder_fit: Fit | None
+    state: State
+
+
+class StudyRecord(Record):
+    """All curves of one study."""
+
+    slug: str
+    title: str
+    says: str
+    norms: list[Norm]
+    curves: list[Curve]
