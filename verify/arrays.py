@@ -48,7 +48,11 @@ def take(value: Any, kind: Kind) -> Array:
             plain: Array = held.numpy()
             return plain
     elif isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype.kind in "biufc" or array.dtype.name in FORMATS:
+            return array
+        msg = f"the target must return an array of numbers; got one of dtype {array.dtype}"
+        raise TargetError(msg)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.asarray(float(value))
     msg = f"the target must return a {kind} array; got {type(value).__module__}.{type(value).__qualname__}"

@@ -37,6 +37,8 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
     for subset in subsets:
         inside = support.copy()
         inside[list(subset)] = True
+        if not inside.any():
+            continue
         points.append(scale * np.where(inside, cotangent - cotangent[inside].mean(), 0.0))
     corners = np.array(points).T
     size = float(np.abs(scale * cotangent).max())

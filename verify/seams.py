@@ -130,8 +130,10 @@ class Contract:
 
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
 """The largest κ of each grade, before `WIDEST`."""
-WIDEST = 0.125
-"""The largest κ·u of grades B and C: a wider box allows an eighth of a weight and more, and says nothing."""
+WIDEST = 2.0**-4
+"""The largest κ·u of grades B and C: a wider box allows a sixteenth of a weight and more, and says nothing."""
+SHARPEST = 2.0**-8
+"""The same for what conditioning has no part in: a sum of weights, a distance from a hull."""
 UNGRADED = "–"
 """Stands for a grade where no error was measured."""
 
@@ -141,12 +143,17 @@ def limit_of(grade: str, target: Format) -> float:
 
     >>> from kernelproof.reference.formats import FORMATS
     >>> limit_of("C", FORMATS["float32"]), limit_of("C", FORMATS["bfloat16"]), limit_of("D", FORMATS["bfloat16"])
-    (1000.0, 32.0, 1000000.0)
+    (1000.0, 16.0, 1000000.0)
     """
     limit = GRADE_LIMITS[grade]
     if grade in {"B", "C"}:
         return max(GRADE_LIMITS["A"], min(limit, WIDEST / target.unit_roundoff))
     return limit
+
+
+def sharp_of(grade: str, target: Format) -> float:
+    """The κ that `grade` allows of a sum of weights or of a distance from a hull: as `limit_of`, within `SHARPEST`."""
+    return max(GRADE_LIMITS["A"], min(limit_of(grade, target), SHARPEST / target.unit_roundoff))
 
 
 def band_of(grade: str, target: Format) -> float:

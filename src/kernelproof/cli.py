@@ -234,10 +234,13 @@ _STYLES = {
 
 def _summarize(results: Results, out: Path) -> None:
     """Ten seconds of reading: each target, and what to look at first."""
+    from kernelproof.reports.text import clean  # noqa: PLC0415
+
     rows = []
     for target in results.targets:
         worst = max((row.kappa_max for row in target.accuracy), default=None)
         failed = [check.id for check in target.checks if check.verdict in {"FAIL", "CRASH", "UNDECIDED"}]
+        failed += [f"no {check.id}" for check in target.checks if check.verdict == "UNSUPPORTED"]
         decided = sum(check.decided for check in target.checks)
         rows.append(
             (
@@ -255,7 +258,7 @@ def _summarize(results: Results, out: Path) -> None:
         bad = [check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst]
         first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)
         if first is not None and first.worst is not None:
-            typer.echo(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}")
+            typer.echo(clean(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}"))
     for line in results.skipped:
         typer.echo(f"skipped: {line}")
     verdict = "passed" if results.passed else "FAILED"
@@ -291,7 +294,7 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = " ".join(message.encode("utf-8", "backslashreplace").decode("utf-8").split())
     print(f"kernelproof: {line}", file=sys.stderr)  # noqa: T201 (this is the command line)
     return code
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import Case
 from kernelproof.verify.checks.gradients import CHECK
 from kernelproof.verify.seams import Array, Contract, Inputs, Judgement, Outcome, Truth
@@ -96,3 +98,21 @@ def test_an_empty_query_leaves_the_gradients_of_the_others_finite(name: str) -> 
     place = tuple(np.argwhere(~empty)[0]) if name == "q" else (0, 0)
     found[name][place] = np.nan
     assert judge(MIXED, found, (), empty_row="nan").failed > 0
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_gaps_off_by_two_roundings_are_right_next_to_a_kink_of_order_2(name: str, sign: int) -> None:
+    # Exact weights of gaps scaled by 1 ± 2u: keys next to the threshold change sides, and w = √p with them.
+    unit = FORMATS[name].unit_roundoff
+    case = Case("entmax", "2", None, "adaptive:1", name, "kink", (4, 8), str(sign), 0)
+    inputs = case.inputs()
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    z = np.asarray(inputs.arrays["z"]).astype(np.float64)
+    moved = z.max(-1, keepdims=True) - (z.max(-1, keepdims=True) - z) * (1 + sign * 2 * unit)
+    found = reference.entmax_vjp(moved, np.asarray(inputs.cotangent).astype(np.float64), order=2)
+    outcome = Outcome({key: value.round(name) for key, value in found.items()})
+    assert CHECK.judge(case, inputs, truth, {"vjp": outcome}, Contract("A")).failed == 0
+    wrong = Outcome({key: value * 2 for key, value in outcome.arrays.items()})
+    assert CHECK.judge(case, inputs, truth, {"vjp": wrong}, Contract("A")).failed > 0

@@ -271,11 +271,11 @@ def test_the_unit_of_a_vector_jacobian_product(order: str, bits: int) -> None:
 @both_precisions
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_grades(name: str, bits: int) -> None:
-    """A ≤ 4, B ≤ 32, C ≤ 10³, D ≤ 10⁶, E finite, F not; B and C only while κu ≤ 1/8."""
+    """A ≤ 4, B ≤ 32, C ≤ 10³, D ≤ 10⁶, E finite, F not; B and C only while κu ≤ 1/16."""
     target = FORMATS[name]
     kappas = [0.0, 1.0, 4.0, 5.0, 16.0, 32.0, 33.0, 255.0, 256.0, 257.0, 1e3, 1001.0, 1e6, 1e7, 1e300, np.inf, np.nan]
     with working(bits):
-        narrow = [mp(kappa) * mpmath.mpf(2) ** -target.precision <= mpmath.mpf("0.125") for kappa in kappas]
+        narrow = [mp(kappa) * mpmath.mpf(2) ** -target.precision <= mpmath.mpf("0.0625") for kappa in kappas]
         for kappa, small in zip(kappas, narrow, strict=True):
             limits = {"A": kappa <= 4, "B": kappa <= 32 and small, "C": kappa <= 1e3 and small, "D": kappa <= 1e6}
             allowed = [grade for grade, holds in limits.items() if holds]

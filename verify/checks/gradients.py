@@ -11,8 +11,20 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.hull import MOST, hull_distance
-from kernelproof.verify.measure import broken, first_order, near_kink, verdict
-from kernelproof.verify.seams import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth, Values
+from kernelproof.verify.measure import NEAR, broken, first_order, near_kink, verdict
+from kernelproof.verify.seams import (
+    Call,
+    Contract,
+    Failure,
+    Flags,
+    Floats,
+    Inputs,
+    Judgement,
+    Outcome,
+    Truth,
+    Values,
+    sharp_of,
+)
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -66,6 +78,7 @@ class Gradients:
             failure = Failure(message=message, kappa=np.inf)
             return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
         terms = 1 if name in {"z", "scores"} else max(truth.support.shape)
+        values = replace(values, radius=values.radius + self._crossing(name, case, truth, inputs, target, raw))
         errors = first_order(raw, values, target, flush=contract.flush_to_zero, terms=terms)
         kappa = errors.kappa
         # A row that is loose leaves its own gradients undecided, and every gradient summed over rows.
@@ -89,6 +102,30 @@ class Gradients:
         return verdict(
             _matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}", target
         )
+
+    def _crossing(
+        self, name: str, case: Case, truth: Truth, inputs: Inputs, target: Format, raw: Floats
+    ) -> Floats | float:
+        """What keys next to the threshold may add from order 2 on: their ``w = u^(n−1)`` is 0 on one side of it.
+
+        `NEAR` roundings of the inputs raise u by that share of its unit; J has no entry above the w of its row, and
+        each of the two terms of ``w_i(g_i − ⟨w, g⟩/W)`` is at most ``w·max|g|``. The order moves a weight by n² of it.
+        """
+        order = float(case.kernel.order)
+        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        scored, ordered = name in {"z", "scores"}, name in {"order", "alpha"}
+        if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
+            return 0.0
+        near = near_kink(truth, target)
+        with np.errstate(invalid="ignore"):
+            reach = np.maximum(truth.margin, 0.0) + NEAR * target.unit_roundoff * truth.margin_unit
+        # No base u exceeds 1.
+        slope = (np.clip(np.where(near, reach, 0.0) / order, 0.0, 1.0) ** (order - 1)).sum(axis=1)
+        upstream = np.abs(np.asarray(inputs.cotangent).astype(np.float64)).reshape(len(slope), -1)
+        extra = 2 * slope * upstream.max(axis=1, initial=0.0)
+        if ordered:
+            return float(order**2 * extra.sum())
+        return np.asarray(float(rule.exact) * extra.reshape(*raw.shape[:-1], 1))
 
     def _gross(self, name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
         """Where `raw` is wrong at any kink: from order 1 on every limiting Jacobian is finite (G3).
@@ -115,21 +152,27 @@ class Gradients:
             return kappa
         width = raw.shape[-1]
         upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)
+        sharp = sharp_of("E", target) * target.unit_roundoff
         flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
+        # Keys that rounding of the inputs may move across may be in or out, as those exactly at the threshold.
+        near = near_kink(truth, target)
         for r in range(len(flat)):
-            edge = truth.boundary[r]
-            if 0 < edge.sum() <= MOST and not truth.unsure[r] and np.isfinite(flat[r]).all():
-                far = hull_distance(flat[r], upstream[r], truth.support[r], edge, float(rule.exact))
+            edge = near[r]
+            if truth.boundary[r].any() and edge.sum() <= MOST and not truth.unsure[r] and np.isfinite(flat[r]).all():
+                far = hull_distance(flat[r], upstream[r], truth.support[r] & ~edge, edge, float(rule.exact))
                 # The hull is found in float64: 64 of its roundings for the small least-squares problem.
                 excess = max(far - 64 * 2.0**-53, 0.0)
-                out[r] = excess / target.unit_roundoff
+                # Beyond `sharp` no conditioning excuses it.
+                out[r] = np.inf if excess > sharp else excess / target.unit_roundoff
                 open_[r] = True
         return out.reshape(kappa.shape)
 
     def _loose(self, case: Case, truth: Truth, target: Format) -> Flags:
         """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
         loose = truth.kink | truth.unsure
-        if float(case.kernel.order) < 2:
+        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        # Under the adaptive rule `_crossing` bounds it from order 2 on; elsewhere it is below a rounding from 4 on.
+        if float(case.kernel.order) < (2 if isinstance(rule, Adaptive) else 4):
             loose = loose | near_kink(truth, target).any(axis=1)
         return np.asarray(loose)
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import bounds_of, forward, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
 
 class Simplex:
-    """Sums and signs. A sum may be off by the slacks of its elements, and by the rounding of the sum taken here."""
+    """Sums and signs. Errors of the inputs move no sum: it may be off by κu, and by what underflows."""
 
     id = "simplex"
     title = "Weights are nonnegative and sum to 1, before renormalizing"
@@ -35,9 +36,12 @@ class Simplex:
         if isinstance(found, Judgement):
             return found
         raw = found[0]
-        bounds = bounds_of(case, truth, contract)
         sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])
-        allowed = bounds.band.sum(axis=1) + 2.0**-53
+        target = FORMATS[case.dtype]
+        width = sharp_of(contract.grade, target)
+        slack = truth.output.radius + eta_of(target, contract)
+        # Half a rounding of float64 is that of the sum taken here.
+        allowed = width * target.unit_roundoff + slack.sum(axis=1) + 2.0**-53
         off = ratio_of(np.abs(sums - 1.0), allowed)
         negative = np.where((raw < 0).any(axis=1), np.inf, 0.0)
 
@@ -49,9 +53,7 @@ class Simplex:
 
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
-        return judge_ratios(
-            np.stack([off, negative], axis=1), rows, bounds.loose | truth.unsure, bounds.width, describe
-        )
+        return judge_ratios(np.stack([off, negative], axis=1), rows, np.zeros_like(truth.unsure), width, describe)
 
 
 CHECK = Simplex()
