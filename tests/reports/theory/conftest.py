@@ -19,6 +19,7 @@ def claim(verdict: Verdict, **given: object) -> ClaimResult:
         domain="all n > 0 and ‖k‖ = 1",
         decided=0 if verdict is Verdict.UNDECIDED else 3,
         witness="n = 1/2: 0.25 ≠ 0.5" if verdict is Verdict.REFUTED else None,
+        width=1e-30,
         numbers={"mean total variation": 0.125},
         grids=[Grid(title="best", columns=["α", "m = 2"], rows=[[1.25, 0.6], [1.5, 0.7], [1.75, 0.8]])],
     )
