@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernelproof.verify.rows.core import Floats
-from kernelproof.verify.rows.jit import contracted, reassociated
+from kernelproof.verify.rows.core import Array, Floats
+from kernelproof.verify.rows.jit import contracted, jit, reassociated
 
 _INT64, _FLOAT64 = ir.IntType(64), ir.DoubleType()
 LOWEST = -708.0  # exp of it is still normal
@@ -89,46 +90,46 @@ def log1m(x: float) -> float:
 
 
 @reassociated
-def lane_sum(terms: Floats) -> float:
+def lane_sum(terms: Floats, start: int, end: int) -> float:
     """The sum of terms of one sign, in the order that the vector unit likes."""
     value = 0.0
-    for i in range(terms.size):
+    for i in range(np.uint64(start), np.uint64(end)):
         value += terms[i]
     return value
 
 
 @contracted
-def gaussians(z: Floats, out: Floats) -> None:
-    """``exp(−z)``."""
-    for i in range(z.size):
-        out[i] = exponential(-z[i])
+def gaussians(scores: Array, top: float, factor: float, out: Floats) -> None:
+    """``exp(−β(max s − s))``."""
+    for i in range(scores.size):
+        out[i] = exponential((scores[i] - top) * factor)
+
+
+@jit
+def scale(values: Floats, factor: float, out: Array) -> None:
+    """``values·factor`` in the dtype of `out`."""
+    for i in range(values.size):
+        out[i] = values[i] * factor
 
 
 @contracted
-def ratio_powers(z: Floats, reach: float, n: float, out: Floats, shares: Floats) -> None:
+def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: Floats, shares: Floats) -> None:
     """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well."""
     inverse = 1.0 / reach
-    if n == 1.0:
-        for i in range(z.size):
+    if n <= REPEATED and n == int(n):
+        # n − 1 in binary; the three questions are the same for all lanes.
+        once, twice, fourfold = (int(n) - 1) & 1, (int(n) - 1) & 2, (int(n) - 1) & 4
+        for i in range(np.uint64(start), np.uint64(end)):
             u = 1.0 - z[i] * inverse
-            out[i] = u if u > 0.0 else 0.0
-            shares[i] = 1.0 if u > 0.0 else 0.0
-    elif n <= REPEATED and n == int(n):
-        for i in range(z.size):
-            u = 1.0 - z[i] * inverse
-            out[i] = u if u > 0.0 else 0.0
-            shares[i] = out[i]
-        for _ in range(int(n) - 2):
-            for i in range(z.size):
-                shares[i] *= out[i]
-        for i in range(z.size):
-            out[i] *= shares[i]
+            square = u * u
+            share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
+            shares[i] = share if u > 0.0 else 0.0
+            out[i] = shares[i] * u
     else:
-        for i in range(z.size):
+        for i in range(np.uint64(start), np.uint64(end)):
             x = z[i] * inverse
             inside = x < 1.0
             x = x if inside else 0.0
             r = exponential(n * log1m(x))
             out[i] = r if inside else 0.0
             shares[i] = out[i] / (1.0 - x)
-

@@ -15,15 +15,19 @@ import math
 import numba
 import numpy as np
 
-from kernelproof.verify.rows.compiled import ADAPTIVE, P, scaled_gap, solve_row
+from kernelproof.verify.rows.compiled import ADAPTIVE, CompiledCore, P, solve_row
 from kernelproof.verify.rows.core import Array, Floats, Law
 from kernelproof.verify.rows.jit import jit, parallel
-from kernelproof.verify.rows.lanes import LOWEST, gaussians, lane_sum, ratio_powers
+from kernelproof.verify.rows.lanes import gaussians, lane_sum, ratio_powers, scale
 from kernelproof.verify.rows.scalar import two_sum
 
 BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 LANES = 64
+STRIDE = 32  # what an unrolled vector loop takes at once
+SHRUNK = 0.75  # packing pays below this share
 STEPS = 100
+PARTS = 8  # of the rows, per thread: enough to even out rows that take longer
+LARGE = 1e300  # gaps beyond might overflow
 SETTLED = 1e-9  # Newton's next step would be about the square of this
 NEAR = 2.0**-28
 
@@ -50,65 +54,103 @@ def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
 
 
 @jit
+def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: int) -> int:
+    """Append to `at` the keys above the limit."""
+    for i in range(np.uint64(start), np.uint64(end)):
+        at[count] = i
+        count += np.uint64(scores[i] > limit)
+    return count
+
+
+@jit
 def gather(scores: Array, top: float, n: float, factor: float, at: Array, z: Floats) -> int:
     """Where the keys with a gap below n are, and their gaps; how many."""
-    lowest = top - n / factor
-    # Rounded down, so that no key is lost to the rounding of the threshold.
-    limit = scores.dtype.type(lowest - abs(lowest) * 1e-6 - 1e-30)
-    count = 0
-    for i in range(scores.size):
-        at[count] = i
-        count += scores[i] > limit
-    for i in range(count):
-        z[i] = scaled_gap(top, np.float64(scores[at[i]]), factor, 1.0)
-    return count
+    # Lower by more than all roundings, that to float32 included, so that no key is lost.
+    limit = scores.dtype.type(top - n / factor - (abs(top) + n / factor) * 1e-6 - 1e-30)
+    # Unsigned, an index needs no look at its sign.
+    count = np.uint64(0)
+    whole = scores.size // LANES * LANES
+    for start in range(0, whole, LANES):
+        hits = 0
+        for i in range(LANES):
+            hits |= scores[start + i] > limit
+        if hits:
+            count = pack(scores, start, start + LANES, limit, at, count)
+    count = pack(scores, whole, scores.size, limit, at, count)
+    for j in range(count):
+        z[j] = (top - np.float64(scores[np.uint64(at[j])])) * factor
+    return np.int64(count)
 
 
 @jit
 def passed(reach: float, at: Array, z: Floats, count: int) -> int:
     """Leave out the keys from γ on; how many stay."""
-    kept = 0
-    for i in range(count):
+    kept = np.uint64(0)
+    for i in range(np.uint64(count)):
         gap = z[i]
         z[kept], at[kept] = gap, at[i]
-        kept += gap < reach
-    return kept
+        kept += np.uint64(gap < reach)
+    return np.int64(kept)
 
 
 @jit
-def evaluate(z: Floats, reach: float, n: float, out: Floats, shares: Floats) -> tuple[float, float]:
-    """Powers of a row and their two sums, block by block."""
+def evaluate(z: Floats, count: int, reach: float, n: float, out: Floats, shares: Floats) -> tuple[float, float]:
+    """Powers of a row and their two sums, block by block; `count` is a multiple of STRIDE."""
     r_total, r_lost, e_total = 0.0, 0.0, 0.0
-    for start in range(0, z.size, BLOCK):
-        end = min(start + BLOCK, z.size)
-        ratio_powers(z[start:end], reach, n, out[start:end], shares[: end - start])
-        r_total, lost = two_sum(r_total, lane_sum(out[start:end]))
+    for start in range(0, count, BLOCK):
+        end = min(start + BLOCK, count)
+        ratio_powers(z, start, end, reach, n, out, shares)
+        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
         r_lost += lost
-        e_total += lane_sum(shares[: end - start])
+        e_total += lane_sum(shares, start, end)
     return r_total + r_lost, e_total
 
 
 @jit
-def newton(at: Array, z: Floats, n: float, sharp: bool, out: Floats, shares: Floats) -> tuple[int, float, float]:
-    """How many keys are left, Σr and γ; a count of −1 asks for the careful solver."""
-    reach, count, active = n, z.size, True
-    r_total = 1.0
-    nearest = np.inf
+def inverse_root(r: float, n: float) -> float:
+    """``r^(−1/n)``."""
+    if n == 1.0:
+        return 1.0 / r
+    return 1.0 / math.sqrt(r) if n == 2.0 else r ** (-1.0 / n)
+
+
+@jit
+def padded(z: Floats, count: int, n: float) -> int:
+    """Gaps beyond every support up to a multiple of STRIDE, so that no loop ends in single steps; how many then."""
+    end = -(-count // STRIDE) * STRIDE
+    for i in range(np.uint64(count), np.uint64(end)):
+        z[i] = 2.0 * n
+    return end
+
+
+@jit
+def newton(
+    at: Array, z: Floats, count: int, n: float, sharp: bool, out: Floats, shares: Floats
+) -> tuple[int, float]:
+    """How many keys are left, and Σr; a count of −1 asks for the careful solver."""
+    reach, r_total, active = n, 1.0, True
+    end = padded(z, count, n)
     for _ in range(STEPS):
-        r_total, e_total = evaluate(z[:count], reach, n, out, shares)
+        r_total, e_total = evaluate(z, end, reach, n, out, shares)
         if not active:
             break
-        excess = math.log(reach / n) + math.log(r_total) / n
-        step = reach * math.expm1(-excess) * (r_total / e_total)
+        step = (n * inverse_root(r_total, n) - reach) * (r_total / e_total)
         active = step < -SETTLED * reach
         if not active and not sharp:
             break
         reach += step
-        if step < -1e-3 * reach:
-            count = passed(reach + NEAR * n, at, z, count)
-    for i in range(count):
-        nearest = min(nearest, abs(z[i] - reach))
-    return (count if nearest > NEAR * n else -1), r_total, reach
+        if active and count > STRIDE:
+            limit, inside = reach + NEAR * n, 0
+            for i in range(np.uint64(count)):
+                inside += z[i] < limit
+            if inside < SHRUNK * count:
+                count = passed(limit, at, z, count)
+                end = padded(z, count, n)
+    unsure = 0
+    for i in range(np.uint64(count)):
+        unsure |= abs(z[i] - reach) <= NEAR * n
+        unsure |= sharp & (out[i] == 0.0) & (z[i] < reach)
+    return (-1 if unsure else count), r_total
 
 
 @jit
@@ -125,20 +167,28 @@ def careful(scores: Array, n: float, factor: float, at: Array, weights: Array) -
 
 
 @jit
-def softmax_row(scores: Array, top: float, factor: float, weights: Array, z: Floats, out: Floats) -> None:
-    """Order ∞."""
+def softmax_row(scores: Array, top: float, factor: float, sharp: bool, weights: Array, out: Floats) -> bool:
+    """Order ∞; False asks for the careful solver."""
     r_total, r_lost = 0.0, 0.0
-    deepest = 0.0
+    unsure = 0
     for start in range(0, scores.size, BLOCK):
         end = min(start + BLOCK, scores.size)
-        for i in range(start, end):
-            z[i] = (top - scores[i]) * factor
-        gaussians(z[start:end], out[start:end])
-        r_total, lost = two_sum(r_total, lane_sum(out[start:end]))
+        gaussians(scores[start:end], top, factor, out[start:end])
+        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
         r_lost += lost
-    share = 1.0 / (r_total + r_lost)
-    for i in range(scores.size):
-        weights[i] = out[i] * share
+    if sharp:
+        for i in range(scores.size):
+            unsure |= (out[i] == 0.0) & (scores[i] > -np.inf)
+    scale(out[: scores.size], 1.0 / (r_total + r_lost), weights)
+    return unsure == 0
+
+
+@jit
+def spread(values: Floats, factor: float, at: Array, count: int, weights: Array) -> None:
+    """A row of weights from those of the keys in `at`."""
+    weights[:] = 0
+    for i in range(np.uint64(count)):
+        weights[np.uint64(at[i])] = values[i] * factor
 
 
 @parallel
@@ -147,33 +197,36 @@ def entmax_rows(scores: Array, n: float, factor: float, sharp: bool, weights: Ar
     rows, length = scores.shape
     for part in numba.prange((rows + chunk - 1) // chunk):
         at, lanes = np.empty(length, np.int32), np.empty(LANES, scores.dtype)
-        z, out, shares = np.empty(length), np.empty(length), np.empty(BLOCK)
+        room = np.empty((3, length + STRIDE))
+        z, out, shares = room[0], room[1], room[2]
         for row in range(part * chunk, min(rows, part * chunk + chunk)):
             top, odd = highest(scores[row], lanes)
             if odd or top == -np.inf:
                 weights[row] = np.nan
                 continue
-            if n == np.inf:
-                softmax_row(scores[row], top, factor, weights[row], z, out)
+            if n == np.inf and softmax_row(scores[row], top, factor, sharp, weights[row], out):
                 continue
             found = gather(scores[row], top, n, factor, at, z)
             count, r_total = -1, 1.0
-            if n >= 1.0:
-                count, r_total, _ = newton(at[:found], z[:found], n, sharp, out, shares)
+            if 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE:
+                count, r_total = newton(at, z, found, n, sharp, out, shares)
             if count < 0:
                 found = gather(scores[row], top, n, factor, at, z)
                 careful(scores[row], n, factor, at[:found], weights[row])
-                continue
-            share = 1.0 / r_total
-            weights[row] = 0
-            for i in range(count):
-                weights[row, at[i]] = out[i] * share
+            else:
+                spread(out, 1.0 / r_total, at, count, weights[row])
 
 
-def entmax(scores: Array, law: Law) -> Array:
-    """Adaptive weights of (R, m) scores in their dtype; NaN in a row with NaN or +inf and in one of all −inf."""
-    scores = np.require(scores, requirements=["C", "W"])
-    weights = np.empty_like(scores)
-    chunk = max(1, -(-scores.shape[0] // (8 * numba.get_num_threads())))
-    entmax_rows(scores, law.order, law.parameter, scores.dtype == np.float64, weights, chunk)
-    return weights
+class QuickCore(CompiledCore):
+    """The row core compiled by Numba, with its fast path."""
+
+    def direct(self, scores: Array, law: Law) -> Array:
+        """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
+        scores = np.require(scores, requirements=["C", "W"])
+        weights = np.empty_like(scores)
+        chunk = max(1, -(-scores.shape[0] // (PARTS * numba.get_num_threads())))
+        entmax_rows(scores, law.order, law.parameter, scores.dtype == np.float64, weights, chunk)
+        return weights
+
+
+CORE = QuickCore()
