@@ -26,5 +26,10 @@ def contracted(function: Function) -> Function:
 
 
 def reassociated(function: Function) -> Function:
-    """As `jit`, but sums may be taken in any order."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})(function))
+    """As `contracted`, and sums may be taken in any order."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})(function))
+
+
+def inlined(function: Function) -> Function:
+    """As `contracted`, and LLVM has to put it into its callers, whose loops would not be vectorized around a call."""
+    return cast("Function", numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))

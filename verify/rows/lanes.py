@@ -1,7 +1,7 @@
 """Exponential, logarithm and powers without branches or calls, so that LLVM vectorizes the loops around them.
 
 Numba calls the scalar libm otherwise. All loops run over blocks that stay in the first cache. `contract` (a product
-and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in `lane_sum` alone,
+and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in the sums,
 whose terms have one sign, so that any order of n terms is within ``n·u`` of the sum; NaN and infinities keep their
 meaning everywhere.
 
@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from kernelproof.verify.rows.core import Array, Floats
-from kernelproof.verify.rows.jit import contracted, jit, reassociated
+from kernelproof.verify.rows.jit import contracted, inlined, jit, reassociated
 
 _INT64, _FLOAT64 = ir.IntType(64), ir.DoubleType()
 LOWEST = -708.0  # exp of it is still normal
@@ -40,7 +40,7 @@ def float_of(context: Any, value: Any) -> Any:  # noqa: ARG001 (the signature th
     return types.float64(types.int64), lambda _, builder, __, args: builder.bitcast(args[0], _FLOAT64)
 
 
-@contracted
+@inlined
 def exponential(x: float) -> float:
     """``exp(x)`` for x ≤ 0 within 1 ulp; 0 below LOWEST.
 
@@ -67,7 +67,7 @@ def exponential(x: float) -> float:
     return scaled if x > LOWEST else 0.0
 
 
-@contracted
+@inlined
 def log1m(x: float) -> float:
     """``log(1 − x)`` for 0 ≤ x < 1 within 1.1 ulp.
 
@@ -112,19 +112,43 @@ def scale(values: Floats, factor: float, out: Array) -> None:
         out[i] = values[i] * factor
 
 
+@inlined
+def multiplied(n: float) -> bool:
+    """Whether the powers of this order are products."""
+    return n <= REPEATED and n == int(n)
+
+
+@inlined
+def share_of(u: float, once: bool, twice: bool, fourfold: bool) -> float:
+    """``[u]₊ⁿ⁻¹`` with n − 1 in binary, 0 for u ≤ 0 at order 1 as well."""
+    square = u * u
+    share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
+    return share if u > 0.0 else 0.0
+
+
+@reassociated
+def product_sums(z: Floats, start: int, end: int, reach: float, n: float) -> tuple[float, float]:
+    """``Σ [1 − z/γ]₊ⁿ`` and ``Σ [1 − z/γ]₊ⁿ⁻¹`` at an order that is `multiplied`."""
+    inverse = 1.0 / reach
+    once, twice, fourfold = (int(n) - 1) & 1 != 0, (int(n) - 1) & 2 != 0, (int(n) - 1) & 4 != 0
+    r_total, e_total = 0.0, 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        u = 1.0 - z[i] * inverse
+        share = share_of(u, once, twice, fourfold)
+        e_total += share
+        r_total += share * (u if u > 0.0 else 0.0)
+    return r_total, e_total
+
+
 @contracted
 def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: Floats, shares: Floats) -> None:
-    """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well."""
+    """``[1 − z/γ]₊ⁿ`` into `out` and, if not `multiplied`, ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`."""
     inverse = 1.0 / reach
-    if n <= REPEATED and n == int(n):
-        # n − 1 in binary; the three questions are the same for all lanes.
-        once, twice, fourfold = (int(n) - 1) & 1, (int(n) - 1) & 2, (int(n) - 1) & 4
+    if multiplied(n):
+        once, twice, fourfold = (int(n) - 1) & 1 != 0, (int(n) - 1) & 2 != 0, (int(n) - 1) & 4 != 0
         for i in range(np.uint64(start), np.uint64(end)):
             u = 1.0 - z[i] * inverse
-            square = u * u
-            share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
-            shares[i] = share if u > 0.0 else 0.0
-            out[i] = shares[i] * u
+            out[i] = share_of(u, once, twice, fourfold) * (u if u > 0.0 else 0.0)
     else:
         for i in range(np.uint64(start), np.uint64(end)):
             x = z[i] * inverse

@@ -17,14 +17,15 @@ import numpy as np
 
 from kernelproof.verify.rows.compiled import ADAPTIVE, CompiledCore, P, solve_row
 from kernelproof.verify.rows.core import Array, Floats, Law
-from kernelproof.verify.rows.jit import jit, parallel
-from kernelproof.verify.rows.lanes import gaussians, lane_sum, ratio_powers, scale
+from kernelproof.verify.rows.jit import inlined, jit, parallel
+from kernelproof.verify.rows.lanes import gaussians, lane_sum, multiplied, product_sums, ratio_powers, scale
 from kernelproof.verify.rows.scalar import two_sum
 
 BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 LANES = 64
+CROWD, SPACING = 0.4, 29  # a row of so many hits among probes so far apart is not gathered
 STRIDE = 32  # what an unrolled vector loop takes at once
-SHRUNK = 0.75  # packing pays below this share
+SHRUNK = 0.5  # packing pays below this share
 STEPS = 100
 PARTS = 8  # of the rows, per thread: enough to even out rows that take longer
 LARGE = 1e300  # gaps beyond might overflow
@@ -53,7 +54,7 @@ def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
     return np.float64(top), odd != 0  # float() leaves a float32 what it is
 
 
-@jit
+@inlined
 def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: int) -> int:
     """Append to `at` the keys above the limit."""
     for i in range(np.uint64(start), np.uint64(end)):
@@ -67,8 +68,7 @@ def gather(scores: Array, top: float, n: float, factor: float, at: Array, z: Flo
     """Where the keys with a gap below n are, and their gaps; how many."""
     # Lower by more than all roundings, that to float32 included, so that no key is lost.
     limit = scores.dtype.type(top - n / factor - (abs(top) + n / factor) * 1e-6 - 1e-30)
-    # Unsigned, an index needs no look at its sign.
-    count = np.uint64(0)
+    count = np.uint64(0)  # unsigned: such an index needs no look at its sign
     whole = scores.size // LANES * LANES
     for start in range(0, whole, LANES):
         hits = 0
@@ -80,6 +80,24 @@ def gather(scores: Array, top: float, n: float, factor: float, at: Array, z: Flo
     for j in range(count):
         z[j] = (top - np.float64(scores[np.uint64(at[j])])) * factor
     return np.int64(count)
+
+
+@jit
+def gaps(scores: Array, top: float, factor: float, z: Floats) -> None:
+    """The gaps of all keys."""
+    for i in range(scores.size):
+        z[i] = (top - np.float64(scores[i])) * factor
+
+
+@jit
+def crowded(scores: Array, top: float, n: float, factor: float) -> bool:
+    """Whether so many keys have a gap below n that all of them may as well be taken, by a probe here and there."""
+    limit = scores.dtype.type(top - n / factor)
+    hits, seen = 0, 0
+    for i in range(0, scores.size, SPACING):
+        hits += scores[i] > limit
+        seen += 1
+    return hits > CROWD * seen
 
 
 @jit
@@ -95,14 +113,18 @@ def passed(reach: float, at: Array, z: Floats, count: int) -> int:
 
 @jit
 def evaluate(z: Floats, count: int, reach: float, n: float, out: Floats, shares: Floats) -> tuple[float, float]:
-    """Powers of a row and their two sums, block by block; `count` is a multiple of STRIDE."""
+    """The sums of powers of a row, block by block; the powers too where they cost more than the sums."""
     r_total, r_lost, e_total = 0.0, 0.0, 0.0
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        ratio_powers(z, start, end, reach, n, out, shares)
-        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
+        if multiplied(n):
+            r, e = product_sums(z, start, end, reach, n)
+        else:
+            ratio_powers(z, start, end, reach, n, out, shares)
+            r, e = lane_sum(out, start, end), lane_sum(shares, start, end)
+        r_total, lost = two_sum(r_total, r)
         r_lost += lost
-        e_total += lane_sum(shares, start, end)
+        e_total += e
     return r_total + r_lost, e_total
 
 
@@ -125,7 +147,7 @@ def padded(z: Floats, count: int, n: float) -> int:
 
 @jit
 def newton(
-    at: Array, z: Floats, count: int, n: float, sharp: bool, out: Floats, shares: Floats
+    at: Array, z: Floats, count: int, n: float, sharp: bool, packed: bool, out: Floats, shares: Floats
 ) -> tuple[int, float]:
     """How many keys are left, and Σr; a count of −1 asks for the careful solver."""
     reach, r_total, active = n, 1.0, True
@@ -139,13 +161,15 @@ def newton(
         if not active and not sharp:
             break
         reach += step
-        if active and count > STRIDE:
+        if packed and active and count > STRIDE:
             limit, inside = reach + NEAR * n, 0
             for i in range(np.uint64(count)):
                 inside += z[i] < limit
             if inside < SHRUNK * count:
                 count = passed(limit, at, z, count)
                 end = padded(z, count, n)
+    if multiplied(n):
+        ratio_powers(z, 0, end, reach, n, out, shares)
     unsure = 0
     for i in range(np.uint64(count)):
         unsure |= abs(z[i] - reach) <= NEAR * n
@@ -206,15 +230,22 @@ def entmax_rows(scores: Array, n: float, factor: float, sharp: bool, weights: Ar
                 continue
             if n == np.inf and softmax_row(scores[row], top, factor, sharp, weights[row], out):
                 continue
-            found = gather(scores[row], top, n, factor, at, z)
-            count, r_total = -1, 1.0
+            count, r_total, packed = -1, 1.0, True
             if 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE:
-                count, r_total = newton(at, z, found, n, sharp, out, shares)
+                packed = not crowded(scores[row], top, n, factor)
+                if packed:
+                    count = gather(scores[row], top, n, factor, at, z)
+                else:
+                    gaps(scores[row], top, factor, z)
+                    count = length
+                count, r_total = newton(at, z, count, n, sharp, packed, out, shares)
             if count < 0:
-                found = gather(scores[row], top, n, factor, at, z)
-                careful(scores[row], n, factor, at[:found], weights[row])
-            else:
+                count = gather(scores[row], top, n, factor, at, z)
+                careful(scores[row], n, factor, at[:count], weights[row])
+            elif packed:
                 spread(out, 1.0 / r_total, at, count, weights[row])
+            else:
+                scale(out[:length], 1.0 / r_total, weights[row])
 
 
 class QuickCore(CompiledCore):
