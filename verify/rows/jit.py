@@ -26,8 +26,8 @@ def contracted(function: Function) -> Function:
 
 
 def reassociated(function: Function) -> Function:
-    """As `contracted`, and sums may be taken in any order."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})(function))
+    """As `jit`, but sums may be taken in any order."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})(function))
 
 
 def inlined(function: Function) -> Function:

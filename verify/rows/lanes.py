@@ -1,7 +1,7 @@
 """Exponential, logarithm and powers without branches or calls, so that LLVM vectorizes the loops around them.
 
 Numba calls the scalar libm otherwise. All loops run over blocks that stay in the first cache. `contract` (a product
-and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in the sums,
+and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in `lane_sum` alone,
 whose terms have one sign, so that any order of n terms is within ``n·u`` of the sum; NaN and infinities keep their
 meaning everywhere.
 
@@ -10,17 +10,16 @@ Source: fdlibm, e_log.c and s_log1p.c, for the coefficients and the reduction of
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from kernelproof.verify.rows.core import Array, Floats
 from kernelproof.verify.rows.jit import contracted, inlined, jit, reassociated
 
-_INT64, _FLOAT64 = ir.IntType(64), ir.DoubleType()
 LOWEST = -708.0  # exp of it is still normal
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 MAGIC = 6755399441055744.0  # 1.5·2^52: adding it rounds to an integer and leaves that in the low bits
@@ -28,16 +27,21 @@ ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def bits_of(context: Any, value: Any) -> Any:  # noqa: ARG001 (the signature that Numba asks for)
-    """The bits of a float64 as an int64."""
-    return types.int64(types.float64), lambda _, builder, __, args: builder.bitcast(args[0], _INT64)
+def _bits_of(_context: Any, _value: Any) -> Any:
+    return types.int64(types.float64), _same_bits
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def float_of(context: Any, value: Any) -> Any:  # noqa: ARG001 (the signature that Numba asks for)
-    """The float64 with these bits."""
-    return types.float64(types.int64), lambda _, builder, __, args: builder.bitcast(args[0], _FLOAT64)
+def _float_of(_context: Any, _value: Any) -> Any:
+    return types.float64(types.int64), _same_bits
+
+
+def _same_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+
+# The bits of a float64 as an int64, and back.
+bits_of = cast("Callable[[float], int]", intrinsic(_bits_of))
+float_of = cast("Callable[[int], float]", intrinsic(_float_of))
 
 
 @inlined
@@ -47,7 +51,7 @@ def exponential(x: float) -> float:
     ``x = k ln 2 + r``: k·LN2_HIGH is exact for |k| < 2^20, the rest of the reduction is within 2^-54·|r| + 2^-63, and
     the series to r^13 leaves out ``0.347^14/14! < 2^-57``.
     """
-    y = x if x > LOWEST else LOWEST
+    y = max(LOWEST, x)
     shifted = y * LOG2_E + MAGIC
     k = shifted - MAGIC
     r = (y - k * LN2_HIGH) - k * LN2_LOW
@@ -112,43 +116,21 @@ def scale(values: Floats, factor: float, out: Array) -> None:
         out[i] = values[i] * factor
 
 
-@inlined
-def multiplied(n: float) -> bool:
-    """Whether the powers of this order are products."""
-    return n <= REPEATED and n == int(n)
-
-
-@inlined
-def share_of(u: float, once: bool, twice: bool, fourfold: bool) -> float:
-    """``[u]₊ⁿ⁻¹`` with n − 1 in binary, 0 for u ≤ 0 at order 1 as well."""
-    square = u * u
-    share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
-    return share if u > 0.0 else 0.0
-
-
-@reassociated
-def product_sums(z: Floats, start: int, end: int, reach: float, n: float) -> tuple[float, float]:
-    """``Σ [1 − z/γ]₊ⁿ`` and ``Σ [1 − z/γ]₊ⁿ⁻¹`` at an order that is `multiplied`."""
-    inverse = 1.0 / reach
-    once, twice, fourfold = (int(n) - 1) & 1 != 0, (int(n) - 1) & 2 != 0, (int(n) - 1) & 4 != 0
-    r_total, e_total = 0.0, 0.0
-    for i in range(np.uint64(start), np.uint64(end)):
-        u = 1.0 - z[i] * inverse
-        share = share_of(u, once, twice, fourfold)
-        e_total += share
-        r_total += share * (u if u > 0.0 else 0.0)
-    return r_total, e_total
-
-
 @contracted
 def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: Floats, shares: Floats) -> None:
-    """``[1 − z/γ]₊ⁿ`` into `out` and, if not `multiplied`, ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`."""
+    """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well."""
     inverse = 1.0 / reach
-    if multiplied(n):
-        once, twice, fourfold = (int(n) - 1) & 1 != 0, (int(n) - 1) & 2 != 0, (int(n) - 1) & 4 != 0
+    if n <= REPEATED and n == int(n):
+        # n − 1 in binary; the three questions are the same for all lanes.
+        once, twice, fourfold = (int(n) - 1) & 1, (int(n) - 1) & 2, (int(n) - 1) & 4
         for i in range(np.uint64(start), np.uint64(end)):
             u = 1.0 - z[i] * inverse
-            out[i] = share_of(u, once, twice, fourfold) * (u if u > 0.0 else 0.0)
+            inside = u > 0.0
+            u = u if inside else 0.0
+            square = u * u
+            share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
+            shares[i] = share if inside else 0.0
+            out[i] = shares[i] * u
     else:
         for i in range(np.uint64(start), np.uint64(end)):
             x = z[i] * inverse

@@ -11,6 +11,7 @@ Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,12 +19,12 @@ import numpy as np
 from kernelproof.verify.rows.compiled import ADAPTIVE, CompiledCore, P, solve_row
 from kernelproof.verify.rows.core import Array, Floats, Law
 from kernelproof.verify.rows.jit import inlined, jit, parallel
-from kernelproof.verify.rows.lanes import gaussians, lane_sum, multiplied, product_sums, ratio_powers, scale
+from kernelproof.verify.rows.lanes import gaussians, lane_sum, ratio_powers, scale
 from kernelproof.verify.rows.scalar import two_sum
 
 BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 LANES = 64
-CROWD, SPACING = 0.4, 29  # a row of so many hits among probes so far apart is not gathered
+CROWD, SPACING = 0.6, 29  # a row of so many hits among probes so far apart is not gathered
 STRIDE = 32  # what an unrolled vector loop takes at once
 SHRUNK = 0.5  # packing pays below this share
 STEPS = 100
@@ -42,11 +43,11 @@ def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
     for start in range(0, whole, LANES):
         for i in range(LANES):
             score = scores[start + i]
-            lanes[i] = score if score > lanes[i] else lanes[i]
+            lanes[i] = max(lanes[i], score)
             odd |= not score < np.inf
     for i in range(whole, scores.size):
         score = scores[i]
-        lanes[0] = score if score > lanes[0] else lanes[0]
+        lanes[0] = max(lanes[0], score)
         odd |= not score < np.inf
     top = lanes[0]
     for i in range(1, LANES):
@@ -55,7 +56,7 @@ def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
 
 
 @inlined
-def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: int) -> int:
+def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: Any) -> Any:
     """Append to `at` the keys above the limit."""
     for i in range(np.uint64(start), np.uint64(end)):
         at[count] = i
@@ -64,11 +65,11 @@ def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: in
 
 
 @jit
-def gather(scores: Array, top: float, n: float, factor: float, at: Array, z: Floats) -> int:
+def gather(scores: Array, top: float, n: float, factor: float, at: Array, z: Floats) -> Any:
     """Where the keys with a gap below n are, and their gaps; how many."""
     # Lower by more than all roundings, that to float32 included, so that no key is lost.
     limit = scores.dtype.type(top - n / factor - (abs(top) + n / factor) * 1e-6 - 1e-30)
-    count = np.uint64(0)  # unsigned: such an index needs no look at its sign
+    count: Any = np.uint64(0)  # unsigned: such an index needs no look at its sign
     whole = scores.size // LANES * LANES
     for start in range(0, whole, LANES):
         hits = 0
@@ -101,7 +102,7 @@ def crowded(scores: Array, top: float, n: float, factor: float) -> bool:
 
 
 @jit
-def passed(reach: float, at: Array, z: Floats, count: int) -> int:
+def passed(reach: float, at: Array, z: Floats, count: int) -> Any:
     """Leave out the keys from γ on; how many stay."""
     kept = np.uint64(0)
     for i in range(np.uint64(count)):
@@ -113,18 +114,14 @@ def passed(reach: float, at: Array, z: Floats, count: int) -> int:
 
 @jit
 def evaluate(z: Floats, count: int, reach: float, n: float, out: Floats, shares: Floats) -> tuple[float, float]:
-    """The sums of powers of a row, block by block; the powers too where they cost more than the sums."""
+    """Powers of a row and their two sums, block by block; `count` is a multiple of STRIDE."""
     r_total, r_lost, e_total = 0.0, 0.0, 0.0
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        if multiplied(n):
-            r, e = product_sums(z, start, end, reach, n)
-        else:
-            ratio_powers(z, start, end, reach, n, out, shares)
-            r, e = lane_sum(out, start, end), lane_sum(shares, start, end)
-        r_total, lost = two_sum(r_total, r)
+        ratio_powers(z, start, end, reach, n, out, shares)
+        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
         r_lost += lost
-        e_total += e
+        e_total += lane_sum(shares, start, end)
     return r_total + r_lost, e_total
 
 
@@ -168,8 +165,6 @@ def newton(
             if inside < SHRUNK * count:
                 count = passed(limit, at, z, count)
                 end = padded(z, count, n)
-    if multiplied(n):
-        ratio_powers(z, 0, end, reach, n, out, shares)
     unsure = 0
     for i in range(np.uint64(count)):
         unsure |= abs(z[i] - reach) <= NEAR * n
