@@ -7,7 +7,7 @@ and +inf away, casts, and decides what an empty row becomes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,17 @@ class RowCore(Protocol):
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
         """Vector-Jacobian product with a (R, m) cotangent; order 0 never comes here."""
+
+
+@runtime_checkable
+class DirectCore(Protocol):
+    """A core that takes the plain case as it comes, without the array layer's copies."""
+
+    def direct(self, scores: Array, law: Law) -> Array:
+        """Adaptive weights of float32 or float64 (R, m) scores at an order n > 0, in their dtype.
+
+        NaN and +inf may be among the scores; their rows, and rows of −inf alone, become NaN.
+        """
 
 
 def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:

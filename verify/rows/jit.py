@@ -18,3 +18,18 @@ def jit(function: Function) -> Function:
 def parallel(function: Function) -> Function:
     """As `jit`, with the iterations of `prange` spread over threads."""
     return cast("Function", numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+
+
+def contracted(function: Function) -> Function:
+    """As `jit`, but a product and a sum may be rounded once, together."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"contract"})(function))
+
+
+def reassociated(function: Function) -> Function:
+    """As `jit`, but sums may be taken in any order."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})(function))
+
+
+def inlined(function: Function) -> Function:
+    """As `contracted`, and LLVM has to put it into its callers, whose loops would not be vectorized around a call."""
+    return cast("Function", numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))

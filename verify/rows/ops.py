@@ -19,8 +19,8 @@ from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, AttentionInfo, resolve_kernel
 from kernelproof.verify.rows import arguments
 from kernelproof.verify.rows.contraction import contract, pull, squared_distances, transposed
-from kernelproof.verify.rows.core import Array, Flags, Floats, RowCore
-from kernelproof.verify.rows.policy import Plan, Weighed, parameter_of, plan_of, pull_back, thresholds, weigh
+from kernelproof.verify.rows.core import Array, DirectCore, Flags, Floats, RowCore
+from kernelproof.verify.rows.policy import Plan, Weighed, directly, parameter_of, plan_of, pull_back, thresholds, weigh
 from kernelproof.verify.rows.rounding import DTYPES, rounded
 
 
@@ -114,6 +114,8 @@ class RowBackend:
         plan = plan_of(kernel, rule, empty)
         if not array.size:
             return array.copy()
+        if isinstance(self.core, DirectCore) and directly(plan, array.dtype):
+            return self.core.direct(array.reshape(-1, array.shape[-1]), plan.law).reshape(array.shape)
         rows = arguments.double(array).reshape(-1, array.shape[-1])
         return rounded(weigh(self.core, rows, plan).weights.reshape(array.shape), array.dtype)
 

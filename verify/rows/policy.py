@@ -56,6 +56,12 @@ def parameter_of(rule: Any) -> str:
     return PARAMETERS[law_of(Kernel(1), rule.then if isinstance(rule, Nearest) else rule).kind]
 
 
+def directly(plan: Plan, dtype: np.dtype[Any]) -> bool:
+    """Whether a DirectCore may be given the scores as they came."""
+    plain = plan.law.kind == "adaptive" and plan.law.order > 0 and plan.keep is None and plan.empty == "nan"
+    return plain and dtype.name in {"float32", "float64"} and dtype.isnative
+
+
 def weigh(core: RowCore, scores: Floats, plan: Plan) -> Weighed:
     """Weights of (R, m) scores, m ≥ 1.
 
