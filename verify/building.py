@@ -7,12 +7,14 @@ between versions, and a logarithm differs between C libraries.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Nearest
 from kernelproof.verify.seams import Array, Floats, Inputs
@@ -23,6 +25,32 @@ if TYPE_CHECKING:
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the cube of it."""
 _WORD = 64
+
+
+def one_of(case: Case, allowed: tuple[str, ...]) -> str:
+    """The feature of `case`.
+
+    Raises:
+        DomainError: it is not in `allowed`.
+    """
+    if case.feature not in allowed:
+        msg = f"feature of the family {case.family} must be one of {', '.join(allowed)}; got {case.feature!r}"
+        raise DomainError(msg)
+    return case.feature
+
+
+def whole_number(case: Case, least: int, most: int) -> int:
+    """The feature of `case` as an integer.
+
+    Raises:
+        DomainError: it is none, or outside [least, most].
+    """
+    digits = case.feature[1:] if case.feature[:1] in {"-", "+"} else case.feature
+    number = int(case.feature) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+    if number is None or not least <= number <= most:
+        msg = f"feature of the family {case.family} must be an integer in [{least}, {most}]; got {case.feature!r}"
+        raise DomainError(msg)
+    return number
 
 
 def words(generator: np.random.Generator, count: int) -> NDArray[np.uint64]:
@@ -160,3 +188,63 @@ def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDA
     edges = [0, count - 1, *(row for k in range(4, 11) for row in (2**k - 1, 2**k) if row < count)]
     picked = list(dict.fromkeys([*edges, *shuffled(generator, count).tolist()]))[:wanted]
     return np.array(sorted(picked), dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of an array lie in flat memory, counted in elements.
+
+    Attributes:
+        memory: (n,) what holds them, of the same dtype.
+        strides: from an element to the next along each axis; 0 along an axis that repeats itself.
+        offset: of the first element.
+        writeable: whether the array may be written to.
+    """
+
+    memory: Array
+    strides: tuple[int, ...]
+    offset: int
+    writeable: bool = True
+
+    def view(self, shape: tuple[int, ...]) -> Array:
+        """The array of `shape` that lies so; its base is the memory."""
+        size = self.memory.itemsize
+        found: Array = np.ndarray(
+            shape,
+            self.memory.dtype,
+            buffer=self.memory,
+            offset=self.offset * size,
+            strides=tuple(stride * size for stride in self.strides),
+        )
+        found.flags.writeable = self.writeable
+        return found
+
+
+def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array of `shape` in C order.
+
+    >>> packed((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def layout_of(array: Array) -> Layout:
+    """The layout of `array` in a private copy of its memory; in C order where it is no view of an array of its dtype.
+
+    >>> layout_of(np.arange(12.0).reshape(3, 4)[:, 1::2]).strides
+    (4, 2)
+    """
+    owner = array.base if isinstance(array.base, np.ndarray) else array
+    size = array.itemsize
+    exact = not any(stride % size for stride in array.strides)
+    if not array.size or owner.dtype != array.dtype or not owner.flags.c_contiguous or not exact:
+        return Layout(array.reshape(-1).copy(), packed(array.shape), 0, array.flags.writeable)
+    offset = (array.ctypes.data - owner.ctypes.data) // size
+    strides = tuple(stride // size for stride in array.strides)
+    return Layout(owner.reshape(-1).copy(), strides, offset, array.flags.writeable)
+
+
+def same_layout(array: Array) -> Array:
+    """A private copy of `array` with its strides, its offset and whether it may be written to."""
+    return layout_of(array).view(array.shape)

@@ -196,7 +196,7 @@ class Case:
         """The inputs that the family builds, with a seeded cotangent where rows are short enough for gradients.
 
         Raises:
-            DomainError: there is no such family, or it has no such feature.
+            DomainError: there is no such family, it has no such feature, or the heads share no groups of keys evenly.
         """
         from kernelproof.verify.building import cotangent_for  # noqa: PLC0415 (building needs this module)
         from kernelproof.verify.discovery import families  # noqa: PLC0415 (families need this module)
@@ -204,6 +204,9 @@ class Case:
         known = families()
         if self.family not in known:
             msg = f"family must be one of {', '.join(known)}; got {self.family!r}"
+            raise DomainError(msg)
+        if self.op == "attention" and (self.shape[-5] < 1 or self.shape[-6] % self.shape[-5]):
+            msg = f"the heads H of attention are a multiple of Hk ≥ 1 in (..., H, Hk, T, S, d, e); got {self.shape!r}"
             raise DomainError(msg)
         inputs = known[self.family].build(self, self.generator())
         if inputs.cotangent is None:

@@ -1,12 +1,13 @@
 """Suites: which cases a run consists of.
 
 Trying every recipe of every family at every order, rule and dtype is for the exhaustive suite. The others try
-every combination of op, rule, order and dtype and deal the families and their recipes out to them in turn.
+every combination of op, rule, order and dtype and deal the families and their recipes out to them in turn: the
+fewer the combinations, the more to each, up to all there are. What no order may do without is added to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -14,6 +15,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
 from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.cases.lengths import essential
 from kernelproof.verify.cases.masks import WITHOUT_INFINITY
 from kernelproof.verify.discovery import families
 
@@ -22,6 +24,10 @@ ALPHAS = ("4/3", "3", "1.0001")
 ALPHA_FAMILIES = 3
 """Families for each α and dtype: α is the order by another name, so its path is tried and not the grid again."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
+Recipe = tuple[str, tuple[int, ...], str]
+"""Family, shape and feature."""
+FAR: Recipe = ("offsets", (2, 12), "5")
+"""Tried at order ∞ in every dtype: a lost maximum shift overflows there, and at no other order."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,31 @@ class Suite:
         dtypes: the dtypes, and for each the ops tried in it.
         entmax: recipes for each order and dtype of entmax, from one family after the other; None means all.
         mixed: the same for each rule, order and dtype of the other ops.
+        entmax_budget: cases of entmax that a run of few orders and dtypes may have; it gets more recipes for each.
+        mixed_budget: the same of each other op.
     """
 
     name: str
     dtypes: tuple[str, ...]
     entmax: int | None
     mixed: int | None
+    entmax_budget: int = 0
+    mixed_budget: int = 0
+
+    def share(self, op: str, places: int) -> int | None:
+        """Recipes for each of `places` combinations of `op`: at least the suite's number; None means all."""
+        least, budget = (self.entmax, self.entmax_budget) if op == "entmax" else (self.mixed, self.mixed_budget)
+        if least is None:
+            return None
+        # Short of twice the number it is left alone: the whole grid stays what it is.
+        return max(least, budget // places if budget >= 2 * least * places else 0)
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", ("float64", "float32"), 5, 1),
-        Suite("standard", tuple(FORMATS), 12, 2),
+        Suite("quick", ("float64", "float32"), 5, 1, 200, 96),
+        Suite("standard", tuple(FORMATS), 12, 2, 1000, 276),
         Suite("exhaustive", tuple(FORMATS), None, None),
     )
 }
@@ -109,20 +127,47 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
 
 
 class _Dealer:
-    """Deals the recipes of the families of one op, each family and each recipe in its turn."""
+    """Deals the recipes of the families of one op, each family and each recipe in its turn.
 
-    def __init__(self, suite: str, op: str, seed: int) -> None:
-        held = {name: list(family.recipes(suite, op)) for name, family in families().items()}
+    Args:
+        selection: of the run.
+        op: the op.
+        places: combinations of rule, order and dtype.
+    """
+
+    def __init__(self, selection: Selection, op: str, places: int) -> None:
+        suite = SUITES[selection.suite]
+        held = {name: list(family.recipes(suite.name, op)) for name, family in families().items()}
         self.recipes = {name: found for name, found in held.items() if found}
-        self.next = {name: seed + at for at, name in enumerate(self.recipes)}
-        self.turn = seed
+        self.next = {name: selection.seed + at for at, name in enumerate(self.recipes)}
+        self.seed = self.turn = selection.seed
+        self.least = suite.entmax if op == "entmax" else suite.mixed
+        self.share = suite.share(op, max(places, 1))
+        rounds = range(max(map(len, self.recipes.values()), default=0))
+        self.deck = [(name, *found[at]) for at in rounds for name, found in self.recipes.items() if at < len(found)]
 
-    def deal(self, count: int | None) -> Iterator[tuple[str, tuple[int, ...], str]]:
-        """The next recipe of each of the next `count` families; None: every recipe of all."""
+    @property
+    def rich(self) -> bool:
+        """Whether each combination gets more than the suite's number, from the deck of all recipes."""
+        return self.share != self.least or self.share is None
+
+    def deal(self, place: int, count: int | None = None) -> list[Recipe]:
+        """What the combination numbered `place` gets; neighbours get what follows one another in the deck.
+
+        Args:
+            place: its number.
+            count: families to deal from instead of the suite's number, where it is not rich.
+        """
+        if not self.rich:
+            return list(self.families(count or self.least or 0))
+        size = len(self.deck)
+        share = size if self.share is None else min(self.share, size)
+        return [self.deck[(self.seed + place * share + at) % size] for at in range(share)]
+
+    def families(self, count: int) -> Iterator[Recipe]:
+        """The next recipe of each of the next `count` families."""
         names = list(self.recipes)
-        for name, found in self.recipes.items() if count is None else ():
-            yield from ((name, shape, feature) for shape, feature in found)
-        for _ in range((count or 0) if names else 0):
+        for _ in range(count if names else 0):
             name = names[self.turn % len(names)]
             self.turn += 1
             yield (name, *self.draw(name))
@@ -132,6 +177,13 @@ class _Dealer:
         found = self.recipes[name]
         self.next[name] += 1
         return found[self.next[name] % len(found)]
+
+
+def _essentials(suite: str, dtypes: tuple[str, ...], dtype: str, order: str) -> list[Recipe]:
+    """What no order may do without, in `dtype`: two dtypes that follow one another share it."""
+    shapes = essential(suite)
+    picked = shapes[dtypes.index(dtype) % 2 :: 2] if len(dtypes) > 1 else shapes
+    return [*(("lengths", shape, "length") for shape in picked), *([FAR] if order == "inf" else [])]
 
 
 def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
@@ -147,11 +199,14 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
 
 
 def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
-    dealer = _Dealer(selection.suite, op, selection.seed)
     if op == "entmax":
-        found = list(_entmax_cases(dealer, selection, alpha_only=alpha_only, fixed=fixed))
+        numbers = _numbers(selection, alpha_only=alpha_only, fixed=fixed)
+        dealer = _Dealer(selection, op, len(numbers) * len(selection.grid_dtypes))
+        found = list(_entmax_cases(dealer, selection, numbers))
     else:
-        found = [] if selection.alphas else list(_ruled_cases(op, dealer, selection))
+        kinds = [] if selection.alphas else [(order, _kinds(order)) for order in selection.orders or ("0", *ORDERS)]
+        dealer = _Dealer(selection, op, sum(len(held) for _, held in kinds) * len(selection.grid_dtypes))
+        found = list(_ruled_cases(op, dealer, selection, kinds))
     yield from found
     yield from _left_out(dealer, found)
 
@@ -167,40 +222,76 @@ def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
             yield replace(place, family=family, shape=shape, feature=feature)
 
 
-def _entmax_cases(dealer: _Dealer, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
-    suite = SUITES[selection.suite]
-    numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
-    if not numbers:
+def _numbers(selection: Selection, *, alpha_only: bool, fixed: bool) -> list[tuple[str, str | None]]:
+    """The orders and α's of entmax, each as (order, α) with one of them empty."""
+    if selection.alphas:
+        numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
+    else:
         # Order 0 has no adaptive bandwidth.
         numbers = [(order, None) for order in selection.orders or ORDERS if exact_number(order, "order") != 0]
     if not selection.alphas and not selection.orders and not fixed:
         numbers += [("", alpha) for alpha in ALPHAS]
     if alpha_only:
         numbers += [("", alpha) for inexact, alpha in map(_as_alpha, selection.orders or ORDERS) if inexact]
-    for dtype in selection.grid_dtypes:
-        for order, alpha in numbers:
-            extra = alpha is not None and not selection.alphas and suite.entmax is not None
-            for family, shape, feature in dealer.deal(ALPHA_FAMILIES if extra else suite.entmax):
+    return numbers
+
+
+def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str, str | None]]) -> Iterator[Case]:
+    dtypes = selection.grid_dtypes
+    for row, dtype in enumerate(dtypes):
+        for column, (order, alpha) in enumerate(numbers):
+            extra = alpha is not None and not selection.alphas
+            dealt = dealer.deal(row + column, ALPHA_FAMILIES if extra else None)
+            if not extra or dealer.rich:
+                dealt = [*dealt, *_essentials(selection.suite, dtypes, dtype, order)]
+            for family, shape, feature in dealt:
                 if not pointless("entmax", family, order, dtype):
                     yield Case("entmax", order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
 
 
-def _ruled_cases(op: str, dealer: _Dealer, selection: Selection) -> Iterator[Case]:
+def _kinds(order: str) -> tuple[str, ...]:
+    """The kinds of rule that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
+    return ("fixed", "nearest") if exact_number(order, "order") == 0 else RULES
+
+
+def _ruled_cases(
+    op: str, dealer: _Dealer, selection: Selection, kinds: list[tuple[str, tuple[str, ...]]]
+) -> Iterator[Case]:
+    dtypes = selection.grid_dtypes
     turn = selection.seed
-    for dtype in selection.grid_dtypes:
-        for order in selection.orders or ("0", *ORDERS):
-            for kind in RULES:
-                if exact_number(order, "order") == 0 and kind in {"adaptive", "anchored"}:
-                    continue
+    for row, dtype in enumerate(dtypes):
+        for column, (order, held) in enumerate(kinds):
+            for at, kind in enumerate(held):
                 turn += 1
                 rule = rule_text(kind, op, order, turn)
-                for dealt in dealer.deal(SUITES[selection.suite].mixed):
-                    family, shape, feature = dealt
-                    if pointless(op, family, order, dtype) and SUITES[selection.suite].mixed is not None:
+                # Each order and dtype has the essential shapes under one rule, another one each time.
+                chosen = op == "weights" and at == (row + column) % len(held)
+                dealt = _essentials(selection.suite, dtypes, dtype, order) if chosen else []
+                if not dealt or dealer.share != 1:
+                    dealt += dealer.deal(len(held) * row + column + at)
+                for recipe in dealt:
+                    family, shape, feature = recipe
+                    if pointless(op, family, order, dtype) and not dealer.rich:
                         # No rule goes without a case: the next family stands in.
-                        family, shape, feature = next(dealer.deal(1))
+                        family, shape, feature = next(dealer.families(1))
                     if not pointless(op, family, order, dtype):
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
+
+
+def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str, str, str], tuple[int, int]]:
+    """(op, order, dtype, family) -> how many recipes of the family `cases` hold there, and how many `suite` has.
+
+    The order is `Case.order_label`; what another suite has counts as dealt too, so the first may exceed the second.
+    """
+    found: dict[tuple[str, str, str, str], set[tuple[tuple[int, ...], str]]] = {}
+    for case in cases:
+        place = case.op, case.order_label, case.dtype, case.family
+        found.setdefault(place, set()).add((case.shape, case.feature))
+    known = {
+        (op, family): len(set(families()[family].recipes(suite, op)))
+        for op, family in {(place[0], place[3]) for place in found}
+    }
+    return {place: (len(held), known[place[0], place[3]]) for place, held in found.items()}
 
 
 def pointless(op: str, family: str, order: str, dtype: str) -> str | None:

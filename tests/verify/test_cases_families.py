@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernelproof import reference
+from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify import building
 from kernelproof.verify.case import OPS, Case
@@ -20,7 +21,7 @@ from kernelproof.verify.truth import truth_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
-    "kink", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
+    "batches", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
     "planted_support", "random", "scales", "special", "tensors", "ties",
 }  # fmt: skip
 
@@ -234,3 +235,100 @@ def test_tensors_are_the_real_ones() -> None:
 
     assert np.array_equal(arrays["v"], tensors()["layer2_v"][5])
     assert 1 < truth(make("tensors", (3, 128), "layer0.head1", dtype="float32")).support.sum(axis=1).mean() < 128
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("feature", "shape", "strides"),
+    [
+        ("transposed", (5, 12), (1, 5)),
+        ("transposed", (2, 3, 4, 5), (1, 2, 6, 24)),
+        ("swapped", (2, 4, 9), (9, 18, 1)),
+        ("strided", (4, 11), (22, 2)),
+        ("offset", (4, 9), (15, 1)),
+        ("broadcast", (6, 9), (0, 1)),
+        ("reversed", (3, 8), (8, -1)),
+        ("readonly", (3, 10), (10, 1)),
+    ],
+)
+def test_layouts_are_there_and_copies_keep_them(
+    feature: str, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str
+) -> None:
+    inputs = make("layouts", shape, feature, dtype=dtype).inputs()
+    cotangent = inputs.cotangent
+    assert cotangent is not None
+    for array in (inputs.arrays["z"], cotangent):
+        copy = building.same_layout(array)
+        assert not np.shares_memory(copy, array)
+        assert copy.tobytes() == array.tobytes()
+        for each in (array, copy):
+            assert each.shape == shape
+            assert tuple(stride // each.itemsize for stride in each.strides) == strides
+            assert each.flags.writeable == (feature not in {"broadcast", "readonly"})
+            owner = each.base
+            assert owner is not None
+            assert (each.ctypes.data > owner.ctypes.data) == (feature in {"offset", "reversed"})
+        assert len(np.unique(array.astype(np.float64))) > 3
+
+
+def test_memory_beside_a_view_holds_no_numbers() -> None:
+    for feature, shape in (("strided", (4, 11)), ("offset", (4, 9))):
+        memory = building.layout_of(make("layouts", shape, feature).inputs().arrays["z"]).memory
+        assert np.isnan(memory).sum() == memory.size - shape[0] * shape[1]
+
+
+def test_layouts_of_other_arrays_are_plain_copies() -> None:
+    for array in (
+        np.arange(6.0)[::2].copy(),
+        np.arange(4).view(np.float64),
+        np.empty((2, 0)),
+        np.asarray(3.0),
+    ):
+        layout = building.layout_of(array)
+        assert layout.strides == building.packed(array.shape)
+        assert layout.view(array.shape).tobytes() == array.tobytes()
+        assert not np.shares_memory(layout.memory, array)
+
+
+def test_every_row_of_a_batch_is_checked() -> None:
+    recipes = list(families()["batches"].recipes("quick", "entmax"))
+    assert {9, 33, 129, 151, 257} == {shape[0] for shape, _ in recipes}
+    inputs = make("batches", *recipes[-1]).inputs()
+    assert inputs.rows is None
+    assert len(np.unique(inputs.arrays["z"], axis=0)) == recipes[-1][0][0]
+
+
+@pytest.mark.parametrize(
+    ("op", "family", "shape", "feature"),
+    [
+        ("entmax", "masks", (3, 10), "foo"),
+        ("entmax", "masks", (3, 10), "empty_ball"),
+        ("attention", "masks", (2, 1, 3, 8, 4, 2), "one"),
+        ("entmax", "special", (4, 7), "foo"),
+        ("regression", "special", (4, 7, 3, 2), "inf"),
+        ("entmax", "ties", (3, 16), "-2"),
+        ("entmax", "ties", (3, 16), "0"),
+        ("entmax", "ties", (3, 16), "²"),
+        ("entmax", "kink", (4, 8), "x"),
+        ("entmax", "near_ties", (2, 12), "-1"),
+        ("entmax", "offsets", (2, 12), "400"),
+        ("entmax", "scales", (2, 12), "1.5"),
+        ("entmax", "planted_support", (2, 12), "0"),
+        ("entmax", "one_hot", (3, 9), "nan"),
+        ("entmax", "lengths", (2, 3), "foo"),
+        ("entmax", "long_rows", (1, 257), "3"),
+        ("entmax", "layouts", (3, 8), "foo"),
+        ("entmax", "batches", (9, 3), "foo"),
+    ],
+)
+def test_a_feature_that_a_family_has_not_is_refused(op: str, family: str, shape: tuple[int, ...], feature: str) -> None:
+    with pytest.raises(DomainError, match=family) as caught:
+        make(family, shape, feature, op=op).inputs()
+    assert repr(feature) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("heads", [(3, 2), (2, 0), (1, 2)])
+def test_heads_that_no_group_shares_are_refused(heads: tuple[int, int]) -> None:
+    with pytest.raises(DomainError, match="multiple of Hk"):
+        make("masks", (*heads, 3, 8, 4, 2), "causal", op="attention", rule="fixed:2").inputs()

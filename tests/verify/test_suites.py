@@ -7,7 +7,17 @@ import pytest
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.case import OPS
 from kernelproof.verify.discovery import families
-from kernelproof.verify.suites import ORDERS, RULES, SUITES, Selection, parse_numbers, plan, pointless, rule_text
+from kernelproof.verify.suites import (
+    ORDERS,
+    RULES,
+    SUITES,
+    Selection,
+    parse_numbers,
+    plan,
+    pointless,
+    recipes_dealt,
+    rule_text,
+)
 
 
 @pytest.mark.parametrize("suite", ["quick", "standard"])
@@ -57,6 +67,59 @@ def test_the_standard_suite_tries_every_recipe() -> None:
         for name, family in families().items():
             wanted = set(family.recipes("standard", op))
             assert {(case.shape, case.feature) for case in cases if (case.op, case.family) == (op, name)} == wanted
+
+
+@pytest.mark.parametrize("orders", [("2",), ("inf",), ("3/2", "64")])
+@pytest.mark.parametrize("suite", ["quick", "standard"])
+def test_a_run_of_few_orders_tries_every_recipe_at_each(suite: str, orders: tuple[str, ...]) -> None:
+    cases = plan(Selection(suite=suite, orders=orders, seed=2))
+    for op in OPS if len(orders) == 1 else ("entmax",):
+        for name, family in families().items():
+            for order in orders:
+                some = [case for case in cases if (case.op, case.order, case.family) == (op, order, name)]
+                wanted = set() if pointless(op, name, order, "float64") else set(family.recipes(suite, op))
+                assert {(case.shape, case.feature) for case in some} == wanted, (op, name, order)
+                if op == "entmax" and len(orders) == 1:
+                    held = {(case.shape, case.feature) for case in some if case.dtype == "float32"}
+                    assert held == wanted, (name, order)
+    entmax = [case for case in cases if case.op == "entmax"]
+    assert len(entmax) <= SUITES[suite].entmax_budget + 4 * len(orders) * len(SUITES[suite].dtypes)
+
+
+@pytest.mark.parametrize(
+    ("suite", "dtypes"), [("quick", ()), ("standard", ()), ("standard", ("float32",)), ("quick", ("bfloat16",))]
+)
+def test_every_order_meets_one_key_two_keys_and_high_ranks(suite: str, dtypes: tuple[str, ...]) -> None:
+    cases = plan(Selection(suite=suite, ops=("entmax", "weights"), dtypes=dtypes, seed=1))
+    for op in ("entmax", "weights"):
+        for order in ORDERS:
+            shapes = [case.shape for case in cases if (case.op, case.order) == (op, order)]
+            assert {1, 2} <= {shape[-1] for shape in shapes}, (op, order)
+            assert {3, 4} <= {len(shape) for shape in shapes}, (op, order)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("suite", ["quick", "standard"])
+def test_a_lost_maximum_shift_is_tried_at_the_gaussian_in_every_dtype(suite: str, seed: int) -> None:
+    cases = plan(Selection(suite=suite, ops=("entmax",), seed=seed))
+    for dtype in SUITES[suite].dtypes:
+        at = {(case.family, case.feature) for case in cases if (case.order, case.dtype) == ("inf", dtype)}
+        assert ("offsets", "5") in at, dtype
+
+
+def test_the_whole_grid_stays_affordable() -> None:
+    # About 0.02 s of two cores a case: these are 10 s and a minute.
+    assert len(plan(Selection(suite="quick"))) <= 442
+    assert len(plan(Selection(suite="standard"))) <= 2860
+
+
+def test_how_many_recipes_a_place_got() -> None:
+    cases = plan(Selection(suite="quick", ops=("entmax",), orders=("2",)))
+    held = len(set(families()["lengths"].recipes("quick", "entmax")))
+    assert recipes_dealt(cases, "quick")["entmax", "2", "float64", "lengths"] == (held, held)
+    grid = recipes_dealt(plan(Selection(suite="quick")), "quick")
+    assert grid["entmax", "2", "float64", "lengths"][0] < held
+    assert not recipes_dealt((), "quick")
 
 
 def test_plans_depend_on_the_seed_and_nothing_else() -> None:

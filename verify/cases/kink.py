@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import Adaptive
-from kernelproof.verify.building import on_grid, reach_of, scored, step, uniforms
+from kernelproof.verify.building import on_grid, reach_of, scored, step, uniforms, whole_number
 from kernelproof.verify.seams import Floats, Inputs
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Kink:
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """The best score is 0, the last key lies at the threshold, the keys between are split to both sides."""
+        distance = whole_number(case, -(2**16), 2**16)
         keys = case.size
         rows = int(np.prod(case.shape[:-1]))
         reach = reach_of(case)
@@ -69,7 +70,7 @@ class Kink:
             near = min(near, max(keys - 1, 1))
             edge, gaps = self._edge(reach, order, near, generator, case.dtype, scale, adaptive=adaptive)
             outer = edge * (1.5 + uniforms(generator, (keys - near - 1,))) if keys > near + 1 else np.empty(0)
-            at = step(np.array([on_grid(np.array(-edge), case.dtype)]), int(case.feature), case.dtype)
+            at = step(np.array([on_grid(np.array(-edge), case.dtype)]), distance, case.dtype)
             built[row] = np.concatenate([-gaps, -outer, at])[:keys]
         return scored(case, built)
 

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import mixed, mixed_shapes, normals, sampled_rows, scored, settle
+from kernelproof.verify.building import mixed, mixed_shapes, normals, one_of, sampled_rows, scored, settle
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
+_ESSENTIAL = {"quick": ((2, 3, 1), (2, 3, 4, 2)), "standard": ((2, 1), (2, 2), (2, 3, 5), (2, 3, 4, 7))}
 _SHORT = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 127, 129)
-_LONG = (255, 256, 257, 1023, 1025, 4097, 100_000)
+_LONG = (255, 256, 257, 1023, 2049, 1025, 4097, 100_000)
 ROWS = 6
 """Rows of a large array that are checked."""
+
+
+def essential(suite: str) -> tuple[tuple[int, ...], ...]:
+    """The shapes of scores that `suite` tries at every order: of one and two keys, and of rank 3 and 4."""
+    return _ESSENTIAL.get(suite, _ESSENTIAL["standard"])
 
 
 class Lengths:
@@ -30,8 +36,9 @@ class Lengths:
         if op in {"entmax", "weights"}:
             yield from (((2, size), "length") for size in _SHORT)
             yield (300, 20), "block"
+            yield from ((shape, "length") for shape in essential(suite) if len(shape) > 2)
             if suite != "quick":
-                yield from (((1, size), "length") for size in _LONG[: 4 if suite == "standard" else None])
+                yield from (((1, size), "length") for size in _LONG[: 5 if suite == "standard" else None])
                 yield (0, 5), "length"
             if suite == "exhaustive":
                 yield (2000, 513), "block"
@@ -43,7 +50,7 @@ class Lengths:
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs."""
-        wanted = ROWS if case.feature == "block" else 10**9
+        wanted = ROWS if one_of(case, ("length", "block")) == "block" else 10**9
         if case.op in {"entmax", "weights"}:
             count = int(np.prod(case.shape[:-1]))
             values = settle(case, 2.0 * normals(generator, case.shape))

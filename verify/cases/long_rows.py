@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import normals, scored, settle
+from kernelproof.verify.building import normals, one_of, scored, settle
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -21,15 +21,16 @@ class LongRows:
     title = "rows of hundreds of keys"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """One length beyond 2^8, and from the standard suite on one beyond 2^10."""
+        """Lengths beyond 2^8 and 2^9, and from the standard suite on one beyond 2^10."""
         if op in {"entmax", "weights"}:
             yield (1, 257), "1/4"
+            yield (1, 513), "2"
             if suite != "quick":
                 yield (1, 1025), "2"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal scores."""
-        spread = {"1/4": 0.25, "2": 2.0}.get(case.feature, 1.0)
+        spread = {"1/4": 0.25, "1": 1.0, "2": 2.0}[one_of(case, ("1/4", "1", "2"))]
         return scored(case, settle(case, spread * normals(generator, case.shape)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.building import mixed, normals, scored, settle, uniforms
+from kernelproof.verify.building import mixed, normals, one_of, scored, settle, uniforms
 from kernelproof.verify.seams import Flags, Inputs
 
 if TYPE_CHECKING:
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 _SCORED = ("some", "one", "all", "but_one", "empty_ball")
 _ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed")
+_KINDS = {
+    "entmax": _SCORED[:4],
+    "weights": _SCORED,
+    "regression": ("empty_ball",),
+    "attention": _ATTENTION,
+}
 
 
 def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Generator) -> Flags:
@@ -45,7 +51,7 @@ class Masks:
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """Every kind of mask."""
         if op in {"entmax", "weights"}:
-            yield from (((3, 10), feature) for feature in _SCORED[: 4 if op == "entmax" else 5])
+            yield from (((3, 10), feature) for feature in _KINDS[op])
         elif op == "regression":
             yield (2, 8, 3, 2), "empty_ball"
         else:
@@ -57,8 +63,9 @@ class Masks:
         """Normal inputs with the mask.
 
         Raises:
-            DomainError: scores are to be masked in a dtype that has no −∞.
+            DomainError: there is no such kind of mask for the op, or scores are to be masked in a dtype that has no −∞.
         """
+        one_of(case, _KINDS[case.op])
         if case.op in {"entmax", "weights"}:
             rows = settle(case, 2.0 * normals(generator, case.shape))
             if case.feature == "empty_ball":

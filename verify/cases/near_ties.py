@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import integers, normals, on_grid, scored, settle
+from kernelproof.verify.building import integers, normals, on_grid, scored, settle, whole_number
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class NearTies:
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """A maximum between 1/2 and 1, half of the keys below it by ulps, the others by about 1."""
         top = settle(case, np.full((*case.shape[:-1], 1), 0.75)) + 2.0**-3
-        ulps = min(int(case.feature), 2 ** (FORMATS[case.dtype].precision - 2))
+        ulps = min(whole_number(case, 0, 10**9 - 1), 2 ** (FORMATS[case.dtype].precision - 2))
         near = integers(generator, ulps + 1, case.shape) * 2.0 ** (-FORMATS[case.dtype].precision)
         far = 0.25 + np.abs(normals(generator, case.shape))
         gap = np.where(np.arange(case.size) % 2 == 0, near, far)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import integers, scored
+from kernelproof.verify.building import integers, scored, whole_number
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Offsets:
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """c + j·g with g the spacing of the dtype above |c|, or 1/8 where that is finer."""
         target = FORMATS[case.dtype]
-        power = int(case.feature)
+        power = whole_number(case, -300, 300)
         size = min(10.0 ** abs(power), 2.0 ** np.floor(np.log2(target.largest) - 2))
         spacing = 2.0 ** (np.floor(np.log2(size)) + 1 - target.precision)
         grid = max(spacing, 0.125)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.reference.errors import DomainError
 from kernelproof.verify.building import cast, integers, mixed, normals, scored, settle
 from kernelproof.verify.seams import Inputs
 
@@ -30,8 +31,15 @@ class OneHot:
             yield ((2, 9, 3, 2) if op == "regression" else (2, 1, 1, 9, 4, 2)), "8"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal scores below the gap; or one key at the first query with the others far away."""
+        """Normal scores below the gap; or one key at the first query with the others far away.
+
+        Raises:
+            DomainError: the gap is negative or not finite.
+        """
         gap = float(case.feature)
+        if not 0 <= gap < np.inf:
+            msg = f"feature of the family one_hot must be a finite gap of 0 or more; got {case.feature!r}"
+            raise DomainError(msg)
         if case.op in {"entmax", "weights"}:
             rows = normals(generator, case.shape)
             hot = integers(generator, case.size, (*case.shape[:-1], 1))

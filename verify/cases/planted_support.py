@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive, Nearest
-from kernelproof.verify.building import reach_of, scored, shuffle_rows, uniforms
+from kernelproof.verify.building import reach_of, scored, shuffle_rows, uniforms, whole_number
 from kernelproof.verify.seams import Floats, Inputs
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PlantedSupport:
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """The best score of a row is 0, and −γ is where the support ends; a smaller k of `Nearest` cuts it short."""
-        size = min(int(case.feature), case.size)
+        size = min(whole_number(case, 1, 10**9 - 1), case.size)
         if isinstance(case.parsed_rule, Nearest):
             size = min(size, case.parsed_rule.k)
         return scored(case, shuffle_rows(generator, -planted_gaps(case, size, generator)))

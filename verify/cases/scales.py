@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import cast, mixed, normals, scored, settle
+from kernelproof.verify.building import cast, mixed, normals, scored, settle, whole_number
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Scales:
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normals times 10^k."""
-        scale = 10.0 ** int(case.feature)
+        scale = 10.0 ** whole_number(case, -300, 300)
         if case.op in {"entmax", "weights"}:
             with np.errstate(over="ignore", under="ignore"):
                 rows = cast(scale * normals(generator, case.shape), case.dtype).astype(np.float64)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import mixed, normals, scored, settle
+from kernelproof.verify.building import mixed, normals, one_of, scored, settle
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
+
+_KINDS = ("nan", "inf", "nan_masked", "all_nan")
 
 
 class Special:
@@ -23,12 +25,13 @@ class Special:
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """Each of them in rows of scores; NaN queries for the other ops."""
         if op in {"entmax", "weights"}:
-            yield from (((4, 7), feature) for feature in ("nan", "inf", "nan_masked", "all_nan"))
+            yield from (((4, 7), feature) for feature in _KINDS)
         else:
             yield ((4, 7, 3, 2) if op == "regression" else (2, 1, 4, 7, 4, 2)), "nan"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs; float8_e4m3fn has no infinity and gets NaN."""
+        one_of(case, _KINDS if case.op in {"entmax", "weights"} else ("nan",))
         value = np.inf if case.feature == "inf" and case.dtype != "float8_e4m3fn" else np.nan
         if case.op in {"entmax", "weights"}:
             rows = settle(case, normals(generator, case.shape))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import cast, integers, mixed, scored, settle
+from kernelproof.verify.building import cast, integers, mixed, scored, settle, whole_number
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Ties:
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Values on a grid of 1/2, as many as the feature says; the first key of every row is the maximum."""
-        distinct = int(case.feature)
+        distinct = whole_number(case, 1, 10**9 - 1)
         if case.op in {"entmax", "weights"}:
             pick = integers(generator, distinct, case.shape)
             pick[..., :1] = 0
