@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.building import layout_of, same_layout
 from kernelproof.verify.seams import Array
 
 Kind = Literal["numpy", "torch"]
@@ -17,17 +18,23 @@ _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 
 
 def give(array: Array, kind: Kind, device: str) -> Any:
-    """A private copy of `array` as an array of `kind` on `device`."""
+    """A private copy of `array` as an array of `kind` on `device`, with its strides and its offset.
+
+    A read-only array stays one for NumPy; PyTorch has none, and no negative strides: there the copy is in C order.
+    """
     if kind == "numpy":
-        return array.copy()
+        return same_layout(array)
     torch = import_module("torch")
+    layout = layout_of(array)
+    if min(layout.strides, default=0) < 0:
+        layout = layout_of(array.copy())
     name = array.dtype.name
     if name in _FOREIGN:
         carrier = np.int16 if array.itemsize == 2 else np.uint8
-        tensor = torch.from_numpy(array.copy().view(carrier)).view(getattr(torch, name))
+        memory = torch.from_numpy(layout.memory.view(carrier)).view(getattr(torch, name))
     else:
-        tensor = torch.from_numpy(array.copy())
-    return tensor.to(device)
+        memory = torch.from_numpy(layout.memory)
+    return memory.to(device).as_strided(array.shape, layout.strides, layout.offset)
 
 
 def take(value: Any, kind: Kind) -> Array:

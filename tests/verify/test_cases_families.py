@@ -285,6 +285,7 @@ def test_layouts_of_other_arrays_are_plain_copies() -> None:
         np.asarray(3.0),
     ):
         layout = building.layout_of(array)
+        assert layout.memory.dtype == array.dtype
         assert layout.strides == building.packed(array.shape)
         assert layout.view(array.shape).tobytes() == array.tobytes()
         assert not np.shares_memory(layout.memory, array)
