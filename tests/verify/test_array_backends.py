@@ -299,6 +299,7 @@ def test_thresholds_separate_the_support(backend: Any) -> None:
 BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("entmax", (np.array([1, 2]),), {}, "z must be a floating array; got dtype int64"),
     ("entmax", (np.array([1j]),), {}, "complex128"),
+    ("entmax", ([[1.0], [1.0, 2.0]],), {}, "z must be an array"),
     ("entmax", (np.array(1.0),), {}, r"got shape \(\)"),
     ("entmax", (np.ones(3),), {"dim": 1}, "dim must be an int from -1 to 0"),
     ("entmax", (np.ones(3),), {"dim": 0.5}, "dim must be an int"),
@@ -322,6 +323,11 @@ BAD += [
         ({"lengths": [1, 2, 3]}, r"shape \(2,\)"),
         ({"lengths": [1.0, 2.0]}, "ints"),
         ({"lengths": [1, 7]}, "from 0 to 6; got 1 to 7"),
+        ({"mask": np.full(6, np.nan)}, "mask must be finite or -inf"),
+        ({"mask": np.full(6, INF)}, "mask must be finite or -inf"),
+        ({"mask": [[True], [True, False]]}, "mask must be an array"),
+        ({"causal": "yes"}, "causal must be True or False; got 'yes'"),
+        ({"key_norm_term": 2}, "key_norm_term must be True or False; got 2"),
         ({"scale": INF}, "scale must be finite"),
         ({"scale": "x"}, "scale must be a number"),
     )

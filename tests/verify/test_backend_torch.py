@@ -332,6 +332,11 @@ def test_bad_input(call: Any, says: Any) -> None:
         ({"lengths": [1]}, r"shape \(2,\) of the leading axes; got \(1,\)"),
         ({"lengths": [1, 3]}, r"lengths must be in \[0, 2\]; got \[1, 3\]"),
         ({"lengths": [0.5, 1]}, "lengths must be ints"),
+        ({"mask": torch.full((2,), math.nan)}, "mask must be finite or -inf"),
+        ({"mask": torch.full((2,), math.inf)}, "mask must be finite or -inf"),
+        ({"causal": "yes"}, "causal must be True or False; got 'yes'"),
+        ({"key_norm_term": 2}, "key_norm_term must be True or False; got 2"),
+        ({"scale": math.nan}, "scale must be finite; got nan"),
         ({"scale": "1"}, "scale must be a number"),
     ],
 )

@@ -17,13 +17,26 @@ from kernelproof.verify.rows.rounding import DTYPES
 EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")
 
 
+def as_array(values: Any, name: str) -> Array:
+    """`values` as a NumPy array.
+
+    Raises:
+        DomainError: its rows have different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        msg = f"{name} must be an array; got {type(values).__name__} ({error})"
+        raise DomainError(msg) from None
+
+
 def floating(values: Any, name: str) -> Array:
     """`values` as a NumPy array of one of DTYPES.
 
     Raises:
-        DomainError: another dtype.
+        DomainError: another dtype, or rows of different lengths.
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype.name not in DTYPES:
         msg = f"{name} must be a floating array; got dtype {array.dtype}; allowed: {', '.join(DTYPES)}"
         raise DomainError(msg)
@@ -88,6 +101,18 @@ def scale_of(scale: Any, width: int) -> float:
         msg = f"scale must be finite; got {scale!r}"
         raise DomainError(msg)
     return float(number)
+
+
+def flag_of(value: Any, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises:
+        DomainError: it is no bool.
+    """
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{name} must be True or False; got {value!r}"
+        raise DomainError(msg)
+    return bool(value)
 
 
 def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
@@ -169,13 +194,14 @@ def allowed_keys(shape: tuple[int, ...], mask: Any, causal: bool, lengths: Any) 
     """Which key each query may attend to, of `shape` (..., H, T, S), and the additive mask if one came.
 
     Raises:
-        DomainError: a mask that does not broadcast, or lengths of another shape, no ints, or out of range.
+        DomainError: a mask that does not broadcast, or has NaN or +inf in it; lengths of another shape, no ints,
+            or out of range.
     """
     queries, keys = shape[-2:]
     allowed: Flags = np.ones((), dtype=np.bool_)
     bias: Floats | None = None
     if mask is not None:
-        given = np.asarray(mask)
+        given = as_array(mask, "mask")
         if given.dtype != np.bool_ and given.dtype.name not in DTYPES:
             msg = f"mask must be bool (True: may attend) or floating (added to the scores); got dtype {given.dtype}"
             raise DomainError(msg)
@@ -190,6 +216,9 @@ def allowed_keys(shape: tuple[int, ...], mask: Any, causal: bool, lengths: Any) 
             allowed = given
         else:
             bias = given.astype(np.float64)
+            if np.isnan(bias).any() or np.isposinf(bias).any():
+                msg = "mask must be finite or -inf everywhere, where it is added to the scores; got NaN or +inf in it"
+                raise DomainError(msg)
             allowed = bias != -np.inf
     if causal:
         allowed = allowed & (np.arange(keys) <= np.arange(queries)[:, None] + (keys - queries))

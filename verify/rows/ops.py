@@ -288,10 +288,10 @@ class RowBackend:
         heads = arguments.heads_of(q, k, v, grouped=True)
         factor = arguments.scale_of(scale, heads.q.shape[-1])
         allowed, bias = arguments.allowed_keys(
-            (*heads.lead, heads.queries, heads.k.shape[1]), mask, bool(causal), lengths
+            (*heads.lead, heads.queries, heads.k.shape[1]), mask, arguments.flag_of(causal, "causal"), lengths
         )
         with np.errstate(all="ignore"):
-            if key_norm_term:
+            if arguments.flag_of(key_norm_term, "key_norm_term"):
                 scores = -factor * (squared_distances(heads.q, heads.k) / 2)
             else:
                 scores = factor * contract(heads.q, heads.k)

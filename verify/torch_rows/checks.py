@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -57,8 +58,19 @@ def policy(empty: Any) -> str:
     return empty
 
 
+def flag(value: Any, name: str) -> bool:
+    """`value`, if it is a bool."""
+    if not isinstance(value, bool):
+        msg = f"{name} must be True or False; got {value!r}"
+        raise DomainError(msg)
+    return value
+
+
 def number(value: Any, name: str) -> None:
-    """None, a number or a tensor of one number."""
+    """None, a finite number or a tensor of one number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        msg = f"{name} must be finite; got {value!r}"
+        raise DomainError(msg)
     fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     if not fits and not (isinstance(value, Tensor) and value.numel() == 1):
         msg = f"{name} must be a number or None; got {value!r}"
@@ -109,7 +121,18 @@ def mask(value: Any, shape: tuple[int, ...]) -> Tensor:
     if not fits:
         msg = f"mask must broadcast to {shape}; got shape {tuple(value.shape)}"
         raise DomainError(msg)
+    if value.dtype != torch.bool:
+        no_nan(value)
     return value
+
+
+@outside_graph
+def no_nan(bias: Tensor) -> None:
+    """An additive mask has neither NaN nor +inf."""
+    wide = bias.float()
+    if bool((torch.isnan(wide) | torch.isposinf(wide)).any()):
+        msg = "mask must be finite or -inf everywhere, where it is added to the scores; got NaN or +inf in it"
+        raise DomainError(msg)
 
 
 @outside_graph

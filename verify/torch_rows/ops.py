@@ -113,6 +113,7 @@ def attention(
     checks.heads(q, k, v)
     checks.policy(empty)
     checks.number(scale, "scale")
+    causal, key_norm_term = checks.flag(causal, "causal"), checks.flag(key_norm_term, "key_norm_term")
     groups = q.shape[-3] // k.shape[-3]
     queries = widen(q)
     keys, values = (_repeated(widen(item), groups) for item in (k, v))
