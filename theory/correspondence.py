@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import sympy
 from flint import arb
 from numpy.typing import NDArray
 
@@ -187,3 +188,17 @@ def shares(values: Floats) -> Floats:
 def mean_variation(p: Floats, r: Floats) -> float:
     """The mean total variation over the rows that have weights on both sides."""
     return float(np.nanmean(total_variation(p, r)))
+
+
+def nearness(logit: Callable[[Any, Any, Any], Any]) -> tuple[tuple[str, Any, Any], ...]:
+    """The identities that make logits order the keys as nearness does: ``z_i − z_j = (β/2)(D_j − D_i)``."""
+    q, k, low = sympy.symbols("Q K K_j", nonnegative=True)
+    x, near = sympy.symbols("x x_j", real=True)
+    qi, ki = sympy.symbols("q_i k_i", real=True)
+    beta = sympy.Symbol("beta", positive=True)
+    first, second = logit(x, k, beta), logit(near, low, beta)
+    return (
+        ("each coordinate of ‖q − k‖²", (qi - ki) ** 2, qi**2 + ki**2 - 2 * qi * ki),
+        ("z_i − z_j", first - second, beta / 2 * ((q + low - 2 * near) - (q + k - 2 * x))),
+        ("z_i − z_j without ‖k‖²", beta * (x - near), beta / 2 * ((q + k - 2 * near) - (q + k - 2 * x))),
+    )

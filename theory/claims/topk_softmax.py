@@ -23,6 +23,7 @@ from kernelproof.theory.correspondence import (
     mean_variation,
     mixture,
     named,
+    nearness,
     shares,
     width,
 )
@@ -60,15 +61,8 @@ def build(
     """The claim with this variance, this normalizer, these keys kept, and these logits."""
 
     def order(settings: Settings) -> Finding:
-        q, k, low = sympy.symbols("Q K K_j", nonnegative=True)
-        x, near = sympy.symbols("x x_j", real=True)
-        qi, ki = sympy.symbols("q_i k_i", real=True)
-        beta = sympy.Symbol("beta", positive=True)
-        first, second = logit(x, k, beta), logit(near, low, beta)
         return symbolic.identities(
-            ("each coordinate of ‖q − k‖²", (qi - ki) ** 2, qi**2 + ki**2 - 2 * qi * ki),
-            ("z_i − z_j", first - second, beta / 2 * ((q + low - 2 * near) - (q + k - 2 * x))),
-            ("z_i − z_j without ‖k‖²", beta * (x - near), beta / 2 * ((q + k - 2 * near) - (q + k - 2 * x))),
+            *nearness(logit),
             domain="all β > 0, m, d and k; without ‖k‖² in the logits: keys of equal norm",
             detail="z_i − z_j = (β/2)(D_j − D_i): the logits order the keys as nearness does, ties included, so "
             "every admissible choice of k largest logits is one of k nearest keys and the other way round",

@@ -21,6 +21,7 @@ from kernelproof.theory.correspondence import (
     exact_shares,
     full_logit,
     mean_variation,
+    nearness,
     shares,
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
@@ -46,15 +47,8 @@ def build(
     """The claim with this radius, this weight of a kept key, and these logits."""
 
     def order(settings: Settings) -> Finding:
-        q, k, low = sympy.symbols("Q K K_j", nonnegative=True)
-        x, near = sympy.symbols("x x_j", real=True)
-        qi, ki = sympy.symbols("q_i k_i", real=True)
-        beta = sympy.Symbol("beta", positive=True)
-        first, second = logit(x, k, beta), logit(near, low, beta)
         return symbolic.identities(
-            ("each coordinate of ‖q − k‖²", (qi - ki) ** 2, qi**2 + ki**2 - 2 * qi * ki),
-            ("z_i − z_j", first - second, beta / 2 * ((q + low - 2 * near) - (q + k - 2 * x))),
-            ("z_i − z_j without ‖k‖²", beta * (x - near), beta / 2 * ((q + k - 2 * near) - (q + k - 2 * x))),
+            *nearness(logit),
             domain="all β > 0, m and d; without ‖k‖² in the logits: keys of equal norm",
             detail="z_i − z_j = (β/2)(D_j − D_i): the k largest logits are those of the k nearest keys",
             seed=settings.seed,
