@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.reference.model import Fixed
 from kernelproof.verify.judging import bounds_of, judge_flags, ratio_of
 from kernelproof.verify.measure import broken, select_rows
 from kernelproof.verify.seams import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
@@ -29,6 +30,9 @@ class EmptyRows:
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and one for each policy."""
         if case.family != "masks" or case.feature not in FEATURES:
+            return {}
+        if case.feature == "empty_ball" and not isinstance(getattr(case.parsed_rule, "then", case.parsed_rule), Fixed):
+            # Only a ball of a size that is told can be empty.
             return {}
         wanted = {"forward": Call(inputs)}
         if case.op != "entmax":
