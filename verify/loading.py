@@ -17,6 +17,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.declaring import Declaration
 from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.peers import peer_names, place_of
 
 GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
@@ -48,13 +49,15 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names: a backend, ``file.py:obj``, ``pkg.mod:obj`` or a registered name.
+    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj`` or a registered name.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
     """
     if text in backend_names():
         return Place(text, BUILT_IN + text, BACKEND)
+    if (held := place_of(text)) is not None:
+        return Place(text, *held)
     module, colon, name = text.rpartition(":")
     if colon and module and name:
         if module.endswith(".py"):
@@ -68,7 +71,7 @@ def find(text: str) -> Place:
     if text in known:
         module, _, name = known[text].partition(":")
         return Place(text, module, name)
-    names = ", ".join([*backend_names(), *known])
+    names = ", ".join([*backend_names(), *peer_names(), *known])
     msg = f"unknown target {text!r}; allowed: {names}, file.py:object or package.module:object"
     raise TargetError(msg)
 
