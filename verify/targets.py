@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +59,7 @@ class Target:
         gradients: the gradients it can give; None means all.
         fixed: whether it computes one order only and has no parameter for it.
         takes: which of "order" and "alpha" its entmax can be told.
+        axis: whether its entmax can be told the axis.
         note: for the report.
     """
 
@@ -72,12 +73,21 @@ class Target:
     gradients: tuple[str, ...] | None = None
     fixed: bool = False
     takes: tuple[str, ...] = ("order", "alpha")
+    axis: bool = False
     note: str = ""
 
     @property
     def name(self) -> str:
         """The text that named it."""
         return self.place.name
+
+    def answers(self, case: Case, call: Call) -> bool:
+        """Whether `call`, which a check of `case` asks for, can be asked of this target at all."""
+        if call.mode == "vjp" and not self.differentiable:
+            return False
+        if call.axis != -1 and not self.axis:
+            return False
+        return call.order is None or (not self.fixed and self.refuses(asked(case, call)) is None)
 
     def refuses(self, case: Case, order: str | None = None, alpha: str | None = None) -> str | None:
         """Why `case` cannot be asked of this target, or None; `order` or `alpha` is what a fixed one computes."""
@@ -92,6 +102,11 @@ class Target:
             if order_keyword(case, **takes) is None:
                 return f"order {case.order_label} cannot be passed exactly as {' or '.join(self.takes)}"
         return None
+
+
+def asked(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call` is made with."""
+    return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
 def find(text: str) -> Place:
@@ -168,7 +183,10 @@ def _import(name: str) -> ModuleType:
 
 def first_line(error: BaseException) -> str:
     """``ErrorType: first line`` of an exception."""
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 (an exception of the target's own class may have no text)
+        text = []
     return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
 
 
@@ -244,7 +262,8 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         common |= {"ops": ("entmax",), "differentiable": differentiable, "gradients": ("z",) if differentiable else ()}
     if binding is not None:
         takes = tuple(key for key in ("order", "alpha") if getattr(binding, key) is not None)
-        common |= {"fixed": binding.fixed, "takes": takes, "note": "" if built_in else _note(binding, kind, why)}
+        common |= {"fixed": binding.fixed, "takes": takes, "axis": binding.axis is not None}
+        common["note"] = "" if built_in else _note(binding, kind, why)
     return [Target(device=device, **common) for device in _devices(found, kind)]
 
 
@@ -278,7 +297,7 @@ class Caller:
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
-        target = self.target
+        target, case = self.target, asked(case, call)
         inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
@@ -290,9 +309,10 @@ class Caller:
         try:
             if call.mode == "vjp":
                 found = self._vjp(case, inputs, options, upstream)
-                arrays = {name: take(value, target.array).copy() for name, value in found.items()}
+                # Names of any type would have no order.
+                arrays = {str(name): take(value, target.array).copy() for name, value in found.items()}
             else:
-                returned = self._forward(case, inputs, options)
+                returned = self._forward(case, inputs, options, call.axis)
                 first = returned[0] if isinstance(returned, tuple) and returned else returned
                 # A copy: a target may return the same buffer from its next call.
                 arrays = {"output": take(first, target.array).copy()}
@@ -312,11 +332,13 @@ class Caller:
         before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
         return tuple(name for name, now in given.items() if not same_bits(take(now, self.target.array), before[name]))
 
-    def _forward(self, case: Case, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
+    def _forward(self, case: Case, inputs: dict[str, Any], options: dict[str, Any], axis: int = -1) -> Any:
         if case.op == "entmax":
             assert self.function is not None  # `Target.refuses` has seen to it
             assert self.binding is not None
-            return self.function(inputs["z"], **(self.binding.keywords(case) or {}))
+            keywords = self.binding.keywords(case) or {}
+            along = {} if self.binding.axis is None else {self.binding.axis: axis}
+            return self.function(inputs["z"], **{**keywords, **along})
         return getattr(self.found, case.op)(*inputs.values(), case.kernel, case.parsed_rule, **options)
 
     def _vjp(self, case: Case, inputs: dict[str, Any], options: dict[str, Any], cotangent: Any) -> dict[str, Any]:

@@ -149,14 +149,17 @@ def judge_target(
         truth = replace(truth, gradients=kept)
     asked = {name: check.calls(case, inputs) for name, check in checks().items()}
     wanted = {
-        name: {key: call for key, call in calls.items() if target.differentiable or call.mode != "vjp"}
-        for name, calls in asked.items()
+        name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
+    for name, calls in asked.items():
+        # A check that is about another order or axis has nothing to say of a target that knows but one.
+        if any(map(_special, calls.values())) and not any(map(_special, wanted[name].values())):
+            wanted[name] = {}
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
     wanted = {name: calls for name, calls in wanted.items() if calls}
     if undecided:
         return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
-    made: dict[tuple[int, str], Outcome] = {}
+    made: dict[_Place, Outcome] = {}
     for name, calls in wanted.items():
         for key, call in calls.items():
             if _place(call) not in made:
@@ -176,9 +179,16 @@ def judge_target(
     return CaseResult(found, unsupported, len(made), undecided)
 
 
-def _place(call: Call) -> tuple[int, str]:
-    """What makes two calls the same: the very same inputs, in the same mode."""
-    return id(call.inputs), call.mode
+_Place = tuple[int, str, str | None, int]
+
+
+def _place(call: Call) -> _Place:
+    """What makes two calls the same: the very same inputs, in the same mode, at the same order and axis."""
+    return id(call.inputs), call.mode, call.order, call.axis
+
+
+def _special(call: Call) -> bool:
+    return call.order is not None or call.axis != -1
 
 
 def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
