@@ -182,12 +182,12 @@ def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
 
 
 def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:
-    """At most `wanted` of `count` rows: those at the edges of blocks of 2^k, the rest seeded; None means all."""
-    if count <= wanted:
+    """Every row at the edge of a block of 2^k, k ≥ 4, and `wanted` seeded ones of the others; None means all."""
+    edges = {0, count - 1, *(row for k in range(4, 32) for row in (2**k - 1, 2**k) if row < count)}
+    if count <= len(edges) + wanted:
         return None
-    edges = [0, count - 1, *(row for k in range(4, 11) for row in (2**k - 1, 2**k) if row < count)]
-    picked = list(dict.fromkeys([*edges, *shuffled(generator, count).tolist()]))[:wanted]
-    return np.array(sorted(picked), dtype=np.intp)
+    others = [row for row in shuffled(generator, count).tolist() if row not in edges]
+    return np.array(sorted([*edges, *others[:wanted]]), dtype=np.intp)
 
 
 @dataclass(frozen=True)

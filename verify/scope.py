@@ -33,6 +33,7 @@ class Scope:
         dtypes: names of the dtypes it takes.
         options: those it takes; None means all.
         gradients: those it gives; None means all, empty none.
+        axis: whether it can be told the axis that the keys lie along.
         shapes: those it takes.
     """
 
@@ -45,6 +46,7 @@ class Scope:
     dtypes: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
     gradients: tuple[str, ...] | None = ()
+    axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
 
     @property

@@ -23,7 +23,7 @@ from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, decla
 from kernelproof.verify.loading import BUILT_IN, Place, array_kind, find, load
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope
-from kernelproof.verify.seams import Contract
+from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import Selection
 
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
@@ -82,6 +82,15 @@ class Target:
         scope = self.scope(case.op)
         return f"the target has no op {case.op}" if scope is None else scope.refuses(case)
 
+    def answers(self, case: Case, call: Call) -> bool:
+        """Whether `call`, which a check of `case` asks for, can be asked of this target at all."""
+        scope = self.scope(case.op)
+        if scope is None or (call.mode == "vjp" and scope.gradients == ()) or (call.axis != -1 and not scope.axis):
+            return False
+        if scope.refuses_inputs(call.inputs) is not None:
+            return False
+        return call.order is None or (not scope.fixed and self.refuses(asked(case, call)) is None)
+
     @property
     def silent(self) -> bool:
         """Whether it computes one order only of some op, and nobody has said which."""
@@ -95,6 +104,11 @@ class Target:
     def selections(self, selection: Selection) -> list[Selection]:
         """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
         return [_narrowed(scope, selection) for scope in self.scopes if scope.op in selection.grid_ops]
+
+
+def asked(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call` is made with."""
+    return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
 def _narrowed(scope: Scope, selection: Selection) -> Selection:
@@ -223,6 +237,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         dtypes=dtypes,
         options=options,
         gradients=gradients,
+        axis="axis" in binding.roles,
         shapes=said.limits,
     )
 

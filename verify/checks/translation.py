@@ -26,7 +26,9 @@ def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:
     top = np.max(np.where(finite, scores, -np.inf), axis=-1, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0.0)
     largest = np.max(np.abs(np.where(finite, scores, 0.0)), axis=-1, keepdims=True, initial=0.0)
-    power = 2.0 ** np.ceil(np.log2(np.maximum(largest, 2.0**-60)))
+    with np.errstate(over="ignore"):
+        # Beyond the largest number no shift is exact.
+        power = 2.0 ** np.ceil(np.log2(np.maximum(largest, 2.0**-60)))
     shifted, done = scores.copy(), np.zeros(scores.shape[:-1], dtype=bool)
     for constant in (-top, power, -power, 2 * power):
         with np.errstate(invalid="ignore", over="ignore"):

@@ -45,7 +45,8 @@ def triton_sparsemax(z: Tensor) -> Tensor:
     """Order 1, with the defaults of the package."""
     import adasplash  # noqa: PLC0415 (an extra)
 
-    return adasplash.triton_sparsemax(z.contiguous())
+    found: Tensor = adasplash.triton_sparsemax(z.contiguous())
+    return found
 
 
 @peer(*_NEEDS, **_ROWS, order=2)
@@ -53,7 +54,8 @@ def triton_entmax15(z: Tensor) -> Tensor:
     """Order 2, with the defaults of the package."""
     import adasplash  # noqa: PLC0415 (an extra)
 
-    return adasplash.triton_entmax15(z.contiguous())
+    found: Tensor = adasplash.triton_entmax15(z.contiguous())
+    return found
 
 
 @peer(*_NEEDS, **_ROWS, orders=_ABOVE_ONE)
@@ -61,7 +63,8 @@ def triton_entmax_v1(z: Tensor, alpha: float = 1.5) -> Tensor:
     """Any order above α = 1, by the solver of version 1, with its defaults."""
     import adasplash  # noqa: PLC0415 (an extra)
 
-    return adasplash.triton_entmax_v1(z.contiguous(), alpha=alpha)
+    found: Tensor = adasplash.triton_entmax_v1(z.contiguous(), alpha=alpha)
+    return found
 
 
 @peer(*_NEEDS, **_ROWS, orders=_ABOVE_ONE)
@@ -69,7 +72,8 @@ def triton_entmax_v2(z: Tensor, alpha: float = 1.5) -> Tensor:
     """Any order above α = 1, by the solver of version 2, with its defaults."""
     import adasplash  # noqa: PLC0415 (an extra)
 
-    return adasplash.triton_entmax_v2(z.contiguous(), alpha=alpha)
+    found: Tensor = adasplash.triton_entmax_v2(z.contiguous(), alpha=alpha)
+    return found
 
 
 @peer(*_NEEDS, **_HEADS, orders="1..1000000000000", grouped_heads=False)
@@ -78,7 +82,8 @@ def adasplash_v1(q: Tensor, k: Tensor, v: Tensor, alpha: float = 1.5, causal: bo
     import adasplash  # noqa: PLC0415 (an extra)
 
     parts = (_batched(each) for each in (q, k, v))
-    return adasplash.adasplash_v1(*parts, alpha=alpha, is_causal=causal).reshape(*q.shape[:-1], v.shape[-1])
+    found: Tensor = adasplash.adasplash_v1(*parts, alpha=alpha, is_causal=causal).reshape(*q.shape[:-1], v.shape[-1])
+    return found
 
 
 @peer(*_NEEDS, **_HEADS, order=2, least_keys=64, length_multiple=64)
@@ -94,7 +99,8 @@ def adasplash_v2(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tenso
         msg = "adasplash_v2 is causal; got causal=False"
         raise DomainError(msg)
     parts = (_batched(each) for each in (q, k, v))
-    return adasplash.adasplash_v2(*parts).reshape(*q.shape[:-1], v.shape[-1])
+    found: Tensor = adasplash.adasplash_v2(*parts).reshape(*q.shape[:-1], v.shape[-1])
+    return found
 
 
 def _batched(array: Tensor) -> Tensor:

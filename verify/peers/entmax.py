@@ -15,7 +15,7 @@ from kernelproof.verify.peers import peer
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COMMON: dict[str, Any] = {"op": "entmax", "array": "torch", "nan": "nan", "empty_row": "nan"}
+_COMMON: dict[str, Any] = {"op": "entmax", "array": "torch", "nan": "nan", "empty_row": "nan", "least_keys": 1}
 
 
 @peer("torch", "entmax", **_COMMON, order=1, gradients=["z"])
@@ -23,7 +23,8 @@ def sparsemax(z: Tensor, dim: int = -1) -> Tensor:
     """Order 1 by a full sort."""
     import entmax  # noqa: PLC0415 (an extra)
 
-    return entmax.sparsemax(z, dim=dim)
+    found: Tensor = entmax.sparsemax(z, dim=dim)
+    return found
 
 
 @peer("torch", "entmax", **_COMMON, order=1, gradients=["z"])
@@ -31,7 +32,8 @@ def sparsemax_k2(z: Tensor, dim: int = -1) -> Tensor:
     """Order 1 by a partial sort of two keys, which is doubled where two are not enough."""
     import entmax  # noqa: PLC0415 (an extra)
 
-    return entmax.sparsemax(z, dim=dim, k=2)
+    found: Tensor = entmax.sparsemax(z, dim=dim, k=2)
+    return found
 
 
 @peer("torch", "entmax", **_COMMON, order=2, gradients=["z"])
@@ -39,7 +41,8 @@ def entmax15(z: Tensor, dim: int = -1) -> Tensor:
     """Order 2 by a full sort."""
     import entmax  # noqa: PLC0415 (an extra)
 
-    return entmax.entmax15(z, dim=dim)
+    found: Tensor = entmax.entmax15(z, dim=dim)
+    return found
 
 
 @peer("torch", "entmax", **_COMMON, order=2, gradients=["z"])
@@ -47,7 +50,8 @@ def entmax15_k2(z: Tensor, dim: int = -1) -> Tensor:
     """Order 2 by a partial sort of two keys, which is doubled where two are not enough."""
     import entmax  # noqa: PLC0415 (an extra)
 
-    return entmax.entmax15(z, dim=dim, k=2)
+    found: Tensor = entmax.entmax15(z, dim=dim, k=2)
+    return found
 
 
 @peer("torch", "entmax", **_COMMON, gradients=["z", "alpha"])
@@ -56,7 +60,8 @@ def entmax_bisect(z: Tensor, alpha: Any = 1.5, dim: int = -1) -> Tensor:
     import entmax  # noqa: PLC0415 (an extra)
 
     told = alpha.to(z.dtype) if hasattr(alpha, "dtype") else alpha
-    return entmax.entmax_bisect(z, alpha=told, dim=dim)
+    found: Tensor = entmax.entmax_bisect(z, alpha=told, dim=dim)
+    return found
 
 
 @peer("torch", "entmax", **_COMMON, order=1, gradients=["z"])
@@ -64,4 +69,5 @@ def sparsemax_bisect(z: Tensor, dim: int = -1) -> Tensor:
     """Order 1 by 50 steps of bisection."""
     import entmax  # noqa: PLC0415 (an extra)
 
-    return entmax.sparsemax_bisect(z, dim=dim)
+    found: Tensor = entmax.sparsemax_bisect(z, dim=dim)
+    return found
