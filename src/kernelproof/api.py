@@ -69,7 +69,7 @@ def verify(
         alpha: one or more values of α instead; then entmax only.
         dtype: one or more dtypes.
         device: "cpu", "cuda" or "all"; None means what is here.
-        suite: "quick", "standard" or "exhaustive".
+        suite: "quick", "standard" or "exhaustive"; "large": batches of 67 million scores each.
         seed: of every case.
         case: the text of one case to run, instead of a suite.
         call: how the one target is called, such as ``"f(z, dim=-1)"``.

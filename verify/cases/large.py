@@ -37,7 +37,7 @@ class Large:
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """Rows of 2^10, 2^12 and 2^15 keys."""
-        if op in {"entmax", "weights"} and suite == SUITE:
+        if op == "entmax" and suite == SUITE:
             yield from ((shape, "2") for shape in _SHAPES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:

@@ -29,7 +29,7 @@ def relumax(scores: Tensor, gamma: float) -> Tensor:
     """Normalized ``[(s − max s)/γ + 1]₊`` with γ = h² and h = 1/β."""
     beta = gamma**-0.5
     lead = scores - scores.amax(dim=-1, keepdim=True)
-    weights = (lead / (1.0 / beta) ** 2 + 1.0).relu()
+    weights: Tensor = (lead / (1.0 / beta) ** 2 + 1.0).relu()
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
