@@ -109,6 +109,9 @@ class RowUnits:
     @cached_property
     def _curvature(self) -> tuple[Floats, Floats, Floats]:
         """(Q, P, J): ∂ log l_i/∂s_k, ∂π_j/∂s_k and ∂w_i/∂s_k."""
+        if self.flat:
+            none = np.zeros((len(self.weights), len(self.weights)))
+            return none, none, none
         jacobian, eye = self.jacobian, np.eye(len(self.weights))
         if isinstance(self.rule, Adaptive):
             power = 1.0 if self.order == np.inf else 1.0 - 1.0 / self.order

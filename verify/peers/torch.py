@@ -25,10 +25,13 @@ def scaled_dot_product_attention(
     """torch.nn.functional.scaled_dot_product_attention.
 
     Its `is_causal` counts queries from the first key on, the op counts them from the last, and it takes no mask beside
-    it: the two are the same where there are as many queries as keys, and elsewhere the mask is written out.
+    it: the two are the same where there are as many queries as keys, and elsewhere the mask is written out. An additive
+    mask has the dtype of the queries.
     """
     import torch  # noqa: PLC0415 (an extra)
 
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q.dtype)
     count, size = q.shape[-2], k.shape[-2]
     heads = q.shape[-3] // max(k.shape[-3], 1)
     if heads > 1:
