@@ -130,13 +130,16 @@ def reach_of(case: Case) -> float:
 
 
 def settle(case: Case, rows: Floats) -> Floats:
-    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys."""
+    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys.
+
+    A ball too small for that has its best key halfway to its edge.
+    """
     rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
     if not isinstance(rule, Fixed) or not rows.size:
         return rows
     finite = np.where(np.isfinite(rows), rows, -np.inf)
     top = finite.max(axis=-1, keepdims=True)
-    return rows - np.where(np.isfinite(top), top, 0.0) - 0.5
+    return rows - np.where(np.isfinite(top), top, 0.0) - min(0.5, float(rule.exact) ** 2 / 4)
 
 
 def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> Inputs:
