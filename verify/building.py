@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the cube of it."""
+BULK = 1 << 22
+"""Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
 _WORD = 64
 
 
@@ -173,6 +175,11 @@ def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
     if case.op in {"entmax", "weights"}:
         return next(iter(arrays.values())).shape
     return (*arrays["q"].shape[:-1], arrays["v"].shape[-1])
+
+
+def bulky(inputs: Inputs) -> bool:
+    """Whether `inputs` are more than `BULK` numbers."""
+    return max((array.size for array in inputs.arrays.values()), default=0) > BULK
 
 
 def cotangent_for(case: Case, inputs: Inputs) -> Array | None:

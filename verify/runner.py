@@ -147,8 +147,9 @@ class Runner:
         numbered = [(number, case, indices) for number, (case, indices) in enumerate(items) if indices]
         if self.pool is None:
             return self._serial(numbered, targets, progress)
-        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost.
-        strides = max(1, -(-len(numbered) // CHUNK))
+        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost. A few cases may be
+        # large ones, and are spread over all workers.
+        strides = max(1, -(-len(numbered) // CHUNK), min(len(numbered), MOST_WORKERS))
         waiting = (
             {self._schedule(tuple(numbered[at::strides]), targets) for at in range(strides)} if numbered else set()
         )

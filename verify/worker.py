@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.verify.building import bulky
 from kernelproof.verify.calling import Caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
@@ -167,7 +168,7 @@ def judge_target(
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
-    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    asked = _asked(case, inputs)
     wanted = {
         name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
@@ -193,6 +194,15 @@ def judge_target(
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
     remarks = (*guard.remarks, *_heard())
     return CaseResult(found, unsupported, len(made), undecided, remarks)
+
+
+def _asked(case: Case, inputs: Inputs) -> dict[str, dict[str, Call]]:
+    """The calls that each check needs; of bulky inputs only the checks that need the plain call alone have theirs."""
+    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    if not bulky(inputs):
+        return asked
+    plain = _place(Call(inputs))
+    return {name: calls for name, calls in asked.items() if all(_place(call) == plain for call in calls.values())}
 
 
 def _make(
