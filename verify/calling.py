@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,11 +12,30 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import give, picked, same_bits, take
 from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import PARAMETERS
-from kernelproof.verify.loading import first_line, load
+from kernelproof.verify.executing import ProgramCaller
+from kernelproof.verify.loading import PROGRAM, first_line, load
 from kernelproof.verify.seams import Array, Call, Outcome
 from kernelproof.verify.targets import Target, bindings_of
 
 _Arrays = dict[str, Any]
+
+
+class Calling(Protocol):
+    """A loaded target in a worker."""
+
+    target: Target
+
+    def __call__(self, case: Case, call: Call) -> Outcome:
+        """What the target does with `call`."""
+
+
+def caller(target: Target) -> Calling:
+    """What calls `target` in a worker.
+
+    Raises:
+        TargetError: it cannot be loaded, bound or found.
+    """
+    return ProgramCaller(target) if target.place.name.startswith(PROGRAM) else Caller(target)
 
 
 class Caller:

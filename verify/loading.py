@@ -21,6 +21,8 @@ from kernelproof.verify.discovery import backend_names
 GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
 BACKEND = "BACKEND"
+PROGRAM = "exec:"
+"""A target that begins so is a program, and the rest the command that starts it."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,15 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names: a backend, ``file.py:obj``, ``pkg.mod:obj`` or a registered name.
+    """The place that `text` names: a backend, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or a registered name.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
     """
     if text in backend_names():
         return Place(text, BUILT_IN + text, BACKEND)
+    if text.startswith(PROGRAM):
+        return Place(text, "", "")
     module, colon, name = text.rpartition(":")
     if colon and module and name:
         if module.endswith(".py"):
@@ -69,7 +73,7 @@ def find(text: str) -> Place:
         module, _, name = known[text].partition(":")
         return Place(text, module, name)
     names = ", ".join([*backend_names(), *known])
-    msg = f"unknown target {text!r}; allowed: {names}, file.py:object or package.module:object"
+    msg = f"unknown target {text!r}; allowed: {names}, file.py:object, package.module:object or exec:program"
     raise TargetError(msg)
 
 

@@ -20,7 +20,8 @@ from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.binding import ARRAYS, Binding, bind
 from kernelproof.verify.case import OPS, Case, number_of
 from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared
-from kernelproof.verify.loading import BUILT_IN, Place, array_kind, find, load
+from kernelproof.verify.executing import scopes_of, words_of
+from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Contract
@@ -158,6 +159,8 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     Raises:
         TargetError: it cannot be loaded or bound, or it declares what is not known.
     """
+    if place.name.startswith(PROGRAM):
+        return [_program(place)]
     found, module = load(place)
     reason = found.available() if callable(getattr(found, "available", None)) else None
     if reason is not None:
@@ -186,6 +189,16 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     if not devices:
         return f"it runs on {', '.join(said.devices or DEVICES)}; here is {', '.join(here)} for {kind} arrays"
     return [replace(target, device=device) for device in devices]
+
+
+def _program(place: Place) -> Target:
+    words_of(place)
+    said = place.declared
+    if said.call is not None or said.array is not None or said.output is not None:
+        msg = "a program is asked in its own words, see docs/exec.md; call, output and array are for Python objects"
+        raise TargetError(msg)
+    contract, promised = _contract(None, said, built_in=False)
+    return Target(place, "cpu", "numpy", scopes_of(said), contract, promised, "a program")
 
 
 def _chosen_kind(said: Declaration, guess: Kind) -> Kind:

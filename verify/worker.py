@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
-from kernelproof.verify.calling import Caller
+from kernelproof.verify.calling import Calling
+from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.probing import held_bytes
@@ -132,7 +133,7 @@ Step = Callable[[str, str], None]
 
 
 def judge_target(
-    case: Case, inputs: Inputs, truth: Truth | None, caller: Caller, step: Step, *, undecided: str = ""
+    case: Case, inputs: Inputs, truth: Truth | None, caller: Calling, step: Step, *, undecided: str = ""
 ) -> CaseResult:
     """Every check on one target; a call that several checks ask for is made once.
 
@@ -188,7 +189,7 @@ def _place(call: Call) -> tuple[int, str]:
     return id(call.inputs), call.mode
 
 
-def _quietly(caller: Caller, case: Case, call: Call) -> Outcome:
+def _quietly(caller: Calling, case: Case, call: Call) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return caller(case, call)
@@ -211,13 +212,13 @@ def truths_for(case: Case, inputs: Inputs) -> Callable[[Contract], tuple[Truth |
     return lambda contract: held(contract.scores if module.has_two_units(case, inputs) else "differences")
 
 
-_CALLERS: dict[Target, Caller] = {}
+_CALLERS: dict[Target, Calling] = {}
 
 
-def caller_of(target: Target) -> Caller:
+def caller_of(target: Target) -> Calling:
     """The loaded target of this process."""
     if target not in _CALLERS:
-        _CALLERS[target] = Caller(target)
+        _CALLERS[target] = load_caller(target)
     return _CALLERS[target]
 
 

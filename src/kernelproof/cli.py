@@ -69,6 +69,9 @@ def verify(
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    execute: Annotated[
+        list[str] | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program, which speaks JSON lines.")
+    ] = None,
     call: Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called.")] = None,
     output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
     array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
@@ -80,6 +83,7 @@ def verify(
 
     results = api.verify(
         *(targets or ()),
+        *(f"exec:{command}" for command in execute or ()),
         op=op,
         order=order,
         alpha=alpha,
