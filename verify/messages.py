@@ -123,7 +123,7 @@ def answered(line: bytes, case: Case, call: Call, number: int) -> dict[str, Arra
 
 
 def _decoded(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Array:
-    """Numbers as an array of `dtype`; as float64 where `dtype` does not hold them all."""
+    """Numbers as an array of `dtype`, decimals rounded to it; as float64 where it does not hold a hex float."""
     data = value.get("data") if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
     said = value.get("shape", list(shape)) if isinstance(value, Mapping) else list(shape)
     if not isinstance(data, list) or not isinstance(said, list) or not all(type(size) is int for size in said):
@@ -135,14 +135,21 @@ def _decoded(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Array
     wide = np.array([_number(name, each) for each in data], dtype=np.float64).reshape(said)
     with np.errstate(over="ignore", invalid="ignore"):
         narrow: Array = wide.astype(FORMATS[dtype].dtype)
-    return narrow if np.array_equal(narrow.astype(np.float64), wide, equal_nan=True) else wide
+    back = narrow.astype(np.float64)
+    # `%.9g` is how a float32 is written; it is none itself, and is one again when it is rounded.
+    decimal = np.array([not _is_hex(each) for each in data], dtype=bool).reshape(said)
+    return narrow if bool(((back == wide) | (np.isnan(back) & np.isnan(wide)) | decimal).all()) else wide
+
+
+def _is_hex(value: Any) -> bool:
+    return isinstance(value, str) and "x" in value.lower()
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     try:
-        return float.fromhex(value) if "x" in value.lower() else float(value)
+        return float.fromhex(value) if _is_hex(value) else float(value)
     except (AttributeError, TypeError, ValueError, OverflowError):
         msg = f"{name} must hold hex floats such as '0x1.8p-1', decimals, 'inf' or 'nan'; got {shown(value)}"
         raise TargetError(msg) from None

@@ -182,7 +182,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
         contract=contract,
         promised=promised,
-        note="" if built_in else _note(binding, kind, why),
+        note="" if built_in else _note(binding, said, kind, why),
     )
     here = _devices(found, kind)
     devices = tuple(device for device in here if said.devices is None or device in said.devices)
@@ -246,10 +246,13 @@ def _dtypes(kind: Kind) -> tuple[str, ...]:
     return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
 
 
-def _note(binding: Binding, kind: Kind, why: str) -> str:
+def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
     arrays = f"given {kind} arrays" + (f", for with the others: {why}" if why else "")
     told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
     given = [f"{role} as {name!r}" for role, name in told]
+    if binding.fixed and (said.order is not None or said.alpha is not None):
+        number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
+        return f"declared to compute {number}; {arrays}"
     if binding.fixed:
         return f"has no parameter for the order: the run says which it computes; {arrays}"
     return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"
