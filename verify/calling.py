@@ -70,7 +70,7 @@ class Caller:
                 arrays = {"output": take(self._forward(case, inputs, options), target.array).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
+        except BaseException as error:  # noqa: BLE001 (whatever a target raises is a result)
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
             return Outcome(error=first_line(error), modified=self._modified(given, call))

@@ -8,20 +8,19 @@ asked is data, a `Scope` for each op: the parent refuses cases by it without the
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from kernelproof.reference.errors import TargetError
-from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.errors import TargetError, shown
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.binding import ARRAYS, Binding, bind
 from kernelproof.verify.case import OPS, Case, number_of
-from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared
+from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.executing import scopes_of, words_of
-from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
+from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, asked, attribute, find, load
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Contract
@@ -122,7 +121,8 @@ def _order_text(alpha: str) -> str:
 
 def functions_of(found: Any) -> dict[str, Callable[..., Any]]:
     """Op -> the function of that name that `found` has; empty if it is a function itself."""
-    return {op: getattr(found, op) for op in OPS if callable(getattr(found, op, None))}
+    held = {op: attribute(found, op, None) for op in OPS}
+    return {op: function for op, function in held.items() if callable(function)}
 
 
 def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callable[..., Any], Binding, Declaration]]:
@@ -162,17 +162,16 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     if place.name.startswith(PROGRAM):
         return [_program(place)]
     found, module = load(place)
-    reason = found.available() if callable(getattr(found, "available", None)) else None
+    reason = asked(found, "available")
     if reason is not None:
         return str(reason)
     bound = bindings_of(found, module, place)
     built_in = place.module.startswith(BUILT_IN)
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
-    if probe and not built_in and said.array is None and getattr(found, "array", None) is None:
+    if probe and not built_in and said.array is None and attribute(found, "array", None) is None:
         with watchdog(seconds, memory):
-            held: tuple[str, ...] = said.dtypes or tuple(getattr(found, "dtypes", ()))
-            dtype = next((name for name in held if name in FORMATS), "float32" if kind == "jax" else "float64")
+            dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
             kind, why = probed(first, binding, kind, dtype, said.output)
     contract, promised = _contract(found, said, built_in=built_in)
     target = Target(
@@ -208,13 +207,15 @@ def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
 def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
     """What the target promises, and whether it says so itself."""
     default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
-    held = getattr(found, "contract", None)
+    held = attribute(found, "contract", None)
+    if held is not None and not isinstance(held, Contract):
+        held = read(held, "the attribute contract of the target").promise(default)
     promised = built_in or isinstance(held, Contract) or "grade" in dict(said.contract)
     return said.promise(held if isinstance(held, Contract) else default), promised
 
 
 def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
-    own = callable(getattr(found, "vjp", None))
+    own = callable(attribute(found, "vjp", None))
     arrays = tuple(ARRAYS[binding.op])
     gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
     if said.gradients is not None:
@@ -225,7 +226,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
     options = binding.options
     if said.options is not None:
         options = said.options
-    dtypes = said.dtypes or tuple(getattr(found, "dtypes", ())) or _dtypes(kind)
+    dtypes = said.dtypes or _own_dtypes(found) or _dtypes(kind)
     return Scope(
         op=binding.op,
         takes=binding.takes,
@@ -238,6 +239,12 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         gradients=gradients,
         shapes=said.limits,
     )
+
+
+def _own_dtypes(found: Any) -> tuple[str, ...]:
+    """The attribute `dtypes` of `found`; empty if it has none."""
+    held = attribute(found, "dtypes", None)
+    return () if held is None else read({"dtypes": held}, "the target").dtypes or ()
 
 
 def _dtypes(kind: Kind) -> tuple[str, ...]:
@@ -259,8 +266,12 @@ def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
 
 
 def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
-    if callable(getattr(found, "devices", None)):
-        return tuple(found.devices())
+    own = asked(found, "devices")
+    if own is not None:
+        if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
+            msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"
+            raise TargetError(msg)
+        return tuple(own)
     if kind == "torch" and importlib.import_module("torch").cuda.is_available():
         return ("cpu", "cuda")
     return ("cuda",) if kind == "cupy" else ("cpu",)
