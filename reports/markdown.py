@@ -85,7 +85,7 @@ def _parts(results: Results) -> Iterator[str]:
 def _target_row(target: Target) -> list[str]:
     found = totals(target.checks)
     verdict = f"{_MARKS.get(target.verdict, '➖')} {target.verdict.value}"
-    grades = [f"**{escape(target.grade)}**", escape(target.promised)]
+    grades = [f"**{escape(target.grade)}**", escape(target.promised) + (" (default)" if target.by_default else "")]
     counts = [number(worst_kappa(target)), number(found.decided), number(found.undecided), number(found.failed)]
     return [escape(target.name), escape(target.device), *grades, verdict, *counts]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from collections.abc import Iterator
 
 import flint
@@ -62,11 +63,35 @@ def why_not_nightly() -> str | None:
     return None
 
 
-NEEDS = {"torch": why_not_torch, "cuda": why_not_cuda, "nightly": why_not_nightly}
+def why_not_jax() -> str | None:
+    """None where JAX is here, or the reason to skip."""
+    return None if importlib.util.find_spec("jax") else "JAX is not installed; pip install 'kernelproof[jax]'"
+
+
+def why_not_triton() -> str | None:
+    """None where PyTorch and Triton are here, or the reason to skip."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; pip install triton (it has wheels for Linux)"
+    return why_not_torch()
+
+
+def why_not_cc() -> str | None:
+    """None where there is a C compiler, or the reason to skip."""
+    return None if shutil.which("cc") else "there is no C compiler called cc"
+
+
+NEEDS = {
+    "torch": why_not_torch,
+    "jax": why_not_jax,
+    "triton": why_not_triton,
+    "cc": why_not_cc,
+    "cuda": why_not_cuda,
+    "nightly": why_not_nightly,
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, with its reason, a test marked with what is not here: torch, cuda, nightly."""
+    """Skip, with its reason, a test marked with what is not here: one of `NEEDS`."""
     for marker, why_not in NEEDS.items():
         if item.get_closest_marker(marker) is not None and (reason := why_not()) is not None:
             pytest.skip(reason)

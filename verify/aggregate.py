@@ -91,6 +91,7 @@ def record(tried: Tried) -> TargetRecord:
         device=tried.target.device,
         grade=_grade(found, accuracy) if decided else "F",
         promised=tried.target.contract.grade,
+        by_default=not tried.target.promised,
         passed=verdict is Verdict.PASS,
         verdict=verdict,
         note="; ".join(note for note in notes if note),

@@ -19,6 +19,9 @@ _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 """Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
 
 
+_PLAIN = (np.ndarray, np.memmap)
+
+
 def give(array: Array, kind: Kind, device: str) -> Any:
     """A private copy of `array` as an array of `kind` on `device`, with its strides and its offset.
 
@@ -51,6 +54,10 @@ def take(value: Any, kind: Kind) -> Array:
     if kind == "torch":
         torch = import_module("torch")
         if isinstance(value, torch.Tensor):
+            if value.is_complex() or value.layout is not torch.strided or value.is_meta:
+                what = "meta" if value.is_meta else f"{value.layout} {value.dtype}".replace("torch.", "")
+                msg = f"the target must return a dense tensor of real numbers; got a {what} tensor"
+                raise TargetError(msg)
             held = value.detach().cpu().contiguous()
             name = str(held.dtype).removeprefix("torch.")
             if name in _FOREIGN:
@@ -63,11 +70,12 @@ def take(value: Any, kind: Kind) -> Array:
         module = import_module(kind)
         if isinstance(value, module.Array if kind == "jax" else module.ndarray):
             return np.asarray(value) if kind == "jax" else np.asarray(value.get())
-    elif isinstance(value, np.ndarray | np.generic):
+    elif type(value) in _PLAIN or isinstance(value, np.generic):
+        # A subclass may hide values, as a masked array does, or mean something else by a shape, as a matrix does.
         array = np.asarray(value)
-        if array.dtype.kind in "biufc" or array.dtype.name in FORMATS:
+        if array.dtype.kind in "biuf" or array.dtype.name in FORMATS:
             return array
-        msg = f"the target must return an array of numbers; got one of dtype {array.dtype}"
+        msg = f"the target must return an array of real numbers; got one of dtype {array.dtype}"
         raise TargetError(msg)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.asarray(float(value))

@@ -196,6 +196,11 @@ def bind(
         TargetError: no signature, no parameter for the arrays, or a parameter that is not known and has no default.
     """
     said = declaration or Declaration()
+    if op is None and len(said.op or ()) > 1:
+        msg = (
+            f"{name} must declare one op, or be an object with functions named like ops; got {', '.join(said.op or ())}"
+        )
+        raise TargetError(msg)
     if said.call is not None:
         return _written(said, name, op)
     try:
@@ -210,7 +215,7 @@ def _by_name(held: Sequence[inspect.Parameter], name: str, said: Declaration, op
     kinds = inspect.Parameter
     taking = {kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL}
     positional = [p for p in held if p.kind in taking]
-    chosen = op or said.op or _op_of([p.name for p in positional])
+    chosen = op or next(iter(said.op or ()), None) or _op_of([p.name for p in positional])
     wanted = tuple(ARRAYS[chosen])
     firsts = positional[: len(wanted)]
     if firsts and firsts[-1].kind is kinds.VAR_POSITIONAL:
@@ -308,7 +313,9 @@ def _written(said: Declaration, name: str, op: str | None) -> Binding:
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name | ast.Attribute):
         msg = f"a call is one call of a function, such as 'f(z, dim=-1)'; got {text!r}"
         raise TargetError(msg)
-    chosen = op or said.op or _op_of([each.id for each in call.args if isinstance(each, ast.Name)])
+    chosen = (
+        op or next(iter(said.op or ()), None) or _op_of([each.id for each in call.args if isinstance(each, ast.Name)])
+    )
     arguments = [_argument("", each, chosen, text) for each in call.args]
     arguments += [_argument(each.arg or "**", each.value, chosen, text) for each in call.keywords]
     lacking = [role for role in ARRAYS[chosen] if role not in {each.role for each in arguments}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,11 +12,31 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import give, picked, same_bits, take
 from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import PARAMETERS
-from kernelproof.verify.loading import first_line, load
+from kernelproof.verify.executing import ProgramCaller
+from kernelproof.verify.loading import PROGRAM, first_line, load
+from kernelproof.verify.scope import case_asked
 from kernelproof.verify.seams import Array, Call, Outcome
-from kernelproof.verify.targets import Target, asked, bindings_of
+from kernelproof.verify.targets import Target, bindings_of
 
 _Arrays = dict[str, Any]
+
+
+class Calling(Protocol):
+    """A loaded target in a worker."""
+
+    target: Target
+
+    def __call__(self, case: Case, call: Call) -> Outcome:
+        """What the target does with `call`."""
+
+
+def caller(target: Target) -> Calling:
+    """What calls `target` in a worker.
+
+    Raises:
+        TargetError: it cannot be loaded, bound or found.
+    """
+    return ProgramCaller(target) if target.place.name.startswith(PROGRAM) else Caller(target)
 
 
 class Caller:
@@ -33,7 +53,7 @@ class Caller:
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
-        target, case = self.target, asked(case, call)
+        target, case = self.target, case_asked(case, call)
         inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
@@ -54,7 +74,7 @@ class Caller:
                 arrays = {"output": take(output, target.array).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
+        except BaseException as error:  # noqa: BLE001 (whatever a target raises is a result)
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
             return Outcome(error=first_line(error), modified=self._modified(given, call))

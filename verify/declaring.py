@@ -72,7 +72,7 @@ class Declaration:
     """What was declared; None where nothing was.
 
     Attributes:
-        op: the op that a function computes.
+        op: the op that a function computes; a program may compute several.
         order: the one order that it computes, where it has no parameter for it.
         alpha: the same as α.
         orders: the orders that it can be asked, such as ``2`` or ``1..inf``.
@@ -89,7 +89,7 @@ class Declaration:
         shapes: fields of `Shapes`, by name.
     """
 
-    op: str | None = None
+    op: tuple[str, ...] | None = None
     order: str | None = None
     alpha: str | None = None
     orders: tuple[str, ...] | None = None
@@ -278,7 +278,7 @@ def _output(name: str, value: Any) -> int | str:
 
 
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "op": lambda name, value: _word(name, value, OPS),
+    "op": _words(OPS),
     "order": _number,
     "alpha": _number,
     "orders": lambda name, value: tuple(parse_range(str(each), name) for each in _several(value)),

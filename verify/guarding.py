@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from kernelproof.verify.calling import Caller
+from kernelproof.verify.calling import Calling
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import modes
 from kernelproof.verify.loading import first_line
@@ -82,7 +82,7 @@ class Guard:
         remarks: what is worth a line of the report.
     """
 
-    caller: Caller
+    caller: Calling
     home: tuple[State, tuple[str, ...]] | None = None
     isolated: bool = False
     after: dict[str, Any] | None = None
@@ -91,7 +91,7 @@ class Guard:
     _before: State | None = None
 
     @classmethod
-    def load(cls, make: Callable[[], Caller], *, isolated: bool) -> Guard:
+    def load(cls, make: Callable[[], Calling], *, isolated: bool) -> Guard:
         """Load a target; what its import changes of the process holds for its own calls only."""
         before = State.now()
         caller = make()

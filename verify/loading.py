@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kernelproof.reference.errors import TargetError
+from kernelproof.reference.errors import TargetError, shown
 from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.declaring import Declaration
 from kernelproof.verify.discovery import backend_names
@@ -22,6 +22,8 @@ from kernelproof.verify.peers import peer_names, place_of
 GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
 BACKEND = "BACKEND"
+PROGRAM = "exec:"
+"""A target that begins so is a program, and the rest the command that starts it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj`` or a registered name.
+    """The place that `text` names.
+
+    That is a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or a registered name.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
@@ -58,6 +62,8 @@ def find(text: str) -> Place:
         return Place(text, BUILT_IN + text, BACKEND)
     if (held := place_of(text)) is not None:
         return Place(text, *held)
+    if text.startswith(PROGRAM):
+        return Place(text, "", "")
     module, colon, name = text.rpartition(":")
     if colon and module and name:
         if module.endswith(".py"):
@@ -72,7 +78,7 @@ def find(text: str) -> Place:
         module, _, name = known[text].partition(":")
         return Place(text, module, name)
     names = ", ".join([*backend_names(), *peer_names(), *known])
-    msg = f"unknown target {text!r}; allowed: {names}, file.py:object or package.module:object"
+    msg = f"unknown target {text!r}; allowed: {names}, file.py:object, package.module:object or exec:program"
     raise TargetError(msg)
 
 
@@ -98,7 +104,7 @@ def load(place: Place) -> tuple[Any, ModuleType]:
         offered = [name for name in dir(held) if not name.startswith("_")][:12]
         msg = f"{place.module} has no object {place.object!r}; it has: {', '.join(offered)}"
         raise TargetError(msg) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
+    except BaseException as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
         msg = f"the target {place.name!r} cannot be imported: {first_line(error)}"
         raise TargetError(msg) from None
     return (_made(found, place) if isinstance(found, type) else found), module
@@ -112,7 +118,7 @@ def _made(kind: type, place: Place) -> Any:
     """
     try:
         return kind()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a constructor raises is the user's to read)
+    except BaseException as error:  # noqa: BLE001 (whatever a constructor raises is the user's to read)
         msg = f"the class {place.name!r} must make an object without arguments; it raised {first_line(error)}"
         raise TargetError(msg) from None
 
@@ -141,15 +147,50 @@ def _import(name: str) -> ModuleType:
 
 def first_line(error: BaseException) -> str:
     """``ErrorType: first line`` of an exception."""
-    text = str(error).strip().splitlines()
+    try:
+        text = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 (an exception of a target may be broken too)
+        return f"{type(error).__name__}, which has no text"
     return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+
+
+def attribute(found: Any, name: str, default: Any) -> Any:
+    """The attribute `name` of a target's object, or `default`.
+
+    Raises:
+        TargetError: reading it raised something else than an AttributeError.
+    """
+    try:
+        return getattr(found, name, default)
+    except BaseException as error:  # noqa: BLE001 (whatever an object of a user raises is theirs to read)
+        msg = f"the attribute {name!r} of the target cannot be read: {first_line(error)}"
+        raise TargetError(msg) from None
+
+
+def asked(found: Any, name: str) -> Any:
+    """What the method `name` of a target's object returns; None if it has none.
+
+    Raises:
+        TargetError: it raised.
+    """
+    method = attribute(found, name, None)
+    if not callable(method):
+        return None
+    try:
+        return method()
+    except BaseException as error:  # noqa: BLE001 (whatever an object of a user raises is theirs to read)
+        msg = f"{name}() of the target raised {first_line(error)}"
+        raise TargetError(msg) from None
 
 
 def array_kind(found: Any, module: ModuleType) -> Kind:
     """What `found` computes on: its attribute `array`, or what the module of its code imports first of `KINDS`."""
-    declared = getattr(found, "array", None)
-    if declared in KINDS:
-        kind: Kind = declared
+    told = attribute(found, "array", None)
+    if told is not None:
+        kind: Kind | None = next((kind for kind in KINDS if isinstance(told, str) and kind == told), None)
+        if kind is None:
+            msg = f"the attribute array of a target must be one of {', '.join(KINDS)}; got {shown(told)}"
+            raise TargetError(msg)
         return kind
     home = sys.modules.get(getattr(found, "__module__", "") or "", module)
     imported = _imports(module) | _imports(home)

@@ -66,7 +66,7 @@ def _refusal(
             take(picked(function(*positional, **keywords), output), kind)
         except (TypeError, AttributeError, TargetError) as error:
             return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
-        except (Exception, SystemExit):  # noqa: BLE001 (another fault than that of the type is for the checks to find)
+        except BaseException:  # noqa: BLE001 (another fault than that of the type is for the checks to find)
             return None
     return None
 

@@ -88,7 +88,10 @@ class Coverage(_Record):
 
 
 class Target(_Record):
-    """One implementation: its grade, its checks, and what was and was not tried on it."""
+    """One implementation: its grade, its checks, and what was and was not tried on it.
+
+    `by_default` is whether it promised no grade itself, so that the default was asked of it.
+    """
 
     name: str
     device: str
@@ -96,6 +99,7 @@ class Target(_Record):
     promised: str
     passed: bool
     verdict: Verdict
+    by_default: bool = False
     note: str = ""
     checks: list[Check] = Field(default_factory=list)
     accuracy: list[Accuracy] = Field(default_factory=list)

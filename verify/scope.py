@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -13,7 +13,7 @@ from kernelproof.verify.building import mixed_shapes
 from kernelproof.verify.case import Case, number_of
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.patterns import in_ranges, matches
-from kernelproof.verify.seams import Inputs
+from kernelproof.verify.seams import Call, Inputs
 
 TELLING = ("order", "alpha", "kernel")
 """The ways to tell a target the order."""
@@ -94,6 +94,11 @@ class Scope:
         """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
         shapes = {name: array.shape for name, array in inputs.arrays.items()}
         return self.refuses_options(inputs.options) or refused_shape(self.shapes, shapes)
+
+
+def case_asked(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call`, which a check of `case` asks for, is made with."""
+    return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
 def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:

@@ -8,21 +8,21 @@ asked is data, a `Scope` for each op: the parent refuses cases by it without the
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from kernelproof.reference.errors import TargetError
-from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.errors import TargetError, shown
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.binding import ARRAYS, Binding, bind
 from kernelproof.verify.case import OPS, Case, number_of
-from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared
-from kernelproof.verify.loading import BUILT_IN, Place, array_kind, find, load
+from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared, read
+from kernelproof.verify.executing import scopes_of, words_of
+from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, asked, attribute, find, load
 from kernelproof.verify.probing import probed, watchdog
-from kernelproof.verify.scope import Scope
+from kernelproof.verify.scope import Scope, case_asked
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import Selection
 
@@ -89,7 +89,7 @@ class Target:
             return False
         if scope.refuses_inputs(call.inputs) is not None:
             return False
-        return call.order is None or (not scope.fixed and self.refuses(asked(case, call)) is None)
+        return call.order is None or (not scope.fixed and self.refuses(case_asked(case, call)) is None)
 
     @property
     def silent(self) -> bool:
@@ -104,11 +104,6 @@ class Target:
     def selections(self, selection: Selection) -> list[Selection]:
         """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
         return [_narrowed(scope, selection) for scope in self.scopes if scope.op in selection.grid_ops]
-
-
-def asked(case: Case, call: Call) -> Case:
-    """The case whose op, kernel and rule `call` is made with."""
-    return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
 def _narrowed(scope: Scope, selection: Selection) -> Selection:
@@ -135,7 +130,8 @@ def _order_text(alpha: str) -> str:
 
 def functions_of(found: Any) -> dict[str, Callable[..., Any]]:
     """Op -> the function of that name that `found` has; empty if it is a function itself."""
-    return {op: getattr(found, op) for op in OPS if callable(getattr(found, op, None))}
+    held = {op: attribute(found, op, None) for op in OPS}
+    return {op: function for op, function in held.items() if callable(function)}
 
 
 def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callable[..., Any], Binding, Declaration]]:
@@ -172,18 +168,19 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     Raises:
         TargetError: it cannot be loaded or bound, or it declares what is not known.
     """
+    if place.name.startswith(PROGRAM):
+        return [_program(place)]
     found, module = load(place)
-    reason = found.available() if callable(getattr(found, "available", None)) else None
+    reason = asked(found, "available")
     if reason is not None:
         return str(reason)
     bound = bindings_of(found, module, place)
     built_in = place.module.startswith(BUILT_IN)
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
-    if probe and not built_in and said.array is None and getattr(found, "array", None) is None:
+    if probe and not built_in and said.array is None and attribute(found, "array", None) is None:
         with watchdog(seconds, memory):
-            held: tuple[str, ...] = said.dtypes or tuple(getattr(found, "dtypes", ()))
-            dtype = next((name for name in held if name in FORMATS), "float32" if kind == "jax" else "float64")
+            dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
             kind, why = probed(first, binding, kind, dtype, said.output)
     contract, promised = _contract(found, said, built_in=built_in)
     target = Target(
@@ -193,13 +190,23 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
         contract=contract,
         promised=promised,
-        note="" if built_in else _note(binding, kind, why),
+        note="" if built_in else _note(binding, said, kind, why),
     )
     here = _devices(found, kind)
     devices = tuple(device for device in here if said.devices is None or device in said.devices)
     if not devices:
         return f"it runs on {', '.join(said.devices or DEVICES)}; here is {', '.join(here)} for {kind} arrays"
     return [replace(target, device=device) for device in devices]
+
+
+def _program(place: Place) -> Target:
+    words_of(place)
+    said = place.declared
+    if said.call is not None or said.array is not None or said.output is not None:
+        msg = "a program is asked in its own words, see docs/exec.md; call, output and array are for Python objects"
+        raise TargetError(msg)
+    contract, promised = _contract(None, said, built_in=False)
+    return Target(place, "cpu", "numpy", scopes_of(said), contract, promised, "a program")
 
 
 def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
@@ -209,13 +216,15 @@ def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
 def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
     """What the target promises, and whether it says so itself."""
     default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
-    held = getattr(found, "contract", None)
+    held = attribute(found, "contract", None)
+    if held is not None and not isinstance(held, Contract):
+        held = read(held, "the attribute contract of the target").promise(default)
     promised = built_in or isinstance(held, Contract) or "grade" in dict(said.contract)
     return said.promise(held if isinstance(held, Contract) else default), promised
 
 
 def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
-    own = callable(getattr(found, "vjp", None))
+    own = callable(attribute(found, "vjp", None))
     arrays = tuple(ARRAYS[binding.op])
     gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
     if said.gradients is not None:
@@ -226,7 +235,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
     options = binding.options
     if said.options is not None:
         options = said.options
-    dtypes = said.dtypes or tuple(getattr(found, "dtypes", ())) or _dtypes(kind)
+    dtypes = said.dtypes or _own_dtypes(found) or _dtypes(kind)
     return Scope(
         op=binding.op,
         takes=binding.takes,
@@ -242,24 +251,37 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
     )
 
 
+def _own_dtypes(found: Any) -> tuple[str, ...]:
+    """The attribute `dtypes` of `found`; empty if it has none."""
+    held = attribute(found, "dtypes", None)
+    return () if held is None else read({"dtypes": held}, "the target").dtypes or ()
+
+
 def _dtypes(kind: Kind) -> tuple[str, ...]:
     """The dtypes that arrays of `kind` can have: float64 with JAX only where the program has switched it on."""
     wide = kind == "jax" and bool(importlib.import_module("jax").config.jax_enable_x64)
     return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
 
 
-def _note(binding: Binding, kind: Kind, why: str) -> str:
+def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
     arrays = f"given {kind} arrays" + (f", for with the others: {why}" if why else "")
     told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
     given = [f"{role} as {name!r}" for role, name in told]
+    if binding.fixed and (said.order is not None or said.alpha is not None):
+        number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
+        return f"declared to compute {number}; {arrays}"
     if binding.fixed:
         return f"has no parameter for the order: the run says which it computes; {arrays}"
     return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"
 
 
 def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
-    if callable(getattr(found, "devices", None)):
-        return tuple(found.devices())
+    own = asked(found, "devices")
+    if own is not None:
+        if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
+            msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"
+            raise TargetError(msg)
+        return tuple(own)
     if kind == "torch" and importlib.import_module("torch").cuda.is_available():
         return ("cpu", "cuda")
     return ("cuda",) if kind == "cupy" else ("cpu",)

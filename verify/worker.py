@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.building import bulky
-from kernelproof.verify.calling import Caller
+from kernelproof.verify.calling import Calling
+from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.guarding import Guard, Sink
@@ -144,7 +145,7 @@ def judge_target(
     case: Case,
     inputs: Inputs,
     truth: Truth | None,
-    caller: Caller | Guard,
+    caller: Calling | Guard,
     step: Step,
     *,
     undecided: str = "",
@@ -263,11 +264,11 @@ _GUARDS: dict[Target, Guard] = {}
 def guard_of(target: Target) -> Guard:
     """The loaded target of this process."""
     if target not in _GUARDS:
-        _GUARDS[target] = Guard.load(lambda: Caller(target), isolated=bool(_SINK))
+        _GUARDS[target] = Guard.load(lambda: load_caller(target), isolated=bool(_SINK))
     return _GUARDS[target]
 
 
-def caller_of(target: Target) -> Caller:
+def caller_of(target: Target) -> Calling:
     """What calls the loaded target of this process, without a guard."""
     return guard_of(target).caller
 

@@ -94,6 +94,9 @@ def verify(
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
     places = list(dict.fromkeys(_declared(places, targets, call=call, output=output, array=array, contract=contract)))
     if out is not None:
+        if not str(out).strip():
+            msg = f"out must name a folder; got {out!r}"
+            raise DomainError(msg)
         reports.check_writable(Path(out))
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
     chosen = with_patience(limits or Limits(), COLD_SECONDS) if cold else limits or Limits()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from kernelproof.verify.results import Results
+    from kernelproof.verify.results import Results, Target
 
 DEFAULT_OUT = Path("kernelproof-report")
 OK, FAILED, USAGE, OURS = range(4)
@@ -24,6 +24,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _folder(text: str) -> Path:
+    """The folder that `text` names; an empty text, as of a variable that is not set, is none."""
+    if not str(text).strip():
+        raise typer.BadParameter(f"a folder must have a name; got {text!r}")  # noqa: EM102 (typer adds which option)
+    return Path(text)
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,17 +71,21 @@ def verify(
     ] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    execute: Annotated[
+        list[str] | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program, which speaks JSON lines.")
+    ] = None,
     call: Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called.")] = None,
     output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
     array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
     contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = DEFAULT_OUT,
+    out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
 
     results = api.verify(
         *(targets or ()),
+        *(f"exec:{command}" for command in execute or ()),
         op=op,
         order=order,
         alpha=alpha,
@@ -103,7 +114,9 @@ def theory(
     seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 0,
     search: Annotated[str | None, typer.Option(metavar="CLAIM", help="Search an open question for --time.")] = None,
     time: Annotated[str, typer.Option(help="How long to search, such as 90s, 5m or 1h.")] = "60s",
-    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("kernelproof-theory"),
+    out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = Path(
+        "kernelproof-theory"
+    ),
 ) -> None:
     """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
@@ -165,7 +178,9 @@ def converge(
     style: Annotated[str, typer.Option(help="single-column, double-column or slides.")] = "single-column",
     venue: Annotated[str, typer.Option(help="neurips, icml or jmlr: whose widths.")] = "icml",
     seed: Annotated[int, typer.Option(help="Seed of everything drawn.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the figures.")] = Path("kernelproof-converge"),
+    out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the figures.")] = Path(
+        "kernelproof-converge"
+    ),
 ) -> None:
     """Measure the limit n → ∞ and write the figures of a paper. Exit code 0: every fit holds; 1: one does not."""
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
@@ -256,7 +271,7 @@ def _summarize(results: Results, out: Path) -> None:
             (
                 target.name,
                 target.device,
-                f"{target.grade} (promised {target.promised})" if target.verdict != "UNAVAILABLE" else "-",
+                f"{target.grade} ({_asked(target)} {target.promised})" if target.verdict != "UNAVAILABLE" else "-",
                 target.verdict.value,
                 "-" if worst is None else f"{worst:.3g}",
                 f"{decided:,}",
@@ -273,6 +288,11 @@ def _summarize(results: Results, out: Path) -> None:
         typer.echo(f"skipped: {line}")
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
+
+
+def _asked(target: Target) -> str:
+    """Who says which grade is asked: a target that promises none is asked the default."""
+    return "default" if target.by_default else "promised"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,7 @@
-"""Batches as large as those of a model: a fault of one row in a thousand shows in the sums of all of them."""
+"""Batches as large as those of a model: a fault of one row in a thousand shows in the sums of all of them.
+
+For attention, as many queries as keys, in whole tiles: the shapes that fused kernels are made for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import normals, one_of, sampled_rows, settle, words
+from kernelproof.verify.building import (
+    GRADIENT_KEYS,
+    mixed,
+    mixed_shapes,
+    normals,
+    one_of,
+    sampled_rows,
+    settle,
+    words,
+)
 from kernelproof.verify.seams import Inputs
 
 if TYPE_CHECKING:
@@ -17,16 +29,25 @@ if TYPE_CHECKING:
 SUITE = "large"
 """The suite that has these; one such batch costs more than all of the suite quick."""
 _SHAPES = ((16384, 4096), (65536, 1024), (2048, 32768))
+_SQUARES = (
+    ((2, 2, 64, 64, 16, 16), "causal"),
+    ((2, 2, 512, 512, 64, 64), "causal"),
+    ((4, 2, 256, 256, 32, 32), "causal"),
+    ((2, 2, 32, 32, 16, 16), "full"),
+    ((2, 2, 200, 200, 64, 64), "full"),
+)
 _POOL = 1 << 16
 _BLOCK = 1 << 22
 """Numbers drawn at a time."""
 ROWS = 256
 """Rows with a truth of every weight, fewer where they are long."""
 _WEIGHTS = 1 << 20
+QUERIES = 48
+"""Queries with a truth, of attention too large for gradients."""
 
 
 class Large:
-    """The feature is the standard deviation of the scores; every row is another draw.
+    """The feature is the standard deviation of the scores, and every row is another draw; or what attention masks.
 
     A score is the sum of two numbers of a pool of normals, both picked by one random word: that takes a fraction of the
     time of a normal each, and two scores are hardly ever the same.
@@ -36,12 +57,19 @@ class Large:
     title = "batches of tens of millions of scores"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Rows of 2^10, 2^12 and 2^15 keys."""
+        """Rows of 2^10, 2^12 and 2^15 keys; and squares of 32 to 512 keys, the small ones with gradients."""
         if op == "entmax" and suite == SUITE:
             yield from ((shape, "2") for shape in _SHAPES)
+        elif op == "attention" and suite == SUITE:
+            yield from _SQUARES
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal scores, of which some rows are checked in full, those at the edges of blocks among them."""
+        if case.op not in {"entmax", "weights"}:
+            options = {"causal": True} if one_of(case, ("causal", "full")) == "causal" else {}
+            count = int(np.prod(mixed_shapes(case)["q"][:-1]))
+            rows = None if case.size <= GRADIENT_KEYS else sampled_rows(generator, count, QUERIES)
+            return Inputs(mixed(case, generator), options, rows=rows)
         spread = float(one_of(case, ("1", "2")))
         count, size = int(np.prod(case.shape[:-1])), case.size
         step = max(_BLOCK // max(size, 1), 1)
