@@ -1,8 +1,9 @@
 """Implementations that others released: one module a package, with functions that bind to their ops by name.
 
 A module of this folder imports its package inside its functions only, so that whether the package is here or not,
-what it would be asked is known. `peer` marks a function; ``MODULE.FUNCTION`` is the name of the target. Nothing is
-copied from a package: a function here calls it, or is written from its definition.
+what it would be asked is known. `peer` marks a function; ``MODULE.FUNCTION`` is the name of the target; its
+`available` imports what it needs, so that nothing is left to its first call. Nothing is copied from a package: a
+function here calls it, or is written from its definition.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from kernelproof.reference.errors import KernelproofError
@@ -28,7 +28,7 @@ def peer(*packages: str, **declaration: Any) -> Callable[[_Function], _Function]
     """Mark a function as a target that needs these packages; the fields are those of `kernelproof.declare`.
 
     Args:
-        packages: what it imports, by the names under which they are imported and installed.
+        packages: the modules that it imports.
         declaration: what it computes.
 
     >>> @peer("numpy", order=1)
@@ -51,14 +51,23 @@ def peer(*packages: str, **declaration: Any) -> Callable[[_Function], _Function]
 
 
 def missing(name: str, packages: tuple[str, ...]) -> str | None:
-    """Which of `packages` are not installed, and the line that installs them; None if all are.
+    """Which of `packages` cannot be imported, and the line that installs them; None if all were imported.
 
     >>> missing("f", ("no_such_package",))
     'f needs no_such_package; install it with: pip install no_such_package'
     """
-    absent = [package for package in packages if find_spec(package) is None]
-    names = [_DISTRIBUTIONS.get(package, package) for package in absent]
-    return f"{name} needs {' and '.join(absent)}; install it with: pip install {' '.join(names)}" if absent else None
+    absent = []
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ModuleNotFoundError as error:
+            absent.append((error.name or package).partition(".")[0])
+        except Exception as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
+            return f"{name} needs {package}, which cannot be imported: {type(error).__name__}: {error}"
+    if not absent:
+        return None
+    names = [_DISTRIBUTIONS.get(package, package) for package in dict.fromkeys(absent)]
+    return f"{name} needs {' and '.join(dict.fromkeys(absent))}; install it with: pip install {' '.join(names)}"
 
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}

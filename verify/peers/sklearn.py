@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @peer(
-    "sklearn",
+    "sklearn.neighbors",
     op="regression",
     array="numpy",
     order=0,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from kernelproof.reference.errors import TargetError
-from kernelproof.verify import peers
 from kernelproof.verify.declaring import ATTRIBUTE, Declaration
 from kernelproof.verify.peers import PeerError, functions, missing, peer, peer_names, place_of
 from kernelproof.verify.targets import describe, find
@@ -44,24 +44,38 @@ def test_naming_the_peers_imports_none_of_their_packages() -> None:
 
 
 def test_what_is_missing_comes_with_the_line_that_installs_it() -> None:
-    @peer("numpy", "no_such_package", "sklearn" if missing("f", ("sklearn",)) else "also_missing", order=1)
+    @peer("numpy", "no_such_package", "also_missing", order=1)
     def f(z: object) -> object:
         return z
 
     said = f.available()  # type: ignore[attr-defined]
     assert said is not None
-    assert "f needs no_such_package and " in said
-    assert "pip install no_such_package" in said
+    assert "f needs no_such_package and also_missing" in said
+    assert "pip install no_such_package also_missing" in said
     assert "numpy" not in said
 
 
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    # What sys.modules says is None cannot be imported.
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+
+
 def test_the_distribution_may_have_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "find_spec", lambda _: None)
-    assert missing("f", ("sklearn",)) == "f needs sklearn; install it with: pip install scikit-learn"
+    without(monkeypatch, "sklearn")
+    assert missing("f", ("sklearn.neighbors",)) == "f needs sklearn; install it with: pip install scikit-learn"
+
+
+def test_a_package_that_breaks_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "broken_package.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = missing("f", ("broken_package",))
+    assert said == "f needs broken_package, which cannot be imported: ZeroDivisionError: division by zero"
 
 
 def test_without_its_package_a_peer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "find_spec", lambda package: None if package == "entmax" else object())
+    without(monkeypatch, "entmax")
     assert describe(find("entmax.sparsemax")) == "sparsemax needs entmax; install it with: pip install entmax"
 
 
