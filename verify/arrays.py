@@ -53,16 +53,22 @@ def take(value: Any, kind: Kind) -> Array:
                 foreign: Array = held.view(carrier).numpy().view(FORMATS[name].dtype)
                 return foreign
             plain: Array = held.numpy()
-            return plain
-    elif isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-        if array.dtype.kind in "biufc" or array.dtype.name in FORMATS:
-            return array
-        msg = f"the target must return an array of numbers; got one of dtype {array.dtype}"
+            return _real(plain)
+    elif isinstance(value, np.ma.MaskedArray):
+        msg = "the target must return a plain array; got a masked one, whose numbers may not be meant"
         raise TargetError(msg)
+    elif isinstance(value, np.ndarray | np.generic):
+        return _real(np.asarray(value))
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.asarray(float(value))
     msg = f"the target must return a {kind} array; got {type(value).__module__}.{type(value).__qualname__}"
+    raise TargetError(msg)
+
+
+def _real(array: Array) -> Array:
+    if array.dtype.kind in "biuf" or array.dtype.name in FORMATS:
+        return array
+    msg = f"the target must return an array of real numbers; got one of dtype {array.dtype}"
     raise TargetError(msg)
 
 
