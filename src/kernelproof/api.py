@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, plan
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
 from kernelproof.verify.worker import Limits
+from kernelproof.verify.xfail import read as expected_failures
 
 DEVICES = ("cpu", "cuda", "all")
 COLD_SECONDS = 300.0
@@ -48,6 +50,7 @@ def verify(
     suite: str = "standard",
     seed: int = 0,
     case: str | None = None,
+    xfail: str | Path | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -66,6 +69,7 @@ def verify(
         suite: "quick", "standard" or "exhaustive".
         seed: of every case.
         case: the text of one case to run, instead of a suite.
+        xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.xfail`.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
@@ -81,6 +85,7 @@ def verify(
         msg = f"device must be one of {', '.join(DEVICES)}; got {device!r}"
         raise DomainError(msg)
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
+    known = () if xfail is None else expected_failures(Path(xfail))
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
     places = list(dict.fromkeys(places))
     if out is not None:
@@ -105,14 +110,19 @@ def verify(
             whole = one is None and suite != "quick" and not (op or order or alpha or dtype)
             studies = work.submit(_studies, seed=seed) if whole else None
             found = work.run(items, loaded, shown)
-            records = [aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)]
+            runs = [
+                replace(part, results=aggregate.split(found, at), expected=known, suite=suite)
+                for at, part in enumerate(tried)
+            ]
+            records = [aggregate.record(run) for run in runs]
+            skipped += aggregate.unmatched(known, runs)
             tables = [] if studies is None else studies.result()
             held = {**environment.result(), "processes": work.modes}
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
         seed=seed if one is None else one.seed,
-        command=_command(places if targets else [], selection, one, device),
+        command=_command(places if targets else [], selection, one, device, xfail),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         environment=held,
@@ -268,17 +278,13 @@ def _assign(
     return tried
 
 
-def _with(part: aggregate.Tried, results: Any) -> aggregate.Tried:
-    return aggregate.Tried(part.target, part.cases, results, part.refused, part.single)
-
-
 def _studies(seed: int) -> list[Table]:
     from kernelproof.verify.studies import real_tensor_studies  # noqa: PLC0415 (a worker needs it, the parent does not)
 
     return real_tensor_studies(seed)
 
 
-def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None) -> str:
+def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None, xfail: Any) -> str:
     """The command that does this run again."""
     words = ["kernelproof", "verify", *(place.name for place in places)]
     if one is not None:
@@ -287,4 +293,5 @@ def _command(places: list[Place], selection: Selection, one: Case | None, device
         lists = {"op": selection.ops, "order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
         words += [word for name, held in lists.items() if held for word in (f"--{name}", ",".join(held))]
         words += ["--suite", selection.suite, "--seed", str(selection.seed)]
-    return shlex.join([*words, *(("--device", device) if device else ())])
+    words += ["--device", device] if device else []
+    return shlex.join([*words, *(("--xfail", str(xfail)) if xfail else ())])

@@ -62,6 +62,9 @@ def verify(
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    xfail: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reasons, as TOML.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
@@ -77,6 +80,7 @@ def verify(
         suite=suite,
         seed=seed,
         case=case,
+        xfail=xfail,
         out=out,
         progress=True,
     )
@@ -226,6 +230,8 @@ _STYLES = {
     "CONSISTENT": "cyan",
     "REFUTED": "bold red",
     "FAIL": "bold red",
+    "XFAIL": "yellow",
+    "XPASS": "bold red",
     "CRASH": "bold red",
     "UNDECIDED": "yellow",
     "UNAVAILABLE": "yellow",
@@ -240,6 +246,7 @@ def _summarize(results: Results, out: Path) -> None:
     for target in results.targets:
         worst = max((row.kappa_max for row in target.accuracy), default=None)
         failed = [check.id for check in target.checks if check.verdict in {"FAIL", "CRASH", "UNDECIDED"}]
+        failed += [f"{check.id} ({check.verdict})" for check in target.checks if check.verdict in {"XFAIL", "XPASS"}]
         failed += [f"no {check.id}" for check in target.checks if check.verdict == "UNSUPPORTED"]
         decided = sum(check.decided for check in target.checks)
         rows.append(
@@ -261,6 +268,10 @@ def _summarize(results: Results, out: Path) -> None:
             typer.echo(clean(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}"))
     for line in results.skipped:
         typer.echo(f"skipped: {line}")
+    known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]
+    for name, check in known:
+        came = "expected and passed" if check.verdict == "XPASS" else "expected"
+        typer.echo(clean(f"{came}: {name}, {check.id}: {'; '.join(check.reasons)}"))
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
 
