@@ -68,7 +68,8 @@ def split(found: Found, target: int) -> dict[int, CaseResult]:
 def reproduce(target: Target, case: Case) -> str:
     """The command that runs one case on one target again."""
     device = f" --device {target.device}" if target.device != "cpu" else ""
-    return f"kernelproof verify {shlex.quote(target.name)}{device} --case '{case.text}'"
+    words = shlex.join((target.name, *target.place.words))
+    return f"kernelproof verify {words}{device} --case '{case.text}'"
 
 
 def record(tried: Tried) -> TargetRecord:

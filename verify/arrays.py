@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import layout_of, same_layout
 from kernelproof.verify.seams import Array
 
-Kind = Literal["numpy", "torch"]
+Kind = Literal["numpy", "torch", "jax", "cupy"]
+KINDS: tuple[Kind, ...] = ("numpy", "torch", "jax", "cupy")
 _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 """Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
 
@@ -20,10 +22,13 @@ _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 def give(array: Array, kind: Kind, device: str) -> Any:
     """A private copy of `array` as an array of `kind` on `device`, with its strides and its offset.
 
-    A read-only array stays one for NumPy; PyTorch has none, and no negative strides: there the copy is in C order.
+    A read-only array stays one for NumPy; PyTorch has none, and no negative strides: there the copy is in C order,
+    and always for JAX and CuPy.
     """
     if kind == "numpy":
         return same_layout(array)
+    if kind != "torch":
+        return import_module("jax.numpy" if kind == "jax" else "cupy").asarray(array.copy())
     torch = import_module("torch")
     layout = layout_of(array)
     if min(layout.strides, default=0) < 0:
@@ -54,6 +59,10 @@ def take(value: Any, kind: Kind) -> Array:
                 return foreign
             plain: Array = held.numpy()
             return plain
+    elif kind != "numpy":
+        module = import_module(kind)
+        if isinstance(value, module.Array if kind == "jax" else module.ndarray):
+            return np.asarray(value) if kind == "jax" else np.asarray(value.get())
     elif isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         if array.dtype.kind in "biufc" or array.dtype.name in FORMATS:
@@ -64,6 +73,26 @@ def take(value: Any, kind: Kind) -> Array:
         return np.asarray(float(value))
     msg = f"the target must return a {kind} array; got {type(value).__module__}.{type(value).__qualname__}"
     raise TargetError(msg)
+
+
+def picked(returned: Any, output: int | str | None) -> Any:
+    """What is the output in what a target returned: the first item of a tuple, or the one that was declared.
+
+    Raises:
+        TargetError: it has no such item.
+
+    >>> picked(("weights", "threshold"), None), picked(("weights", "threshold"), 1), picked({"y": 3}, "y")
+    ('weights', 'threshold', 3)
+    """
+    if output is None:
+        return returned[0] if isinstance(returned, tuple) and returned else returned
+    try:
+        if isinstance(output, int) or isinstance(returned, Mapping):
+            return returned[output]
+        return getattr(returned, output)
+    except (LookupError, TypeError, AttributeError):
+        msg = f"the target must return something with an item {output!r}; got {type(returned).__qualname__}"
+        raise TargetError(msg) from None
 
 
 def same_bits(left: Array, right: Array) -> bool:

@@ -194,7 +194,8 @@ def study(
         DomainError: none of the targets takes one of `dtypes`.
     """
     for target in targets:
-        if "entmax" not in target.ops or target.fixed:
+        scope = target.scope("entmax")
+        if scope is None or scope.fixed:
             msg = f"{target.name} must have entmax with a parameter for the order or alpha to be studied as n grows"
             raise TargetError(msg)
     wanted = DTYPES if dtypes is None else tuple(dtypes)
@@ -218,9 +219,14 @@ def rounded(logits: Sequence[float], dtype: str) -> tuple[float, ...]:
     return tuple(np.array(logits).astype(FORMATS[dtype].dtype).astype(np.float64).tolist())
 
 
+def _takes(target: Target) -> tuple[str, ...]:
+    scope = target.scope("entmax")
+    return () if scope is None else scope.takes
+
+
 def orders_for(target: Target, dtype: str, orders: Sequence[Fraction]) -> tuple[Fraction, ...]:
     """The orders that a target can be told exactly; α also in the dtype, which the target may turn it into."""
-    if "order" in target.takes:
+    if "order" in _takes(target):
         return tuple(order for order in orders if Fraction(float(order)) == order)
     precision = FORMATS[dtype].precision
     return tuple(order for order in orders if _fits(1 + 1 / order, precision))
@@ -289,7 +295,7 @@ def _answer(future: Future[Answers], work: Runner) -> Answers | str:
 
 def _curve(job: _Job, answers: Answers | str, asked: int) -> BackendCurve:
     left_out = asked - len(job.orders)
-    number = "order" if "order" in job.target.takes else "α"
+    number = "order" if "order" in _takes(job.target) else "α"
     curve = BackendCurve(
         target=job.target.name,
         device=job.target.device,

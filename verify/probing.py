@@ -18,19 +18,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kernelproof.reference.errors import TargetError
-from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.arrays import Kind, give, take
+from kernelproof.verify.arrays import Kind, give, picked, take
 from kernelproof.verify.binding import Binding
 from kernelproof.verify.case import Case
+from kernelproof.verify.patterns import filled
 
-_CASE = Case("entmax", "1", None, "adaptive:1", "float64", "random", (1, 3), "1", 0)
-_INPUT = ((0.5, 0.25, -1.0),)
+Part = int | str | None
+"""Which part of what a function returns is its output."""
+_SHAPES = {"entmax": (1, 3), "weights": (1, 3), "regression": (1, 3, 2, 2), "attention": (1, 1, 1, 3, 2, 2)}
 
 
-def probed(function: Callable[..., Any], binding: Binding, guess: Kind, dtype: str) -> tuple[Kind, str]:
+def probed(
+    function: Callable[..., Any], binding: Binding, guess: Kind, dtype: str, output: int | str | None
+) -> tuple[Kind, str]:
     """The kind of arrays that `function` takes, and why it is not `guess` ("" if it is).
 
     Args:
@@ -38,24 +39,31 @@ def probed(function: Callable[..., Any], binding: Binding, guess: Kind, dtype: s
         binding: of its parameters.
         guess: what its source suggests.
         dtype: one that it takes.
+        output: which part of what it returns is the output.
     """
-    refused = _refusal(function, binding, guess, dtype)
+    refused = _refusal(function, binding, guess, dtype, output)
     if refused is None:
         return guess, ""
-    other: Kind = "numpy" if guess == "torch" else "torch"
-    if (other == "torch" and find_spec("torch") is None) or _refusal(function, binding, other, dtype) is not None:
+    other: Kind = "torch" if guess == "numpy" else "numpy"
+    if (other == "torch" and find_spec("torch") is None) or _refusal(
+        function, binding, other, dtype, output
+    ) is not None:
         return guess, ""
     return other, refused
 
 
-def _refusal(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str) -> str | None:
+def _refusal(
+    function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, output: int | str | None
+) -> str | None:
     """The error by which `function` shows that arrays of `kind` are not what it computes on; None without one."""
-    z = give(np.array(_INPUT).astype(FORMATS[dtype].dtype), kind, "cpu")
+    rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
+    case = Case(binding.op, "1", None, rule, dtype, "random", _SHAPES[binding.op], "1", 0)
+    arrays = {name: give(array, kind, "cpu") for name, array in case.inputs().arrays.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            returned = function(z, **(binding.keywords(_CASE) or {}))
-            take(returned[0] if isinstance(returned, tuple) and returned else returned, kind)
+            positional, keywords = binding.call(case, arrays, {}) or ([*arrays.values()], {})
+            take(picked(function(*positional, **keywords), output), kind)
         except (TypeError, AttributeError, TargetError) as error:
             return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
         except (Exception, SystemExit):  # noqa: BLE001 (another fault than that of the type is for the checks to find)

@@ -128,6 +128,14 @@ class Contract:
     scores: str = "dots"
 
 
+CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
+    "grade": ("A", "B", "C", "D", "E"),
+    "nan": ("nan", "any"),
+    "posinf": ("nan", "limit", "any"),
+    "empty_row": ("zeros", "nan", "raise", "any"),
+    "scores": ("differences", "dots"),
+}
+"""What each field of a `Contract` that is a word may be."""
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
 """The largest κ of each grade, before `WIDEST`."""
 WIDEST = 2.0**-4

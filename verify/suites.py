@@ -18,6 +18,7 @@ from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.cases.lengths import essential
 from kernelproof.verify.cases.masks import WITHOUT_INFINITY
 from kernelproof.verify.discovery import families
+from kernelproof.verify.patterns import filled
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
 ALPHAS = ("4/3", "3", "1.0001")
@@ -79,6 +80,7 @@ class Selection:
         orders: texts of orders.
         alphas: texts of α; then entmax only.
         dtypes: names of dtypes, also such as the suite leaves out.
+        rules: bandwidth rules of the ops but entmax, or patterns of them; see `kernelproof.verify.patterns`.
     """
 
     suite: str = "standard"
@@ -87,6 +89,7 @@ class Selection:
     orders: tuple[str, ...] = ()
     alphas: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     @property
     def grid_ops(self) -> tuple[str, ...]:
@@ -101,7 +104,7 @@ class Selection:
 
 
 def rule_text(kind: str, op: str, order: str, turn: int) -> str:
-    """A bandwidth rule of `kind` whose supports are neither all keys nor one on normal inputs.
+    """A bandwidth rule of `kind`, or of that pattern, whose supports are neither all keys nor one on normal inputs.
 
     A bandwidth or reach held constant makes a large order pick the nearest key alone, so there h² = 2n and
     γ = n, which tend to the Gaussian (docs/theory.md §1); every third turn keeps the small constant all the same.
@@ -112,13 +115,16 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
     number = exact_number(order, "order")
     order_value = float(number)
     wide = 3 < order_value < INFINITY and turn % 3 != 2
+    small = "2" if op == "attention" else "3"
+    radius = str(round((2 * order_value) ** 0.5)) if wide else small
+    if kind not in RULES:
+        return filled(kind, turn, radius)
     if kind == "adaptive":
         return f"adaptive:{('2', '1/2', '1')[turn % 3]}"
     if kind == "anchored":
         return f"anchored:{order if wide else ('2', '1/2', '3/4')[turn % 3]}"
     if kind == "fixed":
-        small = "2" if op == "attention" else "3"
-        return f"fixed:{round((2 * order_value) ** 0.5)}" if wide else f"fixed:{small}"
+        return f"fixed:{radius}"
     then = ("adaptive", "fixed", "anchored")[turn % 3]
     keep = (3, 5, 1, 8)[turn % 4]
     if number == 0:
@@ -198,13 +204,21 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
     return tuple(dict.fromkeys(found))
 
 
+def union(selections: Iterable[Selection], *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
+    """The cases of several selections, in the order of the ops, without repetition; arguments as of `plan`."""
+    held = dict.fromkeys(selections)
+    plans = (case for each in held for case in plan(each, alpha_only=alpha_only, fixed=fixed))
+    return tuple(sorted(dict.fromkeys(plans), key=lambda case: OPS.index(case.op)))
+
+
 def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
     if op == "entmax":
         numbers = _numbers(selection, alpha_only=alpha_only, fixed=fixed)
         dealer = _Dealer(selection, op, len(numbers) * len(selection.grid_dtypes))
         found = list(_entmax_cases(dealer, selection, numbers))
     else:
-        kinds = [] if selection.alphas else [(order, _kinds(order)) for order in selection.orders or ("0", *ORDERS)]
+        orders = () if selection.alphas else selection.orders or ("0", *ORDERS)
+        kinds = [(order, _kinds(order, selection.rules or RULES)) for order in orders]
         dealer = _Dealer(selection, op, sum(len(held) for _, held in kinds) * len(selection.grid_dtypes))
         found = list(_ruled_cases(op, dealer, selection, kinds))
     yield from found
@@ -249,9 +263,11 @@ def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str
                     yield Case("entmax", order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
 
 
-def _kinds(order: str) -> tuple[str, ...]:
-    """The kinds of rule that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
-    return ("fixed", "nearest") if exact_number(order, "order") == 0 else RULES
+def _kinds(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `rules` that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
+    if exact_number(order, "order") != 0:
+        return rules
+    return tuple(rule for rule in rules if rule.partition(":")[0] in {"fixed", "nearest"})
 
 
 def _ruled_cases(

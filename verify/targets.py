@@ -1,77 +1,61 @@
-"""Targets: what is verified, how it is found, and how a case becomes a call of it.
+"""Targets: what is verified, as the parent and the workers know it.
 
-`find` reads the text of a target without importing anything; `describe` imports it, which happens in a
-worker process because an import may crash; a `Caller` lives in a worker and turns calls into outcomes.
+`find` reads the text of a target without importing anything; `describe` imports it, which happens in a worker
+process because an import may crash; a `Caller` lives in a worker and turns calls into outcomes. What a target can be
+asked is data, a `Scope` for each op: the parent refuses cases by it without the target.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
-import os
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.arrays import Kind, give, same_bits, take
-from kernelproof.verify.binding import Binding, bind, computes, order_keyword
-from kernelproof.verify.case import OPS, Case
-from kernelproof.verify.discovery import backend_names
+from kernelproof.reference.model import INFINITY, Kernel
+from kernelproof.verify.arrays import KINDS, Kind
+from kernelproof.verify.binding import ARRAYS, Binding, bind
+from kernelproof.verify.case import OPS, Case, number_of
+from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared
+from kernelproof.verify.loading import BUILT_IN, Place, array_kind, find, load
 from kernelproof.verify.probing import probed, watchdog
-from kernelproof.verify.seams import Call, Contract, Outcome
+from kernelproof.verify.scope import Scope
+from kernelproof.verify.seams import Contract
+from kernelproof.verify.suites import Selection
 
-GROUP = "kernelproof.backends"
-BUILT_IN = "kernelproof.verify.backends."
-_DTYPES: dict[Kind, tuple[str, ...]] = {
+_DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "numpy": ("float64", "float32"),
     "torch": ("float64", "float32", "float16", "bfloat16"),
+    "jax": ("float32", "float16", "bfloat16"),
+    "cupy": ("float64", "float32"),
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a target is: the text that named it, and the module (a dotted name or a file) and object."""
-
-    name: str
-    module: str
-    object: str
+_AUTOMATIC = frozenset({"torch", "jax"})
+"""Arrays with automatic differentiation."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One implementation on one device, as the parent and the workers know it.
+    """One implementation on one device.
 
     Attributes:
         place: where it is.
         device: "cpu" or "cuda".
         array: the arrays it computes on.
-        dtypes: names of the dtypes it takes.
-        ops: the ops it has.
+        scopes: what it can be asked, one an op.
         contract: what it promises.
-        differentiable: whether it has vector-Jacobian products.
-        gradients: the gradients it can give; None means all.
-        fixed: whether it computes one order only and has no parameter for it.
-        takes: which of "order" and "alpha" its entmax can be told.
+        promised: whether it says so itself.
         note: for the report.
     """
 
     place: Place
     device: str
     array: Kind
-    dtypes: tuple[str, ...]
-    ops: tuple[str, ...]
+    scopes: tuple[Scope, ...]
     contract: Contract = field(default_factory=Contract)
-    differentiable: bool = False
-    gradients: tuple[str, ...] | None = None
-    fixed: bool = False
-    takes: tuple[str, ...] = ("order", "alpha")
+    promised: bool = False
     note: str = ""
 
     @property
@@ -79,125 +63,87 @@ class Target:
         """The text that named it."""
         return self.place.name
 
-    def refuses(self, case: Case, order: str | None = None, alpha: str | None = None) -> str | None:
-        """Why `case` cannot be asked of this target, or None; `order` or `alpha` is what a fixed one computes."""
-        if case.op not in self.ops:
-            return f"the target has no op {case.op}"
-        if case.dtype not in self.dtypes:
-            return f"the target does not take {case.dtype}"
-        if case.op == "entmax" and self.fixed:
-            return None if computes(case, order, alpha) else "the target computes another order"
-        if case.op == "entmax":
-            takes = {key: key in self.takes for key in ("order", "alpha")}
-            if order_keyword(case, **takes) is None:
-                return f"order {case.order_label} cannot be passed exactly as {' or '.join(self.takes)}"
-        return None
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """The ops it has."""
+        return tuple(scope.op for scope in self.scopes)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that some op takes."""
+        return tuple(dict.fromkeys(dtype for scope in self.scopes for dtype in scope.dtypes))
+
+    def scope(self, op: str) -> Scope | None:
+        """What it can be asked of `op`; None if it has no such op."""
+        return next((scope for scope in self.scopes if scope.op == op), None)
+
+    def refuses(self, case: Case) -> str | None:
+        """Why `case` cannot be asked of this target, or None."""
+        scope = self.scope(case.op)
+        return f"the target has no op {case.op}" if scope is None else scope.refuses(case)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it computes one order only of some op, and nobody has said which."""
+        return any(scope.silent for scope in self.scopes)
+
+    def told(self, order: str | None, alpha: str | None) -> Target:
+        """This target, with the order or α that it computes where only its user knows."""
+        told = [replace(scope, order=order, alpha=alpha) if scope.silent else scope for scope in self.scopes]
+        return replace(self, scopes=tuple(told))
+
+    def selections(self, selection: Selection) -> list[Selection]:
+        """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
+        return [_narrowed(scope, selection) for scope in self.scopes if scope.op in selection.grid_ops]
 
 
-def find(text: str) -> Place:
-    """The place that `text` names: a backend, ``file.py:obj``, ``pkg.mod:obj`` or a registered name.
+def _narrowed(scope: Scope, selection: Selection) -> Selection:
+    """`selection` of one op, with the order, the rules and the dtypes of `scope` where it has only some."""
+    found = replace(selection, ops=(scope.op,))
+    if not set(scope.dtypes) & set(found.grid_dtypes) and not found.dtypes:
+        found = replace(found, dtypes=scope.dtypes)
+    if scope.op != "entmax" and scope.rules:
+        found = replace(found, rules=scope.rules)
+    chosen = selection.orders or selection.alphas
+    if scope.alpha is not None and scope.op == "entmax":
+        return found if chosen else replace(found, alphas=(scope.alpha,))
+    if scope.fixed and not scope.silent and not chosen:
+        order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
+        return replace(found, orders=(order,))
+    return found
+
+
+def _order_text(alpha: str) -> str:
+    """The order of a function that is told α as a float64, as text."""
+    order = Kernel.from_alpha(float(number_of(alpha, "alpha"))).order
+    return "inf" if order == INFINITY else str(Fraction(order))
+
+
+def functions_of(found: Any) -> dict[str, Callable[..., Any]]:
+    """Op -> the function of that name that `found` has; empty if it is a function itself."""
+    return {op: getattr(found, op) for op in OPS if callable(getattr(found, op, None))}
+
+
+def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callable[..., Any], Binding, Declaration]]:
+    """Op -> the function that computes it, how it is called, and what is declared of it.
 
     Raises:
-        TargetError: no such backend or file; the message says what is allowed.
+        TargetError: it is no function and has none with the name of an op, or one cannot be bound.
     """
-    if text in backend_names():
-        return Place(text, BUILT_IN + text, "BACKEND")
-    module, colon, name = text.rpartition(":")
-    if colon and module and name:
-        if module.endswith(".py"):
-            if not Path(module).is_file():
-                msg = f"there is no file {module!r} for the target {text!r}"
-                raise TargetError(msg)
-            return Place(text, str(Path(module).resolve()), name)
-        if all(part.isidentifier() for part in module.split(".")):
-            return Place(text, module, name)
-    registered = {point.name: point.value for point in entry_points(group=GROUP)}
-    if text in registered:
-        module, _, name = registered[text].partition(":")
-        return Place(text, module, name or "BACKEND")
-    names = ", ".join([*backend_names(), *registered])
-    msg = f"unknown target {text!r}; allowed: {names}, file.py:object or package.module:object"
-    raise TargetError(msg)
-
-
-def load(place: Place) -> tuple[Any, ModuleType]:
-    """The object at `place`, and its module.
-
-    Raises:
-        TargetError: the module cannot be imported or has no such object; one line.
-    """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = _import(place.module)
-        found: Any = module
-        for part in place.object.split("."):
-            found = getattr(found, part)
-    except AttributeError:
-        offered = [name for name in dir(sys.modules.get(place.module, object())) if not name.startswith("_")][:12]
-        msg = f"{place.module} has no object {place.object!r}; it has: {', '.join(offered)}"
-        raise TargetError(msg) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
-        msg = f"the target {place.name!r} cannot be imported: {first_line(error)}"
-        raise TargetError(msg) from None
-    return found, module
-
-
-def _import(name: str) -> ModuleType:
-    if not name.endswith(".py"):
-        return importlib.import_module(name)
-    if name in sys.modules:
-        return sys.modules[name]
-    folder = os.fspath(Path(name).parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    if spec is None or spec.loader is None:
-        msg = f"{name} is no Python file"
+    functions = functions_of(found)
+    if not functions and not callable(found):
+        msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"
         raise TargetError(msg)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def first_line(error: BaseException) -> str:
-    """``ErrorType: first line`` of an exception."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
-
-
-def array_kind(found: Any, module: ModuleType) -> Kind:
-    """What `found` computes on: its attribute `array`, or torch if the module of its code imports torch."""
-    declared = getattr(found, "array", None)
-    if declared in {"numpy", "torch"}:
-        kind: Kind = declared
-        return kind
-    home = sys.modules.get(getattr(found, "__module__", "") or "", module)
-    return "torch" if any("torch" in _imports(each) for each in (module, home)) else "numpy"
-
-
-def _imports(module: ModuleType) -> set[str]:
-    """The top-level names of the packages that the source of `module` imports, anywhere in it."""
-    path = getattr(module, "__file__", None)
-    held = {getattr(value, "__name__", "").partition(".")[0] for value in vars(module).values() if _is_module(value)}
-    if path is None or not path.endswith(".py"):
-        return held
-    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            held |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            held.add(node.module.partition(".")[0])
-    return held
-
-
-def _is_module(value: Any) -> bool:
-    return isinstance(value, ModuleType)
+    common = declared(found, place.name).over(declared(module, place.module))
+    if not functions:
+        said = place.declared.over(common)
+        binding = bind(found, place.name, said)
+        return {binding.op: (found, binding, said)}
+    bound = {}
+    for op, function in functions.items():
+        said = place.declared.over(declared(function, f"{place.name}.{op}")).over(common)
+        bound[op] = (function, bind(function, f"{place.name}.{op}", said, op), said)
+    return bound
 
 
 def describe(place: Place, *, probe: bool = True, seconds: float | None = None, memory: int = 0) -> list[Target] | str:
@@ -210,50 +156,90 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         memory: bytes of data that it may take.
 
     Raises:
-        TargetError: it cannot be loaded or bound.
+        TargetError: it cannot be loaded or bound, or it declares what is not known.
     """
     found, module = load(place)
     reason = found.available() if callable(getattr(found, "available", None)) else None
     if reason is not None:
         return str(reason)
-    kind, why = array_kind(found, module), ""
-    ops = tuple(op for op in OPS if callable(getattr(found, op, None)))
+    bound = bindings_of(found, module, place)
     built_in = place.module.startswith(BUILT_IN)
+    first, binding, said = next(iter(bound.values()))
+    kind, why = _chosen_kind(said, array_kind(found, module)), ""
+    if probe and not built_in and said.array is None and getattr(found, "array", None) is None:
+        with watchdog(seconds, memory):
+            held: tuple[str, ...] = said.dtypes or tuple(getattr(found, "dtypes", ()))
+            dtype = next((name for name in held if name in FORMATS), "float32" if kind == "jax" else "float64")
+            kind, why = probed(first, binding, kind, dtype, said.output)
+    contract, promised = _contract(found, said, built_in=built_in)
+    target = Target(
+        place=place,
+        device="cpu",
+        array=kind,
+        scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
+        contract=contract,
+        promised=promised,
+        note="" if built_in else _note(binding, kind, why),
+    )
+    here = _devices(found, kind)
+    devices = tuple(device for device in here if said.devices is None or device in said.devices)
+    if not devices:
+        return f"it runs on {', '.join(said.devices or DEVICES)}; here is {', '.join(here)} for {kind} arrays"
+    return [replace(target, device=device) for device in devices]
+
+
+def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
+    return next((kind for kind in KINDS if kind == said.array), guess)
+
+
+def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
+    """What the target promises, and whether it says so itself."""
     default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
-    contract = getattr(found, "contract", default)
-    if not ops and not callable(found):
-        msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"
-        raise TargetError(msg)
-    binding: Binding | None = None
-    if "entmax" in ops or not ops:
-        binding = bind(found.entmax, f"{place.name}.entmax") if ops else bind(found, place.name)
-        if probe and not built_in and getattr(found, "array", None) is None:
-            with watchdog(seconds, memory):
-                dtype = next((name for name in getattr(found, "dtypes", ()) if name in FORMATS), "float64")
-                kind, why = probed(found.entmax if ops else found, binding, kind, dtype)
-    common: dict[str, Any] = {
-        "place": place,
-        "array": kind,
-        "dtypes": tuple(getattr(found, "dtypes", _DTYPES[kind])),
-        "contract": contract if isinstance(contract, Contract) else default,
-    }
-    if ops:
-        common |= {"ops": ops, "differentiable": callable(getattr(found, "vjp", None))}
-    else:
-        differentiable = kind == "torch"
-        common |= {"ops": ("entmax",), "differentiable": differentiable, "gradients": ("z",) if differentiable else ()}
-    if binding is not None:
-        takes = tuple(key for key in ("order", "alpha") if getattr(binding, key) is not None)
-        common |= {"fixed": binding.fixed, "takes": takes, "note": "" if built_in else _note(binding, kind, why)}
-    return [Target(device=device, **common) for device in _devices(found, kind)]
+    held = getattr(found, "contract", None)
+    promised = built_in or isinstance(held, Contract) or "grade" in dict(said.contract)
+    return said.promise(held if isinstance(held, Contract) else default), promised
+
+
+def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
+    own = callable(getattr(found, "vjp", None))
+    arrays = tuple(ARRAYS[binding.op])
+    gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
+    if said.gradients is not None:
+        gradients = said.gradients
+        if {"order", "alpha"} & set(gradients):
+            # One is the other times a known number.
+            gradients = tuple(dict.fromkeys([*gradients, *PARAMETERS[:2]]))
+    options = binding.options
+    if said.options is not None:
+        options = said.options
+    dtypes = said.dtypes or tuple(getattr(found, "dtypes", ())) or _dtypes(kind)
+    return Scope(
+        op=binding.op,
+        takes=binding.takes,
+        order=said.order if binding.fixed else None,
+        alpha=said.alpha if binding.fixed else None,
+        orders=said.orders or (),
+        rules=binding.rules,
+        dtypes=dtypes,
+        options=options,
+        gradients=gradients,
+        shapes=said.limits,
+    )
+
+
+def _dtypes(kind: Kind) -> tuple[str, ...]:
+    """The dtypes that arrays of `kind` can have: float64 with JAX only where the program has switched it on."""
+    wide = kind == "jax" and bool(importlib.import_module("jax").config.jax_enable_x64)
+    return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
 
 
 def _note(binding: Binding, kind: Kind, why: str) -> str:
     arrays = f"given {kind} arrays" + (f", for with the others: {why}" if why else "")
-    given = [f"{key} as {getattr(binding, key)!r}" for key in ("order", "alpha") if getattr(binding, key) is not None]
-    if not given:
+    told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
+    given = [f"{role} as {name!r}" for role, name in told]
+    if binding.fixed:
         return f"has no parameter for the order: the run says which it computes; {arrays}"
-    return f"takes {' and '.join(given)}; {arrays}"
+    return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"
 
 
 def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
@@ -261,72 +247,7 @@ def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
         return tuple(found.devices())
     if kind == "torch" and importlib.import_module("torch").cuda.is_available():
         return ("cpu", "cuda")
-    return ("cpu",)
+    return ("cuda",) if kind == "cupy" else ("cpu",)
 
 
-class Caller:
-    """A loaded target: turns calls into outcomes; an exception of the target becomes an outcome too."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.found, _ = load(target.place)
-        self.function: Callable[..., Any] | None = None
-        self.binding: Binding | None = None
-        if "entmax" in target.ops:
-            self.function = getattr(self.found, "entmax", self.found)
-            self.binding = bind(self.function, target.name)
-
-    def __call__(self, case: Case, call: Call) -> Outcome:
-        """What the target does with `call`."""
-        target = self.target
-        inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
-        options = {name: self._option(value) for name, value in call.inputs.options.items()}
-        # A check asks for gradients only where there is a cotangent.
-        wanted = call.inputs.cotangent if call.mode == "vjp" else None
-        upstream = None if wanted is None else give(wanted, target.array, target.device)
-        given = {**inputs, **{name: value for name, value in options.items() if hasattr(value, "dtype")}}
-        if upstream is not None:
-            given["cotangent"] = upstream
-        try:
-            if call.mode == "vjp":
-                found = self._vjp(case, inputs, options, upstream)
-                arrays = {name: take(value, target.array).copy() for name, value in found.items()}
-            else:
-                returned = self._forward(case, inputs, options)
-                first = returned[0] if isinstance(returned, tuple) and returned else returned
-                # A copy: a target may return the same buffer from its next call.
-                arrays = {"output": take(first, target.array).copy()}
-        except MemoryError as error:
-            return Outcome(crash=f"out of memory ({first_line(error)})")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
-            if type(error).__name__ == "OutOfMemoryError":
-                return Outcome(crash=f"out of memory ({first_line(error)})")
-            return Outcome(error=first_line(error), modified=self._modified(given, call))
-        return Outcome(arrays=arrays, modified=self._modified(given, call))
-
-    def _option(self, value: Any) -> Any:
-        return give(value, self.target.array, self.target.device) if hasattr(value, "dtype") else value
-
-    def _modified(self, given: dict[str, Any], call: Call) -> tuple[str, ...]:
-        """Names of the arrays, options and cotangent among them, that no longer hold what they were given."""
-        before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
-        return tuple(name for name, now in given.items() if not same_bits(take(now, self.target.array), before[name]))
-
-    def _forward(self, case: Case, inputs: dict[str, Any], options: dict[str, Any]) -> Any:
-        if case.op == "entmax":
-            assert self.function is not None  # `Target.refuses` has seen to it
-            assert self.binding is not None
-            return self.function(inputs["z"], **(self.binding.keywords(case) or {}))
-        return getattr(self.found, case.op)(*inputs.values(), case.kernel, case.parsed_rule, **options)
-
-    def _vjp(self, case: Case, inputs: dict[str, Any], options: dict[str, Any], cotangent: Any) -> dict[str, Any]:
-        if not callable(getattr(self.found, "vjp", None)):
-            leaf = inputs["z"].requires_grad_(True)
-            self._forward(case, {"z": leaf}, options).backward(cotangent)
-            return {"z": leaf.grad}
-        if case.op == "entmax":
-            assert self.binding is not None
-            keywords = self.binding.keywords(case) or {}
-            return dict(self.found.vjp("entmax", cotangent, inputs["z"], **keywords))
-        arguments = (*inputs.values(), case.kernel, case.parsed_rule)
-        return dict(self.found.vjp(case.op, cotangent, *arguments, **options))
+__all__ = ["BUILT_IN", "Place", "Target", "bindings_of", "describe", "find", "functions_of", "load"]

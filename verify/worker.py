@@ -25,11 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.verify.calling import Caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.probing import held_bytes
 from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
-from kernelproof.verify.targets import Caller, Target
+from kernelproof.verify.targets import Target
 
 GIBIBYTE = 2**30
 TRUTH = "kernelproof.verify.truth"
@@ -144,12 +145,18 @@ def judge_target(
         undecided: why there is no truth although the inputs are ordinary; then nothing is called.
     """
     target = caller.target
-    if truth is not None and truth.gradients is not None and target.gradients is not None:
-        kept = {name: value for name, value in truth.gradients.items() if name in target.gradients}
+    scope = target.scope(case.op)
+    assert scope is not None  # `Target.refuses` has seen to it
+    if truth is not None and truth.gradients is not None and scope.gradients is not None:
+        kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
     asked = {name: check.calls(case, inputs) for name, check in checks().items()}
     wanted = {
-        name: {key: call for key, call in calls.items() if target.differentiable or call.mode != "vjp"}
+        name: {
+            key: call
+            for key, call in calls.items()
+            if (scope.gradients != () or call.mode != "vjp") and scope.refuses_inputs(call.inputs) is None
+        }
         for name, calls in asked.items()
     }
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])

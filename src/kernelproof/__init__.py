@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
     from kernelproof.verify.backends import backend
+    from kernelproof.verify.declaring import Declaration, declare
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "Adaptive",
     "Anchored",
     "BackendUnavailable",
+    "Declaration",
     "DomainError",
     "Fixed",
     "Kernel",
@@ -33,6 +35,7 @@ __all__ = [
     "UndecidedError",
     "__version__",
     "backend",
+    "declare",
     "mechanism",
     "reference",
     "verify",
@@ -47,6 +50,7 @@ _HOMES = {
         ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"), "kernelproof.reference.errors"
     ),
     "backend": "kernelproof.verify.backends",
+    **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.declaring"),
 }
 
 

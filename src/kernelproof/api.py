@@ -6,8 +6,9 @@ import inspect
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify import aggregate
 from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.declaring import read, read_file
 from kernelproof.verify.discovery import backend_names
 from kernelproof.verify.environment import numba_is_cold
 from kernelproof.verify.progress import Progress
@@ -24,7 +26,7 @@ from kernelproof.verify.results import Results, Table, Verdict
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Runner, runner, with_patience
 from kernelproof.verify.seams import Contract
-from kernelproof.verify.suites import SUITES, Selection, parse_numbers, plan
+from kernelproof.verify.suites import SUITES, Selection, parse_numbers, union
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
 from kernelproof.verify.worker import Limits
 
@@ -48,6 +50,10 @@ def verify(
     suite: str = "standard",
     seed: int = 0,
     case: str | None = None,
+    call: str | None = None,
+    output: int | str | None = None,
+    array: str | None = None,
+    contract: str | Path | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -66,6 +72,10 @@ def verify(
         suite: "quick", "standard" or "exhaustive".
         seed: of every case.
         case: the text of one case to run, instead of a suite.
+        call: how the one target is called, such as ``"f(z, dim=-1)"``.
+        output: which item of what it returns is the output.
+        array: what it computes on: numpy, torch, jax or cupy.
+        contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
@@ -82,7 +92,7 @@ def verify(
         raise DomainError(msg)
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
-    places = list(dict.fromkeys(places))
+    places = list(dict.fromkeys(_declared(places, targets, call=call, output=output, array=array, contract=contract)))
     if out is not None:
         reports.check_writable(Path(out))
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
@@ -90,8 +100,9 @@ def verify(
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     with runner(preload=preload, serial=serial, limits=chosen) as work:
         loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
+        loaded = _told(loaded, selection, one)
         cases = (one,) if one is not None else _plan(loaded, selection)
-        tried = _assign(loaded, cases, selection, single=one is not None)
+        tried = _assign(loaded, cases, single=one is not None)
         with Progress(len(cases), shown=progress) as shown:
             if cold:
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
@@ -180,6 +191,31 @@ def _one_case(text: str, *others: Any) -> Case:
     return case
 
 
+def _declared(
+    places: list[Place], targets: Sequence[Any], *, contract: str | Path | Mapping[str, Any] | None, **given: Any
+) -> list[Place]:
+    """`places`, the one among them with what the command declares of it.
+
+    Raises:
+        DomainError: something is declared, and there are several targets or none.
+        TargetError: what is declared is not known.
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    if not told and contract is None:
+        return places
+    if len(places) != 1 or not targets:
+        names = ", ".join([*told, *(["contract"] if contract is not None else [])])
+        msg = f"{names} is said of one target; got {len(targets)} targets"
+        raise DomainError(msg)
+    found = read(told, "the command")
+    words = tuple(word for name, value in told.items() for word in (f"--{name}", str(value)))
+    if contract is not None:
+        from_file = isinstance(contract, str | Path)
+        found = found.over(read_file(str(contract)) if from_file else read(contract, "contract"))
+        words = (*words, *(("--contract", str(contract)) if from_file else ()))
+    return [replace(places[0], declared=found, words=words)]
+
+
 def _text(target: str | Callable[..., Any]) -> str:
     """The text that names a target; a function is named by the module or file that holds it."""
     if isinstance(target, str):
@@ -238,30 +274,36 @@ def _absent(place: Place, reason: str) -> TargetRecord:
     )
 
 
-def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
-    silent = [target.name for target in loaded if target.fixed and "entmax" in target.ops]
+def _told(loaded: list[Target], selection: Selection, one: Case | None) -> list[Target]:
+    """`loaded`, each with the order that it computes where only the run says so.
+
+    Raises:
+        TargetError: it has no parameter for the order, and the run does not say which one it computes.
+    """
     numbers = [*selection.orders, *selection.alphas]
+    if one is not None:
+        return [target.told(one.order or None, one.alpha) for target in loaded]
+    silent = [target.name for target in loaded if target.silent]
     if silent and len(numbers) != 1:
         msg = f"{silent[0]} has no parameter for the order; say which one it computes with --order or --alpha"
         raise TargetError(msg)
-    return plan(selection, alpha_only=any(target.takes == ("alpha",) for target in loaded), fixed=bool(silent))
+    order = selection.orders[0] if selection.orders and silent else None
+    alpha = selection.alphas[0] if selection.alphas and silent else None
+    return [target.told(order, alpha) for target in loaded]
 
 
-def _assign(
-    loaded: list[Target], cases: tuple[Case, ...], selection: Selection, *, single: bool
-) -> list[aggregate.Tried]:
-    order = selection.orders[0] if len(selection.orders) == 1 else None
-    alpha = selection.alphas[0] if len(selection.alphas) == 1 else None
+def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
+    scopes = [scope for target in loaded for scope in target.scopes]
+    alpha_only = any(scope.op == "entmax" and scope.takes == ("alpha",) for scope in scopes)
+    fixed = any(scope.op == "entmax" and scope.fixed for scope in scopes)
+    narrowed = [each for target in loaded for each in target.selections(selection)]
+    return union(narrowed, alpha_only=alpha_only, fixed=fixed)
+
+
+def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> list[aggregate.Tried]:
     tried = []
     for target in loaded:
-        reasons = {
-            number: target.refuses(
-                case,
-                case.order or None if single else order,
-                case.alpha if single else alpha,
-            )
-            for number, case in enumerate(cases)
-        }
+        reasons = {number: target.refuses(case) for number, case in enumerate(cases)}
         refused = {number: reason for number, reason in reasons.items() if reason is not None}
         tried.append(aggregate.Tried(target, cases, {}, refused, single))
     return tried
@@ -279,7 +321,7 @@ def _studies(seed: int) -> list[Table]:
 
 def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None) -> str:
     """The command that does this run again."""
-    words = ["kernelproof", "verify", *(place.name for place in places)]
+    words = ["kernelproof", "verify", *(word for place in places for word in (place.name, *place.words))]
     if one is not None:
         words += ["--case", one.text]
     else:

@@ -62,6 +62,10 @@ def verify(
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    call: Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called.")] = None,
+    output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
+    array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
+    contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
@@ -77,6 +81,10 @@ def verify(
         suite=suite,
         seed=seed,
         case=case,
+        call=call,
+        output=output,
+        array=array,
+        contract=contract,
         out=out,
         progress=True,
     )

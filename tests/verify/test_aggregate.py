@@ -8,13 +8,14 @@ import pytest
 from kernelproof.verify.aggregate import Tried, record, reproduce, split
 from kernelproof.verify.case import Case
 from kernelproof.verify.results import Verdict
+from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Errors, Failure, Judgement
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import CaseResult, CheckResult, Summary
 
 LINE = "entmax order={} rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 CASES = tuple(Case.parse(LINE.format(order)) for order in ("1", "2", "inf"))
-TARGET = Target(Place("my lib.py:f", "my lib.py", "f"), "cpu", "numpy", ("float64",), ("entmax",))
+TARGET = Target(Place("my lib.py:f", "my lib.py", "f"), "cpu", "numpy", (Scope("entmax", dtypes=("float64",)),))
 PASSED = Judgement(decided=4, worst=Failure("fine", kappa=0.5))
 
 

@@ -15,10 +15,12 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.arrays import give, take
 from kernelproof.verify.binding import bind
+from kernelproof.verify.calling import Caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Call, Contract
-from kernelproof.verify.targets import Caller, Target, describe, find
+from kernelproof.verify.targets import Target, describe, find
 
 CASE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0")
 SOURCE = """
@@ -86,6 +88,12 @@ def target(file: Path, name: str) -> Target:
     return found[0]
 
 
+def scope(found: Target, op: str = "entmax") -> Scope:
+    held = found.scope(op)
+    assert held is not None
+    return held
+
+
 def test_built_in_backends_are_found_without_importing_them() -> None:
     for name in backend_names():
         assert find(name).object == "BACKEND"
@@ -124,23 +132,22 @@ def test_functions_are_bound_by_name(file: Path, name: str, keywords: dict[str, 
     assert found.array == "numpy"
     assert found.dtypes == ("float64", "float32")
     assert found.contract == Contract()
-    assert not found.differentiable
-    binding = Caller(found).binding
-    assert binding is not None
+    assert scope(found).gradients == ()
+    binding = Caller(found).bound["entmax"][1]
     assert binding.keywords(CASE) == keywords
 
 
 def test_a_function_of_one_order_refuses_the_others(file: Path) -> None:
     found = target(file, "softmax")
-    assert found.fixed
-    assert found.refuses(CASE, order="inf") == "the target computes another order"
-    assert found.refuses(CASE, order="2") is None
-    assert found.refuses(CASE, alpha="3/2") is None
+    assert found.silent
+    assert found.told("inf", None).refuses(CASE) == "the target computes another order"
+    assert found.told("2", None).refuses(CASE) is None
+    assert found.told(None, "3/2").refuses(CASE) is None
 
 
 def test_alpha_gets_only_orders_that_it_can_express(file: Path) -> None:
     found = target(file, "by_alpha")
-    assert found.takes == ("alpha",)
+    assert scope(found).takes == ("alpha",)
     assert found.refuses(CASE) is None
     inexact = Case.parse(CASE.text.replace("order=2", "order=3"))
     assert "order 3" in str(found.refuses(inexact))
@@ -242,7 +249,7 @@ def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: 
     assert found.array == array
     assert word in found.note
     assert f"given {array} arrays" in found.note
-    assert ("bfloat16" in found.dtypes) == found.differentiable == (array == "torch")
+    assert ("bfloat16" in found.dtypes) == (scope(found).gradients == ("z",)) == (array == "torch")
 
 
 @pytest.mark.torch
@@ -261,7 +268,7 @@ def test_a_declared_kind_of_array_is_not_tried(tmp_path: Path) -> None:
 
 
 def test_without_a_signature() -> None:
-    with pytest.raises(TargetError, match="wrap it"):
+    with pytest.raises(TargetError, match="--call"):
         bind(type("C", (), {"__signature__": 1})(), "C")
 
 
@@ -269,8 +276,7 @@ def test_an_object_with_ops(file: Path) -> None:
     found = target(file, "thing")
     assert found.ops == ("entmax", "weights")
     assert found.dtypes == ("float32",)
-    assert found.differentiable
-    assert found.gradients is None
+    assert scope(found).gradients is None
     outcome = Caller(found)(CASE, Call(CASE.inputs(), "vjp"))
     assert outcome.arrays["order"].shape == ()
     assert outcome.arrays["z"].dtype == np.float32
@@ -330,7 +336,7 @@ def test_a_torch_function_gives_the_gradient_of_autograd(tmp_path: Path) -> None
     path.write_text("import torch\ndef softmax(z, dim=-1):\n    return torch.softmax(z, dim)\n", encoding="utf-8")
     found = target(path, "softmax")
     assert found.array == "torch"
-    assert found.gradients == ("z",)
+    assert scope(found).gradients == ("z",)
     assert "bfloat16" in found.dtypes
     inputs = CASE.inputs()
     p = Caller(found)(CASE, Call(inputs)).arrays["output"].astype(np.float64)
