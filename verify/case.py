@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -132,8 +133,14 @@ class Case:
         if not isinstance(rule, Variant):
             check_mechanism(self.kernel, rule)
         elif self.op != "weights" or self.kernel.order != rule.order:
-            msg = f"a case of the variant {rule.name} is of the op weights at its order {rule.order}; got {self.text!r}"
+            msg = (
+                f"a case of the variant {rule.name} is of the op weights, at its order {rule.order}; got {self.text!r}"
+            )
             raise DomainError(msg)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again, since a variant cannot be pickled."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def kernel(self) -> Kernel:

@@ -18,6 +18,7 @@ from flint import arb, ctx
 
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.model import INFINITY
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import ball
 from kernelproof.reference.variant.ops import RowOfVariant, collect, pull_rows, solve_rows
@@ -52,6 +53,11 @@ def variant_at(text: str) -> Variant:
         msg = f"{text} must be a kernelproof.variant.Variant; got {found!r}"
         raise DomainError(msg)
     return found
+
+
+def order_text(variant: Variant) -> str:
+    """The order of `variant` as cases write it."""
+    return "inf" if variant.order == INFINITY else str(variant.order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,13 +295,13 @@ def _gradients(variant: Variant, rows: list[RowOfVariant], g: Floats, shape: tup
         # All of it moves the largest score too, from which gaps are counted.
         unit[r, keys[: each.row.tied]] += by_gap.sum()
         for name in scalars:
-            scalars[name] += _parameter_unit(variant, each, own, name)
+            scalars[name] += _parameter_unit(variant, each, g[r, each.row.keys], name)
     out = {name: _values(found[name], np.asarray(scalars[name])) for name in scalars}
     return {**out, "scores": _values(found["scores"], unit)}
 
 
 def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) -> float:
-    """What one unit roundoff in the gaps and in each term moves ∂L/∂θ by, over u.
+    """What one unit roundoff in the gaps and in each term moves ∂L/∂θ by, over u; `g` runs over all live keys.
 
     ``∂²L/∂θ∂d`` is a difference quotient of ``∂L/∂d`` over 2^-40·θ, whose own error of that order a unit may have.
     """
@@ -303,10 +309,13 @@ def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) 
     exact = variant.exact_parameters[name]
     step = (abs(exact) or Fraction(1)) / 2**40
     moved = replace(variant, parameters={**variant.parameters, name: exact + step})
-    cotangent = [Fraction(value) for value in g.tolist()]
+    upstream = [Fraction(value) for value in g.tolist()]
+    cotangent = upstream[: each.found.size]
     with ctx.workprec(BITS + 32):
         here = pull_back(variant, each.found, cotangent)
-        there = pull_back(moved, solve(moved, each.gaps, BITS), cotangent)
+        # A key at the edge may enter; the row is a kink then, or the key has next to no slope.
+        beside = solve(moved, each.gaps, BITS)
+        there = pull_back(moved, beside, upstream[: beside.size])
         pairs = list(zip(here.by_gap, there.by_gap, strict=False))
         mixed = np.array([float((b - a) / ball(step)) for a, b in pairs])
         absolute = pull_back(variant, each.found, [abs(value) for value in cotangent])

@@ -10,7 +10,7 @@ Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM, 2008, ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,63 +39,67 @@ class Jet:
 
     Attributes:
         value: a ball, or a `Jet` of other variables.
-        partials: the derivatives, of the same kind as `value`.
+        partials: number of a variable -> the derivative, of the same kind as `value`; 0 where there is none.
     """
 
     value: Number
-    partials: tuple[Number, ...]
-
-    def _other(self, other: Any) -> Jet:
-        return other if isinstance(other, Jet) and len(other.partials) == len(self.partials) else self._constant(other)
-
-    def _constant(self, other: Any) -> Jet:
-        zero = self.value * 0
-        return Jet(zero + (other if isinstance(other, Jet) else ball(other)), (zero,) * len(self.partials))
+    partials: Mapping[int, Number]
 
     def chain(self, value: Number, slope: Number) -> Jet:
         """f(self), given f and f′ at `value`."""
-        return Jet(value, tuple(slope * part for part in self.partials))
+        return Jet(value, {at: slope * part for at, part in self.partials.items()})
 
     def __add__(self, other: Any) -> Jet:
-        b = self._other(other)
-        return Jet(self.value + b.value, tuple(p + q for p, q in zip(self.partials, b.partials, strict=True)))
+        if not isinstance(other, Jet):
+            return Jet(self.value + ball(other), self.partials)
+        return Jet(self.value + other.value, merged(self.partials, other.partials))
 
     def __neg__(self) -> Jet:
-        return Jet(-self.value, tuple(-p for p in self.partials))
+        return Jet(-self.value, {at: -part for at, part in self.partials.items()})
 
     def __sub__(self, other: Any) -> Jet:
-        return self + (-self._other(other))
+        return self + (-other if isinstance(other, Jet) else -ball(other))
 
     def __rsub__(self, other: Any) -> Jet:
-        return self._other(other) + (-self)
+        found: Jet = -self + other
+        return found
 
     def __mul__(self, other: Any) -> Jet:
-        b = self._other(other)
-        pairs = zip(self.partials, b.partials, strict=True)
-        return Jet(self.value * b.value, tuple(p * b.value + self.value * q for p, q in pairs))
+        if not isinstance(other, Jet):
+            factor = ball(other)
+            return self.chain(self.value * factor, factor)
+        a, b = self.chain(self.value * other.value, other.value), other.chain(other.value, self.value)
+        return Jet(a.value, merged(a.partials, b.partials))
 
     def __truediv__(self, other: Any) -> Jet:
-        b = self._other(other)
-        quotient = self.value / b.value
-        pairs = zip(self.partials, b.partials, strict=True)
-        return Jet(quotient, tuple((p - quotient * q) / b.value for p, q in pairs))
+        if not isinstance(other, Jet):
+            return self * (1 / ball(other))
+        return self * other._inverse()
 
     def __rtruediv__(self, other: Any) -> Jet:
-        return self._other(other) / self
+        found: Jet = self._inverse() * other
+        return found
+
+    def _inverse(self) -> Jet:
+        inverse: Number = 1 / self.value
+        return self.chain(inverse, -(inverse * inverse))
 
     def __pow__(self, exponent: int | Fraction) -> Jet:
-        if isinstance(exponent, int) and exponent == 0:
-            return self._constant(1)
-        below = self.value if exponent == 2 else _power(self.value, exponent - 1)
-        return self.chain(_power(self.value, exponent), below * exponent_ball(exponent))
+        if exponent == 0:
+            return Jet(self.value * 0 + 1, {})
+        return self.chain(_power(self.value, exponent), _power(self.value, exponent - 1) * ball(Fraction(exponent)))
 
     __radd__ = __add__
     __rmul__ = __mul__
 
 
-def exponent_ball(exponent: int | Fraction) -> arb:
-    """An exact exponent as a factor."""
-    return ball(exponent if isinstance(exponent, int) else Fraction(exponent))
+def merged(*parts: Mapping[int, Number]) -> dict[int, Number]:
+    """The sums of partial derivatives."""
+    out = dict(parts[0])
+    for each in parts[1:]:
+        for at, part in each.items():
+            out[at] = out[at] + part if at in out else part
+    return out
 
 
 def _power(base: Number, exponent: int | Fraction) -> Number:
@@ -109,7 +113,7 @@ class Jets:
     """The context of balls and jets: what a profile may call.
 
     >>> x = Jets()
-    >>> half = x.exp(Jet(ball(0), (ball(1),))) / 2
+    >>> half = x.exp(Jet(ball(0), {0: ball(1)})) / 2
     >>> half.partials[0] == 0.5
     True
     """
@@ -182,7 +186,12 @@ class Jets:
 
     def total(self, values: Sequence[Number]) -> Number:
         """The sum, 0 for none."""
-        return sum(values[1:], values[0]) if values else ball(0)
+        plain = [value for value in values if not isinstance(value, Jet)]
+        jets = [value for value in values if isinstance(value, Jet)]
+        total = sum(map(ball, plain), arb(0))
+        if not jets:
+            return total
+        return Jet(sum((jet.value for jet in jets), total), merged(*(jet.partials for jet in jets)))
 
 
 class Plain:

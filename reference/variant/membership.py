@@ -79,8 +79,8 @@ def _between(low: arb, high: arb) -> arb:
 def _slope(variant: Variant, t: arb) -> tuple[arb, arb]:
     """K and K′ over a ball of t."""
     parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    found = as_jet(variant.profile(X, Jet(t, (arb(1),)), **variant.of_profile(parameters)), 1)
-    return found.value, found.partials[0]
+    found = as_jet(variant.profile(X, Jet(t, {0: arb(1)}), **variant.of_profile(parameters)))
+    return found.value, found.partials.get(0, arb(0))
 
 
 def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
@@ -122,18 +122,18 @@ def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tup
             continue
         t, _, t_gamma = argument(variant, gap, gamma)
         if limit is None or d < limit:
-            jets.append(as_jet(variant.profile(X, Jet(t, (t_gamma,)), **own), 1))
+            jets.append(as_jet(variant.profile(X, Jet(t, {0: t_gamma}), **own)))
             continue
         edge = ball(variant.exact_edge)
         least = t.lower().mid()
         if least >= edge:
             continue
-        part = as_jet(variant.profile(X, Jet(least.union(edge), (t_gamma,)), **own), 1)
-        jets.append(Jet(part.value.union(arb(0)), (part.partials[0].union(arb(0)),)))
+        part = as_jet(variant.profile(X, Jet(least.union(edge), {0: t_gamma}), **own))
+        jets.append(Jet(part.value.union(arb(0)), {0: part.partials.get(0, arb(0)).union(arb(0))}))
     if not jets:
         return arb(-1), arb(0)
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)), 1)
-    return found.value, found.partials[0]
+    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    return found.value, found.partials.get(0, arb(0))
 
 
 def reach_of_argument(variant: Variant, gaps: list[Fraction]) -> tuple[Any, Any]:

@@ -125,38 +125,30 @@ def term(variant: Variant, gap: Fraction, gamma: arb) -> Term:
     t, t_gap, t_gamma = argument(variant, gap, gamma)
     names = list(variant.parameters)
     jet, parameters = _variables(variant, t)
-    value = as_jet(variant.profile(X, jet, **variant.of_profile(parameters)), len(names) + 1)
-    by_name = dict(zip(names, value.partials[1:], strict=True))
-    return Term(value.value, value.partials[0], by_name, t, t_gap, t_gamma)
+    value = as_jet(variant.profile(X, jet, **variant.of_profile(parameters)))
+    by_name = {name: value.partials.get(i + 1, arb(0)) for i, name in enumerate(names)}
+    return Term(value.value, value.partials.get(0, arb(0)), by_name, t, t_gap, t_gamma)
 
 
 def _variables(variant: Variant, t: Any) -> tuple[Jet, dict[str, Jet]]:
     """t and the parameters as independent variables."""
     exact = variant.exact_parameters
-    count = len(exact) + 1
-
-    def unit(at: int) -> tuple[arb, ...]:
-        return tuple(arb(int(i == at)) for i in range(count))
-
-    return Jet(t, unit(0)), {name: Jet(ball(value), unit(i + 1)) for i, (name, value) in enumerate(exact.items())}
+    parameters = {name: Jet(ball(value), {i + 1: arb(1)}) for i, (name, value) in enumerate(exact.items())}
+    return Jet(t, {0: arb(1)}), parameters
 
 
-def as_jet(value: Any, count: int) -> Jet:
+def as_jet(value: Any) -> Jet:
     """`value` as a jet, also where a function of the user's gave a constant."""
-    return value if isinstance(value, Jet) else Jet(ball(value), (arb(0),) * count)
+    return value if isinstance(value, Jet) else Jet(ball(value), {})
 
 
 def second_slope(variant: Variant, each: Term) -> arb:
     """∂²K/∂t² at one key."""
-    inner = Jet(each.t, (arb(1),))
-    outer = Jet(inner, (Jet(arb(1), (arb(0),)),))
+    outer = Jet(Jet(each.t, {0: arb(1)}), {0: Jet(arb(1), {})})
     parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
     value = variant.profile(X, outer, **variant.of_profile(parameters))
-    if not isinstance(value, Jet):
-        return arb(0)
-    slope = value.partials[0]
-    assert isinstance(slope, Jet)
-    second: arb = slope.partials[0]
+    slope = as_jet(value).partials.get(0, arb(0))
+    second: arb = as_jet(slope).partials.get(0, arb(0))
     return second
 
 
@@ -171,18 +163,12 @@ class Balance:
 
 def balance(variant: Variant, root: Root, terms: list[Term]) -> Balance:
     """The equation of `root` for these terms."""
-    exact = variant.exact_parameters
-    count = len(terms) + len(exact)
-    zero, one = arb(0), arb(1)
-
-    def variable(value: arb, at: int) -> Jet:
-        return Jet(value, tuple(one if i == at else zero for i in range(count)))
-
-    jets = [variable(each.value, i) for i, each in enumerate(terms)]
-    parameters = {name: variable(ball(value), len(terms) + i) for i, (name, value) in enumerate(exact.items())}
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)), count)
-    by_parameter = dict(zip(exact, found.partials[len(terms) :], strict=True))
-    return Balance(found.value, list(found.partials[: len(terms)]), by_parameter)
+    exact, count = variant.exact_parameters, len(terms)
+    jets = [Jet(each.value, {i: arb(1)}) for i, each in enumerate(terms)]
+    parameters = {name: Jet(ball(value), {count + i: arb(1)}) for i, (name, value) in enumerate(exact.items())}
+    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    by_parameter = {name: found.partials.get(count + i, arb(0)) for i, name in enumerate(exact)}
+    return Balance(found.value, [found.partials.get(i, arb(0)) for i in range(count)], by_parameter)
 
 
 def _value(variant: Variant, root: Root, gaps: list[Fraction], size: int, gamma: arb) -> arb:
@@ -200,9 +186,9 @@ def slope_in_gamma(variant: Variant, root: Root, gaps: list[Fraction], size: int
     jets = []
     for gap in gaps[:size]:
         t, _, t_gamma = argument(variant, gap, gamma)
-        jets.append(as_jet(variant.profile(X, Jet(t, (t_gamma,)), **own), 1))
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)), 1)
-    return found.value, found.partials[0]
+        jets.append(as_jet(variant.profile(X, Jet(t, {0: t_gamma}), **own)))
+    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    return found.value, found.partials.get(0, arb(0))
 
 
 def inside(variant: Variant, gaps: list[Fraction], gamma: arb) -> int | None:

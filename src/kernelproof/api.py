@@ -54,6 +54,7 @@ def verify(
     output: int | str | None = None,
     array: str | None = None,
     contract: str | Path | Mapping[str, Any] | None = None,
+    variant: str | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -76,6 +77,7 @@ def verify(
         output: which item of what it returns is the output.
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
+        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
@@ -92,7 +94,8 @@ def verify(
         raise DomainError(msg)
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
-    places = list(dict.fromkeys(_declared(places, targets, call=call, output=output, array=array, contract=contract)))
+    told = {"call": call, "output": output, "array": array, "variant": variant}
+    places = list(dict.fromkeys(_declared(places, targets, contract=contract, **told)))
     if out is not None:
         reports.check_writable(Path(out))
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
