@@ -18,10 +18,12 @@ from typing import Any
 
 from kernelproof.reference.errors import TargetError
 from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.declaring import OPTIONS, PARAMETERS, Declaration
 from kernelproof.verify.patterns import parameters
 from kernelproof.verify.scope import order_keyword
+from kernelproof.verify.variants import variant_at
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "order": ("order", "n"),
@@ -170,6 +172,8 @@ def _absent(option: str, arrays: Mapping[str, Any]) -> Any:
 def _numbers(case: Case, binding: Binding) -> dict[str, Any]:
     """The numbers of the rule of `case`, by role, for those that a binding has parameters for."""
     rule, found = case.parsed_rule, {}
+    if isinstance(rule, Variant):
+        return {name: float(value) for name, value in rule.exact_parameters.items()}
     if isinstance(rule, Nearest):
         found["topk"] = rule.k
         rule = rule.then
@@ -237,6 +241,8 @@ def _by_name(held: Sequence[inspect.Parameter], name: str, said: Declaration, op
         found = next((each for each in known if each in keyword), None)
         if found is not None and not (chosen == "entmax" and role in {"kernel", "rule", *OPTIONS}):
             arguments.append(Argument(found, role, required=keyword[found].default is kinds.empty))
+    own = [each for each in variant_at(said.variant).parameters if each in keyword] if said.variant is not None else []
+    arguments += [Argument(each, each, required=keyword[each].default is kinds.empty) for each in own]
     missing = sorted(set(numbers) - {each.name for each in arguments})
     if missing:
         msg = f"{name} has no parameter {missing[0]!r}, which its rule names; its parameters: {[p.name for p in held]}"

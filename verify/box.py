@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import Format
-from kernelproof.reference.model import Adaptive, Fixed, Mechanism
+from kernelproof.reference.model import Adaptive, Fixed
 from kernelproof.reference.rows import exact_row
 from kernelproof.reference.solving import Solver, choose
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.seams import GRADE_LIMITS, Floats
+from kernelproof.verify.variants import corner_of_variant
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -45,7 +47,9 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     """
     if not np.isfinite(got):
         return float("inf")
-    admits = _admission(case, scores, key, Fraction(got), target, flush=flush)
+    rule = case.parsed_rule
+    corner = corner_of_variant(rule, scores, key) if isinstance(rule, Variant) else _corner(case, scores, key)
+    admits = _admission(corner, Fraction(got), target, flush=flush)
     # Beyond grade D a box of κu > 1 soon admits everything finite that is not masked.
     limits = [*(limit for limit in GRADE_LIMITS.values() if np.isfinite(limit)), *BEYOND]
     upper = next((limit for limit in limits if admits(Fraction(limit))), None)
@@ -61,10 +65,12 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     return float(upper)
 
 
-def _admission(
-    case: Case, scores: Floats, key: int, got: Fraction, target: Format, *, flush: bool
-) -> Callable[[Fraction], bool]:
-    mechanism = Mechanism(case.kernel, case.parsed_rule)
+Corner = Callable[[Fraction, int], tuple[Fraction, Fraction]]
+"""(κu, sign) -> a proved interval of the weight whose gap is (1 − sign·κu) times itself, the others' (1 + sign·κu)."""
+
+
+def _corner(case: Case, scores: Floats, key: int) -> Corner:
+    mechanism = case.mechanism
     rule = effective(mechanism)[1]
     solver = Solver(mechanism, choose("arb", mechanism), "zeros")
     exact = [None if np.isneginf(s) else Fraction(float(s)) for s in scores]
@@ -72,12 +78,8 @@ def _admission(
     # The bandwidth of a fixed rule is rounded too: that moves all scores together, by as much again.
     factor = 1 if isinstance(rule, Adaptive) else 2
     moved = [None if s is None else factor * (abs(s) if isinstance(rule, Fixed) else top - s) for s in exact]
-    unit = Fraction(target.unit_roundoff)
-    slack = Fraction(2) ** target.emin if flush else target.smallest / 2
 
-    def corner(kappa: Fraction, sign: int) -> tuple[Fraction, Fraction]:
-        """A proved interval of the weight at a corner."""
-        step = kappa * unit
+    def corner(step: Fraction, sign: int) -> tuple[Fraction, Fraction]:
         shifted = [
             None if s is None or d is None else s + (sign if j == key else -sign) * step * d
             for j, (s, d) in enumerate(zip(exact, moved, strict=True))
@@ -92,9 +94,16 @@ def _admission(
         low, high = (Fraction(np.nextafter(float(end()), way)) for end, way in ((value.lower, -1), (value.upper, 2)))
         return max(low, Fraction(0)), high
 
+    return corner
+
+
+def _admission(corner: Corner, got: Fraction, target: Format, *, flush: bool) -> Callable[[Fraction], bool]:
+    unit = Fraction(target.unit_roundoff)
+    slack = Fraction(2) ** target.emin if flush else target.smallest / 2
+
     def admits(kappa: Fraction) -> bool:
-        above = corner(kappa, 1)[1] * (1 + kappa * unit) + slack
-        below = corner(kappa, -1)[0] * (1 - kappa * unit) - slack
+        above = corner(kappa * unit, 1)[1] * (1 + kappa * unit) + slack
+        below = corner(kappa * unit, -1)[0] * (1 - kappa * unit) - slack
         return below <= got <= above
 
     return admits

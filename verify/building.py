@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Nearest
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.seams import Array, Floats, Inputs
+from kernelproof.verify.variants import nominal_reach
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -122,7 +124,9 @@ def step(values: Floats, ulps: int, dtype: str) -> Floats:
 
 def reach_of(case: Case) -> float:
     """The gap beyond which a key has no weight if the best score of its row is 0; infinite at order ∞."""
-    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+    rule = case.inner_rule
+    if isinstance(rule, Variant):
+        return nominal_reach(rule)
     order = float(case.kernel.order)
     if order == INFINITY:
         return INFINITY
@@ -136,7 +140,7 @@ def settle(case: Case, rows: Floats) -> Floats:
 
     A ball too small for that has its best key halfway to its edge.
     """
-    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+    rule = case.inner_rule
     if not isinstance(rule, Fixed) or not rows.size:
         return rows
     finite = np.where(np.isfinite(rows), rows, -np.inf)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +22,16 @@ from kernelproof.reference.model import (
     Anchored,
     Fixed,
     Kernel,
+    Mechanism,
     Nearest,
     Rule,
     check_mechanism,
     exact_number,
     resolve_kernel,
 )
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.seams import Inputs
+from kernelproof.verify.variants import PREFIX, variant_at
 
 OPS = ("entmax", "weights", "regression", "attention")
 RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attention": 6}
@@ -48,8 +52,10 @@ def number_of(text: str, name: str) -> int | float:
     return float(exact)
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str) -> Rule | Variant:
     """The bandwidth rule that `text` stands for: such as ``fixed:3``, ``anchored:1/2`` or ``nearest:5:adaptive:1``.
+
+    ``variant:file.py:OBJECT`` stands for a rule and a profile of the user's own.
 
     Raises:
         DomainError: `text` has another form, or a parameter is outside its domain.
@@ -58,14 +64,16 @@ def parse_rule(text: str) -> Rule:
     Nearest(k=5, then=Fixed(h=3))
     """
     name, _, rest = text.partition(":")
+    if name == PREFIX:
+        return variant_at(rest)
     if name in _SIMPLE and rest:
         return _SIMPLE[name](number_of(rest, name))
     count, _, then = rest.partition(":")
     if name == "nearest" and count.isascii() and count.isdigit() and then:
         inner = parse_rule(then)
-        if not isinstance(inner, Nearest):
+        if not isinstance(inner, Nearest | Variant):
             return Nearest(int(count), inner)
-    msg = f"a rule is adaptive:BETA, fixed:H, anchored:GAMMA or nearest:K:RULE; got {text!r}"
+    msg = f"a rule is adaptive:BETA, fixed:H, anchored:GAMMA, nearest:K:RULE or variant:FILE:OBJECT; got {text!r}"
     raise DomainError(msg)
 
 
@@ -121,7 +129,18 @@ class Case:
         if self.op == "entmax" and self.rule != "adaptive:1":
             msg = f"entmax has the rule adaptive:1; got {self.rule!r}"
             raise DomainError(msg)
-        check_mechanism(self.kernel, self.parsed_rule)
+        rule = self.parsed_rule
+        if not isinstance(rule, Variant):
+            check_mechanism(self.kernel, rule)
+        elif self.op != "weights" or self.kernel.order != rule.order:
+            msg = (
+                f"a case of the variant {rule.name} is of the op weights, at its order {rule.order}; got {self.text!r}"
+            )
+            raise DomainError(msg)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again, since a variant cannot be pickled."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -131,9 +150,21 @@ class Case:
         return Kernel(number_of(self.order, "order"))
 
     @cached_property
-    def parsed_rule(self) -> Rule:
+    def parsed_rule(self) -> Rule | Variant:
         """The bandwidth rule, of the very numbers that a target receives."""
         return parse_rule(self.rule)
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """The point of the plane of kernels and rules; a variant is not one."""
+        assert not isinstance(self.parsed_rule, Variant)  # what asks has turned variants away
+        return Mechanism(self.kernel, self.parsed_rule)
+
+    @property
+    def inner_rule(self) -> Fixed | Anchored | Adaptive | Variant:
+        """The rule for the keys that are kept: the inner one of Nearest."""
+        rule = self.parsed_rule
+        return rule.then if isinstance(rule, Nearest) else rule
 
     @property
     def order_label(self) -> str:

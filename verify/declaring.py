@@ -24,6 +24,7 @@ from kernelproof.reference.model import INFINITY, exact_number
 from kernelproof.verify.case import OPS
 from kernelproof.verify.patterns import check_pattern, parse_range
 from kernelproof.verify.seams import CONTRACT_WORDS, Contract
+from kernelproof.verify.variants import PREFIX, order_text, variant_at
 
 ATTRIBUTE = "KERNELPROOF"
 ARRAYS = ("numpy", "torch", "jax", "cupy")
@@ -85,6 +86,7 @@ class Declaration:
         output: which item of a returned tuple is the output, or which attribute or key of another object.
         gradients: those it can give.
         options: of `OPTIONS`, those it takes.
+        variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
     """
@@ -101,6 +103,7 @@ class Declaration:
     output: int | str | None = None
     gradients: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
+    variant: str | None = None
     contract: tuple[tuple[str, Any], ...] = ()
     shapes: tuple[tuple[str, Any], ...] = ()
 
@@ -112,6 +115,17 @@ class Declaration:
         for name in ("contract", "shapes"):
             kept[name] = tuple(sorted(dict((*getattr(other, name), *getattr(self, name))).items()))
         return replace(other, **kept)
+
+    def resolved(self) -> Declaration:
+        """This declaration with the op, the order and the rule of its variant.
+
+        Raises:
+            DomainError: there is no such variant.
+        """
+        if self.variant is None:
+            return self
+        order = order_text(variant_at(self.variant))
+        return replace(self, op="weights", order=order, alpha=None, rules=(f"{PREFIX}:{self.variant}",))
 
     def promise(self, default: Contract) -> Contract:
         """The contract: `default`, changed where something was declared."""
@@ -290,4 +304,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "output": _output,
     "gradients": lambda name, value: _words(GRADIENTS)(name, value) if value else (),
     "options": lambda name, value: _words(OPTIONS)(name, value) if value else (),
+    "variant": _text,
 }

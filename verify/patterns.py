@@ -9,6 +9,7 @@ from __future__ import annotations
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.case import parse_rule
+from kernelproof.verify.variants import PREFIX, order_text, variant_at
 
 KINDS = ("adaptive", "fixed", "anchored", "nearest")
 VALUES = {"adaptive": ("2", "1/2", "1"), "anchored": ("2", "1/2", "3/4"), "nearest": ("3", "5", "1", "8")}
@@ -31,12 +32,28 @@ def check_pattern(text: object) -> str:
     )
     if not isinstance(text, str):
         raise TargetError(msg)
+    if of_variant(text):
+        return text
     try:
         if text != "nearest":
             parse_rule(":".join("1" if _free(part) else part for part in _parts(text)))
     except DomainError:
         raise TargetError(msg) from None
     return text
+
+
+def of_variant(pattern: str) -> bool:
+    """Whether `pattern` is the rule of a variant, which stands for itself alone."""
+    return pattern.startswith(PREFIX + ":")
+
+
+def order_with(rule: str) -> str:
+    """An order that goes with `rule`: 1, or the one that the variant has.
+
+    >>> order_with("adaptive:1")
+    '1'
+    """
+    return order_text(variant_at(rule.partition(":")[2])) if of_variant(rule) else "1"
 
 
 def _parts(pattern: str) -> list[str]:
@@ -55,6 +72,8 @@ def parameters(pattern: str) -> dict[str, str]:
     >>> parameters("nearest:topk:adaptive:temperature")
     {'topk': 'k', 'temperature': 'beta'}
     """
+    if of_variant(pattern):
+        return {}
     names = {"adaptive": "beta", "fixed": "h", "anchored": "gamma", "nearest": "k"}
     parts = pattern.split(":")
     pairs = zip(parts[::2], parts[1::2], strict=False)
@@ -69,6 +88,8 @@ def matches(pattern: str, rule: str) -> bool:
     >>> matches("nearest", "nearest:5:fixed:3"), matches("anchored:1/2", "anchored:0.5")
     (True, True)
     """
+    if of_variant(pattern) or of_variant(rule):
+        return pattern == rule
     if pattern == "nearest":
         return rule.startswith("nearest:")
     wanted, held = _parts(pattern), rule.split(":")
@@ -91,6 +112,8 @@ def filled(pattern: str, turn: int, radius: str) -> str:
     >>> [filled("nearest:k:adaptive:1", turn, "3") for turn in range(2)]
     ['nearest:3:adaptive:1', 'nearest:5:adaptive:1']
     """
+    if of_variant(pattern):
+        return pattern
     parts = ["nearest", _ANY, "adaptive", _ANY] if pattern == "nearest" else _parts(pattern)
     for at in range(0, len(parts), 2):
         kind, value = parts[at : at + 2]

@@ -23,7 +23,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import Kind, give, picked, take
 from kernelproof.verify.binding import Binding
 from kernelproof.verify.case import Case
-from kernelproof.verify.patterns import filled
+from kernelproof.verify.patterns import filled, order_with
 
 Part = int | str | None
 """Which part of what a function returns is its output."""
@@ -58,7 +58,7 @@ def _refusal(
 ) -> str | None:
     """The error by which `function` shows that arrays of `kind` are not what it computes on; None without one."""
     rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
-    case = Case(binding.op, "1", None, rule, dtype, "random", _SHAPES[binding.op], "1", 0)
+    case = Case(binding.op, order_with(rule), None, rule, dtype, "random", _SHAPES[binding.op], "1", 0)
     arrays = {name: give(array, kind, "cpu") for name, array in case.inputs().arrays.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -21,10 +21,12 @@ from kernelproof.verify.case import OPS, Case, number_of
 from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.executing import scopes_of, words_of
 from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, asked, attribute, find, load
+from kernelproof.verify.patterns import of_variant
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope, case_asked
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import Selection
+from kernelproof.verify.variants import variant_at
 
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "numpy": ("float64", "float32"),
@@ -146,12 +148,12 @@ def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callab
         raise TargetError(msg)
     common = declared(found, place.name).over(declared(module, place.module))
     if not functions:
-        said = place.declared.over(common)
+        said = place.declared.over(common).resolved()
         binding = bind(found, place.name, said)
         return {binding.op: (found, binding, said)}
     bound = {}
     for op, function in functions.items():
-        said = place.declared.over(declared(function, f"{place.name}.{op}")).over(common)
+        said = place.declared.over(declared(function, f"{place.name}.{op}")).over(common).resolved()
         bound[op] = (function, bind(function, f"{place.name}.{op}", said, op), said)
     return bound
 
@@ -226,6 +228,8 @@ def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contrac
 def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
     own = callable(attribute(found, "vjp", None))
     arrays = tuple(ARRAYS[binding.op])
+    if said.variant is not None:
+        arrays = (*arrays, *(name for name in variant_at(said.variant).parameters if name in binding.roles))
     gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
     if said.gradients is not None:
         gradients = said.gradients
@@ -270,6 +274,8 @@ def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
     if binding.fixed and (said.order is not None or said.alpha is not None):
         number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
         return f"declared to compute {number}; {arrays}"
+    if binding.rules and of_variant(binding.rules[0]):
+        return f"computes the {binding.rules[0].replace(':', ' ', 1)}; {arrays}"
     if binding.fixed:
         return f"has no parameter for the order: the run says which it computes; {arrays}"
     return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"

@@ -15,10 +15,12 @@ from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
 from kernelproof.reference.ops.weights import PARAMETERS, Weighting
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.measure import NEAR
 from kernelproof.verify.seams import Array, Floats, Inputs, Truth, Values
 from kernelproof.verify.units import RowUnits
+from kernelproof.verify.variants import truth_of_variant
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -46,6 +48,8 @@ def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth |
     arrays = {name: np.asarray(array).astype(np.float64) for name, array in inputs.arrays.items()}
     if any(bool((np.isnan(array) | np.isposinf(array)).any()) for array in arrays.values()):
         return None
+    if isinstance(case.parsed_rule, Variant):
+        return truth_of_variant(case.parsed_rule, inputs, arrays["scores"])
     scored = case.op in {"entmax", "weights"}
     return _Scored(case, inputs, arrays).truth() if scored else _Mixed(case, inputs, arrays, scores).truth()
 
@@ -60,7 +64,7 @@ class _Rows:
     """Units of the rows of a weighting: what moves each score, and the row's first-order sensitivities."""
 
     def __init__(self, case: Case, weighting: Weighting, scores: Floats, moved: Floats) -> None:
-        self.mechanism = reference.Mechanism(case.kernel, case.parsed_rule)
+        self.mechanism = case.mechanism
         kernel, self.rule, _ = effective(self.mechanism)
         self.order = float(kernel.order)
         size = weighting.support.shape[-1]
@@ -161,9 +165,9 @@ class _Scored:
     def _rows(self, scores: Floats) -> tuple[Weighting, _Rows]:
         case = self.case
         weighting = reference.weights(
-            scores, case.kernel, case.parsed_rule, precision=PRECISION, empty=self.inputs.options.get("empty", "nan")
+            scores, *case.mechanism, precision=PRECISION, empty=self.inputs.options.get("empty", "nan")
         )
-        rule = effective(reference.Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = effective(case.mechanism)[1]
         rows = _Rows(case, weighting, scores, np.zeros_like(scores))
         rows.moved = _moved_by_rule(rule, scores, rows.gaps)
         return weighting, rows
@@ -187,7 +191,7 @@ class _Scored:
 
     def _gradients(self, rows: _Rows, cotangent: Floats) -> dict[str, Values]:
         case = self.case
-        found = reference.weights_vjp(self.array, cotangent, case.kernel, case.parsed_rule, precision=PRECISION)
+        found = reference.weights_vjp(self.array, cotangent, *case.mechanism, precision=PRECISION)
         upstream = cotangent.reshape(self.flat.shape)
         score_unit = np.zeros_like(self.flat)
         scalar = {"order": 0.0, "alpha": 0.0, PARAMETERS[type(rows.rule)]: 0.0}
@@ -290,9 +294,7 @@ class _Mixed:
 
     def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, _Rows, Floats]:
         case = self.case
-        found = reference.attention(
-            q, k, v, case.kernel, case.parsed_rule, empty=self.empty, precision=PRECISION, **options
-        )
+        found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
         squares = ((point - keys) ** 2).sum(-1)
@@ -320,10 +322,10 @@ class _Mixed:
         upstream = np.asarray(self.inputs.cotangent).astype(np.float64)
         if case.op == "regression":
             q, k, v = (arrays[name] for name in "qkv")
-            found = reference.regression_vjp(q, k, v, upstream, case.kernel, case.parsed_rule, precision=PRECISION)
+            found = reference.regression_vjp(q, k, v, upstream, *case.mechanism, precision=PRECISION)
         else:
             found = reference.attention_vjp(
-                self.q, self.k, self.v, upstream, case.kernel, case.parsed_rule, precision=PRECISION, **self.options
+                self.q, self.k, self.v, upstream, *case.mechanism, precision=PRECISION, **self.options
             )
         unit = self._gradient_units(rows, upstream.reshape(-1, upstream.shape[-1]))
         out = {name: _values(found[name], np.asarray(unit[name])) for name in _wanted(case, found)}

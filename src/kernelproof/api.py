@@ -56,6 +56,7 @@ def verify(
     array: str | None = None,
     contract: str | Path | Mapping[str, Any] | None = None,
     xfail: str | Path | None = None,
+    variant: str | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -79,6 +80,7 @@ def verify(
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.xfail`.
+        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
@@ -96,7 +98,8 @@ def verify(
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
     known = () if xfail is None else expected_failures(Path(xfail))
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
-    places = list(dict.fromkeys(_declared(places, targets, call=call, output=output, array=array, contract=contract)))
+    told = {"call": call, "output": output, "array": array, "variant": variant}
+    places = list(dict.fromkeys(_declared(places, targets, contract=contract, **told)))
     if out is not None:
         if not str(out).strip():
             msg = f"out must name a folder; got {out!r}"

@@ -81,6 +81,9 @@ def verify(
     output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
     array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
     contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant of your own that the one target computes.")
+    ] = None,
     out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
@@ -102,6 +105,7 @@ def verify(
         output=output,
         array=array,
         contract=contract,
+        variant=variant,
         out=out,
         progress=True,
     )

@@ -33,7 +33,7 @@ def right(case: Case, call: Call) -> Outcome:
         if np.isnan(row).any() or np.isposinf(row).any():
             continue
         try:
-            found = reference.weights(row, case.kernel, case.parsed_rule, empty=empty)
+            found = reference.weights(row, *case.mechanism, empty=empty)
         except reference.DomainError as error:
             return Outcome(error=f"DomainError: {error}")
         out[at] = found.weights.round(case.dtype)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS, Format
-from kernelproof.reference.model import Adaptive, Mechanism
-from kernelproof.reference.weighting import effective
+from kernelproof.reference.model import Adaptive
 from kernelproof.verify.hull import MOST, hull_distance
 from kernelproof.verify.judging import eta_of
 from kernelproof.verify.measure import NEAR, broken, first_order, near_kink, verdict
@@ -117,7 +116,7 @@ class Gradients:
         each of the two terms of ``w_i(g_i − ⟨w, g⟩/W)`` is at most ``w·max|g|``. The order moves a weight by n² of it.
         """
         order = float(case.kernel.order)
-        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = case.inner_rule
         scored, ordered = name in {"z", "scores"}, name in {"order", "alpha"}
         if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
             return 0.0
@@ -140,7 +139,7 @@ class Gradients:
         if float(case.kernel.order) < 1 or inputs.cotangent is None:
             return np.zeros(raw.shape, dtype=bool)
         gross = ~np.isfinite(raw)
-        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = case.inner_rule
         if name in {"z", "scores"} and isinstance(rule, Adaptive):
             upstream = np.asarray(inputs.cotangent).astype(np.float64)
             bound = float(rule.exact) * np.linalg.norm(upstream, axis=-1, keepdims=True)
@@ -152,7 +151,7 @@ class Gradients:
         self, case: Case, truth: Truth, inputs: Inputs, raw: Floats, kappa: Floats, decided: Flags, target: Format
     ) -> Floats:
         """Decide rows with a few keys exactly at the threshold by the hull of their Jacobians; sets `decided`."""
-        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = case.inner_rule
         if inputs.cotangent is None or not isinstance(rule, Adaptive):
             return kappa
         width = raw.shape[-1]
@@ -211,7 +210,7 @@ class Gradients:
     def _loose(self, case: Case, truth: Truth, target: Format) -> Flags:
         """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
         loose = truth.kink | truth.unsure
-        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = case.inner_rule
         # Under the adaptive rule `_crossing` bounds it from order 2 on; elsewhere it is below a rounding from 4 on.
         if float(case.kernel.order) < (2 if isinstance(rule, Adaptive) else 4):
             loose = loose | near_kink(truth, target).any(axis=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.reference.model import Fixed
 from kernelproof.verify.building import bulky
 from kernelproof.verify.judging import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
@@ -50,7 +50,7 @@ class Translation:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and the shifted one, where a row can be shifted exactly; a fixed bandwidth is not invariant."""
-        rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+        rule = case.inner_rule
         if (
             case.op not in {"entmax", "weights"}
             or isinstance(rule, Fixed)

@@ -1,0 +1,157 @@
+"""Whether a variant belongs to the class in which its weights are decided: proved by subdivision, or not at all.
+
+- The profile does not rise on [low, high]: over a box the rise is at most ``max(0, sup K′)·width``, and K′ over the box
+  is enclosed by automatic differentiation. The rises of all boxes together must stay below 2^-40 of K(low).
+- An equation that is not one by its form rises with γ: over boxes of γ it is proved to be negative, then to have a
+  positive derivative, then to be positive. A key that enters within a box counts with any part of its slope.
+
+Source: R. E. Moore, R. B. Kearfott, M. J. Cloud, Introduction to Interval Analysis, SIAM, 2009, chapters 5 and 6.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from flint import arb, ctx
+
+from kernelproof.reference.variant.definition import Constant, Root, Variant
+from kernelproof.reference.variant.jets import Jet, Jets, ball
+from kernelproof.reference.variant.solving import argument, as_jet, threshold
+
+X = Jets()
+PRECISION = 128
+BOXES = 1 << 14
+SHARE = arb((1, -56))
+"""What one box may rise by, as a part of the largest value: `BOXES` of them rise by less than 2^-40."""
+
+
+def falls(variant: Variant, low: Any, high: Any) -> bool:
+    """Whether the profile is proved not to rise on [low, high], and to be 0 at its edge, up to 2^-40 of K(low)."""
+    with ctx.workprec(PRECISION):
+        start, end = ball(low), ball(high)
+        if variant.exact_edge is not None:
+            end = min(end, ball(variant.exact_edge), key=float)
+        if start >= end:
+            return True
+        scale, _ = _slope(variant, start)
+        positive = scale.is_finite() and scale > 0
+        if positive is False:
+            return False
+        if variant.exact_edge is not None and end == ball(variant.exact_edge):
+            at_edge, _ = _slope(variant, end)
+            vanishes = at_edge.is_finite() and abs(at_edge).upper() <= scale * arb((1, -40))
+            if vanishes is False:
+                return False
+        return _subdivided(variant, start, end, (scale * SHARE).lower())
+
+
+def _subdivided(variant: Variant, start: arb, end: arb, allowed: arb) -> bool:
+    boxes, seen = [(start, end)], 0
+    while boxes:
+        low, high = boxes.pop()
+        seen += 1
+        if seen > BOXES:
+            return False
+        value, slope = _slope(variant, low.union(high))
+        if slope.is_finite() and slope.upper() * (high - low) <= allowed:
+            continue
+        if value.is_finite() and value.rad() * 2 <= allowed:
+            continue
+        middle = _between(low, high)
+        if middle <= low or middle >= high:
+            return False
+        boxes += [(low, middle), (middle, high)]
+    return True
+
+
+def _between(low: arb, high: arb) -> arb:
+    """0 if it is inside, else the geometric middle of ends far apart, else their middle."""
+    if low < 0 < high:
+        return arb(0)
+    if low > 0 and high > 4 * low:
+        return (low * high).sqrt().mid()
+    if high < 0 and low < 4 * high:
+        return -((low * high).sqrt().mid())
+    return ((low + high) / 2).mid()
+
+
+def _slope(variant: Variant, t: arb) -> tuple[arb, arb]:
+    """K and K′ over a ball of t."""
+    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
+    found = as_jet(variant.profile(X, Jet(t, {0: arb(1)}), **variant.of_profile(parameters)))
+    return found.value, found.partials.get(0, arb(0))
+
+
+def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
+    """Whether the equation of `root` is proved to rise with γ through one zero, over all of ``root.within``."""
+    with ctx.workprec(PRECISION):
+        low, high = (ball(Fraction(end)) for end in root.within)
+        pieces, seen = [(low, high)], 0
+        # −1: negative so far; 0: a box of positive slope was seen; 1: positive.
+        state = -1
+        while pieces:
+            left, right = pieces.pop()
+            seen += 1
+            value, slope = _hull(variant, root, gaps, left.union(right))
+            sign = 1 if value > 0 else -1 if value < 0 else 0
+            rising = slope.is_finite() and slope > 0
+            if sign == 0 and not rising:
+                middle = _between(left, right)
+                if seen > BOXES or middle <= left or middle >= right:
+                    return False
+                pieces += [(middle, right), (left, middle)]
+                continue
+            if sign < 0 and state > -1 and not rising:
+                return False
+            if sign == 0 and state > 0:
+                return False
+            state = max(state, sign)
+        return True
+
+
+def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tuple[arb, arb]:
+    """E and E′ over a ball of γ, where keys may enter within the ball."""
+    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
+    own = variant.of_profile(parameters)
+    limit = threshold(variant, gamma)
+    jets = []
+    for gap in gaps:
+        d = ball(gap)
+        if limit is not None and d >= limit:
+            continue
+        t, _, t_gamma = argument(variant, gap, gamma)
+        if limit is None or d < limit:
+            jets.append(as_jet(variant.profile(X, Jet(t, {0: t_gamma}), **own)))
+            continue
+        edge = ball(variant.exact_edge)
+        least = t.lower().mid()
+        if least >= edge:
+            continue
+        part = as_jet(variant.profile(X, Jet(least.union(edge), {0: t_gamma}), **own))
+        jets.append(Jet(part.value.union(arb(0)), {0: part.partials.get(0, arb(0)).union(arb(0))}))
+    if not jets:
+        return arb(-1), arb(0)
+    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    return found.value, found.partials.get(0, arb(0))
+
+
+def reach_of_argument(variant: Variant, gaps: list[Fraction]) -> tuple[Any, Any]:
+    """The least and the largest t that a row of ascending gaps may come to, for the γ that are admissible."""
+    bandwidth = variant.bandwidth
+    if isinstance(bandwidth, Constant):
+        low = high = variant.gamma
+    else:
+        low, high = (Fraction(end) for end in bandwidth.within)
+    last = gaps[-1]
+    if variant.geometry == "shift":
+        return -high, _up(last - low)
+    return Fraction(0), _up(last / low)
+
+
+def _up(value: Fraction) -> Fraction:
+    """A power of 2^16 at or above `value`, at least 1: rows of similar size ask the same question."""
+    bound = Fraction(1)
+    while bound < value:
+        bound *= 1 << 16
+    return bound

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+from kernelproof import reference
+from kernelproof.reference import Adaptive, Anchored, DomainError, Kernel
+from kernelproof.reference.variant import Constant, Root, Variant, mass, opinion, weights, weights_vjp
+
+
+def participation(x: Any, terms: list[Any], k: Any) -> Any:
+    """(Σ K)²/Σ K² − k: the effective number of keys."""
+    total = x.total(terms)
+    return total * total / x.total([each * each for each in terms]) - k
+
+
+SPARSEMAX = Variant("sparsemax", lambda x, t: -t, mass(1, (-4, 4)), geometry="shift", edge=0)
+ENTMAX15 = Variant("entmax15", lambda x, t: (t / 2) ** 2, mass(1, (-4, 4)), geometry="shift", edge=0, order=2)
+RELUMAX2 = Variant("relumax²", lambda x, t: (1 - t) ** 2, Constant(), order=2, parameters={"gamma": 2})
+COSINE = Variant("cosine", lambda x, t: x.cos(x.pi * t / 2) ** 2, Constant(), order=2, parameters={"gamma": 2})
+COSINE_MASS = Variant("cosine of mass 3", COSINE.profile, mass("total"), order=2, parameters={"total": 3})
+SOFTPLUS = Variant("softplus", lambda x, t: x.log1p(x.exp(-t)), mass(1, (-64, 64)), geometry="shift", edge=None)
+STRETCHED = Variant(
+    "stretched", lambda x, t, a: x.exp(-a * t), Constant(), edge=None, parameters={"gamma": 2, "a": 1.5}
+)
+SHARED = Variant(
+    "effective keys", lambda x, t: x.exp(-t), Root(participation, (2.0**-10, 2.0**20)), edge=None, parameters={"k": 3}
+)
+ALL = [SPARSEMAX, ENTMAX15, RELUMAX2, COSINE, COSINE_MASS, SOFTPLUS, STRETCHED, SHARED]
+every_variant = pytest.mark.parametrize("variant", ALL, ids=lambda each: each.name)
+
+
+def rows(count: int = 3, size: int = 9) -> np.ndarray:
+    return np.random.default_rng(5).normal(0, 2, (count, size))
+
+
+@every_variant
+def test_enclosures_hold_what_bisection_gives(variant: Variant) -> None:
+    scores = rows()
+    found = weights(scores, variant)
+    assert not found.unsure.any()
+    for lo, hi, row in zip(found.weights.lo, found.weights.hi, scores, strict=True):
+        for low, high, second in zip(lo, hi, opinion(row, variant), strict=True):
+            assert mpmath.mpf(low) <= second <= mpmath.mpf(high)
+    assert np.array_equal(found.support, found.weights.hi > 0)
+    # Within two units in the last place, as enclosures published in float64 are.
+    assert np.all(found.weights.hi - found.weights.lo <= 4 * np.spacing(found.weights.hi))
+
+
+@pytest.mark.parametrize(
+    ("variant", "kernel", "rule"),
+    [
+        (SPARSEMAX, Kernel(1), Adaptive()),
+        (ENTMAX15, Kernel(2), Adaptive()),
+        (RELUMAX2, Kernel(2), Anchored(2)),
+    ],
+    ids=["sparsemax", "entmax15", "relumax²"],
+)
+def test_named_mechanisms_written_as_variants_are_themselves(variant: Variant, kernel: Any, rule: Any) -> None:
+    scores = rows()
+    g = np.random.default_rng(6).normal(size=scores.shape)
+    ours, theirs = weights(scores, variant), reference.weights(scores, kernel, rule)
+    assert np.array_equal(ours.support, theirs.support)
+    for dtype in ("float64", "float32", "bfloat16"):
+        assert np.array_equal(ours.weights.round(dtype), theirs.weights.round(dtype))
+    pulled, known = weights_vjp(scores, g, variant), reference.weights_vjp(scores, g, kernel, rule)
+    assert np.array_equal(pulled["scores"].round("float64"), known["scores"].round("float64"))
+    if "gamma" in pulled:
+        assert pulled["gamma"].round("float64") == known["gamma"].round("float64")
+
+
+@every_variant
+def test_gradients_are_the_quotients_of_differences(variant: Variant) -> None:
+    row, g = rows(1, 6)[0], np.random.default_rng(7).normal(size=6)
+    found = weights_vjp(row, g, variant)["scores"].round("float64")
+
+    def value(scores: np.ndarray) -> Any:
+        return mpmath.fsum(a * b for a, b in zip(g, opinion(scores, variant, bits=300), strict=True))
+
+    for j in range(6):
+        up, down = row.copy(), row.copy()
+        up[j] += 2.0**-20
+        down[j] -= 2.0**-20
+        with mpmath.workprec(300):
+            quotient = (value(up) - value(down)) / (mpmath.mpf(up[j]) - mpmath.mpf(down[j]))
+        # A central difference over 2^-20 is off by its square times a third derivative of at most 2^10 here.
+        assert abs(found[j] - quotient) < 2.0**-30
+
+
+@pytest.mark.parametrize("variant", [COSINE, COSINE_MASS, STRETCHED, SHARED], ids=lambda each: each.name)
+def test_gradients_by_parameters_are_the_quotients_of_differences(variant: Variant) -> None:
+    row, g = rows(1, 6)[0], np.random.default_rng(8).normal(size=6)
+    found = weights_vjp(row, g, variant)
+    for name, value in variant.parameters.items():
+        ends = []
+        for sign in (1, -1):
+            moved = Variant(
+                variant.name,
+                variant.profile,
+                variant.bandwidth,
+                variant.geometry,
+                variant.edge,
+                variant.order,
+                {**variant.parameters, name: value + sign * 2.0**-20},
+            )
+            second = opinion(row, moved, bits=300)
+            with mpmath.workprec(300):
+                ends.append(mpmath.fsum(a * b for a, b in zip(g, second, strict=True)))
+        with mpmath.workprec(300):
+            quotient = (ends[0] - ends[1]) * 2**19
+        assert abs(found[name].round("float64") - quotient) < 2.0**-30
+
+
+def test_keys_at_the_edge_are_decided_where_gamma_is_given_and_undecided_where_it_is_a_root() -> None:
+    given = weights([0.0, -1.0, -2.0], COSINE)
+    assert given.support.tolist() == [True, True, False]
+    assert given.boundary.tolist() == [False, False, True]
+    # Sparsemax of (0, −1): the second key lies exactly at the threshold, which no precision decides.
+    sought = weights([0.0, -1.0], SPARSEMAX)
+    assert bool(sought.unsure)
+    assert np.isnan(sought.weights.lo).all()
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        Variant("hump", lambda x, t: x.sin(x.pi * t), Constant(), parameters={"gamma": 2}),
+        Variant("step", lambda x, t: 1 - t / 2, Constant(), parameters={"gamma": 2}),
+        Variant("wave", lambda x, t: 1 - t + x.sin(20 * t) / 10, mass(1)),
+        Variant("negative", lambda x, t: t - 1, Constant(), parameters={"gamma": 2}),
+        Variant("not rising", lambda x, t: x.exp(-t), Root(lambda x, terms: 2 - x.total(terms), (0.5, 8)), edge=None),
+        Variant("no root", lambda x, t: x.exp(-t), mass(100), edge=None),
+    ],
+    ids=lambda each: each.name,
+)
+def test_outside_of_the_class_everything_is_undecided(variant: Variant) -> None:
+    found = weights([0.0, -0.5, -1.0], variant)
+    assert bool(found.unsure)
+    assert bool(found.kink)
+    assert not found.support.any()
+    assert np.isnan(weights_vjp([0.0, -0.5, -1.0], [1.0, 0.0, 0.0], variant)["scores"].lo).all()
+
+
+def test_masked_keys_and_rows() -> None:
+    found = weights([[0.0, -np.inf, -0.5], [-np.inf] * 3], COSINE)
+    assert found.empty.tolist() == [False, True]
+    assert found.weights.hi[0, 1] == 0
+    assert np.isnan(found.weights.lo[1]).all()
+    pulled = weights_vjp([[0.0, -np.inf, -0.5], [-np.inf] * 3], np.ones((2, 3)), COSINE)
+    assert np.isfinite(pulled["gamma"].lo)
+
+
+def test_ties_at_the_top_are_kinks_unless_the_bandwidth_moves_along() -> None:
+    assert bool(weights([1.0, 1.0, 0.0], COSINE).kink)
+    assert not bool(weights([1.0, 1.0, 0.0], SOFTPLUS).kink)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"geometry": "log"}, "geometry must be"),
+        ({"bandwidth": 3}, "bandwidth must be"),
+        ({"parameters": {"gamma": float("nan")}}, "gamma must be a number"),
+        ({"parameters": {"gamma": float("inf")}}, "parameters are finite numbers"),
+        ({"parameters": {"gamma": 0}}, "γ must be positive"),
+        ({"parameters": {}}, "needs a parameter 'gamma'"),
+        ({"parameters": {"gamma": 1, "slope": 2}}, "unused: slope"),
+        ({"order": 0}, "order must be positive"),
+        ({"edge": "x"}, "edge must be"),
+        ({"bandwidth": Root(participation, (-1, 1)), "parameters": {"k": 2}}, "γ must be positive"),
+    ],
+)
+def test_what_is_no_variant_is_said(change: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {
+        "name": "x",
+        "profile": lambda x, t: 1 - t,
+        "bandwidth": Constant(),
+        "parameters": {"gamma": 1},
+        **change,
+    }
+    with pytest.raises(DomainError, match=message):
+        Variant(**fields)
+
+
+@pytest.mark.parametrize("call", [lambda: mass(0), lambda: mass("no name"), lambda: Root(participation, (1, 1))])
+def test_what_is_no_bandwidth_is_said(call: Callable[[], Any]) -> None:
+    with pytest.raises(DomainError):
+        call()
