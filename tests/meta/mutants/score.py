@@ -1,0 +1,155 @@
+"""The score of the tester: every mutant must be killed, no correct implementation called wrong.
+
+    python tests/meta/mutants/score.py [NAME]... [--suite standard] [--seed 0]
+
+All targets take the cases of one run together, so that the truth of each case is computed once; a mutant leaves at its
+first FAIL or CRASH. Exit code 0: all killed, and no false alarm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mutant_registry import MARK, Mutant
+
+from kernelproof.verify.case import Case
+from kernelproof.verify.progress import Progress
+from kernelproof.verify.runner import Runner, runner
+from kernelproof.verify.suites import Selection, union
+from kernelproof.verify.targets import Target, find
+from kernelproof.verify.worker import CaseResult, Limits
+
+HERE = Path(__file__).parent
+ROUNDS = (4, 128)
+"""Cases after which the killed leave: few at first, twice as many each time, up to so many."""
+LIMITS = Limits(seconds=10.0)
+"""A mutant that hangs takes so long once."""
+
+
+@dataclass
+class Score:
+    """What became of one implementation.
+
+    Attributes:
+        name: of the function.
+        mark: what it is.
+        target: as `verify` knows it.
+        killed: "check: the case" of its first FAIL or CRASH, or "".
+        tried: cases it was given until then.
+        decided: comparisons that were decided.
+        checks: ids of the checks that decided something.
+    """
+
+    name: str
+    mark: Mutant
+    target: Target
+    killed: str = ""
+    tried: int = 0
+    decided: int = 0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the tester was wrong about it: a mutant that lives, or a false alarm."""
+        return bool(self.killed) == (self.mark.fault == "") or not self.decided
+
+
+def implementations() -> Iterator[tuple[str, str, Mutant]]:
+    """(text of the target, name, mark) of everything that is marked in this folder."""
+    sys.path.insert(0, str(HERE))
+    for path in sorted(HERE.glob("*.py")):
+        if path.name.startswith(("mutants_", "correct_")):
+            module = __import__(path.stem)
+            for name, value in vars(module).items():
+                mark = getattr(value, MARK, None)
+                if isinstance(mark, Mutant) and value.__module__ == path.stem:
+                    yield f"{path}:{name}", name, mark
+
+
+def killed_by(result: CaseResult, case: Case) -> str:
+    """The first check of `result` that fails, and the case."""
+    for check, said in result.checks.items():
+        if said.crash is not None:
+            return f"{check} (crash): {case.text}"
+        if said.judgement.failed:
+            worst = said.judgement.failures[0].message if said.judgement.failures else ""
+            return f"{check}: {case.text}: {worst}"
+    return ""
+
+
+def rounds(cases: list[Case]) -> Iterator[list[Case]]:
+    """The cases in portions that grow."""
+    size, most = ROUNDS
+    start = 0
+    while start < len(cases):
+        yield cases[start : start + size]
+        start += size
+        size = min(2 * size, most)
+
+
+def play(work: Runner, scores: list[Score], selection: Selection) -> None:
+    """Give all cases of the run to all that are alive, round by round."""
+    targets = [each.target for each in scores]
+    told = [each for target in targets for each in target.selections(selection)]
+    cases = list(union(told, alpha_only=any(scope.takes == ("alpha",) for target in targets for scope in target.scopes)))
+    random.Random(selection.seed).shuffle(cases)
+    with Progress(len(cases), shown=True, noun="cases", verb="scoring") as shown:
+        for chunk in rounds(cases):
+            alive = [at for at, each in enumerate(scores) if not each.killed]
+            items = [(case, tuple(at for at in alive if targets[at].refuses(case) is None)) for case in chunk]
+            found = work.run(items, targets, Progress(0, shown=False))
+            for (number, at), result in found.items():
+                each = scores[at]
+                each.tried += 1
+                each.decided += sum(said.judgement.decided for said in result.checks.values())
+                each.killed = each.killed or killed_by(result, chunk[number])
+            shown.advance(len(chunk))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--suite", default="standard")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    started = time.monotonic()
+    held = [each for each in implementations() if not given.names or each[1] in given.names]
+    with runner(limits=LIMITS) as work:
+        described: list[Any] = work.describe([find(text) for text, _, _ in held])
+        scores = [
+            Score(name, mark, found[0])
+            for (_, name, mark), found in zip(held, described, strict=True)
+            if not isinstance(found, str)
+        ]
+        for (_, name, _), found in zip(held, described, strict=True):
+            if isinstance(found, str):
+                print(f"{name} is not available: {found}")
+        play(work, scores, Selection(suite=given.suite, seed=given.seed))
+    return report(scores, len(held), time.monotonic() - started)
+
+
+def report(scores: list[Score], held: int, seconds: float) -> int:
+    """Print the score; the exit code."""
+    mutants = [each for each in scores if each.mark.fault]
+    right = [each for each in scores if not each.mark.fault]
+    for each in sorted(mutants, key=lambda each: each.name):
+        print(f"{'killed' if each.killed else 'LIVES ':7}{each.name:32} {each.tried:5}  {each.killed[:150]}")
+    for each in sorted(right, key=lambda each: each.name):
+        said = each.killed[:400] or f"{each.decided:,} comparisons"
+        print(f"{'FALSE' if each.wrong else 'right':7}{each.name:32} {each.tried:5}  {said}")
+    killed, alarms = sum(bool(each.killed) for each in mutants), sum(each.wrong for each in right)
+    plausible = sum(each.mark.plausible for each in mutants)
+    print(f"killed {killed} / {len(mutants)} ({plausible} of them pass assert_close and gradcheck on N(0, 1))")
+    print(f"false alarms {alarms} / {len(right)}, in {seconds:.0f} s")
+    return int(any(each.wrong for each in scores) or len(scores) < held)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
