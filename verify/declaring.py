@@ -125,7 +125,7 @@ class Declaration:
         if self.variant is None:
             return self
         order = order_text(variant_at(self.variant))
-        return replace(self, op="weights", order=order, alpha=None, rules=(f"{PREFIX}:{self.variant}",))
+        return replace(self, op=("weights",), order=order, alpha=None, rules=(f"{PREFIX}:{self.variant}",))
 
     def promise(self, default: Contract) -> Contract:
         """The contract: `default`, changed where something was declared."""

@@ -16,6 +16,7 @@ import numpy as np
 from kernelproof.reference.errors import TargetError, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Nearest, Rule
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.case import Case
 from kernelproof.verify.scope import order_keyword
@@ -42,13 +43,16 @@ def encoded(array: Array) -> dict[str, Any]:
     return {"shape": list(array.shape), "data": data}
 
 
-def rule_fields(rule: Rule) -> dict[str, Any]:
-    """A bandwidth rule as JSON.
+def rule_fields(rule: Rule | Variant) -> dict[str, Any]:
+    """A bandwidth rule as JSON, or a variant by its name with its parameters.
 
     >>> from kernelproof.verify.case import parse_rule
     >>> rule_fields(parse_rule("nearest:5:fixed:3"))
     {'kind': 'nearest', 'k': 5, 'then': {'kind': 'fixed', 'h': '0x1.8000000000000p+1'}}
     """
+    if isinstance(rule, Variant):
+        numbers = {name: hex_of(float(value)) for name, value in rule.exact_parameters.items()}
+        return {"kind": "variant", "name": rule.name, "parameters": numbers}
     if isinstance(rule, Nearest):
         return {"kind": "nearest", "k": rule.k, "then": rule_fields(rule.then)}
     kind, name = {"Adaptive": ("adaptive", "beta"), "Fixed": ("fixed", "h"), "Anchored": ("anchored", "gamma")}[

@@ -183,7 +183,7 @@ class Gradients:
         loose: Flags,
     ) -> Floats:
         """Decide rows next to a kink between orders 1 and 2 by the box of their inputs; sets `decided`."""
-        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        rule = case.inner_rule
         if inputs.cotangent is None or not isinstance(rule, Adaptive):
             return kappa
         target, width, scale = FORMATS[case.dtype], raw.shape[-1], float(rule.exact)

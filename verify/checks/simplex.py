@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.reference.model import Fixed
 from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
@@ -76,8 +76,7 @@ class Simplex:
 
 def _may_be_empty(case: Case) -> bool:
     """Whether a row of finite scores may be empty: a ball that no key is in."""
-    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
-    return isinstance(rule, Fixed)
+    return isinstance(case.inner_rule, Fixed)
 
 
 def _unchecked(output: Array, checked: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats, Floats]:

@@ -212,6 +212,8 @@ def threshold_form(z, order):
         return _as(softmax64(z), z)
     n = np.float32(order)
     gaps = gaps_of(z.astype(np.float64))
-    tau = (z.max(-1, keepdims=True, initial=-np.inf) / n - (reach(gaps, order) / order).astype(np.float32)).astype(np.float32)
+    tau = (z.max(-1, keepdims=True, initial=-np.inf) / n - (reach(gaps, order) / order).astype(np.float32)).astype(
+        np.float32
+    )
     with np.errstate(all="ignore"):
         return _as(np.maximum(z / n - tau, np.float32(0)) ** n, z)

@@ -61,7 +61,13 @@ def beta_too_late(scores, kernel, beta):
     return share(powers(gaps, reach(gaps, order), order) ** float(beta)).astype(scores.dtype)
 
 
-@mutant("an empty ball promises NaN and gives the nearest key", op="weights", rule="fixed:h", orders=["1..8"], empty_row="nan")
+@mutant(
+    "an empty ball promises NaN and gives the nearest key",
+    op="weights",
+    rule="fixed:h",
+    orders=["1..8"],
+    empty_row="nan",
+)
 def empty_ball_filled(scores, kernel, h):
     found = ruled(scores, kernel, Fixed(h))
     best = share((gaps_of(scores) == 0).astype(float))
@@ -97,7 +103,19 @@ def values_of_the_query_before(q, k, v, kernel, rule):
 
 
 def attended(
-    q, k, v, kernel, rule, *, mask=None, causal=False, lengths=None, scale=None, key_norm_term=False, empty="nan", **fault
+    q,
+    k,
+    v,
+    kernel,
+    rule,
+    *,
+    mask=None,
+    causal=False,
+    lengths=None,
+    scale=None,
+    key_norm_term=False,
+    empty="nan",
+    **fault,
 ):
     """Attention in float64; `fault` names what goes wrong."""
     dtype = q.dtype
@@ -131,7 +149,9 @@ def attended(
         return (weights @ wide_v).astype(dtype)
     hidden = np.isneginf(scores)
     rows = [np.where(hidden[..., t, :, None], 0, wide_v) for t in range(count)]
-    y = [np.einsum("...s,...se->...e", np.where(hidden[..., t, :], 0, weights[..., t, :]), rows[t]) for t in range(count)]
+    y = [
+        np.einsum("...s,...se->...e", np.where(hidden[..., t, :], 0, weights[..., t, :]), rows[t]) for t in range(count)
+    ]
     lost = np.isnan(weights).any(-1, keepdims=True)
     stacked = np.stack(y, axis=-2) if count else np.zeros((*scores.shape[:-1], v.shape[-1]))
     return np.where(lost, np.nan, stacked).astype(dtype)

@@ -97,7 +97,9 @@ def play(work: Runner, scores: list[Score], selection: Selection) -> None:
     """Give all cases of the run to all that are alive, round by round."""
     targets = [each.target for each in scores]
     told = [each for target in targets for each in target.selections(selection)]
-    cases = list(union(told, alpha_only=any(scope.takes == ("alpha",) for target in targets for scope in target.scopes)))
+    cases = list(
+        union(told, alpha_only=any(scope.takes == ("alpha",) for target in targets for scope in target.scopes))
+    )
     random.Random(selection.seed).shuffle(cases)
     with Progress(len(cases), shown=True, noun="cases", verb="scoring") as shown:
         for chunk in rounds(cases):
