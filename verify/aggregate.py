@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -128,9 +128,9 @@ def record(tried: Tried) -> TargetRecord:
 def _recipes(tried: Tried) -> list[Recipes]:
     """Per op and family, over all orders and dtypes; a case that the target refused was not tried."""
     asked = [case for number, case in enumerate(tried.cases) if number in tried.results]
-    every = recipes_dealt((replace(case, order="1", alpha=None, dtype="float64") for case in asked), tried.suite)
     found = [
-        Recipes(op=op, family=family, tried=held, known=known) for (op, _, _, family), (held, known) in every.items()
+        Recipes(op=op, family=family, tried=held, known=known)
+        for (op, family), (held, known) in recipes_dealt(asked, tried.suite).items()
     ]
     return sorted(found, key=lambda each: (OPS.index(each.op), each.family))
 

@@ -311,20 +311,18 @@ def _ruled_cases(
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
 
 
-def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str, str, str], tuple[int, int]]:
-    """(op, order, dtype, family) -> how many recipes of the family `cases` hold there, and how many `suite` has.
+def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str], tuple[int, int]]:
+    """(op, family) -> how many recipes of the family `cases` hold, at any order and dtype, and how many `suite` has.
 
-    The order is `Case.order_label`; what another suite has counts as dealt too, so the first may exceed the second.
+    What another suite has counts as dealt too, so the first may exceed the second.
     """
-    found: dict[tuple[str, str, str, str], set[tuple[tuple[int, ...], str]]] = {}
+    found: dict[tuple[str, str], set[tuple[tuple[int, ...], str]]] = {}
     for case in cases:
-        place = case.op, case.order_label, case.dtype, case.family
-        found.setdefault(place, set()).add((case.shape, case.feature))
-    known = {
-        (op, family): len(set(families()[family].recipes(suite, op)))
-        for op, family in {(place[0], place[3]) for place in found}
+        found.setdefault((case.op, case.family), set()).add((case.shape, case.feature))
+    return {
+        (op, family): (len(held), len(set(families()[family].recipes(suite, op))))
+        for (op, family), held in found.items()
     }
-    return {place: (len(held), known[place[0], place[3]]) for place, held in found.items()}
 
 
 def pointless(op: str, family: str, order: str, dtype: str) -> str | None:

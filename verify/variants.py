@@ -27,6 +27,8 @@ from kernelproof.verify.seams import Floats, Inputs, Truth, Values
 
 PREFIX = "variant"
 BITS = 128
+LARGEST = Fraction(2**1000)
+"""Where gaps are cut, so that sums of them stay finite; a key so far away has no slope."""
 GRADIENT_KEYS = 32
 """Rows of at most so many keys have gradients: their units take the cube of it."""
 
@@ -169,17 +171,22 @@ def _slopes(variant: Variant, each: RowOfVariant) -> _Slopes:
             bend = _bend(variant, bandwidth, terms, by_term)
     return _Slopes(
         ratio=variant.geometry == "ratio",
-        gaps=np.array([float(gap) for gap in each.gaps[: found.size]]),
+        gaps=_floats(each.gaps[: found.size]),
         gamma=float(found.gamma),
         value=np.array([float(term.value) for term in terms]),
         first=np.array([float(term.slope) for term in terms]),
         second=np.array([float(second_slope(variant, term)) for term in terms]),
-        t=np.array([float(term.t) for term in terms]),
+        t=np.clip([float(term.t) for term in terms], -float(LARGEST), float(LARGEST)),
         by_gap=np.array([float(term.t_gap) for term in terms]),
         by_gamma=np.array([float(term.t_gamma) for term in terms]),
         share=share,
         bend=bend,
     )
+
+
+def _floats(gaps: list[Fraction]) -> Floats:
+    """Gaps as float64; cut at `LARGEST`."""
+    return np.array([float(min(gap, LARGEST)) for gap in gaps])
 
 
 def nominal_reach(variant: Variant) -> float:
@@ -213,7 +220,7 @@ def truth_of_variant(variant: Variant, inputs: Inputs, scores: Floats) -> Truth:
             keys = each.row.keys
             slopes = slopes_of(variant, each)
             unit[r, keys[: each.found.size]] = slopes.weight_unit()
-            all_gaps = np.array([float(gap) for gap in each.gaps])
+            all_gaps = _floats(each.gaps)
             edge = 1.0 if variant.geometry == "shift" else float(variant.exact_edge or 1)
             own = float(np.abs(slopes.moved) @ slopes.gaps) + abs(slopes.gamma)
             margin_unit[r, keys] = all_gaps + abs(edge) * own
@@ -323,5 +330,5 @@ def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) 
         total = X.total([term.value for term in each.found.terms])
         direct = [abs(term.by_parameter[name] / total) for term in each.found.terms]
         terms += float(sum(2 * d * abs(ball(value)) for d, value in zip(direct, cotangent, strict=True)))
-    gaps = np.array([float(gap) for gap in each.gaps[: len(mixed)]])
+    gaps = _floats(each.gaps[: len(mixed)])
     return terms + float(np.abs(mixed) @ gaps)
