@@ -79,7 +79,8 @@ def record(tried: Tried) -> TargetRecord:
     called = sum(result.calls for result in tried.results.values())
     decided = sum(check.decided for check in found)
     verdict = _verdict(found, called, decided, single=tried.single)
-    notes = [tried.target.note]
+    remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
+    notes = [tried.target.note, *_first_of_each(remarks)]
     if not called:
         reasons = dict.fromkeys(tried.refused.values()) or {"no case of the run applies": None}
         notes.append(f"never called: {'; '.join(list(reasons)[:3])}")
@@ -98,6 +99,11 @@ def record(tried: Tried) -> TargetRecord:
         accuracy=accuracy,
         coverage=_coverage(tried),
     )
+
+
+def _first_of_each(remarks: Iterable[str]) -> list[str]:
+    """One remark of each kind: those that begin alike differ only in their example."""
+    return list({remark.partition(", such as")[0]: remark for remark in reversed(list(remarks))}.values())[::-1]
 
 
 def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool) -> Verdict:

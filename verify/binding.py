@@ -127,6 +127,7 @@ class Binding:
         arrays: Mapping[str, Any],
         options: Mapping[str, Any],
         numbers: Mapping[str, Any] | None = None,
+        axis: int = -1,
     ) -> tuple[list[Any], dict[str, Any]] | None:
         """The positional arguments and the keywords of a call; None if it cannot be given the exact order.
 
@@ -135,10 +136,11 @@ class Binding:
             arrays: by argument name.
             options: mask, causal, …; one without a parameter is left out, `Scope` has seen to it that none matters.
             numbers: by role, in the place of those of the case: arrays to differentiate in.
+            axis: that the keys of logits lie along.
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
-        values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": -1}
+        values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
         values |= {"kernel": case.kernel, "rule": case.parsed_rule}
         positional: list[Any] = []
         keywords: dict[str, Any] = {}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the cube of it."""
+BULK = 1 << 22
+"""Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
 _WORD = 64
 
 
@@ -130,13 +132,16 @@ def reach_of(case: Case) -> float:
 
 
 def settle(case: Case, rows: Floats) -> Floats:
-    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys."""
+    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys.
+
+    A ball too small for that has its best key halfway to its edge.
+    """
     rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
     if not isinstance(rule, Fixed) or not rows.size:
         return rows
     finite = np.where(np.isfinite(rows), rows, -np.inf)
     top = finite.max(axis=-1, keepdims=True)
-    return rows - np.where(np.isfinite(top), top, 0.0) - 0.5
+    return rows - np.where(np.isfinite(top), top, 0.0) - min(0.5, float(rule.exact) ** 2 / 4)
 
 
 def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> Inputs:
@@ -172,6 +177,11 @@ def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
     return (*arrays["q"].shape[:-1], arrays["v"].shape[-1])
 
 
+def bulky(inputs: Inputs) -> bool:
+    """Whether `inputs` are more than `BULK` numbers."""
+    return max((array.size for array in inputs.arrays.values()), default=0) > BULK
+
+
 def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
     """Seeded normals in the shape of the output; None for long rows, for rows that are sampled, and without numbers."""
     if case.size > GRADIENT_KEYS or inputs.rows is not None:
@@ -182,12 +192,12 @@ def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
 
 
 def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:
-    """At most `wanted` of `count` rows: those at the edges of blocks of 2^k, the rest seeded; None means all."""
-    if count <= wanted:
+    """Every row at the edge of a block of 2^k, k ≥ 4, and `wanted` seeded ones of the others; None means all."""
+    edges = {0, count - 1, *(row for k in range(4, 32) for row in (2**k - 1, 2**k) if row < count)}
+    if count <= len(edges) + wanted:
         return None
-    edges = [0, count - 1, *(row for k in range(4, 11) for row in (2**k - 1, 2**k) if row < count)]
-    picked = list(dict.fromkeys([*edges, *shuffled(generator, count).tolist()]))[:wanted]
-    return np.array(sorted(picked), dtype=np.intp)
+    others = [row for row in shuffled(generator, count).tolist() if row not in edges]
+    return np.array(sorted([*edges, *others[:wanted]]), dtype=np.intp)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import PARAMETERS
 from kernelproof.verify.executing import ProgramCaller
 from kernelproof.verify.loading import PROGRAM, first_line, load
+from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Array, Call, Outcome
 from kernelproof.verify.targets import Target, bindings_of
 
@@ -52,7 +53,7 @@ class Caller:
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
-        target = self.target
+        target, case = self.target, case_of(case, call)
         inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
@@ -65,12 +66,15 @@ class Caller:
             if call.mode == "vjp":
                 found = self._vjp(case, inputs, options, upstream)
                 # A copy: a target may return the same buffer from its next call.
-                arrays = {name: take(value, target.array).copy() for name, value in found.items()}
+                # Names of any type would have no order.
+                arrays = {str(name): take(value, target.array).copy() for name, value in found.items()}
+                arrays |= _other_number(case, arrays)
             else:
-                arrays = {"output": take(self._forward(case, inputs, options), target.array).copy()}
+                output = self._forward(case, inputs, options, axis=call.axis)
+                arrays = {"output": take(output, target.array).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
-        except BaseException as error:  # noqa: BLE001 (whatever a target raises is a result)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
             return Outcome(error=first_line(error), modified=self._modified(given, call))
@@ -84,10 +88,17 @@ class Caller:
         before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
         return tuple(name for name, now in given.items() if not same_bits(take(now, self.target.array), before[name]))
 
-    def _forward(self, case: Case, inputs: _Arrays, options: _Arrays, numbers: Mapping[str, Any] | None = None) -> Any:
+    def _forward(
+        self,
+        case: Case,
+        inputs: _Arrays,
+        options: _Arrays,
+        numbers: Mapping[str, Any] | None = None,
+        axis: int = -1,
+    ) -> Any:
         """The output; `numbers` stand for the numbers of those roles."""
         function, binding, said = self.bound[case.op]
-        called = binding.call(case, inputs, options, numbers)
+        called = binding.call(case, inputs, options, numbers, axis)
         assert called is not None  # `Scope.refuses` has seen to it
         positional, keywords = called
         return picked(function(*positional, **keywords), said.output)
@@ -107,10 +118,9 @@ class Caller:
             if role in wanted
         }
         differentiate = _by_torch if self.target.array == "torch" else _by_jax
-        found = differentiate(
+        return differentiate(
             lambda held, told: self._forward(case, {**inputs, **held}, options, told), leaves, numbers, cotangent
         )
-        return {**found, **_other_number(case, {name: take(found[name], self.target.array) for name in numbers})}
 
 
 def _as_array(value: float, like: Any, kind: str) -> Any:
@@ -141,10 +151,10 @@ def _by_jax(function: Any, leaves: _Arrays, numbers: _Arrays, cotangent: Any) ->
 
 
 def _other_number(case: Case, found: Mapping[str, Array]) -> dict[str, Array]:
-    """The gradient in the order from that in α, or the other way round: ``dα/dn = −1/n²``."""
+    """The gradient in the order from that in α, or the other way round: ``dα/dn = −1/n²``, which is 0 at order ∞."""
     wanted = "order" if case.alpha is None else "alpha"
     order = float(case.kernel.order)
-    if wanted in found or not set(found) & set(PARAMETERS[:2]) or not 0 < order < np.inf:
+    if wanted in found or not set(found) & set(PARAMETERS[:2]) or order == 0 or (order, wanted) == (np.inf, "alpha"):
         return {}
     other = np.asarray(found["alpha" if wanted == "order" else "order"], dtype=np.float64)
     return {wanted: np.asarray(-other / order**2 if wanted == "order" else -other * order**2)}

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from kernelproof.verify.state import flushes, rounds_to_nearest
 
 PACKAGES = (
     "numpy",
@@ -47,7 +47,7 @@ def environment(*, with_torch: bool, seed: int = 0) -> dict[str, Any]:
         "gpu": None,
         **(_torch() if with_torch else {}),
         "threads": {name: os.environ.get(name) for name in THREADS},
-        "flush to zero": flushes_to_zero(),
+        "flush to zero": any(flushes()),
         "seed": seed,
         "commit": commit(),
     }
@@ -70,9 +70,30 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def flushes_to_zero() -> bool:
-    """Whether float64 arithmetic of this process loses subnormal numbers."""
-    return bool(np.float64(2.0**-1022) * np.float64(0.5) == 0.0)
+def modes() -> dict[str, Any]:
+    """The modes of arithmetic of this thread and process, as plain data: those of torch only where it is loaded.
+
+    Found by arithmetic: a mode that a library sets in the processor shows in no variable.
+    """
+    flushed = flushes()
+    found: dict[str, Any] = {
+        "flush to zero": {"float64": flushed[0], "float32": flushed[1]},
+        "rounds to nearest": rounds_to_nearest(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_float32_matmul_precision"):
+        found["torch"] = _torch_modes(torch) | {"default dtype": str(torch.get_default_dtype())}
+    return found
+
+
+def _torch_modes(torch: Any) -> dict[str, Any]:
+    return {
+        "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
+        "tf32 in convolutions": bool(torch.backends.cudnn.allow_tf32),
+        "matmul precision": torch.get_float32_matmul_precision(),
+        "deterministic": bool(torch.are_deterministic_algorithms_enabled()),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def commit() -> str | None:
@@ -100,16 +121,7 @@ def _torch() -> dict[str, Any]:
         torch = import_module("torch")
     except ImportError:
         return {}
-    found: dict[str, Any] = {
-        "torch": {
-            "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
-            "tf32 in convolutions": bool(torch.backends.cudnn.allow_tf32),
-            "matmul precision": torch.get_float32_matmul_precision(),
-            "deterministic": bool(torch.are_deterministic_algorithms_enabled()),
-            "threads": torch.get_num_threads(),
-            "cuda": torch.version.cuda,
-        }
-    }
+    found: dict[str, Any] = {"torch": _torch_modes(torch) | {"cuda": torch.version.cuda}}
     if torch.cuda.is_available():
         found["gpu"] = {"model": torch.cuda.get_device_name(0), "count": torch.cuda.device_count(), "driver": _driver()}
     return found

@@ -33,11 +33,16 @@ if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
 KEPT = 5
+LARGEST = 1e300
+"""The largest ratio of a finite excess."""
 
 
 def eta_of(target: Format, contract: Contract) -> float:
-    """η: half the smallest subnormal, or the smallest normal number under flush to zero."""
-    return float(2.0**target.emin if contract.flush_to_zero else float(target.smallest) / 2)
+    """η: half the smallest subnormal, or the smallest normal number under flush to zero.
+
+    Half the smallest subnormal of float64 is no float64: there the whole of it stands in.
+    """
+    return float(2.0**target.emin if contract.flush_to_zero else max(float(target.smallest) / 2, 5e-324))
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,10 @@ def judge_flags(wrong: Flags, decided: Flags, describe: Callable[[tuple[int, ...
 
 
 def ratio_of(excess: Floats, slack: Floats) -> Floats:
-    """`excess` over `slack`, where a NaN or an infinite excess is infinite and 0 over 0 is 0."""
+    """`excess` over `slack`, where a NaN or an infinite excess is infinite and 0 over 0 is 0.
+
+    A finite excess has a finite ratio, however small the slack: near a kink it decides nothing.
+    """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        ratio = np.where(excess <= 0, 0.0, excess / slack)
+        ratio = np.where(excess <= 0, 0.0, np.minimum(excess / slack, LARGEST))
         return np.where(np.isfinite(excess), np.where(np.isnan(ratio), 0.0, ratio), np.inf)

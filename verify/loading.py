@@ -17,6 +17,7 @@ from kernelproof.reference.errors import TargetError, shown
 from kernelproof.verify.arrays import KINDS, Kind
 from kernelproof.verify.declaring import Declaration
 from kernelproof.verify.discovery import backend_names
+from kernelproof.verify.peers import peer_names, place_of
 
 GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
@@ -50,7 +51,7 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names: a backend, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or a registered name.
+    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or other.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
@@ -59,6 +60,8 @@ def find(text: str) -> Place:
         return Place(text, BUILT_IN + text, BACKEND)
     if text.startswith(PROGRAM):
         return Place(text, "", "")
+    if (held := place_of(text)) is not None:
+        return Place(text, *held)
     module, colon, name = text.rpartition(":")
     if colon and module and name:
         if module.endswith(".py"):
@@ -72,7 +75,7 @@ def find(text: str) -> Place:
     if text in known:
         module, _, name = known[text].partition(":")
         return Place(text, module, name)
-    names = ", ".join([*backend_names(), *known])
+    names = ", ".join([*backend_names(), *peer_names(), *known])
     msg = f"unknown target {text!r}; allowed: {names}, file.py:object, package.module:object or exec:program"
     raise TargetError(msg)
 
@@ -162,7 +165,7 @@ def attribute(found: Any, name: str, default: Any) -> Any:
         raise TargetError(msg) from None
 
 
-def asked(found: Any, name: str) -> Any:
+def answer_of(found: Any, name: str) -> Any:
     """What the method `name` of a target's object returns; None if it has none.
 
     Raises:

@@ -27,13 +27,14 @@ from kernelproof.verify.spawning import Context, threads_limited
 from kernelproof.verify.targets import Place, Target, describe
 from kernelproof.verify.worker import (
     JUDGING,
+    RETURNED,
     TRUTH,
     CaseResult,
     CheckResult,
     Journal,
     Limits,
     Task,
-    caller_of,
+    guard_of,
     judge_target,
     prepare,
     run_task,
@@ -83,6 +84,7 @@ class Runner:
         self.pool, self.folder, self.limits = pool, Path(folder), limits
         self.tasks = 0
         self.lost = 0
+        self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
         """What `describe` says of every place.
@@ -113,6 +115,13 @@ class Runner:
         """A future of the environment of a worker."""
         return self.submit(environment, with_torch=with_torch, seed=seed)
 
+    def _note_modes(self, target: Target, loaded: dict[str, Any], after: dict[str, Any]) -> None:
+        """Keep the modes of arithmetic of a target: of all its processes, what its calls changed if they did."""
+        name = f"{target.name} on {target.device}"
+        held = self.modes.get(name)
+        if held is None or held["after its calls"] == held["after loading"]:
+            self.modes[name] = {"after loading": loaded, "after its calls": after}
+
     def submit(self, function: Any, **arguments: Any) -> Future[Any]:
         """A future of ``function(**arguments)``."""
         if self.pool is not None:
@@ -138,8 +147,9 @@ class Runner:
         numbered = [(number, case, indices) for number, (case, indices) in enumerate(items) if indices]
         if self.pool is None:
             return self._serial(numbered, targets, progress)
-        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost.
-        strides = max(1, -(-len(numbered) // CHUNK))
+        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost. A few cases may be
+        # large ones, and are spread over all workers.
+        strides = max(1, -(-len(numbered) // CHUNK), min(len(numbered), MOST_WORKERS))
         waiting = (
             {self._schedule(tuple(numbered[at::strides]), targets) for at in range(strides)} if numbered else set()
         )
@@ -173,6 +183,8 @@ class Runner:
         for record in records:
             if record[0] == "done":
                 found[record[1], record[2]] = record[3]
+            elif record[0] == "modes":
+                self._note_modes(task.targets[record[1]], record[2], record[3])
             elif record[0] == "fault":
                 msg = f"in the case {cases[record[1]].text!r}:\n{record[2]}"
                 raise InternalError(msg)
@@ -180,6 +192,7 @@ class Runner:
         timed_out = trace.exists() and "Timeout" in trace.read_text(encoding="utf-8", errors="replace")
         for path in (journal, trace):
             path.unlink(missing_ok=True)
+        self._note_returned(records, found)
         if error is None:
             return ()
         if not isinstance(error, ProcessExpired):
@@ -190,6 +203,15 @@ class Runner:
             for number, case, indices in task.items
         )
         return tuple(item for item in left if item[2])
+
+    def _note_returned(self, records: list[tuple[Any, ...]], found: Found) -> None:
+        """A call that forked and let its child come back is a crash of that case, whatever its own process answered."""
+        for record in records:
+            if record[0] == RETURNED:
+                _, number, index, check, call = record
+                result = found.get((number, index), CaseResult(calls=1))
+                crash = CheckResult(crash=f"the {call} call: it forked, and the child came back as well")
+                found[number, index] = replace(result, checks={**result.checks, check: crash})
 
     def _blame(
         self,
@@ -202,7 +224,9 @@ class Runner:
         task: Task,
     ) -> None:
         """Record what ended a worker for the case and target it was at."""
-        last = records[-1] if records else ("start",)
+        # What a child wrote is not where its parent was.
+        own = [record for record in records if record[0] not in {RETURNED, "modes"}]
+        last = own[-1] if own else ("start",)
         if last[0] == "step" and last[4] != JUDGING:
             _, number, index, check, call = last
             reason = f"no answer in {self.limits.seconds:g} s" if timed_out else f"the process ended: {how}"
@@ -236,9 +260,10 @@ class Runner:
             inputs = case.inputs()
             truths = truths_for(case, inputs)
             for index in indices:
-                caller = caller_of(targets[index])
+                guard = guard_of(targets[index])
                 truth, undecided = truths(targets[index].contract)
-                found[number, index] = judge_target(case, inputs, truth, caller, lambda *_: None, undecided=undecided)
+                found[number, index] = judge_target(case, inputs, truth, guard, lambda *_: None, undecided=undecided)
+                self._note_modes(targets[index], guard.loaded, guard.after or guard.loaded)
             progress.advance(1)
         return found
 

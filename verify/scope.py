@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from math import prod
@@ -13,7 +13,7 @@ from kernelproof.verify.building import mixed_shapes
 from kernelproof.verify.case import Case, number_of
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.patterns import in_ranges, matches
-from kernelproof.verify.seams import Inputs
+from kernelproof.verify.seams import Call, Inputs
 
 TELLING = ("order", "alpha", "kernel")
 """The ways to tell a target the order."""
@@ -33,6 +33,7 @@ class Scope:
         dtypes: names of the dtypes it takes.
         options: those it takes; None means all.
         gradients: those it gives; None means all, empty none.
+        axis: whether it can be told the axis that the keys lie along.
         shapes: those it takes.
     """
 
@@ -45,6 +46,7 @@ class Scope:
     dtypes: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
     gradients: tuple[str, ...] | None = ()
+    axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
 
     @property
@@ -92,6 +94,11 @@ class Scope:
         """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
         shapes = {name: array.shape for name, array in inputs.arrays.items()}
         return self.refuses_options(inputs.options) or refused_shape(self.shapes, shapes)
+
+
+def case_of(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call` is made with."""
+    return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
 def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:

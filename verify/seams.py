@@ -83,10 +83,19 @@ class Truth:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a target: an op, or the vector-Jacobian product of one, on these inputs."""
+    """One call of a target: an op, or the vector-Jacobian product of one, on these inputs.
+
+    Attributes:
+        inputs: the arrays and options.
+        mode: the op itself, or its vector-Jacobian product.
+        order: text of another order than that of the case; None: that of the case.
+        axis: the axis of the logits that the keys lie along; other than −1 only for an entmax that has the parameter.
+    """
 
     inputs: Inputs
     mode: Literal["forward", "vjp"] = "forward"
+    order: str | None = None
+    axis: int = -1
 
 
 @dataclass(frozen=True)
@@ -98,12 +107,14 @@ class Outcome:
         error: None, or "ErrorType: first line" if it raised.
         crash: None, or what ended the worker (killed, timed out, died).
         modified: names of the inputs that the call changed.
+        changed: what the call changed of the state of its process, such as "the working directory".
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
     error: str | None = None
     crash: str | None = None
     modified: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,7 @@ class Contract:
     empty_row: str = "any"
     flush_to_zero: bool = False
     scores: str = "dots"
+    same: str = "grade"
 
 
 CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -134,6 +146,7 @@ CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "posinf": ("nan", "limit", "any"),
     "empty_row": ("zeros", "nan", "raise", "any"),
     "scores": ("differences", "dots"),
+    "same": ("grade", "bits"),
 }
 """What each field of a `Contract` that is a word may be."""
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}

@@ -13,15 +13,17 @@ from fractions import Fraction
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
 from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.cases.large import FAMILY
+from kernelproof.verify.cases.large import SUITE as LARGE
 from kernelproof.verify.cases.lengths import essential
 from kernelproof.verify.cases.masks import WITHOUT_INFINITY
 from kernelproof.verify.discovery import families
 from kernelproof.verify.patterns import filled
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
-ALPHAS = ("4/3", "3", "1.0001")
+ALPHAS = ("4/3", "3", "10", "1.0001")
 ALPHA_FAMILIES = 3
 """Families for each α and dtype: α is the order by another name, so its path is tried and not the grid again."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
@@ -29,6 +31,8 @@ Recipe = tuple[str, tuple[int, ...], str]
 """Family, shape and feature."""
 FAR: Recipe = ("offsets", (2, 12), "5")
 """Tried at order ∞ in every dtype: a lost maximum shift overflows there, and at no other order."""
+STEEP = "two_keys"
+"""Tried at every order below 1: there a weight rises steeply from 0, and an unstable form jumps."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Suite:
         mixed: the same for each rule, order and dtype of the other ops.
         entmax_budget: cases of entmax that a run of few orders and dtypes may have; it gets more recipes for each.
         mixed_budget: the same of each other op.
+        families: those it has; empty means all.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Suite:
     mixed: int | None
     entmax_budget: int = 0
     mixed_budget: int = 0
+    families: tuple[str, ...] = ()
 
     def share(self, op: str, places: int) -> int | None:
         """Recipes for each of `places` combinations of `op`: at least the suite's number; None means all."""
@@ -65,6 +71,7 @@ SUITES = {
         Suite("quick", ("float64", "float32"), 5, 1, 200, 96),
         Suite("standard", tuple(FORMATS), 12, 2, 1000, 276),
         Suite("exhaustive", tuple(FORMATS), None, None),
+        Suite(LARGE, ("float32",), None, None, families=(FAMILY.id,)),
     )
 }
 
@@ -143,7 +150,8 @@ class _Dealer:
 
     def __init__(self, selection: Selection, op: str, places: int) -> None:
         suite = SUITES[selection.suite]
-        held = {name: list(family.recipes(suite.name, op)) for name, family in families().items()}
+        known = {name: family for name, family in families().items() if not suite.families or name in suite.families}
+        held = {name: list(family.recipes(suite.name, op)) for name, family in known.items()}
         self.recipes = {name: found for name, found in held.items() if found}
         self.next = {name: selection.seed + at for at, name in enumerate(self.recipes)}
         self.seed = self.turn = selection.seed
@@ -187,6 +195,8 @@ class _Dealer:
 
 def _essentials(suite: str, dtypes: tuple[str, ...], dtype: str, order: str) -> list[Recipe]:
     """What no order may do without, in `dtype`: two dtypes that follow one another share it."""
+    if SUITES[suite].families:
+        return []
     shapes = essential(suite)
     picked = shapes[dtypes.index(dtype) % 2 :: 2] if len(dtypes) > 1 else shapes
     return [*(("lengths", shape, "length") for shape in picked), *([FAR] if order == "inf" else [])]
@@ -258,9 +268,16 @@ def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str
             dealt = dealer.deal(row + column, ALPHA_FAMILIES if extra else None)
             if not extra or dealer.rich:
                 dealt = [*dealt, *_essentials(selection.suite, dtypes, dtype, order)]
+            dealt = [*dealt, *_steep(dealer, order, alpha)]
             for family, shape, feature in dealt:
                 if not pointless("entmax", family, order, dtype):
                     yield Case("entmax", order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
+
+
+def _steep(dealer: _Dealer, order: str, alpha: str | None) -> list[Recipe]:
+    """The first sweep of two keys, at orders below 1."""
+    number = exact_number(order, "order") if alpha is None else resolve_kernel(alpha=exact_number(alpha, "alpha")).order
+    return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if number < 1 else []
 
 
 def _kinds(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class _Rows:
         self.empty = weighting.empty.reshape(-1)
         self.scale = float(self.rule.exact) if isinstance(self.rule, Adaptive) else 1.0
         self.scores, self.moved = scores, moved
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             top = np.max(np.where(np.isfinite(scores), scores, -np.inf), axis=-1, initial=-np.inf, keepdims=True)
             self.gaps = np.where(np.isfinite(scores), np.maximum(top - scores, 0.0), 0.0)
 

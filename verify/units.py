@@ -18,6 +18,14 @@ from kernelproof.reference.model import Adaptive, Anchored, Fixed
 Floats = NDArray[np.float64]
 
 
+def _others(values: Floats) -> Floats:
+    """(S,) the sum of all entries but each one, by sums from both ends: nothing cancels."""
+    before, after = np.zeros_like(values), np.zeros_like(values)
+    before[1:] = np.cumsum(values[:-1])
+    after[:-1] = np.cumsum(values[:0:-1])[::-1]
+    return before + after
+
+
 @dataclass(frozen=True, eq=False)
 class RowUnits:
     """First-order sensitivities of one row over its support of S keys.
@@ -82,8 +90,14 @@ class RowUnits:
 
     @cached_property
     def weight(self) -> Floats:
-        """(S,) unit of each weight; for the adaptive rule the bracket of docs/theory.md §4."""
-        return self.weights + self._doubled * (np.abs(self.jacobian) @ self.moved)
+        """(S,) unit of each weight, ``w + |J|·moved``; for the adaptive rule the bracket of docs/theory.md §4.
+
+        J is a diagonal less an outer product, so that no row of thousands of keys needs all S² entries of it.
+        """
+        rows, columns = (self.slopes, self._pi) if isinstance(self.rule, Adaptive) else (self.weights, self.slopes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = np.abs(self.slopes - rows * columns) * self.moved
+            return self.weights + self._doubled * (own + rows * _others(columns * self.moved))
 
     def mean(self, values: Floats) -> Floats:
         """(e,) unit of ``Σ w_i v_i`` for values (S, e)."""
@@ -95,6 +109,9 @@ class RowUnits:
     @cached_property
     def _curvature(self) -> tuple[Floats, Floats, Floats]:
         """(Q, P, J): ∂ log l_i/∂s_k, ∂π_j/∂s_k and ∂w_i/∂s_k."""
+        if self.flat:
+            none = np.zeros((len(self.weights), len(self.weights)))
+            return none, none, none
         jacobian, eye = self.jacobian, np.eye(len(self.weights))
         if isinstance(self.rule, Adaptive):
             power = 1.0 if self.order == np.inf else 1.0 - 1.0 / self.order

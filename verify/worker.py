@@ -12,11 +12,10 @@ import os
 import pickle
 import sys
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.verify.building import bulky
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
+from kernelproof.verify.guarding import Guard, Sink
 from kernelproof.verify.probing import held_bytes
 from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Target
@@ -119,21 +120,36 @@ class CaseResult:
         unsupported: ids of checks that apply and that the target cannot answer.
         calls: how many calls the target got.
         note: why nothing was decided, or "".
+        remarks: what the target did beside answering: printed, left threads running.
     """
 
     checks: dict[str, CheckResult] = field(default_factory=dict)
     unsupported: tuple[str, ...] = ()
     calls: int = 0
     note: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 JUDGING = "judge"
 """The step after the last call, where the target's time has ended."""
+RETURNED = "returned"
+"""The record of a child process that came back from a call."""
 Step = Callable[[str, str], None]
 
 
+def _nobody(check: str, call: str) -> None:
+    """Nobody is told."""
+
+
 def judge_target(
-    case: Case, inputs: Inputs, truth: Truth | None, caller: Calling, step: Step, *, undecided: str = ""
+    case: Case,
+    inputs: Inputs,
+    truth: Truth | None,
+    caller: Calling | Guard,
+    step: Step,
+    *,
+    undecided: str = "",
+    returned: Step = _nobody,
 ) -> CaseResult:
     """Every check on one target; a call that several checks ask for is made once.
 
@@ -141,35 +157,31 @@ def judge_target(
         case: the case.
         inputs: of the case.
         truth: of the case.
-        caller: the loaded target.
+        caller: the loaded target, with or without a guard around it.
         step: told (check, call) before each call, and ("", JUDGING) after the last.
         undecided: why there is no truth although the inputs are ordinary; then nothing is called.
+        returned: told (check, call) in a child process that came back from a call.
     """
-    target = caller.target
+    guard = caller if isinstance(caller, Guard) else Guard(caller)
+    target = guard.caller.target
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
-    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    asked = _asked(case, inputs)
     wanted = {
-        name: {
-            key: call
-            for key, call in calls.items()
-            if (scope.gradients != () or call.mode != "vjp") and scope.refuses_inputs(call.inputs) is None
-        }
-        for name, calls in asked.items()
+        name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
+    for name, calls in asked.items():
+        # A check that is about another order or axis has nothing to say of a target that knows but one.
+        if any(map(_special, calls.values())) and not any(map(_special, wanted[name].values())):
+            wanted[name] = {}
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
     wanted = {name: calls for name, calls in wanted.items() if calls}
     if undecided:
         return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
-    made: dict[tuple[int, str], Outcome] = {}
-    for name, calls in wanted.items():
-        for key, call in calls.items():
-            if _place(call) not in made:
-                step(name, key)
-                made[_place(call)] = _quietly(caller, case, call)
+    made = _make(guard, case, wanted, step, returned)
     step("", JUDGING)
     found: dict[str, CheckResult] = {}
     for name, calls in wanted.items():
@@ -181,18 +193,52 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
-    return CaseResult(found, unsupported, len(made), undecided)
+    remarks = (*guard.remarks, *_heard())
+    return CaseResult(found, unsupported, len(made), undecided, remarks)
 
 
-def _place(call: Call) -> tuple[int, str]:
-    """What makes two calls the same: the very same inputs, in the same mode."""
-    return id(call.inputs), call.mode
+def _asked(case: Case, inputs: Inputs) -> dict[str, dict[str, Call]]:
+    """The calls that each check needs; of bulky inputs only the checks that need the plain call alone have theirs."""
+    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    if not bulky(inputs):
+        return asked
+    plain = _place(Call(inputs))
+    return {name: calls for name, calls in asked.items() if all(_place(call) == plain for call in calls.values())}
 
 
-def _quietly(caller: Calling, case: Case, call: Call) -> Outcome:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return caller(case, call)
+def _make(
+    guard: Guard, case: Case, wanted: dict[str, dict[str, Call]], step: Step, returned: Step
+) -> dict[_Place, Outcome]:
+    """The outcome of every call, each made once."""
+    made: dict[_Place, Outcome] = {}
+    with guard:
+        for name, calls in wanted.items():
+            for key, call in calls.items():
+                if _place(call) not in made:
+                    step(name, key)
+                    made[_place(call)] = guard.call(case, call, partial(returned, name, key))
+    return made
+
+
+_SINK: list[Sink] = []
+"""Where the standard streams of a worker go; none in a process that is the user's."""
+
+
+def _heard() -> tuple[str, ...]:
+    text = _SINK[0].heard() if _SINK else ""
+    return (f"prints, such as {text!r}",) if text else ()
+
+
+_Place = tuple[int, str, str | None, int]
+
+
+def _place(call: Call) -> _Place:
+    """What makes two calls the same: the very same inputs, in the same mode, at the same order and axis."""
+    return id(call.inputs), call.mode, call.order, call.axis
+
+
+def _special(call: Call) -> bool:
+    return call.order is not None or call.axis != -1
 
 
 def truths_for(case: Case, inputs: Inputs) -> Callable[[Contract], tuple[Truth | None, str]]:
@@ -212,24 +258,40 @@ def truths_for(case: Case, inputs: Inputs) -> Callable[[Contract], tuple[Truth |
     return lambda contract: held(contract.scores if module.has_two_units(case, inputs) else "differences")
 
 
-_CALLERS: dict[Target, Calling] = {}
+_GUARDS: dict[Target, Guard] = {}
+
+
+def guard_of(target: Target) -> Guard:
+    """The loaded target of this process."""
+    if target not in _GUARDS:
+        _GUARDS[target] = Guard.load(lambda: load_caller(target), isolated=bool(_SINK))
+    return _GUARDS[target]
 
 
 def caller_of(target: Target) -> Calling:
-    """The loaded target of this process."""
-    if target not in _CALLERS:
-        _CALLERS[target] = load_caller(target)
-    return _CALLERS[target]
+    """What calls the loaded target of this process, without a guard."""
+    return guard_of(target).caller
 
 
 class Journal:
     """Pickled records appended to a file, each on the disk of the kernel before the next step."""
 
     def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.path = path
+        self.descriptor = self._open()
+        self.place = os.fstat(self.descriptor)[:3]
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def add(self, *record: Any) -> None:
-        """Append `record`."""
+        """Append `record`; a target may have closed the file, or have got its number for another one."""
+        try:
+            same = os.fstat(self.descriptor)[:3] == self.place
+        except OSError:
+            same = False
+        if not same:
+            self.descriptor = self._open()
         os.write(self.descriptor, pickle.dumps(record))
 
     @staticmethod
@@ -244,14 +306,13 @@ class Journal:
 
 
 def prepare(modules: tuple[str, ...]) -> None:
-    """What a new worker does first: what targets print goes nowhere; and it imports what it will need.
+    """What a new worker does first: what targets print goes into a sink; and it imports what it will need.
 
     Args:
         modules: our own and built-in ones only; what does not import is left for its user to report.
     """
-    sink = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 1)
-    os.close(sink)
+    _SINK.append(Sink())
+    _SINK[0].attach()
     for name in modules:
         with suppress(ImportError):
             import_module(name)
@@ -270,8 +331,9 @@ def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
 def run_task(task: Task) -> None:
     """Do `task`; results go to its journal.
 
-    Records: ("load", target), ("truth", case), ("step", case, target, check, call), ("done", case, target,
-    CaseResult), ("fault", case, traceback) for an error that is ours.
+    Records: ("load", target), ("truth", case), ("step", case, target, check, call), (RETURNED, case, target, check,
+    call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls), and
+    ("fault", case, traceback) for an error that is ours.
     """
     journal = Journal(task.journal)
     with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:
@@ -286,9 +348,9 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
         import_module(TRUTH)
         fresh = False
         for index in sorted({index for _, _, indices in task.items for index in indices}):
-            fresh |= task.targets[index] not in _CALLERS
+            fresh |= task.targets[index] not in _GUARDS
             journal.add("load", index)
-            caller_of(task.targets[index])
+            guard_of(task.targets[index])
         if fresh:
             limit_memory(task.limits, task.targets)
         for number, case, indices in task.items:
@@ -315,8 +377,11 @@ def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], jou
                     faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
 
             faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
-            result = judge_target(case, inputs, truth, caller_of(task.targets[index]), step, undecided=undecided)
+            guard = guard_of(task.targets[index])
+            returned = partial(journal.add, RETURNED, number, index)
+            result = judge_target(case, inputs, truth, guard, step, undecided=undecided, returned=returned)
             journal.add("done", number, index, result)
+            journal.add("modes", index, guard.loaded, guard.after or guard.loaded)
     except Exception:  # noqa: BLE001 (an exception of ours is reported as such, not as the target's)
         journal.add("fault", number, traceback.format_exc())
     finally:

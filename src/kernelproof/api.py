@@ -69,7 +69,7 @@ def verify(
         alpha: one or more values of α instead; then entmax only.
         dtype: one or more dtypes.
         device: "cpu", "cuda" or "all"; None means what is here.
-        suite: "quick", "standard" or "exhaustive".
+        suite: "quick", "standard" or "exhaustive"; "large": batches of 67 million scores each.
         seed: of every case.
         case: the text of one case to run, instead of a suite.
         call: how the one target is called, such as ``"f(z, dim=-1)"``.
@@ -106,21 +106,22 @@ def verify(
         loaded = _told(loaded, selection, one)
         cases = (one,) if one is not None else _plan(loaded, selection)
         tried = _assign(loaded, cases, single=one is not None)
-        with Progress(len(cases), shown=progress) as shown:
+        items = [
+            (each, tuple(at for at, part in enumerate(tried) if number not in part.refused))
+            for number, each in enumerate(cases)
+        ]
+        # A case that no target takes is not run.
+        with Progress(sum(bool(indices) for _, indices in items), shown=progress) as shown:
             if cold:
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
             with_torch = any(target.array == "torch" for target in loaded)
             environment = work.environment(with_torch=with_torch, seed=seed)
             whole = one is None and suite != "quick" and not (op or order or alpha or dtype)
             studies = work.submit(_studies, seed=seed) if whole else None
-            items = [
-                (each, tuple(at for at, part in enumerate(tried) if number not in part.refused))
-                for number, each in enumerate(cases)
-            ]
             found = work.run(items, loaded, shown)
             records = [aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)]
             tables = [] if studies is None else studies.result()
-            held = environment.result()
+            held = {**environment.result(), "processes": work.modes}
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",

@@ -66,7 +66,9 @@ def verify(
         str | None, typer.Option(help="Some of: float64,float32,float16,bfloat16,float8_e4m3fn,float8_e5m2.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or all; default: whatever is here.")] = None,
-    suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
+    suite: Annotated[
+        str, typer.Option(help="quick, standard or exhaustive; large: batches of 67 million scores.")
+    ] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
     execute: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ from kernelproof.verify.truth import truth_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
-    "batches", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
-    "planted_support", "random", "scales", "special", "tensors", "ties",
+    "batches", "composition", "huge_gaps", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets",
+    "one_hot", "padding", "planted_support", "random", "scales", "special", "subnormals", "tensors", "ties", "two_keys",
 }  # fmt: skip
+LARGE = {"large"}
+"""Families of the suite of large batches alone."""
 
 
 def make(family: str, shape: tuple[int, ...], feature: str, **more: str) -> Case:
@@ -53,7 +56,7 @@ def truth(case: Case) -> Truth:
 
 
 def test_the_families_are_these() -> None:
-    assert set(families()) == EXPECTED
+    assert set(families()) == EXPECTED | LARGE
 
 
 @pytest.mark.parametrize("family", sorted(EXPECTED))
@@ -333,3 +336,34 @@ def test_a_feature_that_a_family_has_not_is_refused(op: str, family: str, shape:
 def test_heads_that_no_group_shares_are_refused(heads: tuple[int, int]) -> None:
     with pytest.raises(DomainError, match="multiple of Hk"):
         make("masks", (*heads, 3, 8, 4, 2), "causal", op="attention", rule="fixed:2").inputs()
+
+
+def test_large_batches_are_the_same_bytes_twice_and_nearly_normal() -> None:
+    case = make("large", (1500, 700), "2", dtype="float32")
+    first, second = case.inputs(), Case.parse(case.text).inputs()
+    z = first.arrays["z"]
+    assert z.dtype == np.float32
+    assert z.tobytes() == second.arrays["z"].tobytes()
+    # A million draws: the mean is within five standard errors of 0, the deviation of 2.
+    assert abs(z.mean(dtype=np.float64)) < 5 * 2e-3
+    assert abs(z.std(dtype=np.float64) - 2) < 5 * 2e-3
+    assert np.unique(z).size > 0.9 * z.size
+    assert first.cotangent is None
+    assert first.rows is not None
+    assert 256 <= len(first.rows) <= 256 + 16
+    assert {0, 15, 16, 1023, 1024, 1499} <= set(first.rows.tolist())
+
+
+def test_long_rows_of_large_batches_have_fewer_truths() -> None:
+    rows = make("large", (70, 32768), "2").inputs().rows
+    assert rows is not None
+    assert 32 <= len(rows) <= 32 + 16
+
+
+@pytest.mark.parametrize("h", ["1/8", "1", "3"])
+def test_the_best_key_of_a_small_ball_lies_within_it(h: str) -> None:
+    case = make("random", (3, 8), "1", op="weights", rule=f"fixed:{h}")
+    best = scores(case).max(axis=1)
+    radius = float(Fraction(h))
+    np.testing.assert_allclose(-2 * best, min(1.0, radius**2 / 2), rtol=1e-12)
+    assert not truth(case).empty.any()

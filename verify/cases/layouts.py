@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import Layout, cotangent_for, normals, one_of, packed, scored, settle
+from kernelproof.verify.building import Layout, cotangent_for, mixed, normals, one_of, packed, scored, settle
 from kernelproof.verify.seams import Array, Inputs
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def laid(values: Array, feature: str) -> Array:
 
 
 class Layouts:
-    """The feature says how the scores, and the cotangent with them, lie in memory.
+    """The feature says how the scores, or queries, keys and values, and the cotangent with them, lie in memory.
 
     ``transposed`` is Fortran order, ``swapped`` exchanges the first two axes, ``strided`` takes every second
     element, ``offset`` a slice of longer rows, ``broadcast`` repeats one row with stride 0, ``reversed`` runs
@@ -80,11 +80,19 @@ class Layouts:
         """Each of them, and a transposed one of rank 4."""
         if op in {"entmax", "weights"}:
             yield from _RECIPES
+        else:
+            shape = (2, 9, 3, 2) if op == "regression" else (2, 1, 3, 9, 4, 2)
+            yield from ((shape, feature) for feature in ("swapped", "strided", "offset", "readonly"))
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal scores, laid out."""
+        """Normal inputs, laid out."""
         feature = one_of(case, _FEATURES)
-        plain = scored(case, settle(case, 2.0 * normals(generator, case.shape)))
+        scores = case.op in {"entmax", "weights"}
+        plain = (
+            scored(case, settle(case, 2.0 * normals(generator, case.shape)))
+            if scores
+            else Inputs(mixed(case, generator))
+        )
         upstream = cotangent_for(case, plain)
         arrays = {name: laid(array, feature) for name, array in plain.arrays.items()}
         return replace(plain, arrays=arrays, cotangent=None if upstream is None else laid(upstream, feature))

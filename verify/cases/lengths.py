@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _ESSENTIAL = {"quick": ((2, 3, 1), (2, 3, 4, 2)), "standard": ((2, 1), (2, 2), (2, 3, 5), (2, 3, 4, 7))}
 _SHORT = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 127, 129)
 _LONG = (255, 256, 257, 1023, 2049, 1025, 4097, 100_000)
-ROWS = 6
-"""Rows of a large array that are checked."""
+ROWS = 4
+"""Rows of a large array that are checked beside those at the edges of blocks."""
 
 
 def essential(suite: str) -> tuple[tuple[int, ...], ...]:

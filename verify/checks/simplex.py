@@ -6,17 +6,26 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import Fixed, Nearest
 from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
+from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
+BLOCK = 1024
+"""Rows summed at a time, in float64."""
+
 
 class Simplex:
-    """Sums and signs. Errors of the inputs move no sum: it may be off by κu, and by what underflows."""
+    """Sums and signs. Errors of the inputs move no sum: it may be off by κu, and by what underflows.
+
+    Sums need no truth: of a large batch, whose truth is that of some rows, every row is summed, but under rules that
+    leave rows empty.
+    """
 
     id = "simplex"
     title = "Weights are nonnegative and sum to 1, before renormalizing"
@@ -37,23 +46,50 @@ class Simplex:
             return found
         raw = found[0]
         sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])
+        least = raw.min(axis=1)
         target = FORMATS[case.dtype]
         width = sharp_of(contract.grade, target)
-        slack = truth.output.radius + eta_of(target, contract)
+        eta = eta_of(target, contract)
         # Half a rounding of float64 is that of the sum taken here.
-        allowed = width * target.unit_roundoff + slack.sum(axis=1) + 2.0**-53
-        off = ratio_of(np.abs(sums - 1.0), allowed)
-        negative = np.where((raw < 0).any(axis=1), np.inf, 0.0)
-
-        def describe(index: tuple[int, ...]) -> str:
-            row = index[0]
-            if index[1]:
-                return f"row {row} has the negative weight {float(np.nanmin(raw[row]))!r}"
-            return f"the weights of row {row} sum to {float(sums[row])!r}; allowed is 1 ± {allowed[row]:.3g}"
-
+        allowed = width * target.unit_roundoff + (truth.output.radius + eta).sum(axis=1) + 2.0**-53
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
-        return judge_ratios(np.stack([off, negative], axis=1), rows, np.zeros_like(truth.unsure), width, describe)
+        names = np.arange(len(raw)) if inputs.rows is None else inputs.rows
+        if inputs.rows is not None and not _may_be_empty(case):
+            more, total, lowest = _unchecked(outcomes["forward"].arrays["output"], inputs.rows)
+            # A sum of m numbers in float64, in any order, is off by less than m roundings of the sum of their sizes.
+            own = width * target.unit_roundoff + raw.shape[1] * (eta + 2.0**-53)
+            names, sums = np.concatenate([names, more]), np.concatenate([sums, total])
+            least, allowed = np.concatenate([least, lowest]), np.concatenate([allowed, np.full(len(more), own)])
+            rows = np.concatenate([rows, np.ones(len(more), dtype=bool)])
+        off = ratio_of(np.abs(sums - 1.0), allowed)
+        negative = np.where(least < 0, np.inf, 0.0)
+
+        def describe(index: tuple[int, ...]) -> str:
+            at = index[0]
+            if index[1]:
+                return f"row {names[at]} has the negative weight {float(least[at])!r}"
+            return f"the weights of row {names[at]} sum to {float(sums[at])!r}; allowed is 1 ± {allowed[at]:.3g}"
+
+        return judge_ratios(np.stack([off, negative], axis=1), rows, np.zeros_like(rows), width, describe)
+
+
+def _may_be_empty(case: Case) -> bool:
+    """Whether a row of finite scores may be empty: a ball that no key is in."""
+    rule = case.parsed_rule.then if isinstance(case.parsed_rule, Nearest) else case.parsed_rule
+    return isinstance(rule, Fixed)
+
+
+def _unchecked(output: Array, checked: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """The rows of `output` without a truth, their sums, and the least weight of each."""
+    flat = output.reshape(-1, output.shape[-1])
+    rows = np.setdiff1d(np.arange(len(flat)), checked)
+    sums, least = np.empty(len(rows)), np.empty(len(rows))
+    for first in range(0, len(rows), BLOCK):
+        part = slice(first, first + BLOCK)
+        block = flat[rows[part]].astype(np.float64)
+        sums[part], least[part] = block.sum(axis=1), block.min(axis=1)
+    return rows, sums, least
 
 
 CHECK = Simplex()

@@ -9,6 +9,7 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.verify.building import bulky
 from kernelproof.verify.judging import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
@@ -26,7 +27,9 @@ def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:
     top = np.max(np.where(finite, scores, -np.inf), axis=-1, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0.0)
     largest = np.max(np.abs(np.where(finite, scores, 0.0)), axis=-1, keepdims=True, initial=0.0)
-    power = 2.0 ** np.ceil(np.log2(np.maximum(largest, 2.0**-60)))
+    with np.errstate(over="ignore"):
+        # Beyond the largest number no shift is exact.
+        power = 2.0 ** np.ceil(np.log2(np.maximum(largest, 2.0**-60)))
     shifted, done = scores.copy(), np.zeros(scores.shape[:-1], dtype=bool)
     for constant in (-top, power, -power, 2 * power):
         with np.errstate(invalid="ignore", over="ignore"):
@@ -53,6 +56,7 @@ class Translation:
             or isinstance(rule, Fixed)
             or case.family == "special"
             or case.size == 0
+            or bulky(inputs)
         ):
             return {}
         shifted, done = self._shifted(case, inputs)

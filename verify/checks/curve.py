@@ -1,0 +1,72 @@
+"""Curve: with two keys, the weight of one never falls as its lead grows; a jagged curve shows here and in no row.
+
+The weight of the first key is a function p(t) of its lead t, and p rises. An error of κ lets a weight p̂ at t lie in
+``[p(t − ε)(1 − κu) − η, p(t + ε)(1 + κu) + η]`` with ``ε = κu|t|``, the box of docs/theory.md §4 (twice that where the
+reach is a parameter, which is rounded too). So for leads t < s with ``t + ε`` at most ``s − ε``, however near a kink,
+``p̂(t) − p̂(s) ≤ 2κu·p(s − ε) + 2η ≤ 2κu(p̂(s) + η)/(1 − κu) + 2η``. Leads that are closer, and a fixed bandwidth, which
+reads more than the lead, have the slack of both weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import Adaptive, Anchored
+from kernelproof.verify.judging import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, band_of
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Curve:
+    """Neighbours of a sweep of rows (t, 0) by t."""
+
+    id = "curve"
+    title = "With two keys, the weight of the first is monotone in the gap"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One forward call, for sweeps."""
+        return forward(inputs) if case.family == "two_keys" and case.size == 2 else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """One comparison a pair of neighbouring gaps; equal gaps must have equal weights."""
+        if truth is None:
+            return Judgement()
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
+        if isinstance(found, Judgement):
+            return found
+        bounds, scores = bounds_of(case, truth, contract), scores_of(inputs, truth)
+        gaps = scores[:, 0] - scores[:, 1]
+        order = np.argsort(gaps, kind="stable")
+        order = order[bounds.rows[order]]
+        gaps, weights, slack, loose = gaps[order], found[0][order, 0], bounds.slack[order, 0], bounds.loose[order]
+        with np.errstate(invalid="ignore"):
+            fall = weights[:-1] - weights[1:]
+            fall = np.where(gaps[1:] == gaps[:-1], np.abs(fall), fall)
+        allowed, open_ = slack[1:] + slack[:-1], loose[1:] | loose[:-1]
+        if isinstance(case.parsed_rule, Adaptive | Anchored):
+            target = FORMATS[case.dtype]
+            share, eta = band_of(contract.grade, target) * target.unit_roundoff, eta_of(target, contract)
+            moved = (1 if isinstance(case.parsed_rule, Adaptive) else 2) * share * np.abs(gaps)
+            apart = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
+            sharp = 2 * share * (np.abs(weights[1:]) + eta) / (1 - share) + 2 * eta
+            allowed, open_ = np.where(apart, sharp, allowed), open_ & ~apart
+        ratio = ratio_of(np.where(np.isnan(fall), np.inf, fall), allowed)
+
+        def describe(index: tuple[int, ...]) -> str:
+            at = index[0]
+            return (
+                f"the weight of the first key falls from {float(weights[at])!r} to {float(weights[at + 1])!r} "
+                f"as its lead grows from {float(gaps[at])!r} to {float(gaps[at + 1])!r}"
+            )
+
+        return judge_ratios(ratio, np.ones(len(ratio), dtype=bool), open_, bounds.limit, describe)
+
+
+CHECK = Curve()

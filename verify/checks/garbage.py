@@ -1,0 +1,82 @@
+"""Garbage: what stands behind a mask, in keys and in values, has no influence on anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.cases.padding import hidden_keys
+from kernelproof.verify.comparing import Pair, gradient_pairs, judge_same, merged
+from kernelproof.verify.judging import bounds_of, rows_of
+from kernelproof.verify.measure import broken
+from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+KINDS = ("nan", "inf", "huge")
+FAMILIES = frozenset({"masks", "padding"})
+
+
+class Garbage:
+    """The base call against calls with NaN, ∞ or the largest number in every key and value that no query may see.
+
+    A sum that multiplies them by a weight of 0 makes NaN of them, and so does a score that a −∞ is only added to.
+    """
+
+    id = "garbage"
+    title = "What stands behind a mask is ignored"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """The base call and one for each kind of garbage, with one vector-Jacobian product of NaN."""
+        if case.op != "attention" or case.family not in FAMILIES or not hidden_keys(case, inputs).any():
+            return {}
+        found = {"forward": Call(inputs)}
+        found |= {kind: Call(replace(self._filled(case, inputs, kind), cotangent=None)) for kind in KINDS}
+        if inputs.cotangent is not None and inputs.rows is None:
+            found |= {"vjp": Call(inputs, "vjp"), "nan vjp": Call(self._filled(case, inputs, "nan"), "vjp")}
+        return found
+
+    def _filled(self, case: Case, inputs: Inputs, kind: str) -> Inputs:
+        target = FORMATS[case.dtype]
+        # float8_e4m3fn has no infinity.
+        values = {"nan": np.nan, "inf": np.inf if np.isinf(target.overflow) else np.nan, "huge": target.largest}
+        hidden = hidden_keys(case, inputs)[..., None]
+        filled: dict[str, Array] = {
+            name: np.where(hidden, np.asarray(values[kind]).astype(inputs.arrays[name].dtype), inputs.arrays[name])
+            for name in "kv"
+        }
+        return replace(inputs, arrays={**inputs.arrays, **filled})
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every element of the output for each kind, and of the gradients for NaN."""
+        if truth is None:
+            return Judgement()
+        kinds = [kind for kind in KINDS if kind in outcomes]
+        found = rows_of(outcomes, ("forward", *kinds), truth, inputs, contract)
+        if isinstance(found, Judgement):
+            return found
+        bounds = bounds_of(case, truth, contract)
+        parts = [
+            judge_same(
+                Pair(found[0], raw, bounds.slack, bounds.rows, bounds.loose, "output"),
+                contract,
+                f"with {kind} behind the mask",
+            )
+            for kind, raw in zip(kinds, found[1:], strict=True)
+        ]
+        if "nan vjp" in outcomes:
+            for name in ("vjp", "nan vjp"):
+                if (fault := broken(outcomes[name], truth, contract)) is not None:
+                    return merged([*parts, fault])
+            pairs = gradient_pairs(case, truth, (outcomes["vjp"], outcomes["nan vjp"]), contract)
+            parts += [judge_same(pair, contract, "with nan behind the mask") for pair in pairs]
+        return merged(parts)
+
+
+CHECK = Garbage()

@@ -1,0 +1,66 @@
+"""Poison: a row that holds NaN or +∞ spoils the gradient of no other row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.building import cast, normals, output_shape
+from kernelproof.verify.judging import judge_flags
+from kernelproof.verify.measure import broken
+from kernelproof.verify.seams import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Poison:
+    """The gradient in the scores or queries, on rows next to special ones, against the one with 0 in their place.
+
+    There is no truth here: equal numbers pass, what is not finite fails, and other differences are undecided.
+    """
+
+    id = "poison"
+    title = "NaN and +∞ stay in their row of the gradient"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """A vector-Jacobian product of the inputs, and one with 0 in the special rows."""
+        if case.family != "special":
+            return {}
+        upstream = cast(normals(case.generator("cotangent"), output_shape(case, inputs)), case.dtype)
+        name, array = next(iter(inputs.arrays.items()))
+        clean = np.where(self._special(inputs)[..., None], np.zeros((), array.dtype), array)
+        other = replace(inputs, arrays={**inputs.arrays, name: clean}, cotangent=upstream)
+        return {"vjp": Call(replace(inputs, cotangent=upstream), "vjp"), "clean vjp": Call(other, "vjp")}
+
+    def _special(self, inputs: Inputs) -> Flags:
+        values = next(iter(inputs.arrays.values())).astype(np.float64)
+        return np.asarray((np.isnan(values) | np.isposinf(values)).any(axis=-1))
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every element of the rows that hold nothing special."""
+        for outcome in outcomes.values():
+            if (fault := broken(outcome)) is not None:
+                return fault
+        name, array = next(iter(inputs.arrays.items()))
+        found = [outcomes[key].arrays.get(name) for key in ("vjp", "clean vjp")]
+        if any(each is None or each.shape != array.shape for each in found):
+            flag = np.ones(1, dtype=bool)
+            return judge_flags(flag, flag, lambda _: f"no gradient for {name!r} in the shape {array.shape}")
+        raw, clean = (np.asarray(each).astype(np.float64) for each in found)
+        others = np.broadcast_to(~self._special(inputs)[..., None], raw.shape)
+        wrong = others & ~np.isfinite(raw) & np.isfinite(clean)
+        decided = others & (wrong | (raw == clean))
+
+        def describe(index: tuple[int, ...]) -> str:
+            got, was = float(raw[index]), float(clean[index])
+            return f"d/d{name}{list(index)} is {got!r} beside a row with NaN or +inf, and {was!r} without"
+
+        return judge_flags(np.asarray(wrong), np.asarray(decided), describe)
+
+
+CHECK = Poison()

@@ -1,0 +1,60 @@
+"""Renormalized: the weights over their exact sum against the certified ones: what is wrong beyond a factor."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+
+class Renormalized:
+    """Beside accuracy and simplex, which judge what came, this tells a wrong shape of the row from a wrong scale.
+
+    What both of those allow is allowed here: the slack of a weight, and its share of what the sum may be off by.
+    """
+
+    id = "renormalized"
+    title = "The weights over their sum, against the certified values"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One forward call, for ops that return weights."""
+        applies = case.op in {"entmax", "weights"} and case.size > 0 and case.family != "special"
+        return forward(inputs) if applies else {}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every weight."""
+        if truth is None:
+            return Judgement()
+        found = rows_of(outcomes, ("forward",), truth, inputs, contract)
+        if isinstance(found, Judgement):
+            return found
+        raw, bounds, target = found[0], bounds_of(case, truth, contract), FORMATS[case.dtype]
+        sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])[:, None]
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            scaled = raw / sums
+            apart = np.abs((scaled - truth.output.head) - truth.output.tail)
+        off = sharp_of(contract.grade, target) * target.unit_roundoff
+        off = off + (truth.output.radius + eta_of(target, contract)).sum(axis=1, keepdims=True)
+        # p̂/S − p = (p̂ − p)/S + p(1 − S)/S, and the division here rounds once in float64.
+        allowed = (bounds.slack + truth.output.head * off) / np.maximum(1.0 - off, 0.5)
+        allowed = allowed + 2.0**-52 * truth.output.head
+        ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), allowed)
+
+        def describe(index: tuple[int, ...]) -> str:
+            got, right = float(scaled[index]), float(truth.output.head[index])
+            return f"weight{list(index)} over the sum of its row is {got!r}, not {right!r}"
+
+        return judge_ratios(ratio, bounds.rows, bounds.loose, bounds.limit, describe)
+
+
+CHECK = Renormalized()

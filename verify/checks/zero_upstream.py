@@ -1,0 +1,64 @@
+"""Zero upstream: a vector-Jacobian product of zeros is exactly zero, wherever the point."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.judging import judge_flags
+from kernelproof.verify.measure import broken
+from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.case import Case
+
+FAMILIES = frozenset({"huge_gaps", "kink", "masks", "one_hot", "padding", "random", "subnormals", "ties"})
+"""Where a Jacobian is infinite, many-valued or underflows, and everyday inputs; on all it would double the run."""
+
+
+class ZeroUpstream:
+    """No Jacobian has anything to say about an upstream gradient of zeros: ∞·0 shows as NaN, and noise as itself."""
+
+    id = "zero_upstream"
+    title = "A zero upstream gradient gives exactly zero"
+
+    def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """One vector-Jacobian product, where the case carries a cotangent."""
+        if inputs.cotangent is None or inputs.rows is not None or case.family not in FAMILIES or not case.size:
+            return {}
+        return {"vjp": Call(replace(inputs, cotangent=np.zeros_like(inputs.cotangent)), "vjp")}
+
+    def judge(
+        self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
+    ) -> Judgement:
+        """Every element of every gradient, but for rows of scores or queries with nothing to attend to."""
+        if truth is None:
+            return Judgement()
+        outcome = outcomes["vjp"]
+        if (fault := broken(outcome, truth, contract)) is not None:
+            return fault
+        names: list[tuple[str, tuple[int, ...], Floats]] = []
+        wrong: list[Flags] = []
+        decided: list[Flags] = []
+        for name, array in sorted(outcome.arrays.items()):
+            raw = np.asarray(array).astype(np.float64)
+            free = np.zeros(raw.shape, dtype=bool)
+            by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
+            if by_row and raw.ndim and int(np.prod(raw.shape[:-1])) == truth.empty.size:
+                free |= truth.empty.reshape(*raw.shape[:-1], 1)
+            wrong.append(np.asarray(raw != 0).reshape(-1))
+            decided.append(~free.reshape(-1))
+            names += [(name, tuple(int(i) for i in place), raw) for place in np.ndindex(*raw.shape)]
+
+        def describe(index: tuple[int, ...]) -> str:
+            name, place, raw = names[index[0]]
+            return f"d/d{name}{list(place)} is {float(raw[place])!r} for an upstream gradient of zeros"
+
+        if not wrong:
+            return Judgement()
+        return judge_flags(np.concatenate(wrong), np.concatenate(decided), describe)
+
+
+CHECK = ZeroUpstream()
