@@ -19,6 +19,7 @@ from typing import Any, Self
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import modes
+from kernelproof.verify.executing import Program
 from kernelproof.verify.loading import first_line
 from kernelproof.verify.seams import Call, Outcome
 from kernelproof.verify.state import State
@@ -33,7 +34,8 @@ _forks = 0
 
 def _count_fork() -> None:
     global _forks  # noqa: PLW0603 (the hook of the interpreter takes no argument)
-    _forks += 1
+    # A program that is a target is no child that comes back.
+    _forks += not Program.starting
 
 
 os.register_at_fork(after_in_parent=_count_fork)
