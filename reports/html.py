@@ -20,6 +20,8 @@ ROWS = 60
 """Rows of the accuracy table that the page shows in full, the largest κ first; the JSON has all."""
 _SIGNS = {
     Verdict.PASS: "✓",
+    Verdict.XFAIL: "~",
+    Verdict.XPASS: "✗",
     Verdict.FAIL: "✗",
     Verdict.CRASH: "✗",
     Verdict.UNDECIDED: "?",
@@ -41,6 +43,7 @@ class TargetView:
     matrix: summary.Matrix
     rows: list[Accuracy]
     grids: list[summary.Grid]
+    recipes: summary.RecipesGrid
     gaps: list[summary.Gap]
     figure: Drawn | None
 
@@ -82,6 +85,7 @@ def _target(target: Target, at: int) -> TargetView:
         matrix=summary.accuracy_matrix(target),
         rows=summary.largest_errors(target, ROWS),
         grids=summary.coverage_grids(target),
+        recipes=summary.recipes_grid(target),
         gaps=summary.not_tried(target),
         figure=accuracy_figure(target, f"accuracy{at}"),
     )
@@ -125,9 +129,8 @@ def _drawn(figure: Drawn) -> Markup:
 
 def tone(verdict: Verdict) -> str:
     """The class of a verdict: pass, fail, doubt or none."""
-    return {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.CRASH: "fail", Verdict.UNDECIDED: "doubt"}.get(
-        verdict, "none"
-    )
+    tones = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.XPASS: "fail", Verdict.CRASH: "fail"}
+    return {**tones, Verdict.UNDECIDED: "doubt", Verdict.XFAIL: "doubt"}.get(verdict, "none")
 
 
 def grade_class(grade: str) -> str:

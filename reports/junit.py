@@ -1,6 +1,7 @@
 """JUnit XML, for machines that show test results: one suite a target, one case a check.
 
-FAIL and UNDECIDED are failures, CRASH is an error, UNSUPPORTED and UNAVAILABLE are skips: only PASS passes.
+FAIL, UNDECIDED and XPASS are failures, CRASH is an error, UNSUPPORTED, UNAVAILABLE and XFAIL are skips with their
+reasons: only PASS passes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from kernelproof.verify.results import Check, Results, Target, Verdict
 
 _TAGS = {
     Verdict.FAIL: "failure",
+    Verdict.XPASS: "failure",
+    Verdict.XFAIL: "skipped",
     Verdict.UNDECIDED: "failure",
     Verdict.CRASH: "error",
     Verdict.UNSUPPORTED: "skipped",
@@ -68,6 +71,9 @@ def _element(target: str, name: str, tag: str | None = None, kind: str = "", mes
 def _case(target: Target, check: Check) -> ET.Element:
     shown = cases(check)
     message = shown[0].message if shown else f"{check.decided} decided, {check.undecided} undecided"
+    if check.reasons:
+        came = "expected to fail, and passed" if check.verdict is Verdict.XPASS else "expected to fail"
+        message = f"{came}: {'; '.join(check.reasons)}"
     case = _element(target.name, check.id, _TAGS.get(check.verdict), check.verdict.value, message)
     lines = [line for worst in shown for line in (worst.message, f"case: {worst.case}", worst.reproduce, "")]
     for mark in case:

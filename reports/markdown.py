@@ -15,6 +15,7 @@ from kernelproof.reports.summary import (
     lede,
     not_tried,
     order_label,
+    recipes_grid,
     run_totals,
     totals,
     worst_kappa,
@@ -24,7 +25,14 @@ from kernelproof.verify.results import Check, Results, Table, Target, Verdict, W
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$])")
 _LEADING = re.compile(r"^([#+=-](?=[#+=\s-]|$)|\d+(?=[.)](\s|$)))")
-_MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.CRASH: "💥", Verdict.UNDECIDED: "❔"}
+_MARKS = {
+    Verdict.PASS: "✅",
+    Verdict.XFAIL: "🟡",
+    Verdict.XPASS: "❌",
+    Verdict.FAIL: "❌",
+    Verdict.CRASH: "💥",
+    Verdict.UNDECIDED: "❔",
+}
 
 
 def escape(value: Any) -> str:
@@ -115,6 +123,10 @@ def _check_row(check: Check) -> list[str]:
 
 
 def _shown(check: Check) -> Iterator[str]:
+    if check.reasons:
+        told = "Expected to fail, and passed" if check.verdict is Verdict.XPASS else "Expected to fail"
+        count = f" ({number(check.expected)} of {number(check.failed)} failures)" if check.failed else ""
+        yield f"**{told}: {escape(check.title or check.id)}**{count}: {escape('; '.join(check.reasons))}"
     for case in cases(check):
         yield f"**{check.verdict.value}: {escape(check.title or check.id)}.** {escape(case.message)}{_figures(case)}"
         yield code_block(f"{case.case}\n{case.reproduce}")
@@ -145,6 +157,13 @@ def _coverage(target: Target) -> Iterator[str]:
         [escape(grid.op), *(f"{cell.decided}/{cell.cells}" if cell else "" for cell in grid.overview)] for grid in grids
     )
     yield table(["op", *map(escape, grids[0].families)], rows, right=1)
+    grid = recipes_grid(target)
+    if grid.rows:
+        yield "**Recipes**: of each family, how many were tried at some order and dtype, of how many there are"
+        rows = (
+            [escape(op), *(f"{each.tried}/{each.known}" if each else "" for each in line)] for op, line in grid.rows
+        )
+        yield table(["op", *map(escape, grid.families)], rows, right=1)
     gaps = not_tried(target)
     if gaps:
         yield "**Not verified**"

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
 from kernelproof.reports.text import MISSING
-from kernelproof.verify.results import Accuracy, Check, Coverage, Results, Target, Verdict, Worst
+from kernelproof.verify.results import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
 
 GRADES = "ABCDEF"
+_TELLING = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.UNDECIDED, Verdict.XFAIL})
 _DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
@@ -84,8 +85,8 @@ def worst_kappa(target: Target) -> float | None:
 
 def first_failure(target: Target) -> tuple[Check, Worst] | None:
     """The first check that did not pass and has a case to show, with that case."""
-    for check in sorted(target.checks, key=lambda check: check.verdict is Verdict.UNDECIDED):
-        if check.verdict in {Verdict.FAIL, Verdict.CRASH, Verdict.UNDECIDED} and cases(check):
+    for check in sorted(target.checks, key=lambda check: check.verdict not in {Verdict.FAIL, Verdict.CRASH}):
+        if check.verdict in _TELLING and cases(check):
             return check, cases(check)[0]
     return None
 
@@ -228,6 +229,22 @@ def _overview(column: list[Coverage | None]) -> Overview | None:
     if not found:
         return None
     return Overview(len(found), sum(cell.decided > 0 for cell in found), sum(cell.decided for cell in found))
+
+
+@dataclass(frozen=True)
+class RecipesGrid:
+    """Recipes tried, families across, ops down; None where an op has no such family."""
+
+    families: list[str]
+    rows: list[tuple[str, list[Recipes | None]]]
+
+
+def recipes_grid(target: Target) -> RecipesGrid:
+    """The recipes of `target` as a table, in the order of its ops."""
+    found = {(each.op, each.family): each for each in target.recipes}
+    families = sorted({family for _, family in found})
+    ops = dict.fromkeys(op for op, _ in found)
+    return RecipesGrid(families, [(op, [found.get((op, family)) for family in families]) for op in ops])
 
 
 @dataclass(frozen=True)

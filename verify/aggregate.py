@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,13 +13,14 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import checks, families
-from kernelproof.verify.results import Accuracy, Check, Coverage, Verdict, Worst
+from kernelproof.verify.results import Accuracy, Check, Coverage, Recipes, Verdict, Worst
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Found
 from kernelproof.verify.seams import UNGRADED, Failure, grade_of
-from kernelproof.verify.suites import pointless
+from kernelproof.verify.suites import pointless, recipes_dealt
 from kernelproof.verify.targets import Target
-from kernelproof.verify.worker import CaseResult, Summary
+from kernelproof.verify.worker import CaseResult, CheckResult, Summary
+from kernelproof.verify.xfail import Expected
 
 KEPT = 5
 FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
@@ -37,8 +38,12 @@ class _Tally:
     failed: int = 0
     crashes: int = 0
     failing_cases: int = 0
-    worst: tuple[tuple[bool, float], Failure, Case] | None = None
-    failures: list[tuple[float, int, Failure, Case]] = field(default_factory=list)
+    expected: int = 0
+    expected_crashes: int = 0
+    reasons: dict[str, None] = field(default_factory=dict)
+    missed: dict[str, None] = field(default_factory=dict)
+    worst: tuple[tuple[bool, bool, float], Failure, Case] | None = None
+    failures: list[tuple[tuple[bool, float], int, Failure, Case]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Tried:
         results: by index of case.
         refused: why it was not asked, by index of case.
         single: whether the run is one case that the user named; then a check may have nothing to decide.
+        expected: the failures that are known.
+        suite: whose recipes are counted.
     """
 
     target: Target
@@ -58,6 +65,22 @@ class Tried:
     results: dict[int, CaseResult]
     refused: dict[int, str]
     single: bool = False
+    expected: tuple[Expected, ...] = ()
+    suite: str = "standard"
+
+
+def unmatched(expected: Sequence[Expected], runs: Sequence[Tried]) -> list[str]:
+    """A line for each expected failure that is about nothing that any target of a run was tried on."""
+    return [
+        f"the expected failure {entry.text} matches nothing that was tried: {entry.reason}"
+        for entry in expected
+        if not any(
+            entry.matches(tried.target, tried.cases[number], name)
+            for tried in runs
+            for number, result in tried.results.items()
+            for name in result.checks
+        )
+    ]
 
 
 def split(found: Found, target: int) -> dict[int, CaseResult]:
@@ -92,13 +115,24 @@ def record(tried: Tried) -> TargetRecord:
         grade=_grade(found, accuracy) if decided else "F",
         promised=tried.target.contract.grade,
         by_default=not tried.target.promised,
-        passed=verdict is Verdict.PASS,
+        passed=verdict in {Verdict.PASS, Verdict.XFAIL},
         verdict=verdict,
         note="; ".join(note for note in notes if note),
         checks=found,
         accuracy=accuracy,
         coverage=_coverage(tried),
+        recipes=_recipes(tried),
     )
+
+
+def _recipes(tried: Tried) -> list[Recipes]:
+    """Per op and family, over all orders and dtypes; a case that the target refused was not tried."""
+    asked = [case for number, case in enumerate(tried.cases) if number in tried.results]
+    every = recipes_dealt((replace(case, order="1", alpha=None, dtype="float64") for case in asked), tried.suite)
+    found = [
+        Recipes(op=op, family=family, tried=held, known=known) for (op, _, _, family), (held, known) in every.items()
+    ]
+    return sorted(found, key=lambda each: (OPS.index(each.op), each.family))
 
 
 def _first_of_each(remarks: Iterable[str]) -> list[str]:
@@ -110,22 +144,23 @@ def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool)
     if not called:
         return Verdict.UNSUPPORTED
     said = {check.verdict for check in found}
-    for each in (Verdict.FAIL, Verdict.CRASH):
+    for each in (Verdict.FAIL, Verdict.CRASH, Verdict.XPASS):
         if each in said:
             return each
     undecided = {check.id for check in found if check.verdict is Verdict.UNDECIDED}
     # A case that the user names may leave a check nothing to decide, but not the accuracy.
     if not decided or (undecided and not single) or "accuracy" in undecided:
         return Verdict.UNDECIDED
-    return Verdict.PASS
+    return Verdict.XFAIL if Verdict.XFAIL in said else Verdict.PASS
 
 
 def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
-    if any(check.verdict is Verdict.FAIL and check.id in FATAL for check in found):
+    # A grade is what was found, whether or not it was expected.
+    if any(check.failed and check.id in FATAL for check in found):
         return "F"
-    if any(check.verdict is Verdict.CRASH for check in found):
+    if any(check.statistics.get("crashes") for check in found):
         return "F"
-    if any(check.verdict is Verdict.FAIL and check.worst and check.worst.kappa == np.inf for check in found):
+    if any(check.failed and check.worst and check.worst.kappa == np.inf for check in found):
         return "F"
     return max((row.grade for row in accuracy), default=UNGRADED)
 
@@ -138,6 +173,7 @@ def _rank(failure: Failure) -> float:
 def _checks(tried: Tried) -> list[Check]:
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     unsupported: set[str] = set()
+    known_failures = _Known(tried)
     for number, result in sorted(tried.results.items()):
         case = tried.cases[number]
         unsupported.update(result.unsupported)
@@ -148,15 +184,22 @@ def _checks(tried: Tried) -> list[Check]:
             tally.undecided += judgement.undecided
             tally.failed += judgement.failed
             tally.failing_cases += judgement.failed > 0
+            known = known_failures.of(case, name, said)
+            if known is not None:
+                tally.expected += judgement.failed
+                tally.expected_crashes += said.crash is not None
+                tally.reasons[known.reason] = None
             if said.crash is not None:
                 tally.crashes += 1
                 failure = Failure(message=said.crash, kappa=np.inf)
-                tally.failures.append((np.inf, number, failure, case))
-                _consider(tally, failure, case, failed=True)
+                tally.failures.append(((known is None, np.inf), number, failure, case))
+                _consider(tally, failure, case, failed=True, known=known is not None)
             for failure in judgement.failures:
-                tally.failures.append((_rank(failure), number, failure, case))
+                tally.failures.append(((known is None, _rank(failure)), number, failure, case))
             if judgement.worst is not None:
-                _consider(tally, judgement.worst, case, failed=judgement.failed > 0)
+                _consider(tally, judgement.worst, case, failed=judgement.failed > 0, known=known is not None)
+    for name, reasons in known_failures.missed().items():
+        tallies[name].missed = reasons
     return [
         _check(name, tallies.get(name), tried, unsupported=name in unsupported)
         for name in checks()
@@ -164,9 +207,40 @@ def _checks(tried: Tried) -> list[Check]:
     ]
 
 
-def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool) -> None:
-    """Keep the worst comparison: a failed one before any other, then the larger κ, then the earlier case."""
-    rank = failed, _rank(failure)
+class _Known:
+    """The expected failures of one target: which came, and which did not although what they are about was tried."""
+
+    def __init__(self, tried: Tried) -> None:
+        self.tried = tried
+        self.came: set[int] = set()
+        self.passed: dict[int, dict[str, None]] = {}
+
+    def of(self, case: Case, name: str, said: CheckResult) -> Expected | None:
+        """The expected failure that this result is, or None."""
+        failed = said.judgement.failed > 0 or said.crash is not None
+        for entry in self.tried.expected:
+            if not entry.matches(self.tried.target, case, name):
+                continue
+            if failed:
+                self.came.add(entry.number)
+                return entry
+            if said.judgement.decided:
+                self.passed.setdefault(entry.number, {})[name] = None
+        return None
+
+    def missed(self) -> dict[str, dict[str, None]]:
+        """Per check, the reasons of the failures that did not come: of an entry one case must fail, not each."""
+        reasons = {entry.number: entry.reason for entry in self.tried.expected}
+        found: dict[str, dict[str, None]] = {}
+        for number, names in self.passed.items():
+            for name in names if number not in self.came else ():
+                found.setdefault(name, {})[reasons[number]] = None
+        return found
+
+
+def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool, known: bool) -> None:
+    """Keep the worst comparison: an unexpected failure, then any, then the larger κ, then the earlier case."""
+    rank = failed and not known, failed, _rank(failure)
     if tally.worst is None or rank > tally.worst[0]:
         tally.worst = (rank, failure, case)
 
@@ -175,15 +249,19 @@ def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) 
     title = checks()[name].title
     if tally is None:
         return Check(id=name, title=title, verdict=Verdict.UNSUPPORTED)
-    if tally.failed:
+    if tally.failed > tally.expected:
         verdict = Verdict.FAIL
-    elif tally.crashes:
+    elif tally.crashes > tally.expected_crashes:
         verdict = Verdict.CRASH
+    elif tally.missed:
+        verdict = Verdict.XPASS
+    elif tally.expected or tally.expected_crashes:
+        verdict = Verdict.XFAIL
     elif tally.decided:
         verdict = Verdict.PASS
     else:
         verdict = Verdict.UNSUPPORTED if unsupported else Verdict.UNDECIDED
-    ranked = sorted(tally.failures, key=lambda each: (-each[0], each[1]))
+    ranked = sorted(tally.failures, key=lambda each: (not each[0][0], -each[0][1], each[1]))
     # One failure a case first: five elements of one row say less than five cases.
     seen: set[int] = set()
     spread = [each for each in ranked if each[1] not in seen and not seen.add(each[1])]  # type: ignore[func-returns-value]
@@ -194,6 +272,8 @@ def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) 
         decided=tally.decided,
         undecided=tally.undecided,
         failed=tally.failed,
+        expected=tally.expected,
+        reasons=list(tally.missed or tally.reasons),
         worst=None if tally.worst is None else _worst(tried.target, tally.worst[1], tally.worst[2]),
         failures=[_worst(tried.target, failure, case) for _, _, failure, case in spread[:KEPT]],
         statistics={

@@ -13,7 +13,7 @@ from kernelproof.verify.arrays import give, picked, same_bits, take
 from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import PARAMETERS
 from kernelproof.verify.executing import ProgramCaller
-from kernelproof.verify.loading import PROGRAM, answer_of, first_line, load
+from kernelproof.verify.loading import PROGRAM, first_line, load
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Array, Call, Outcome
 from kernelproof.verify.targets import Target, bindings_of
@@ -49,8 +49,6 @@ class Caller:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.found, module = load(target.place)
-        # A target may import what it needs when it is asked whether it is available: before the first call of it.
-        answer_of(self.found, "available")
         self.bound = bindings_of(self.found, module, target.place)
 
     def __call__(self, case: Case, call: Call) -> Outcome:

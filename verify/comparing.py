@@ -87,13 +87,15 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
         if arrays[0] is None or arrays[1] is None:
             continue
         base, other = (np.asarray(array).astype(np.float64) for array in arrays)
+        if not base.shape == other.shape == values.head.shape:
+            # A wrong shape is for other checks to judge.
+            continue
         with np.errstate(invalid="ignore", over="ignore"):
             slack = limit * target.unit_roundoff * values.unit
         slack = np.where(np.isnan(slack), np.inf, slack) + values.radius + eta_of(target, contract)
         by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
         count = len(loose) if by_row else 1
-        if base.shape == other.shape == values.head.shape:
-            base, other, slack = (part.reshape(count, -1) for part in (base, other, slack))
+        base, other, slack = (part.reshape(count, -1) for part in (base, other, slack))
         open_ = np.asarray(loose if by_row else np.array([bool(loose.any())]))
         found.append(Pair(base, other, slack, np.ones(len(open_), dtype=bool), open_, f"d/d{name}"))
     return found

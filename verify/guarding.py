@@ -6,23 +6,27 @@ loaded, what it changes is noted and put back, and a child process that comes ba
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from kernelproof.verify.calling import Calling
+from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import modes
 from kernelproof.verify.executing import Program
-from kernelproof.verify.loading import first_line
+from kernelproof.verify.loading import PROGRAM, answer_of, first_line
+from kernelproof.verify.probing import data_limited
 from kernelproof.verify.seams import Call, Outcome
 from kernelproof.verify.state import State
+from kernelproof.verify.targets import Place, Target, describe, load
 
 WAIT = 2.0
 """Seconds that a child of a call may take to come back, before the next call is made."""
@@ -42,33 +46,119 @@ os.register_at_fork(after_in_parent=_count_fork)
 
 
 class Sink:
-    """Takes what is written to the standard streams of a worker, so that it reaches neither the user nor a protocol."""
+    """Takes what targets write to the standard streams of a worker: it reaches neither the user nor a protocol."""
 
     def __init__(self) -> None:
-        folder = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-        self.descriptor = folder
+        held = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        # High numbers, out of the way of a target that closes the first few.
+        self.descriptor = _moved(held)
+        self.own = tuple(_moved(os.dup(number)) for number in (1, 2))
 
     def attach(self) -> None:
         """Send the standard output and error of this process here, from now on."""
+        _flush()
         for number in (1, 2):
             os.dup2(self.descriptor, number)
 
-    def heard(self) -> str:
-        """The first line of what came since the last time, "" if nothing did."""
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
-        try:
-            size = os.lseek(self.descriptor, 0, os.SEEK_CUR)
-            text = os.pread(self.descriptor, 4 * SHOWN, 0) if size else b""
-            if size:
-                os.ftruncate(self.descriptor, 0)
-                os.lseek(self.descriptor, 0, os.SEEK_SET)
-        except OSError:
-            # The target closed it, or replaced it: there is nothing to hear any more.
+    def detach(self) -> str:
+        """Send them where they went before; the first line of what came, "" if nothing did."""
+        _flush()
+        for number, own in zip((1, 2), self.own, strict=True):
+            os.dup2(own, number)
+        if not (size := os.lseek(self.descriptor, 0, os.SEEK_CUR)):
             return ""
+        text = os.pread(self.descriptor, 4 * SHOWN, 0)
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
         lines = text.decode("utf-8", "replace").strip().splitlines()
-        return (lines[0].strip()[:SHOWN] or "blank lines") if lines else ("blank lines" if size else "")
+        return lines[0].strip()[:SHOWN] if lines else f"{size} bytes without text"
+
+
+def _moved(descriptor: int, least: int = 512) -> int:
+    """`descriptor` under a number of at least `least`, where the system can do that."""
+    try:
+        fcntl = importlib.import_module("fcntl")
+        found: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+    except (ImportError, OSError):
+        return descriptor
+    os.close(descriptor)
+    return found
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A target may have closed it, or put something else there.
+        with suppress(Exception):
+            stream.flush()
+
+
+SINKS: list[Sink] = []
+"""The sink of this process, if it is a worker."""
+
+
+@contextmanager
+def sunk() -> Iterator[None]:
+    """What is written to the standard streams inside goes into the sink, and is forgotten."""
+    if not SINKS:
+        yield
+        return
+    SINKS[0].attach()
+    try:
+        yield
+    finally:
+        SINKS[0].detach()
+
+
+Home = tuple[State, tuple[str, ...]]
+"""The state in which a target was loaded, and what of it its import changed."""
+_HOMES: dict[Place, tuple[Home | None, dict[str, Any]]] = {}
+
+
+def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
+    """Load what is at `place`, once; what its import changed of this process, and the modes it leaves.
+
+    What it changed is put back: it holds for the calls of this target only.
+
+    Raises:
+        TargetError: it cannot be loaded.
+    """
+    if place not in _HOMES:
+        before = State.now()
+        try:
+            with sunk():
+                _load(place)
+            after, left = State.now(), modes()
+        finally:
+            changed = before.changed_by(State.now())
+            before.restore(changed)
+        _HOMES[place] = ((after, changed) if changed else None, left)
+    return _HOMES[place]
+
+
+def _load(place: Place) -> None:
+    """Import what is at `place`, and what that imports when it is asked whether it is available."""
+    if not place.name.startswith(PROGRAM):
+        answer_of(load(place)[0], "available")
+
+
+def described(place: Place, **options: Any) -> list[Target] | str:
+    """What `targets.describe` says of `place`; what that changes of this process is put back."""
+    at_home(place)
+    before, process = State.now(), os.getpid()
+    try:
+        with sunk():
+            return describe(place, **options)
+    except Exception:
+        raise
+    except BaseException:
+        # What a call raises beyond the exceptions is for the cases to show.
+        if options.get("seconds") is None:
+            raise
+        return describe(place, **{**options, "probe": False})
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+        before.restore(before.changed_by(State.now()))
 
 
 @dataclass
@@ -78,31 +168,27 @@ class Guard:
     Attributes:
         caller: makes the calls.
         home: state in which the target was loaded, over that of the process: what its import changed.
-        isolated: in a process of its own; else an interrupt is the user's and not the target's.
+        sink: of a worker; None in a process that is the user's: there an interrupt is the user's too.
         loaded: the modes of arithmetic after loading it.
         after: the modes that its calls left, before they were put back; None: as they were.
         remarks: what is worth a line of the report.
     """
 
     caller: Calling
-    home: tuple[State, tuple[str, ...]] | None = None
-    isolated: bool = False
+    home: Home | None = None
+    sink: Sink | None = None
     after: dict[str, Any] | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
     _before: State | None = None
 
     @classmethod
-    def load(cls, make: Callable[[], Calling], *, isolated: bool) -> Guard:
-        """Load a target; what its import changes of the process holds for its own calls only."""
-        before = State.now()
-        caller = make()
-        after = State.now()
-        changed = before.changed_by(after)
-        guard = cls(caller, (after, changed) if changed else None, isolated, loaded=modes())
-        if changed:
-            guard.remarks[f"its import changes {', '.join(changed)}"] = None
-        before.restore(changed)
+    def load(cls, target: Target, sink: Sink | None) -> Guard:
+        """The guard of `target`, loaded."""
+        home, loaded = at_home(target.place)
+        guard = cls(load_caller(target), home, sink, loaded=loaded)
+        if home is not None:
+            guard.remarks[f"its import changes {', '.join(home[1])}"] = None
         return guard
 
     def __enter__(self) -> Self:
@@ -114,11 +200,16 @@ class Guard:
         else:
             self._before = self._outer
         self._threads = set(threading.enumerate())
+        if self.sink is not None:
+            self.sink.attach()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.home is not None:
             self._outer.restore(self.home[1])
+        text = "" if self.sink is None else self.sink.detach()
+        if text:
+            self.remarks[f"prints, such as {text!r}"] = None
         left = [each.name for each in threading.enumerate() if each not in self._threads]
         if left:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
@@ -133,11 +224,11 @@ class Guard:
         """
         process, forks = os.getpid(), _forks
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), data_limited():
                 warnings.simplefilter("ignore")
                 outcome = self.caller(case, call)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and not self.isolated:
+            if isinstance(error, KeyboardInterrupt) and self.sink is None:
                 raise
             outcome = Outcome(error=first_line(error))
         finally:

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,3 +115,46 @@ def held_bytes() -> int:
     """The bytes of data that this process holds, on Linux."""
     status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmData")), 0)
+
+
+@dataclass
+class _Data:
+    """The limits of the data segment of a worker: `wanted` in calls, `most` for truth and judgements as well."""
+
+    wanted: int = 0
+    most: int = 0
+    base: int = 0
+
+
+_DATA = _Data()
+RESERVE = 2 * 2**30
+"""Bytes that our own code may take beyond what targets may, so that what they hold is no fault of ours."""
+
+
+def limit_data(more: int) -> None:
+    """From now on calls may hold `more` bytes of data beyond what this process holds."""
+    resource = import_module("resource")
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    _DATA.base = held_bytes()
+    wanted, most = _DATA.base + more, _DATA.base + more + RESERVE
+    _DATA.wanted, _DATA.most = (wanted, most) if hard < 0 else (min(wanted, hard), min(most, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (_DATA.most, _DATA.most))
+
+
+@contextmanager
+def data_limited() -> Iterator[None]:
+    """What is inside may hold what `limit_data` allows; nothing where that was not called."""
+    if not _DATA.wanted:
+        yield
+        return
+    resource = import_module("resource")
+    resource.setrlimit(resource.RLIMIT_DATA, (_DATA.wanted, _DATA.most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (_DATA.most, _DATA.most))
+
+
+def exhausted() -> bool:
+    """Whether targets hold more than half of the data that calls of this process may hold."""
+    return bool(_DATA.wanted) and held_bytes() - _DATA.base > (_DATA.wanted - _DATA.base) / 2

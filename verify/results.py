@@ -14,9 +14,11 @@ SCHEMA = "kernelproof-results/1"
 
 
 class Verdict(StrEnum):
-    """What a check says; only PASS passes."""
+    """What a check says; only PASS passes, and XFAIL, a failure that was expected, does not fail a run."""
 
     PASS = "PASS"
+    XFAIL = "XFAIL"
+    XPASS = "XPASS"
     FAIL = "FAIL"
     UNDECIDED = "UNDECIDED"
     UNSUPPORTED = "UNSUPPORTED"
@@ -43,7 +45,10 @@ class Worst(_Record):
 
 
 class Check(_Record):
-    """One check on one target: its verdict, and how much it compared."""
+    """One check on one target: its verdict, and how much it compared.
+
+    Of its failed comparisons, `expected` were expected; `reasons` says why, or which expected failure did not come.
+    """
 
     id: str
     title: str
@@ -51,6 +56,8 @@ class Check(_Record):
     decided: int = 0
     undecided: int = 0
     failed: int = 0
+    expected: int = 0
+    reasons: list[str] = Field(default_factory=list)
     worst: Worst | None = None
     failures: list[Worst] = Field(default_factory=list)
     statistics: dict[str, float] = Field(default_factory=dict)
@@ -87,6 +94,15 @@ class Coverage(_Record):
     not_tried: str | None = None
 
 
+class Recipes(_Record):
+    """How many of the recipes of a family a target was tried on, over all orders and dtypes, of how many there are."""
+
+    op: str
+    family: str
+    tried: int
+    known: int
+
+
 class Target(_Record):
     """One implementation: its grade, its checks, and what was and was not tried on it.
 
@@ -104,6 +120,7 @@ class Target(_Record):
     checks: list[Check] = Field(default_factory=list)
     accuracy: list[Accuracy] = Field(default_factory=list)
     coverage: list[Coverage] = Field(default_factory=list)
+    recipes: list[Recipes] = Field(default_factory=list)
 
 
 class Table(_Record):

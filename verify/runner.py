@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from pebble import ProcessExpired, ProcessPool
 from kernelproof.reference.errors import KernelproofError, TargetError
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import environment
+from kernelproof.verify.guarding import described
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.seams import Judgement
-from kernelproof.verify.spawning import Context, threads_limited
-from kernelproof.verify.targets import Place, Target, describe
+from kernelproof.verify.spawning import CLEAN_EXIT, Context, threads_limited
+from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import (
     JUDGING,
     RETURNED,
@@ -48,6 +50,10 @@ CHUNK = 12
 MOST_WORKERS = 8
 """Each worker holds every target: with PyTorch and CUDA that is a gigabyte."""
 
+WATCH = 1.0
+"""Seconds between two looks at whether workers still say something."""
+GRACE = 10.0
+"""Seconds of silence that are allowed beyond the time limits, which a worker minds itself."""
 PRELOAD = (TRUTH,)
 """What every worker needs at once."""
 
@@ -87,29 +93,40 @@ class Runner:
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
-        """What `describe` says of every place.
+        """What `described` says of every place.
 
         Raises:
             TargetError: one cannot be loaded, or its import ends the process.
         """
         if self.pool is None:
-            return [describe(place) for place in places]
+            return [described(place) for place in places]
         asked = {"seconds": self.limits.seconds, "memory": self.limits.memory}
-        futures = [(place, self.pool.schedule(describe, args=[place], kwargs=asked)) for place in places]
+        longest = self._longest
+        futures = [
+            (place, self.pool.schedule(described, args=[place], kwargs=asked, timeout=longest)) for place in places
+        ]
         return [self._described(place, future) for place, future in futures]
 
     def _described(self, place: Place, future: Future[list[Target] | str]) -> list[Target] | str:
         try:
             return future.result()
-        except ProcessExpired:
+        except (ProcessExpired, TimeoutError):
             # A call that ends the process is for the cases to show; an import that does so leaves nothing to ask.
-            again = self.pool.schedule(describe, args=[place], kwargs={"probe": False})
+            again = self.pool.schedule(described, args=[place], kwargs={"probe": False}, timeout=self._longest)
         try:
             found: list[Target] | str = again.result()
         except ProcessExpired as error:
             msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({_ended(error)})"
             raise TargetError(msg) from None
+        except TimeoutError:
+            msg = f"the target {place.name!r} cannot be loaded: importing it took more than {self._longest:g} s"
+            raise TargetError(msg) from None
         return found
+
+    @property
+    def _longest(self) -> float:
+        """Seconds after which a worker that says nothing is ended from outside."""
+        return self.limits.seconds * max(self.limits.patience, 1.0) + GRACE
 
     def environment(self, *, with_torch: bool, seed: int) -> Any:
         """A future of the environment of a worker."""
@@ -156,7 +173,9 @@ class Runner:
         found: Found = {}
         pending = dict(waiting)
         while pending:
-            ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+            ready, _ = wait(pending, timeout=WATCH, return_when=FIRST_COMPLETED)
+            if not ready:
+                self._end_silent(pending)
             for future in ready:
                 task = pending.pop(future)
                 rest = self._collect(task, future, found)
@@ -165,6 +184,14 @@ class Runner:
                     again, task = self._schedule(rest, targets)
                     pending[again] = task
         return dict(sorted(found.items()))
+
+    def _end_silent(self, pending: Mapping[Future[None], Task]) -> None:
+        """End workers whose own watchdog is silent: stopped, or switched off by a target."""
+        for future, task in pending.items():
+            journal = Path(task.journal)
+            with suppress(FileNotFoundError):
+                if time.time() - journal.stat().st_mtime > self._longest:
+                    future.cancel()
 
     def _schedule(
         self, items: tuple[tuple[int, Case, tuple[int, ...]], ...], targets: Sequence[Target]
@@ -176,7 +203,8 @@ class Runner:
 
     def _collect(self, task: Task, future: Future[None], found: Found) -> tuple[tuple[int, Case, tuple[int, ...]], ...]:
         """Take the results of an ended task into `found`; what is left to do, if its worker died."""
-        error = future.exception()
+        ended = future.cancelled()
+        error = None if ended else future.exception()
         journal = Path(task.journal)
         records = list(Journal.read(task.journal)) if journal.exists() else []
         cases = {number: case for number, case, _ in task.items}
@@ -193,11 +221,13 @@ class Runner:
         for path in (journal, trace):
             path.unlink(missing_ok=True)
         self._note_returned(records, found)
-        if error is None:
+        if error is None and not ended:
             return ()
-        if not isinstance(error, ProcessExpired):
+        if error is not None and not isinstance(error, ProcessExpired):
             raise InternalError(str(error)) from error
-        self._blame(records, cases, found, timed_out=timed_out, how=_ended(error), task=task)
+        how = "it answered nothing" if error is None else _ended(error)
+        if not records or records[-1][0] != "retired":
+            self._blame(records, cases, found, timed_out=timed_out or ended, how=how, task=task)
         left = (
             (number, case, tuple(index for index in indices if (number, index) not in found))
             for number, case, indices in task.items
@@ -247,6 +277,13 @@ class Runner:
         elif self.lost < PATIENCE:
             # Between two calls a worker may be lost to a thread that a target left behind, or to the system.
             self.lost += 1
+        elif last[0] == "done":
+            # Time and again, and always after the calls of a target: it is that target's.
+            number, index = last[1], last[2]
+            crash = CheckResult(crash=f"after its calls the process ended: {how}")
+            found[number, index] = replace(
+                found[number, index], checks={**found[number, index].checks, "accuracy": crash}
+            )
         else:
             where = f" in the case {cases[last[1]].text!r}" if len(last) > 1 and last[1] in cases else ""
             msg = f"a worker process ended{where} outside of any target: {how}"
@@ -273,7 +310,7 @@ def _ended(error: ProcessExpired) -> str:
     if code is not None and code < 0:
         names = {int(each): each.name for each in signal.Signals}
         return f"killed by {names.get(-code, f'signal {-code}')}"
-    return f"exit code {code}"
+    return f"exit code {0 if code == CLEAN_EXIT else code}"
 
 
 @contextmanager

@@ -18,7 +18,16 @@ from typing import Any
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
+CLEAN_EXIT = 256
+"""Stands for exit code 0: to the pool that means a worker which has done its work, whose task it forgets."""
+
+
 class _Process(context.SpawnProcess):
+    @property
+    def exitcode(self) -> int | None:
+        code = super().exitcode
+        return CLEAN_EXIT if code == 0 else code
+
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:
         main = sys.modules["__main__"]

@@ -115,26 +115,28 @@ def _set_arithmetic(value: tuple[tuple[bool, bool], bool]) -> None:
         torch.set_flush_denormal(any(flush))
 
 
-class _Names(dict[str, Any]):
+@dataclass(frozen=True, eq=False)
+class _Names:
     """The names of a module and what they stand for; equal if nothing was replaced, whatever was added."""
+
+    held: dict[str, Any]
 
     def __eq__(self, other: object) -> bool:
         # Packages load parts of themselves on use.
-        return isinstance(other, dict) and all(other.get(name, held) is held for name, held in self.items())
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
+        if not isinstance(other, _Names):
+            return NotImplemented
+        return all(other.held.get(name, value) is value for name, value in self.held.items())
 
     def __hash__(self) -> int:
-        return len(self)
+        return len(self.held)
 
 
 def _functions() -> _Names:
-    return _Names(vars(np))
+    return _Names(dict(vars(np)))
 
 
 def _set_functions(value: _Names) -> None:
-    vars(np).update(value)
+    vars(np).update(value.held)
 
 
 def _streams() -> tuple[Any, ...]:
@@ -149,8 +151,8 @@ _PARTS = (
     Part("the random state of Python", random.getstate, random.setstate),
     Part("the random state of NumPy", _numpy_random, _set_numpy_random),
     Part("how NumPy handles errors", np.geterr, lambda value: np.seterr(**value)),
-    Part("how NumPy prints", np.get_printoptions, lambda value: np.set_printoptions(**value), lazy=True),
-    Part("the functions of NumPy", _functions, _set_functions, lazy=True),
+    Part("how NumPy prints", np.get_printoptions, lambda value: np.set_printoptions(**value)),
+    Part("the functions of NumPy", _functions, _set_functions),
     Part("the mode of arithmetic (flush to zero, rounding)", lambda: (flushes(), rounds_to_nearest()), _set_arithmetic),
     Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda it: locale.setlocale(locale.LC_ALL, it)),
     Part("the working directory", _directory, _set_directory),

@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.building import bulky
 from kernelproof.verify.calling import Calling
-from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
-from kernelproof.verify.guarding import Guard, Sink
-from kernelproof.verify.probing import held_bytes
+from kernelproof.verify.guarding import SINKS, Guard, Sink
+from kernelproof.verify.probing import exhausted, limit_data
 from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Target
 
@@ -193,8 +192,7 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
-    remarks = (*guard.remarks, *_heard())
-    return CaseResult(found, unsupported, len(made), undecided, remarks)
+    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
 
 
 def _asked(case: Case, inputs: Inputs) -> dict[str, dict[str, Call]]:
@@ -218,15 +216,6 @@ def _make(
                     step(name, key)
                     made[_place(call)] = guard.call(case, call, partial(returned, name, key))
     return made
-
-
-_SINK: list[Sink] = []
-"""Where the standard streams of a worker go; none in a process that is the user's."""
-
-
-def _heard() -> tuple[str, ...]:
-    text = _SINK[0].heard() if _SINK else ""
-    return (f"prints, such as {text!r}",) if text else ()
 
 
 _Place = tuple[int, str, str | None, int]
@@ -264,7 +253,7 @@ _GUARDS: dict[Target, Guard] = {}
 def guard_of(target: Target) -> Guard:
     """The loaded target of this process."""
     if target not in _GUARDS:
-        _GUARDS[target] = Guard.load(lambda: load_caller(target), isolated=bool(_SINK))
+        _GUARDS[target] = Guard.load(target, SINKS[0] if SINKS else None)
     return _GUARDS[target]
 
 
@@ -306,34 +295,30 @@ class Journal:
 
 
 def prepare(modules: tuple[str, ...]) -> None:
-    """What a new worker does first: what targets print goes into a sink; and it imports what it will need.
+    """What a new worker does first: make a sink for what targets print, and import what it will need.
 
     Args:
         modules: our own and built-in ones only; what does not import is left for its user to report.
     """
-    _SINK.append(Sink())
-    _SINK[0].attach()
+    SINKS.append(Sink())
     for name in modules:
         with suppress(ImportError):
             import_module(name)
 
 
 def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
-    """Limit the data segment; not with CUDA, which maps far more than it uses, and not where the system cannot."""
-    if sys.platform != "linux" or any(target.device != "cpu" for target in targets):
-        return
-    resource = import_module("resource")
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    wanted = held_bytes() + limits.memory
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+    """Limit the data of calls; not with CUDA, which maps far more than it uses, and not where the system cannot."""
+    if sys.platform == "linux" and all(target.device == "cpu" for target in targets):
+        limit_data(limits.memory)
 
 
 def run_task(task: Task) -> None:
     """Do `task`; results go to its journal.
 
     Records: ("load", target), ("truth", case), ("step", case, target, check, call), (RETURNED, case, target, check,
-    call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls), and
-    ("fault", case, traceback) for an error that is ours.
+    call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls),
+    ("retired",) by a worker that ends because targets hold its memory, and ("fault", case, traceback) for an error
+    that is ours.
     """
     journal = Journal(task.journal)
     with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:
@@ -355,6 +340,10 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
             limit_memory(task.limits, task.targets)
         for number, case, indices in task.items:
             _run_case(task, number, case, indices, journal, trace)
+            if exhausted():
+                # What one target does not give back, another one would lack.
+                journal.add("retired")
+                os._exit(0)
     finally:
         faulthandler.cancel_dump_traceback_later()
         os.close(journal.descriptor)

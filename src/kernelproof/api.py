@@ -29,6 +29,7 @@ from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, union
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
 from kernelproof.verify.worker import Limits
+from kernelproof.verify.xfail import read as expected_failures
 
 DEVICES = ("cpu", "cuda", "all")
 COLD_SECONDS = 300.0
@@ -54,6 +55,7 @@ def verify(
     output: int | str | None = None,
     array: str | None = None,
     contract: str | Path | Mapping[str, Any] | None = None,
+    xfail: str | Path | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -76,6 +78,7 @@ def verify(
         output: which item of what it returns is the output.
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
+        xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.xfail`.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
@@ -91,6 +94,7 @@ def verify(
         msg = f"device must be one of {', '.join(DEVICES)}; got {device!r}"
         raise DomainError(msg)
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
+    known = () if xfail is None else expected_failures(Path(xfail))
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
     places = list(dict.fromkeys(_declared(places, targets, call=call, output=output, array=array, contract=contract)))
     if out is not None:
@@ -119,14 +123,19 @@ def verify(
             whole = one is None and suite != "quick" and not (op or order or alpha or dtype)
             studies = work.submit(_studies, seed=seed) if whole else None
             found = work.run(items, loaded, shown)
-            records = [aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)]
+            runs = [
+                replace(part, results=aggregate.split(found, at), expected=known, suite=suite)
+                for at, part in enumerate(tried)
+            ]
+            records = [aggregate.record(run) for run in runs]
+            skipped += aggregate.unmatched(known, runs)
             tables = [] if studies is None else studies.result()
             held = {**environment.result(), "processes": work.modes}
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
         seed=seed if one is None else one.seed,
-        command=_command(places if targets else [], selection, one, device),
+        command=_command(places if targets else [], selection, one, device, xfail),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         environment=held,
@@ -313,17 +322,13 @@ def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> l
     return tried
 
 
-def _with(part: aggregate.Tried, results: Any) -> aggregate.Tried:
-    return aggregate.Tried(part.target, part.cases, results, part.refused, part.single)
-
-
 def _studies(seed: int) -> list[Table]:
     from kernelproof.verify.studies import real_tensor_studies  # noqa: PLC0415 (a worker needs it, the parent does not)
 
     return real_tensor_studies(seed)
 
 
-def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None) -> str:
+def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None, xfail: Any) -> str:
     """The command that does this run again."""
     words = ["kernelproof", "verify", *(word for place in places for word in (place.name, *place.words))]
     if one is not None:
@@ -332,4 +337,5 @@ def _command(places: list[Place], selection: Selection, one: Case | None, device
         lists = {"op": selection.ops, "order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
         words += [word for name, held in lists.items() if held for word in (f"--{name}", ",".join(held))]
         words += ["--suite", selection.suite, "--seed", str(selection.seed)]
-    return shlex.join([*words, *(("--device", device) if device else ())])
+    words += ["--device", device] if device else []
+    return shlex.join([*words, *(("--xfail", str(xfail)) if xfail else ())])

@@ -78,6 +78,9 @@ def verify(
     output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
     array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
     contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
+    xfail: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reasons, as TOML.")
+    ] = None,
     out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
@@ -98,6 +101,7 @@ def verify(
         output=output,
         array=array,
         contract=contract,
+        xfail=xfail,
         out=out,
         progress=True,
     )
@@ -251,6 +255,8 @@ _STYLES = {
     "CONSISTENT": "cyan",
     "REFUTED": "bold red",
     "FAIL": "bold red",
+    "XFAIL": "yellow",
+    "XPASS": "bold red",
     "CRASH": "bold red",
     "UNDECIDED": "yellow",
     "UNAVAILABLE": "yellow",
@@ -265,6 +271,7 @@ def _summarize(results: Results, out: Path) -> None:
     for target in results.targets:
         worst = max((row.kappa_max for row in target.accuracy), default=None)
         failed = [check.id for check in target.checks if check.verdict in {"FAIL", "CRASH", "UNDECIDED"}]
+        failed += [f"{check.id} ({check.verdict})" for check in target.checks if check.verdict in {"XFAIL", "XPASS"}]
         failed += [f"no {check.id}" for check in target.checks if check.verdict == "UNSUPPORTED"]
         decided = sum(check.decided for check in target.checks)
         rows.append(
@@ -286,6 +293,10 @@ def _summarize(results: Results, out: Path) -> None:
             typer.echo(clean(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}"))
     for line in results.skipped:
         typer.echo(f"skipped: {line}")
+    known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]
+    for name, check in known:
+        came = "expected and passed" if check.verdict == "XPASS" else "expected"
+        typer.echo(clean(f"{came}: {name}, {check.id}: {'; '.join(check.reasons)}"))
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
 

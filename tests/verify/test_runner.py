@@ -40,6 +40,9 @@ def exits(z, order):
 def always_exits(z, order):
     os._exit(9)
 
+def ends_well(z, order):
+    os._exit(0)
+
 def always_hangs(z, order):
     time.sleep(600)
 
@@ -118,7 +121,10 @@ def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
     assert "no answer in 1 s" in crashed.worst.message
 
 
-@pytest.mark.parametrize(("name", "word"), [("always_exits", "exit code 9"), ("always_hangs", "no answer in 2 s")])
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("always_exits", "exit code 9"), ("ends_well", "exit code 0"), ("always_hangs", "no answer in 2 s")],
+)
 def test_a_target_that_never_answers_crashes_and_can_be_loaded(file: Path, name: str, word: str) -> None:
     found = verify(f"{file}:{name}", case=LINE, limits=Limits(seconds=2.0, patience=30.0)).targets[0]
     assert found.verdict is Verdict.CRASH

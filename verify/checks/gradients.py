@@ -11,6 +11,7 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.hull import MOST, hull_distance
+from kernelproof.verify.judging import eta_of
 from kernelproof.verify.measure import NEAR, broken, first_order, near_kink, verdict
 from kernelproof.verify.seams import (
     Call,
@@ -23,8 +24,10 @@ from kernelproof.verify.seams import (
     Outcome,
     Truth,
     Values,
+    limit_of,
     sharp_of,
 )
+from kernelproof.verify.slopes import Row
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -96,6 +99,8 @@ class Gradients:
             decided &= ~(open_ & ~gross & ~np.isfinite(values.unit))
             if name in {"z", "scores"} and case.kernel.order == 1:
                 kappa = self._hulls(case, truth, inputs, raw, kappa, decided, target)
+            if name in {"z", "scores"} and 1 < case.kernel.order < 2:
+                kappa = self._boxes(case, truth, inputs, raw, kappa, decided, contract, loose)
         if by_row:
             decided &= ~_free(raw, truth.empty.reshape(*raw.shape[:-1], 1), contract)
         flags = np.asarray(_matrix(decided), dtype=bool)
@@ -165,6 +170,42 @@ class Gradients:
                 # Beyond `sharp` no conditioning excuses it.
                 out[r] = np.inf if excess > sharp else excess / target.unit_roundoff
                 open_[r] = True
+        return out.reshape(kappa.shape)
+
+    def _boxes(
+        self,
+        case: Case,
+        truth: Truth,
+        inputs: Inputs,
+        raw: Floats,
+        kappa: Floats,
+        decided: Flags,
+        contract: Contract,
+        loose: Flags,
+    ) -> Floats:
+        """Decide rows next to a kink between orders 1 and 2 by the box of their inputs; sets `decided`."""
+        rule = effective(Mechanism(case.kernel, case.parsed_rule))[1]
+        if inputs.cotangent is None or not isinstance(rule, Adaptive):
+            return kappa
+        target, width, scale = FORMATS[case.dtype], raw.shape[-1], float(rule.exact)
+        upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)
+        scores = np.asarray(next(iter(inputs.arrays.values()))).astype(np.float64).reshape(-1, width)
+        flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
+        for r in np.flatnonzero(loose & ~truth.unsure & ~truth.empty & ~truth.kink):
+            # Keys that are masked, or that `Nearest` drops, have no margin, and gradients of exactly 0.
+            free = np.isfinite(truth.margin[r])
+            row = Row(
+                margins=truth.margin[r, free],
+                gaps=scale * (scores[r, free].max() - scores[r, free]),
+                upstream=upstream[r, free],
+                order=float(case.kernel.order),
+                scale=scale,
+                unit=target.unit_roundoff,
+                slack=eta_of(target, contract),
+            )
+            out[r, free] = row.kappa(flat[r, free], limit_of(contract.grade, target))
+            out[r, ~free] = np.where(flat[r, ~free] == 0, 0.0, np.inf)
+            open_[r] = True
         return out.reshape(kappa.shape)
 
     def _loose(self, case: Case, truth: Truth, target: Format) -> Flags:

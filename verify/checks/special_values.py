@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 def _rows(array: Array, inputs: Inputs) -> Floats:
-    flat: Floats = array.astype(np.float64).reshape(-1, array.shape[-1])
-    return flat if inputs.rows is None else flat[inputs.rows]
+    flat: Floats = array.astype(np.float64).reshape(-1, array.shape[-1] if array.ndim and array.size else 1)
+    return flat if inputs.rows is None or len(flat) <= inputs.rows.max(initial=-1) else flat[inputs.rows]
 
 
 class SpecialValues:
