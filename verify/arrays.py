@@ -65,17 +65,16 @@ def take(value: Any, kind: Kind) -> Array:
                 foreign: Array = held.view(carrier).numpy().view(FORMATS[name].dtype)
                 return foreign
             plain: Array = held.numpy()
-            return plain
+            return _real(plain)
     elif kind != "numpy":
         module = import_module(kind)
         if isinstance(value, module.Array if kind == "jax" else module.ndarray):
             return np.asarray(value) if kind == "jax" else np.asarray(value.get())
     elif type(value) in _PLAIN or isinstance(value, np.generic):
         # A subclass may hide values, as a masked array does, or mean something else by a shape, as a matrix does.
-        array = np.asarray(value)
-        if array.dtype.kind in "biuf" or array.dtype.name in FORMATS:
-            return array
-        msg = f"the target must return an array of real numbers; got one of dtype {array.dtype}"
+        return _real(np.asarray(value))
+    elif isinstance(value, np.ma.MaskedArray):
+        msg = "the target must return a plain array; got a masked one, whose numbers may not be meant"
         raise TargetError(msg)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.asarray(float(value))
@@ -101,6 +100,13 @@ def picked(returned: Any, output: int | str | None) -> Any:
     except (LookupError, TypeError, AttributeError):
         msg = f"the target must return something with an item {output!r}; got {type(returned).__qualname__}"
         raise TargetError(msg) from None
+
+
+def _real(array: Array) -> Array:
+    if array.dtype.kind in "biuf" or array.dtype.name in FORMATS:
+        return array
+    msg = f"the target must return an array of real numbers; got one of dtype {array.dtype}"
+    raise TargetError(msg)
 
 
 def same_bits(left: Array, right: Array) -> bool:

@@ -14,8 +14,7 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import PARAMETERS
 from kernelproof.verify.executing import ProgramCaller
 from kernelproof.verify.loading import PROGRAM, first_line, load
-from kernelproof.verify.loading import asked as ready
-from kernelproof.verify.scope import case_asked
+from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Array, Call, Outcome
 from kernelproof.verify.targets import Target, bindings_of
 
@@ -50,13 +49,11 @@ class Caller:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.found, module = load(target.place)
-        # A target may import what it needs when it is asked whether it is available: before the first call of it.
-        ready(self.found, "available")
         self.bound = bindings_of(self.found, module, target.place)
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
-        target, case = self.target, case_asked(case, call)
+        target, case = self.target, case_of(case, call)
         inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
@@ -77,7 +74,7 @@ class Caller:
                 arrays = {"output": take(output, target.array).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
-        except BaseException as error:  # noqa: BLE001 (whatever a target raises is a result)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
             return Outcome(error=first_line(error), modified=self._modified(given, call))

@@ -138,9 +138,9 @@ class Declaration:
 
 
 _OWN = tuple(each.name for each in fields(Declaration) if each.name not in {"contract", "shapes"})
-_CONTRACT = tuple(each.name for each in fields(Contract))
+CONTRACT = tuple(each.name for each in fields(Contract))
 _SHAPES = {each.name: each for each in fields(Shapes)}
-FIELDS = (*_CONTRACT, *(("rule" if name == "rules" else name) for name in _OWN), *_SHAPES)
+FIELDS = (*CONTRACT, *(("rule" if name == "rules" else name) for name in _OWN), *_SHAPES)
 """The names that a declaration may use."""
 
 
@@ -198,7 +198,7 @@ def read(given: Any, where: str) -> Declaration:
     if isinstance(given, Declaration):
         return given
     if isinstance(given, Contract):
-        given = {name: getattr(given, name) for name in _CONTRACT}
+        given = {name: getattr(given, name) for name in CONTRACT}
     if not isinstance(given, Mapping):
         msg = f"{where} must be a dict of fields or a kernelproof.Declaration; got {shown(given)}"
         raise TargetError(msg)
@@ -210,7 +210,7 @@ def read(given: Any, where: str) -> Declaration:
             msg = f"{where} has no field {name!r}; known: {', '.join(FIELDS)}"
             raise TargetError(msg)
         try:
-            if name in _CONTRACT:
+            if name in CONTRACT:
                 contract[name] = _promise(name, value)
             elif name in _SHAPES:
                 shapes[name] = _limit(name, value)

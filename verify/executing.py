@@ -24,7 +24,7 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import Declaration
 from kernelproof.verify.loading import PROGRAM, Place
 from kernelproof.verify.messages import answered, longest, request
-from kernelproof.verify.scope import Scope, case_asked
+from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Outcome
 
 _LINGER = 2.0
@@ -76,7 +76,13 @@ def scopes_of(said: Declaration) -> tuple[Scope, ...]:
 
 
 class Program:
-    """A running program, or one that will be started with the first request."""
+    """A running program, or one that will be started with the first request.
+
+    Attributes:
+        starting: whether one is being started: that fork is ours.
+    """
+
+    starting = False
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
@@ -154,6 +160,7 @@ class Program:
         self.answers = 0
         self.errors.seek(0)
         self.errors.truncate()
+        Program.starting = True
         try:
             self.process = subprocess.Popen(  # noqa: S603 (running it is what its user asked for)
                 self.words,
@@ -166,6 +173,8 @@ class Program:
         except OSError as error:
             msg = f"the program {shlex.join(self.words)!r} cannot be started: {error}"
             raise TargetError(msg) from None
+        finally:
+            Program.starting = False
         assert self.process.stdin is not None  # it is a pipe
         os.set_blocking(self.process.stdin.fileno(), False)
 
@@ -217,8 +226,8 @@ class ProgramCaller:
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the program answers."""
-        case = case_asked(case, call)
         self.asked += 1
+        case = case_of(case, call)
         line = json.dumps(request(case, call, self.asked)).encode() + b"\n"
         try:
             answer = self.program.ask(line, longest(case, call))

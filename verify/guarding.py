@@ -21,11 +21,12 @@ from kernelproof.verify.calling import Calling
 from kernelproof.verify.calling import caller as load_caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import modes
-from kernelproof.verify.loading import PROGRAM, first_line, load
+from kernelproof.verify.executing import Program
+from kernelproof.verify.loading import PROGRAM, answer_of, first_line
 from kernelproof.verify.probing import data_limited
 from kernelproof.verify.seams import Call, Outcome
 from kernelproof.verify.state import State
-from kernelproof.verify.targets import Place, Target, describe
+from kernelproof.verify.targets import Place, Target, describe, load
 
 WAIT = 2.0
 """Seconds that a child of a call may take to come back, before the next call is made."""
@@ -37,7 +38,8 @@ _forks = 0
 
 def _count_fork() -> None:
     global _forks  # noqa: PLW0603 (the hook of the interpreter takes no argument)
-    _forks += 1
+    # A program that is a target is no child that comes back.
+    _forks += not Program.starting
 
 
 os.register_at_fork(after_in_parent=_count_fork)
@@ -120,19 +122,23 @@ def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
     Raises:
         TargetError: it cannot be loaded.
     """
-    if place.name.startswith(PROGRAM):
-        return None, modes()
     if place not in _HOMES:
         before = State.now()
         try:
             with sunk():
-                load(place)
+                _load(place)
             after, left = State.now(), modes()
         finally:
             changed = before.changed_by(State.now())
             before.restore(changed)
         _HOMES[place] = ((after, changed) if changed else None, left)
     return _HOMES[place]
+
+
+def _load(place: Place) -> None:
+    """Import what is at `place`, and what that imports when it is asked whether it is available."""
+    if not place.name.startswith(PROGRAM):
+        answer_of(load(place)[0], "available")
 
 
 def described(place: Place, **options: Any) -> list[Target] | str:

@@ -51,19 +51,17 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names.
-
-    That is a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or a registered name.
+    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or other.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
     """
     if text in backend_names():
         return Place(text, BUILT_IN + text, BACKEND)
-    if (held := place_of(text)) is not None:
-        return Place(text, *held)
     if text.startswith(PROGRAM):
         return Place(text, "", "")
+    if (held := place_of(text)) is not None:
+        return Place(text, *held)
     module, colon, name = text.rpartition(":")
     if colon and module and name:
         if module.endswith(".py"):
@@ -167,7 +165,7 @@ def attribute(found: Any, name: str, default: Any) -> Any:
         raise TargetError(msg) from None
 
 
-def asked(found: Any, name: str) -> Any:
+def answer_of(found: Any, name: str) -> Any:
     """What the method `name` of a target's object returns; None if it has none.
 
     Raises:

@@ -96,8 +96,8 @@ class Scope:
         return self.refuses_options(inputs.options) or refused_shape(self.shapes, shapes)
 
 
-def case_asked(case: Case, call: Call) -> Case:
-    """The case whose op, kernel and rule `call`, which a check of `case` asks for, is made with."""
+def case_of(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call` is made with."""
     return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 

@@ -146,6 +146,7 @@ CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "posinf": ("nan", "limit", "any"),
     "empty_row": ("zeros", "nan", "raise", "any"),
     "scores": ("differences", "dots"),
+    "same": ("grade", "bits"),
 }
 """What each field of a `Contract` that is a word may be."""
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}

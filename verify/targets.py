@@ -20,10 +20,10 @@ from kernelproof.verify.binding import ARRAYS, Binding, bind
 from kernelproof.verify.case import OPS, Case, number_of
 from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.executing import scopes_of, words_of
-from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, array_kind, asked, attribute, find, load
+from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, answer_of, array_kind, attribute, find, load
 from kernelproof.verify.patterns import of_variant
 from kernelproof.verify.probing import probed, watchdog
-from kernelproof.verify.scope import Scope, case_asked
+from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import Selection
 from kernelproof.verify.variants import variant_at
@@ -91,7 +91,7 @@ class Target:
             return False
         if scope.refuses_inputs(call.inputs) is not None:
             return False
-        return call.order is None or (not scope.fixed and self.refuses(case_asked(case, call)) is None)
+        return call.order is None or (not scope.fixed and self.refuses(case_of(case, call)) is None)
 
     @property
     def silent(self) -> bool:
@@ -173,7 +173,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     if place.name.startswith(PROGRAM):
         return [_program(place)]
     found, module = load(place)
-    reason = asked(found, "available")
+    reason = answer_of(found, "available")
     if reason is not None:
         return str(reason)
     bound = bindings_of(found, module, place)
@@ -282,7 +282,7 @@ def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
 
 
 def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
-    own = asked(found, "devices")
+    own = answer_of(found, "devices")
     if own is not None:
         if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
             msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"

@@ -114,12 +114,12 @@ def test_two_keys_are_swept_at_every_order_below_1(suite: str) -> None:
     cases = plan(Selection(suite=suite, ops=("entmax",)))
     below = {(case.order_label, case.dtype) for case in cases if case.kernel.order < 1}
     swept = {(case.order_label, case.dtype) for case in cases if (case.family, case.feature) == ("two_keys", "wide")}
-    assert {label for label, _ in below} == {"1/16", "1/2", "α=3", "α=10"}
+    assert {label for label, _ in below} == {"1/16", "1/2", "α=3"}
     assert below <= swept
 
 
 def test_the_suite_large_has_large_batches_of_the_orders_asked_for_and_nothing_else() -> None:
-    cases = plan(Selection(suite="large", orders=("1", "2")), fixed=True)
+    cases = plan(Selection(suite="large", ops=("entmax",), orders=("1", "2")), fixed=True)
     assert {case.family for case in cases} == {"large"}
     assert {case.shape for case in cases} == {(16384, 4096), (65536, 1024), (2048, 32768)}
     assert {(case.op, case.order, case.dtype) for case in cases} == {("entmax", order, "float32") for order in "12"}
@@ -130,7 +130,7 @@ def test_the_suite_large_has_large_batches_of_the_orders_asked_for_and_nothing_e
 
 def test_the_whole_grid_stays_affordable() -> None:
     # About 0.02 s of two cores a case: these are 10 s and a minute.
-    assert len(plan(Selection(suite="quick"))) <= 450
+    assert len(plan(Selection(suite="quick"))) <= 442
     assert len(plan(Selection(suite="standard"))) <= 2860
 
 
