@@ -89,7 +89,7 @@ class Program:
         self.process: subprocess.Popen[bytes] | None = None
         self.answers = 0
         self.code: int | None = None
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the worker)
+        self.errors: IO[bytes] | None = None
 
     def ask(self, line: bytes, most: int) -> bytes:
         """The one line that the program writes after it has read `line`, which may have `most` bytes.
@@ -158,8 +158,7 @@ class Program:
     def _start(self) -> None:
         self.stop()
         self.answers = 0
-        self.errors.seek(0)
-        self.errors.truncate()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the program)
         Program.starting = True
         try:
             self.process = subprocess.Popen(  # noqa: S603 (running it is what its user asked for)
@@ -189,6 +188,7 @@ class Program:
             return "the program closed its output without an answer"
         names = {int(each): each.name for each in signal.Signals}
         how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"
+        assert self.errors is not None  # opened with the program
         size = self.errors.seek(0, os.SEEK_END)
         self.errors.seek(max(size - 4096, 0))
         lines = self.errors.read().decode("utf-8", "replace").split("\n")
@@ -198,14 +198,15 @@ class Program:
 
     def stop(self) -> None:
         """End it, if it runs."""
-        if self.process is None:
-            return
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
+        process, self.process = self.process, None
+        errors, self.errors = self.errors, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        streams = (errors, None if process is None else process.stdin, None if process is None else process.stdout)
+        for stream in streams:
             if stream is not None:
                 stream.close()
-        self.process = None
 
 
 def _die_with_parent() -> None:

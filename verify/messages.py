@@ -153,6 +153,8 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     try:
+        if not isinstance(value, str):
+            raise TypeError  # noqa: TRY301 (the message below is for all that is no number)
         return float.fromhex(value) if _is_hex(value) else float(value)
     except (AttributeError, TypeError, ValueError, OverflowError):
         msg = f"{name} must hold hex floats such as '0x1.8p-1', decimals, 'inf' or 'nan'; got {shown(value)}"
