@@ -21,7 +21,12 @@ from kernelproof.verify.truth import truth_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
-    "batches", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
+    "batches",
+    "composition",
+    "huge_gaps",
+    "padding",
+    "subnormals",
+    "two_keys", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets", "one_hot",
     "planted_support", "random", "scales", "special", "tensors", "ties",
 }  # fmt: skip
 

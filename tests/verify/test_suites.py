@@ -57,7 +57,9 @@ def test_a_run_of_one_order_tries_every_family(
 
 def test_a_run_of_one_alpha_tries_every_family() -> None:
     cases = plan(Selection(suite="quick", alphas=("3/2",), dtypes=("float64",)))
-    assert {case.family for case in cases} == set(families())
+    assert {case.family for case in cases} == {
+        name for name, family in families().items() if next(iter(family.recipes("quick", "entmax")), None)
+    }
     assert {case.alpha for case in cases} == {"3/2"}
 
 
