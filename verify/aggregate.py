@@ -20,7 +20,7 @@ from kernelproof.verify.seams import UNGRADED, Failure, grade_of
 from kernelproof.verify.suites import pointless, recipes_dealt
 from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import CaseResult, CheckResult, Summary
-from kernelproof.verify.xfail import Expected
+from kernelproof.verify.xfail import Expected, Known
 
 KEPT = 5
 FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
@@ -173,7 +173,7 @@ def _rank(failure: Failure) -> float:
 def _checks(tried: Tried) -> list[Check]:
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     unsupported: set[str] = set()
-    known_failures = _Known(tried)
+    known_failures = Known(tried.target, tried.expected)
     for number, result in sorted(tried.results.items()):
         case = tried.cases[number]
         unsupported.update(result.unsupported)
@@ -184,7 +184,7 @@ def _checks(tried: Tried) -> list[Check]:
             tally.undecided += judgement.undecided
             tally.failed += judgement.failed
             tally.failing_cases += judgement.failed > 0
-            known = known_failures.of(case, name, said)
+            known = known_failures.of(case, name, failed=_failed(said), decided=said.judgement.decided > 0)
             if known is not None:
                 tally.expected += judgement.failed
                 tally.expected_crashes += said.crash is not None
@@ -207,35 +207,8 @@ def _checks(tried: Tried) -> list[Check]:
     ]
 
 
-class _Known:
-    """The expected failures of one target: which came, and which did not although what they are about was tried."""
-
-    def __init__(self, tried: Tried) -> None:
-        self.tried = tried
-        self.came: set[int] = set()
-        self.passed: dict[int, dict[str, None]] = {}
-
-    def of(self, case: Case, name: str, said: CheckResult) -> Expected | None:
-        """The expected failure that this result is, or None."""
-        failed = said.judgement.failed > 0 or said.crash is not None
-        for entry in self.tried.expected:
-            if not entry.matches(self.tried.target, case, name):
-                continue
-            if failed:
-                self.came.add(entry.number)
-                return entry
-            if said.judgement.decided:
-                self.passed.setdefault(entry.number, {})[name] = None
-        return None
-
-    def missed(self) -> dict[str, dict[str, None]]:
-        """Per check, the reasons of the failures that did not come: of an entry one case must fail, not each."""
-        reasons = {entry.number: entry.reason for entry in self.tried.expected}
-        found: dict[str, dict[str, None]] = {}
-        for number, names in self.passed.items():
-            for name in names if number not in self.came else ():
-                found.setdefault(name, {})[reasons[number]] = None
-        return found
+def _failed(said: CheckResult) -> bool:
+    return said.judgement.failed > 0 or said.crash is not None
 
 
 def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool, known: bool) -> None:

@@ -69,6 +69,36 @@ class Expected:
         return f"entry {self.number} ({', '.join([*told, *([self.case] if self.case else [])]) or 'anything'})"
 
 
+class Known:
+    """The expected failures of one target: which came, and which did not although what they are about was tried."""
+
+    def __init__(self, target: Target, expected: tuple[Expected, ...]) -> None:
+        self.target, self.expected = target, expected
+        self.came: set[int] = set()
+        self.passed: dict[int, dict[str, None]] = {}
+
+    def of(self, case: Case, check: str, *, failed: bool, decided: bool) -> Expected | None:
+        """The expected failure that this result of a check on a case is, or None."""
+        for entry in self.expected:
+            if not entry.matches(self.target, case, check):
+                continue
+            if failed:
+                self.came.add(entry.number)
+                return entry
+            if decided:
+                self.passed.setdefault(entry.number, {})[check] = None
+        return None
+
+    def missed(self) -> dict[str, dict[str, None]]:
+        """Per check, the reasons of the failures that did not come: of an entry one case must fail, not each."""
+        reasons = {entry.number: entry.reason for entry in self.expected}
+        found: dict[str, dict[str, None]] = {}
+        for number, checks in self.passed.items():
+            for check in checks if number not in self.came else ():
+                found.setdefault(check, {})[reasons[number]] = None
+        return found
+
+
 def read(path: Path) -> tuple[Expected, ...]:
     """The entries of the file at `path`.
 
