@@ -62,6 +62,9 @@ def verify(
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep truths, and read those that are kept.")
+    ] = True,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = DEFAULT_OUT,
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
@@ -77,6 +80,7 @@ def verify(
         suite=suite,
         seed=seed,
         case=case,
+        cache=cache,
         out=out,
         progress=True,
     )
