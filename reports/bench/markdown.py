@@ -60,6 +60,8 @@ def _claim(claim: ClaimRecord) -> list[str]:
         measured = wording.spread_text(figure.measured, kind)
         rows.append((wording.setting_text(figure), figure.rival, measured, best, agreed, state))
     parts = [f"### {claim.title}: {wording.goal_text(claim.goal)}"]
+    if wording.shared_reason(claim):
+        return [*parts, f"None of the {len(rows)} figures could be measured: {wording.shared_reason(claim)}."]
     parts.append(table(("at", "beside", "median (quartiles)", "shortest", "outputs", ""), rows))
     if claim.note is not None and wording.state_of(claim) in wording.BAD:
         parts.append(f"Tried: {claim.note.tried}\n\nIn the way: {claim.note.in_the_way}")

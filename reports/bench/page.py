@@ -54,8 +54,8 @@ def _environment() -> Environment:
         "duration": text.duration,
         "row": wording.row,
         "kind": wording.kind_of,
-        "amount": wording.amount,
-        "spread": wording.spread_text,
+        "plain": wording.plain,
+        "quartiles": wording.quartiles_text,
         "fit": wording.fit_text,
         "setting": wording.setting_text,
         "mebibytes": lambda value: "–" if value is None else f"{text.number(value / 2**20)} MiB",
@@ -67,6 +67,8 @@ def _environment() -> Environment:
         "far": wording.far,
         "goal_text": wording.goal_text,
         "bad": wording.BAD,
+        "shared_reason": wording.shared_reason,
+        "units": wording.UNITS,
         "state_of": wording.state_of,
     }
     return environment

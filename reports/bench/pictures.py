@@ -87,12 +87,15 @@ def growth(picture: PictureRecord) -> str | None:
 
 
 def _time_ticks(axes: Axes) -> None:
-    """1, 2 and 5 times powers of ten, or only the powers where there are many."""
+    """Powers of ten, and as many of their multiples as make three ticks."""
     low, high = axes.get_ylim()
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    factors = (1,) if last - first > 3 else (1, 2, 5)
-    ticks = [factor * 10.0**each for each in range(first, last + 1) for factor in factors]
-    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for factors in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [tick for each in decades for factor in factors if low <= (tick := factor * 10.0**each) <= high]
+        if len(ticks) > 2:
+            break
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelproof.reports.text import number, short
@@ -36,13 +37,32 @@ class Row:
     state: State
 
 
+def plain(value: float, kind: str) -> str:
+    """A measured number.
+
+    >>> plain(1.234, "times"), plain(3.2e6, "rate")
+    ('1.23', '3.2M')
+    """
+    return short(round(value)) if kind == "rate" else number(float(value))
+
+
 def amount(value: float, kind: str) -> str:
     """A measured number with its unit.
 
     >>> amount(1.234, "times"), amount(41.2, "faster"), amount(3.2e6, "rate")
     ('1.23×', '41.2× faster', '3.2M/s')
     """
-    return (short(round(value)) if kind == "rate" else number(float(value))) + UNITS[kind]
+    return plain(value, kind) + UNITS[kind]
+
+
+def range_text(values: Sequence[float], kind: str) -> str:
+    """The first and the last of sorted values, the unit once.
+
+    >>> range_text([40.0, 35.0, 31.5], "faster"), range_text([1.2], "times"), range_text([], "times")
+    ('40.0 to 31.5× faster', '1.20×', 'not measured')
+    """
+    ends = list(dict.fromkeys(plain(value, kind) for value in (values[0], values[-1]))) if values else []
+    return " to ".join(ends) + UNITS[kind] if ends else "not measured"
 
 
 def kind_of(claim: ClaimRecord) -> str:
@@ -69,8 +89,16 @@ def spread_text(spread: Spread | None, kind: str) -> str:
     """
     if spread is None:
         return "–"
-    low, high = ((short(round(x)) if kind == "rate" else number(float(x))) for x in (spread.lower, spread.upper))
-    return f"{amount(spread.median, kind)} ({low} to {high})"
+    return f"{amount(spread.median, kind)} ({plain(spread.lower, kind)} to {plain(spread.upper, kind)})"
+
+
+def quartiles_text(spread: Spread, kind: str) -> str:
+    """The same without the unit, for a column that names it.
+
+    >>> quartiles_text(Spread(least=1, lower=1.1, median=1.2, upper=1.3, most=1.5), "times")
+    '1.20 (1.10 to 1.30)'
+    """
+    return f"{plain(spread.median, kind)} ({plain(spread.lower, kind)} to {plain(spread.upper, kind)})"
 
 
 def fit_text(fit: Fit | None) -> str:
@@ -113,11 +141,16 @@ def setting_text(figure: FigureRecord) -> str:
     return ", ".join(f"order {text}" if name == "order" else text for name, text in figure.setting.items())
 
 
+def shared_reason(claim: ClaimRecord) -> str:
+    """Why no figure of the claim could be measured, where the reason is one; else ""."""
+    reasons = {figure.reason for figure in claim.figures if figure.state is State.UNAVAILABLE}
+    return reasons.pop() if len(reasons) == 1 and state_of(claim) is State.UNAVAILABLE else ""
+
+
 def row(claim: ClaimRecord) -> Row:
     """The claim in one line."""
     kind = kind_of(claim)
     medians = sorted((figure.measured.median for figure in claim.figures if figure.measured), reverse=kind != "times")
-    ends = [amount(medians[0], kind), amount(medians[-1], kind)] if medians else ["not measured"]
     known = [(apart, figure) for figure in claim.figures if (apart := distance(claim, figure)) is not None]
     worst = max(known, key=lambda pair: pair[0])[1] if known else None
     told = "–" if worst is None else f"{setting_text(worst)}: {spread_text(worst.measured, kind)}"
@@ -127,7 +160,7 @@ def row(claim: ClaimRecord) -> Row:
         claim.title,
         goal_text(claim.goal),
         " / ".join(dict.fromkeys(figure.rival for figure in claim.figures)),
-        " to ".join(dict.fromkeys(ends)),
+        range_text(medians, kind),
         told,
         met,
         state_of(claim),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import stdtrit
-from scipy.stats import linregress
 
 from kernelproof.verify.bench.records import Fit
 
@@ -26,9 +25,13 @@ def exponent(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
     """
     if len(set(xs)) < 2:
         return None
-    line = linregress(np.log(xs), np.log(ys))
+    x, y = np.log(xs), np.log(ys)
+    moved = x - x.mean()
+    slope = float(moved @ y / (moved @ moved))
     interval = None
     if len(xs) > 2:
-        half = float(stdtrit(len(xs) - 2, (1 + CONFIDENCE) / 2)) * float(line.stderr)
-        interval = (float(line.slope) - half, float(line.slope) + half)
-    return Fit(exponent=float(line.slope), interval=interval, first=min(xs), last=max(xs), points=len(xs))
+        rest = y - y.mean() - slope * moved
+        error = float(np.sqrt(rest @ rest / (len(xs) - 2) / (moved @ moved)))
+        half = float(stdtrit(len(xs) - 2, (1 + CONFIDENCE) / 2)) * error
+        interval = (slope - half, slope + half)
+    return Fit(exponent=slope, interval=interval, first=min(xs), last=max(xs), points=len(xs))

@@ -41,7 +41,7 @@ def _figures(peers: tuple[tuple[str, float, Peer], ...]) -> tuple[Figure, ...]:
     return tuple(
         Figure(
             f"{name.partition(',')[0]}-{order:g}-{shape[0]}x{shape[1]}",
-            {"order": order_text(order), "dtype": "float32", "shape": shape_text(shape), "rival": name},
+            {"order": order_text(order), "dtype": "float32", "shape": shape_text(shape)},
             "numba entmax",
             f"entmax 1.3 {name}",
             partial(prepare, order, shape, name, call),

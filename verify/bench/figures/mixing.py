@@ -12,7 +12,7 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures import _dense
-from kernelproof.verify.bench.figures._rows import numba_backend, order_text, torch
+from kernelproof.verify.bench.figures._rows import numba_backend, torch
 from kernelproof.verify.bench.records import Agreement, Goal
 from kernelproof.verify.case import Case
 from kernelproof.verify.measure import first_order
@@ -111,12 +111,7 @@ def _claim(op: str, variants: tuple[Variant, ...]) -> Claim:
     figures = tuple(
         Figure(
             variant.slug,
-            {
-                "mechanism": variant.name,
-                "order": order_text(variant.order),
-                "shape": f"{HEADS} heads, {TOKENS} tokens, {WIDTH}",
-                "dtype": "float32",
-            },
+            {"mechanism": variant.name, "dtype": "float32"},
             f"numba {op}",
             "torch, dense",
             partial(prepare, op, variant),
