@@ -153,20 +153,19 @@ def test_dense_torch_computes_the_same_ops() -> None:
     import torch
 
     draw = np.random.default_rng(0)
-    q, k, v = (draw.normal(0, 1, (1, 5, 3)) for _ in range(3))
-    tensors: Any = [torch.from_numpy(each.astype(np.float32)) for each in (q, k, v)]
+    a, b, c = (torch.from_numpy(draw.normal(0, 1, (1, 5, 3)).astype(np.float32)) for _ in range(3))
+    q, k, v = (each.numpy().astype(np.float64) for each in (a, b, c))
     pairs: list[tuple[Callable[..., Any], reference.Kernel, Any]] = [
         (_dense.softmax, reference.Kernel("inf"), reference.Adaptive()),
         *((partial(_dense.entmax, order=n), reference.Kernel(n), reference.Adaptive()) for n in (1, 2, 3)),
         *((partial(_dense.anchored, order=n, gamma=1.0), reference.Kernel(n), reference.Anchored(1)) for n in (1, 2)),
     ]
-    rounded: Any = [each.numpy().astype(np.float64) for each in tensors]
     for weigh, kernel, rule in pairs:
-        truth_of_it = reference.attention(*rounded, kernel, rule).y.round("float32")
-        np.testing.assert_allclose(_dense.attention(*tensors, weigh).numpy(), truth_of_it, atol=1e-5)
+        truth_of_it = reference.attention(q, k, v, kernel, rule).y.round("float32")
+        np.testing.assert_allclose(_dense.attention(a, b, c, weigh).numpy(), truth_of_it, atol=1e-5)
     for n in (1, 2):
-        found = _dense.regression(*tensors, partial(_dense.fixed, order=n, h=6.0)).numpy()
-        expected = reference.regression(*rounded, reference.Kernel(n), reference.Fixed(6)).y.round("float32")
+        found = _dense.regression(a, b, c, partial(_dense.fixed, order=n, h=6.0)).numpy()
+        expected = reference.regression(q, k, v, reference.Kernel(n), reference.Fixed(6)).y.round("float32")
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
