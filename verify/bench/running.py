@@ -132,6 +132,24 @@ def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told 
     )
 
 
+def annotated(results: BenchResults) -> BenchResults:
+    """`results` with the notes as they are now, so that a run need not be repeated for a note.
+
+    Raises:
+        NoteError: a file of notes is not what it should be.
+    """
+    held = {family.id: notes(family) for family in families()}
+
+    def noted(family: FamilyRecord) -> FamilyRecord:
+        known = held.get(family.id)
+        if known is None:
+            return family
+        claims = [claim.model_copy(update={"note": known.get(claim.id)}) for claim in family.claims]
+        return family.model_copy(update={"claims": claims})
+
+    return results.model_copy(update={"families": [noted(family) for family in results.families]})
+
+
 def measured(figure: Figure, claim: Claim, sizes: Sizes) -> FigureRecord:
     """The record of one figure."""
     base = {"id": figure.id, "setting": dict(figure.setting), "ours": figure.ours, "rival": figure.rival}

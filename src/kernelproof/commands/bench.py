@@ -8,8 +8,8 @@ from pathlib import Path
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import bench as reports
 from kernelproof.verify.bench.records import BenchResults
+from kernelproof.verify.bench.running import annotated, chosen, names_of
 from kernelproof.verify.bench.running import bench as measure
-from kernelproof.verify.bench.running import chosen, names_of
 
 
 def bench(
@@ -28,7 +28,7 @@ def bench(
         quick: small inputs and few rounds: to try the benchmarks, not to judge by them.
         out: folder for the reports; None writes nothing.
         readme: a file whose table between the markers is written anew; None: no such file.
-        kept: a bench.json, or a folder with one, to report on instead of measuring.
+        kept: a bench.json, or a folder with one, to report on instead of measuring, with the notes as they are now.
         done: hears the name of everything that was measured.
 
     Raises:
@@ -42,7 +42,7 @@ def bench(
         raise DomainError(msg)
     if out is not None:
         reports.check_writable(Path(out))
-    results = measure(only=parts(only), quick=quick, done=done) if kept is None else reports.read(Path(kept))
+    results = measure(only=parts(only), quick=quick, done=done) if kept is None else annotated(reports.read(Path(kept)))
     if out is not None:
         reports.write(results, Path(out))
     if readme is not None:

@@ -15,9 +15,6 @@ from kernelproof.reports.bench.markdown import markdown, short_table
 from kernelproof.reports.bench.page import page
 from kernelproof.verify.bench.records import State
 
-ROOT = Path(__file__).resolve().parents[3]
-KEPT = ROOT / "reports" / "gallery" / "bench-cpu"
-
 
 def test_the_json_comes_back_the_same() -> None:
     record = results()
@@ -137,27 +134,3 @@ def test_the_table_goes_between_the_markers(tmp_path: Path) -> None:
 def test_markers_must_be_there_once_and_in_order(text: str) -> None:
     with pytest.raises(DomainError, match="the README must have the lines"):
         readme.with_table(text, results())
-
-
-def test_the_readme_shows_the_kept_run() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert readme.with_table(text, reports.read(KEPT)) == text, (
-        "write it anew: python -m kernelproof.reports.bench.readme README.md reports/gallery/bench-cpu"
-    )
-
-
-def test_the_kept_report_is_that_of_the_kept_run() -> None:
-    files = reports.render(reports.read(KEPT))
-    for name in ("bench.json", "bench.md"):
-        assert (KEPT / name).read_text("utf-8") == files[name], name
-    # How a picture is spelled depends on the version of matplotlib.
-    assert {path.name for path in KEPT.iterdir()} == set(files) - {"index.html"}
-
-
-def test_the_kept_run_is_whole_and_right() -> None:
-    record = reports.read(KEPT)
-    assert not record.quick
-    assert record.command == "kernelproof bench"
-    assert wording.counts(record)[State.WRONG] == 0
-    missed = [claim for family in record.families for claim in family.claims if wording.state_of(claim) is State.MISSED]
-    assert [claim.id for claim in missed if claim.note is None] == [], "a missed goal says what is in the way"

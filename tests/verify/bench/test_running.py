@@ -213,3 +213,15 @@ def test_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.command, found.quick) == ("kernelproof bench --only mine --quick", True)
     assert found.environment["cpu"]["cores"]
     assert [each.id for each in found.pictures] == ["mine-grows"]
+
+
+def test_notes_are_those_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = Family("mine", "Mine", (claim(TIGHT),))
+    monkeypatch.setattr(running, "families", lambda: [family])
+    found = bench(quick=True)
+    assert found.families[0].claims[0].note is None
+    note = Note(tried="x", in_the_way="y")
+    monkeypatch.setattr(running, "notes", lambda _: {"claim": note})
+    assert running.annotated(found).families[0].claims[0].note == note
+    monkeypatch.setattr(running, "families", list)
+    assert running.annotated(found) == found, "a family that is no more keeps its note"
