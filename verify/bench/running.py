@@ -31,7 +31,7 @@ from kernelproof.verify.environment import environment
 
 PACKAGE = "kernelproof.verify.bench.figures"
 FULL, QUICK = Effort(), Effort(seconds=0.15, least=2, most=5)
-POINT, QUICK_POINT = Effort(seconds=0.8, least=3, most=9), Effort(seconds=0.2, least=2, most=3)
+POINT, QUICK_POINT = Effort(seconds=0.8, least=3, most=51), Effort(seconds=0.2, least=2, most=3)
 """For the points of a picture, all curves together."""
 TRUSTED = (120.0, 16 << 30)
 """Seconds and bytes of a call whose memory is measured and that has no limits of its own."""

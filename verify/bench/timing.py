@@ -14,8 +14,8 @@ import numpy as np
 
 from kernelproof.verify.bench.records import Spread
 
-SHORTEST = 2e-3
-"""Seconds of one sample at least: shorter calls are repeated within it."""
+SHORTEST = 2e-4
+"""Seconds of one sample at least: shorter calls are repeated in it. Not more: one interruption spoils a sample."""
 
 Call = Callable[[], Any]
 Clock = Callable[[], float]
@@ -27,21 +27,26 @@ class Effort:
 
     Attributes:
         seconds: of all rounds of a figure, after the first calls.
-        least: rounds at least.
+        least: rounds at least, while they fit into `patience`.
         most: rounds at most.
+        patience: seconds that the least rounds may take; beyond it there are fewer, and one at least.
     """
 
     seconds: float = 1.0
     least: int = 3
-    most: int = 21
+    most: int = 31
+    patience: float = 12.0
 
     def rounds(self, once: float) -> int:
         """The rounds that fit if one takes `once` seconds.
 
-        >>> Effort(1.0, 3, 21).rounds(0.1), Effort(1.0, 3, 21).rounds(9.0), Effort(1.0, 3, 21).rounds(0.0)
-        (10, 3, 21)
+        >>> Effort(1.0, 3, 21).rounds(0.1), Effort(1.0, 3, 21).rounds(3.0), Effort(1.0, 3, 21).rounds(20.0)
+        (10, 3, 1)
         """
-        return self.most if once <= 0 else int(min(max(self.seconds / once, self.least), self.most))
+        if once <= 0:
+            return self.most
+        least = max(1, min(self.least, int(self.patience / once)))
+        return int(min(max(self.seconds / once, least), self.most))
 
 
 def spread(values: Sequence[float]) -> Spread:

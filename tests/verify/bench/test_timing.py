@@ -59,7 +59,7 @@ def test_the_collector_is_on_again_whatever_happens() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize(("once", "rounds"), [(1e-9, 21), (0.1, 10), (5.0, 3), (0.0, 21)])
+@pytest.mark.parametrize(("once", "rounds"), [(1e-9, 21), (0.1, 10), (4.0, 3), (5.0, 2), (60.0, 1), (0.0, 21)])
 def test_rounds_fit_the_effort(once: float, rounds: int) -> None:
     assert Effort(1.0, 3, 21).rounds(once) == rounds
 
