@@ -12,7 +12,7 @@ ARGS ?=
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install verify test lint format types layers wheel-test benchmarks coverage clean
+.PHONY: help install verify test lint format types layers wheel-test bench benchmarks coverage clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,7 +53,11 @@ layers: $(INSTALLED) ## imports only go down
 wheel-test: $(INSTALLED) ## build sdist and wheel, and test the wheel outside the source
 	.ci/wheel-test $(BIN)/python
 
-benchmarks: $(INSTALLED) ## speed, side by side
+bench: $(INSTALLED) ## speed beside rivals, the kept run and the README's table anew: on a machine with nothing else to do
+	$(BIN)/kernelproof bench --out reports/gallery/bench-cpu --readme README.md
+	rm -f reports/gallery/bench-cpu/index.html
+
+benchmarks: $(INSTALLED) ## speed, side by side, under pytest-benchmark
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
 coverage: $(INSTALLED) ## lines and branches that the tests reach

@@ -25,6 +25,14 @@ def working_precisions() -> dict[str, int]:
     return {"mpmath.mp": mpmath.mp.prec, "mpmath.iv": mpmath.iv.prec, "flint.ctx": flint.ctx.prec}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of truth of the tests' own: nothing is read from that of the user, and nothing written to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERNELPROOF_CACHE", str(tmp_path_factory.mktemp("cache-of-truth")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def precision_restored() -> Iterator[None]:
     """Fail a test that leaves a working precision changed, and put it right for the next."""

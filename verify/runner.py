@@ -20,6 +20,8 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from kernelproof.reference.errors import KernelproofError, TargetError
+from kernelproof.verify.cache import Place as CachePlace
+from kernelproof.verify.cache import Tally, store_of
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import environment
 from kernelproof.verify.guarding import described
@@ -84,10 +86,12 @@ class Runner:
         pool: the processes; None means this one.
         folder: for journals.
         limits: of every case.
+        cache: where truths are kept; None: nowhere.
     """
 
-    def __init__(self, pool: Any, folder: str, limits: Limits) -> None:
-        self.pool, self.folder, self.limits = pool, Path(folder), limits
+    def __init__(self, pool: Any, folder: str, limits: Limits, cache: CachePlace | None = None) -> None:
+        self.pool, self.folder, self.limits, self.cache = pool, Path(folder), limits, cache
+        self.tally = Tally()
         self.tasks = 0
         self.lost = 0
         self.modes: dict[str, dict[str, Any]] = {}
@@ -198,7 +202,7 @@ class Runner:
     ) -> tuple[Future[None], Task]:
         self.tasks += 1
         path = str(self.folder / f"{self.tasks}.journal")
-        task = Task(items, tuple(targets), path, self.limits)
+        task = Task(items, tuple(targets), path, self.limits, self.cache)
         return self.pool.schedule(run_task, args=[task]), task
 
     def _collect(self, task: Task, future: Future[None], found: Found) -> tuple[tuple[int, Case, tuple[int, ...]], ...]:
@@ -213,6 +217,8 @@ class Runner:
                 found[record[1], record[2]] = record[3]
             elif record[0] == "modes":
                 self._note_modes(task.targets[record[1]], record[2], record[3])
+            elif record[0] == "truth":
+                self.tally += record[2]
             elif record[0] == "fault":
                 msg = f"in the case {cases[record[1]].text!r}:\n{record[2]}"
                 raise InternalError(msg)
@@ -293,15 +299,17 @@ class Runner:
         self, items: list[tuple[int, Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress
     ) -> Found:
         found: Found = {}
+        store = store_of(self.cache)
         for number, case, indices in items:
             inputs = case.inputs()
-            truths = truths_for(case, inputs)
+            truths = truths_for(case, inputs, store)
             for index in indices:
                 guard = guard_of(targets[index])
                 truth, undecided = truths(targets[index].contract)
                 found[number, index] = judge_target(case, inputs, truth, guard, lambda *_: None, undecided=undecided)
                 self._note_modes(targets[index], guard.loaded, guard.after or guard.loaded)
             progress.advance(1)
+        self.tally += Tally() if store is None else store.take()
         return found
 
 
@@ -315,7 +323,12 @@ def _ended(error: ProcessExpired) -> str:
 
 @contextmanager
 def runner(
-    *, preload: tuple[str, ...] = (), serial: bool = False, limits: Limits | None = None, workers: Workers | None = None
+    *,
+    preload: tuple[str, ...] = (),
+    serial: bool = False,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+    cache: CachePlace | None = None,
 ) -> Iterator[Runner]:
     """A runner with its worker processes, which end with it.
 
@@ -324,11 +337,12 @@ def runner(
         serial: in this process, without time limits: for tests.
         limits: of every case.
         workers: how many processes.
+        cache: where truths are kept; None: nowhere.
     """
     chosen = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="kernelproof-") as folder:
         if serial:
-            yield Runner(None, folder, chosen)
+            yield Runner(None, folder, chosen, cache)
             return
         size = workers or Workers()
         with threads_limited(size.threads):
@@ -336,7 +350,7 @@ def runner(
                 max_workers=size.count, initializer=prepare, initargs=[(*PRELOAD, *preload)], context=Context()
             )
             try:
-                yield Runner(pool, folder, chosen)
+                yield Runner(pool, folder, chosen, cache)
             finally:
                 pool.stop()  # type: ignore[no-untyped-call]
                 pool.join()

@@ -24,7 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.building import bulky
+from kernelproof.verify.cache import Place as CachePlace
+from kernelproof.verify.cache import Store, Tally, store_of
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
@@ -61,12 +64,14 @@ class Task:
         targets: all targets of the run.
         journal: path of the journal.
         limits: of every case.
+        cache: where truths are kept; None: nowhere.
     """
 
     items: tuple[tuple[int, Case, tuple[int, ...]], ...]
     targets: tuple[Target, ...]
     journal: str
     limits: Limits = field(default_factory=Limits)
+    cache: CachePlace | None = None
 
 
 @dataclass(frozen=True)
@@ -230,19 +235,26 @@ def _special(call: Call) -> bool:
     return call.order is not None or call.axis != -1
 
 
-def truths_for(case: Case, inputs: Inputs) -> Callable[[Contract], tuple[Truth | None, str]]:
+def truths_for(
+    case: Case, inputs: Inputs, store: Store | None = None
+) -> Callable[[Contract], tuple[Truth | None, str]]:
     """Contract -> the truth of a case in the units of that contract, computed once for each kind of unit.
 
     The truth is None, with the reason, where it is undecided, and with "" where there is none by its nature.
+    With a `store`, a truth that was computed before is read from it; not that of a variant, whose definition may change.
     """
     module = import_module(TRUTH)
+    kept = None if isinstance(case.parsed_rule, Variant) else store
 
-    @cache
-    def held(scores: str) -> tuple[Truth | None, str]:
+    def computed(scores: str) -> tuple[Truth | None, str]:
         try:
             return module.truth_of(case, inputs, scores), ""
         except UndecidedError as error:
             return None, f"the truth is undecided: {error}"
+
+    @cache
+    def held(scores: str) -> tuple[Truth | None, str]:
+        return computed(scores) if kept is None else kept.find(case, inputs, scores, lambda: computed(scores))
 
     return lambda contract: held(contract.scores if module.has_two_units(case, inputs) else "differences")
 
@@ -315,7 +327,7 @@ def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
 def run_task(task: Task) -> None:
     """Do `task`; results go to its journal.
 
-    Records: ("load", target), ("truth", case), ("step", case, target, check, call), (RETURNED, case, target, check,
+    Records: ("load", target), ("truth", case, how truths were come by), ("step", case, target, check, call), (RETURNED, case, target, check,
     call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls),
     ("retired",) by a worker that ends because targets hold its memory, and ("fault", case, traceback) for an error
     that is ours.
@@ -351,13 +363,16 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
 
 def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO) -> None:
     try:
-        journal.add("truth", number)
+        journal.add("truth", number, Tally())
         seconds = task.limits.seconds
         faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
         inputs = case.inputs()
-        truths = truths_for(case, inputs)
+        store = store_of(task.cache)
+        truths = truths_for(case, inputs, store)
         # All of it before the first target runs, so that a death here is told from one of a target.
         held = [truths(task.targets[index].contract) for index in indices]
+        if store is not None:
+            journal.add("truth", number, store.take())
         for index, (truth, undecided) in zip(indices, held, strict=True):
 
             def step(check: str, call: str, index: int = index) -> None:

@@ -17,6 +17,7 @@ from kernelproof import reports
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify import aggregate
+from kernelproof.verify import cache as truth_cache
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.declaring import read, read_file
 from kernelproof.verify.discovery import backend_names
@@ -61,6 +62,7 @@ def verify(
     serial: bool = False,
     progress: bool = False,
     limits: Limits | None = None,
+    cache: bool = True,
 ) -> Results:
     """Hold implementations against the certified truth and return what was found.
 
@@ -85,6 +87,7 @@ def verify(
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
         limits: time and memory of a case.
+        cache: read truths that were computed before, and keep those that were not.
 
     Raises:
         DomainError: an argument is not one of what is allowed; the message says what is.
@@ -108,7 +111,8 @@ def verify(
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
     chosen = with_patience(limits or Limits(), COLD_SECONDS) if cold else limits or Limits()
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
-    with runner(preload=preload, serial=serial, limits=chosen) as work:
+    place, trouble = truth_cache.prepared() if cache else (None, "")
+    with runner(preload=preload, serial=serial, limits=chosen, cache=place) as work:
         loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
         loaded = _told(loaded, selection, one)
         cases = (one,) if one is not None else _plan(loaded, selection)
@@ -134,6 +138,7 @@ def verify(
             skipped += aggregate.unmatched(known, runs)
             tables = [] if studies is None else studies.result()
             held = {**environment.result(), "processes": work.modes}
+            kept, told = _of_cache(work.tally, wanted=cache, trouble=trouble)
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
@@ -141,14 +146,26 @@ def verify(
         command=_command(places if targets else [], selection, one, device, xfail),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
-        environment=held,
-        skipped=skipped,
+        environment=held | {"cache of truth": kept},
+        skipped=[*skipped, *told],
         targets=[*records, *absent],
         studies=tables,
     )
     if out is not None:
         reports.write(results, Path(out))
     return results
+
+
+def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[dict[str, Any] | str, list[str]]:
+    """What the environment says of the cache of truth, and lines for who reads no environment."""
+    first = trouble or tally.trouble
+    told = [first] if first else []
+    if tally.damaged:
+        told.append(f"{tally.damaged} damaged entries of the cache of truth; their truth was computed again")
+    if not wanted:
+        return "off", told
+    counts = {"read": tally.hits, "computed": tally.misses, "damaged": tally.damaged}
+    return (counts if not trouble else "cannot be used"), told
 
 
 def _selection(op: Any, order: Several, alpha: Several, dtype: Any, suite: str, seed: int) -> Selection:

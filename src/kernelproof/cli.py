@@ -71,6 +71,9 @@ def verify(
     ] = "standard",
     seed: Annotated[int, typer.Option(help="Seed of every case.")] = 0,
     case: Annotated[str | None, typer.Option(help="Run this one case, as a report prints it.")] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep truths, and read those that are kept.")
+    ] = True,
     xfail: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reasons, as TOML.")
     ] = None,
@@ -100,6 +103,7 @@ def verify(
         suite=suite,
         seed=seed,
         case=case,
+        cache=cache,
         xfail=xfail,
         call=call,
         output=output,
@@ -223,6 +227,37 @@ def converge(
 
 
 @app.command()
+def bench(
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Figures whose names begin so, such as truth; default: all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small inputs, few rounds: to try it, not to judge.")] = False,
+    kept: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Report on this kept run instead of measuring.")
+    ] = None,
+    readme: Annotated[Path | None, typer.Option(help="A README whose table is written anew.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("kernelproof-bench"),
+) -> None:
+    """Measure speed beside rivals. Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage."""
+    from kernelproof.commands import bench as command  # noqa: PLC0415
+    from kernelproof.reports.bench import wording  # noqa: PLC0415
+    from kernelproof.verify.progress import Progress  # noqa: PLC0415
+
+    count = len(command.names(only)) if kept is None else 1
+    with Progress(count, shown=True, noun="figures", verb="measuring") as shown:
+        results = command.bench(
+            only=only, quick=quick, out=out, readme=readme, kept=kept, done=lambda _: shown.advance(1)
+        )
+    rows = [wording.row(claim) for family in results.families for claim in family.claims]
+    _table(
+        ("what", "goal", "measured", "met", ""),
+        [(row.title, row.goal, row.measured, row.met, row.state.value) for row in rows],
+    )
+    typer.echo(f"{wording.lede(results)}\nThe report is {out / 'index.html'}")
+    raise typer.Exit(FAILED if wording.has_wrong(results) else OK)
+
+
+@app.command()
 def backends() -> None:
     """List the built-in backends: where they run, and which dtypes they take."""
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
@@ -256,6 +291,9 @@ _TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "sup
 _STYLES = {
     "PASS": "green",
     "PROVED": "green",
+    "MET": "green",
+    "MISSED": "yellow",
+    "WRONG": "bold red",
     "CONSISTENT": "cyan",
     "REFUTED": "bold red",
     "FAIL": "bold red",

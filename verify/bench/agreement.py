@@ -1,0 +1,170 @@
+"""Outputs that were timed, held against the truth: sampled rows of weights and of their vector-Jacobian products.
+
+The units are those of docs/theory.md §4 to first order, in closed form, because the rows here are too long for the
+matrices of `kernelproof.verify.units`; a test compares the two. Keys that a few roundings may move across the
+threshold, and weights that lose their digits there, are left out and counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.bench.records import Agreement
+from kernelproof.verify.measure import NEAR
+from kernelproof.verify.seams import GRADE_LIMITS
+
+Floats = NDArray[np.float64]
+
+SAMPLED = 8192
+"""Elements that are held against the truth, in whole rows from the first on, and in two rows at least."""
+STEEP = 0.1
+"""First order is trusted while grade A moves a weight by less than this share, as in `kernelproof.verify.measure`."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowTruth:
+    """Entmax of one row of m keys.
+
+    Attributes:
+        head: (m,) weights, with `tail` exact to twice float64.
+        tail: (m,).
+        support: (m,) decided exactly.
+        near: (m,) keys that `NEAR` roundings may move across the threshold.
+        gaps: (m,) d.
+        slope: (m,) w = p^(1 − 1/n) on the support.
+        bent: (m,) the relative change of `slope` for one rounding of the gaps, over u.
+        unit: (m,) condition unit of the weights.
+    """
+
+    head: Floats
+    tail: Floats
+    support: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+    gaps: Floats
+    slope: Floats
+    bent: Floats
+    unit: Floats
+
+
+def row_truth(row: NDArray[Any], order: float) -> RowTruth:
+    """The truth of a row of logits at an order, kept for the other figures that need it."""
+    return _row_truth(row.tobytes(), row.dtype.name, order)
+
+
+@lru_cache(maxsize=256)
+def _row_truth(raw: bytes, dtype: str, order: float) -> RowTruth:
+    z = np.frombuffer(raw, dtype).astype(np.float64)
+    found = reference.entmax(z, order=order)
+    head, tail, _ = found.weights.split()
+    gaps = z.max() - z
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        slope = np.where(found.support & (head > 0), head ** (1 - 1 / order), 0.0)
+        share = slope / slope.sum()
+        mean = float(share @ np.where(slope > 0, gaps, 0.0))
+        # w_i[(1 − 2w_i/W)d_i + Σ_j w_j d_j/W]: what the gaps' roundings move p_i by.
+        unit = np.where(slope > 0, head + slope * (np.abs(1 - share) * gaps + mean - share * gaps), 0.0)
+        step = gaps + mean
+        bent = step if np.isinf(order) else np.abs(order - 1) * step / np.maximum(found.margin, 1e-300)
+        near = np.abs(found.margin) <= NEAR * FORMATS[dtype].unit_roundoff * step
+    near |= found.boundary
+    return RowTruth(head, tail, found.support, near, gaps, slope, np.where(slope > 0, bent, 0.0), unit)
+
+
+def weights_agreement(z: NDArray[Any], weights: NDArray[Any], order: float, what: str = "weights") -> Agreement:
+    """Sampled rows of `weights`, in the dtype of z, against entmax: the support, and κ within grade A."""
+    worst, compared, left = weights_kappa(z, weights, order)
+    return _agreement(worst, compared, left, f"{what} of {_counted(z)}")
+
+
+def weights_kappa(z: NDArray[Any], weights: NDArray[Any], order: float) -> tuple[float, int, int]:
+    """(worst κ, compared, left out) over the sampled rows; a weight off the support has κ = ∞."""
+    worst, compared, left = 0.0, 0, 0
+    target = FORMATS[z.dtype.name]
+    for at in sampled(z.shape):
+        truth = row_truth(z[at], order)
+        got = np.asarray(weights[at]).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off = np.abs((got - truth.head) - truth.tail)
+            kappa = off / (target.unit_roundoff * truth.unit + max(float(target.smallest) / 2, 5e-324))
+            steep = GRADE_LIMITS["A"] * target.unit_roundoff * (truth.unit / truth.head - 1) > STEEP
+        kappa = np.where(truth.support, kappa, np.where(got == 0, 0.0, np.inf))
+        kappa = np.where(np.isfinite(got), kappa, np.inf)
+        skipped = truth.near | (truth.support & (truth.head > 0) & steep)
+        worst = max(worst, float(kappa[~skipped].max(initial=0.0)))
+        compared += int((~skipped).sum())
+        left += int(skipped.sum())
+    return worst, compared, left
+
+
+def product_agreement(
+    z: NDArray[Any], cotangent: NDArray[Any], gradient: NDArray[Any], order: float, what: str = "gradients"
+) -> Agreement:
+    """Sampled rows of the vector-Jacobian product ``J g`` against the certified one, κ within grade A."""
+    worst, compared, left = 0.0, 0, 0
+    target = FORMATS[z.dtype.name]
+    for at in sampled(z.shape):
+        truth = row_truth(z[at], order)
+        upstream = cotangent[at].astype(np.float64)
+        head, tail, _ = reference.entmax_vjp(z[at], upstream, order=order)["z"].split()
+        off = np.abs((np.asarray(gradient[at]).astype(np.float64) - head) - tail)
+        unit = _product_unit(truth, np.abs(upstream))
+        kappa = off / (target.unit_roundoff * unit + max(float(target.smallest) / 2, 5e-324))
+        kappa = np.where(np.isnan(kappa), np.inf, kappa)
+        skipped = truth.near | (GRADE_LIMITS["A"] * target.unit_roundoff * truth.bent > STEEP)
+        worst = max(worst, float(kappa[~skipped].max(initial=0.0)))
+        compared += int((~skipped).sum())
+        left += int(skipped.sum())
+    return _agreement(worst, compared, left, f"{what} of {_counted(z)}")
+
+
+def _product_unit(truth: RowTruth, size: Floats) -> Floats:
+    """(m,) what one rounding of gaps, slopes and products moves ``w_i(g_i − Σ w_j g_j/W)`` by, over u.
+
+    Every slope changes by the share `bent` and by a rounding; so does every π_j = w_j/W, twice.
+    """
+    share = truth.slope / truth.slope.sum()
+    mean = float(share @ size)
+    spoiled = float((share * (truth.bent + 1)) @ size) + float(share @ (truth.bent + 1)) * mean
+    return np.asarray(truth.slope * ((truth.bent + 1) * (size + mean) + spoiled))
+
+
+def exact_agreement(got: NDArray[Any], truth: NDArray[Any], what: str) -> Agreement:
+    """Every element equal, bit for bit but for the sign of zero."""
+    same = np.asarray(got == truth)
+    wrong = int(same.size - same.sum())
+    told = "all equal" if wrong == 0 else f"{wrong} differ"
+    return Agreement(passed=wrong == 0 and same.size > 0, compared=int(same.size), what=f"{what}: {told}")
+
+
+def both(ours: Agreement, rival: str) -> Agreement:
+    """`ours` with a remark on the rival's output, which is not ours to answer for."""
+    return ours.model_copy(update={"what": f"{ours.what}; {rival}"})
+
+
+def sampled(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The rows of a matrix that are compared.
+
+    >>> sampled((4096, 2048)), sampled((64, 65536)), sampled((1, 10))
+    ((0, 1, 2, 4095), (0, 63), (0,))
+    """
+    rows, keys = shape
+    wanted = max(2, SAMPLED // max(keys, 1))
+    return tuple(sorted({*range(min(wanted - 1, rows)), rows - 1}))
+
+
+def _counted(z: NDArray[Any]) -> str:
+    rows = len(sampled(z.shape))
+    return f"{rows} row{'s' if rows > 1 else ''}"
+
+
+def _agreement(worst: float, compared: int, left: int, what: str) -> Agreement:
+    near = f", {left} near the threshold left out" if left else ""
+    told = f"{what} against the truth: worst κ {worst:.2g}{near}"
+    return Agreement(passed=worst <= GRADE_LIMITS["A"] and compared > 0, compared=compared, what=told)

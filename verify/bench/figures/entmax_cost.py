@@ -1,0 +1,154 @@
+"""How the cost of entmax grows: with rows, length, order, support and cores; the Numba backend beside torch.softmax."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from kernelproof.verify.bench.figure import Call, Curve, Family, Picture, Sizes
+from kernelproof.verify.bench.figures._rows import logits, module, numba_backend, torch
+
+KEYS = 1024
+
+
+def entmax(z: Any, order: float) -> Call:
+    """The Numba backend on float32 rows."""
+    found = numba_backend()
+    return lambda: found.entmax(z, order=order)
+
+
+def softmax(z: Any) -> Call:
+    """Torch on the same rows."""
+    library = torch()
+    tensor = library.from_numpy(z.copy())
+    return lambda: library.softmax(tensor, -1)
+
+
+MADE: tuple[tuple[str, Callable[[Any], Call]], ...] = (
+    ("order 1", partial(entmax, order=1.0)),
+    ("order 2", partial(entmax, order=2.0)),
+    ("order 2.7", partial(entmax, order=2.7)),
+    ("order ∞", partial(entmax, order=np.inf)),
+    ("torch.softmax", softmax),
+)
+
+
+def curves(rows: Callable[[float, Sizes], Any]) -> tuple[Curve, ...]:
+    """One line an order, and softmax, on what `rows` makes."""
+    return tuple(Curve(label, partial(_on, rows, make)) for label, make in MADE)
+
+
+def _on(rows: Callable[[float, Sizes], Any], make: Callable[[Any], Call], x: float, sizes: Sizes) -> Call:
+    return make(rows(x, sizes))
+
+
+def powers(first: int, last: int, step: int = 1) -> Callable[[Sizes], tuple[float, ...]]:
+    """2^first to 2^last; every second one in a quick run."""
+    return lambda sizes: tuple(float(2**power) for power in range(first, last + 1, 2 * step if sizes.quick else step))
+
+
+def planted(support: float, _: Sizes) -> Any:
+    """(512, 1024) rows of which entmax of order 2 keeps `support` keys: nearly tied at 0, and the others at −8."""
+    size = int(support)
+    draw = np.random.default_rng(0)
+    z = np.full((512, KEYS), -8.0, np.float32)
+    # With S keys within g of the maximum û = S^(-1/2) and γ = 2û; gaps of a tenth of γ keep all S.
+    kept = -draw.random((512, size)) * 0.2 * size**-0.5
+    for row, values in zip(z, kept, strict=True):
+        row[draw.permutation(KEYS)[:size]] = values
+    return z
+
+
+def by_order(label: str, reals: bool) -> Curve:
+    """Entmax of 512 rows at the order x, or at a half above it."""
+    z = logits(512, KEYS, "float32")
+    return Curve(label, lambda x, _: entmax(z, x + 0.5 if reals else x))
+
+
+def on_cores(make: Callable[[Any], Call], x: float, _: Sizes) -> Call:
+    """A call by x threads of Numba and of torch."""
+    count, z = int(x), logits(2048, KEYS, "float32")
+    numba, library, call = module("numba", "pip install numba"), torch(), make(z)
+
+    def limited() -> Any:
+        # Here, because the calls of other points take their turns between those of this one.
+        numba.set_num_threads(count)
+        library.set_num_threads(count)
+        return call()
+
+    return limited
+
+
+def cores(_: Sizes) -> tuple[float, ...]:
+    """1, 2, 4, … and all cores."""
+    count = os.cpu_count() or 1
+    return tuple(float(x) for x in sorted({*(2**p for p in range(count.bit_length())), count}))
+
+
+def all_cores() -> None:
+    """Let both libraries use what they used."""
+    numba, library = module("numba", "pip install numba"), torch()
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    library.set_num_threads(os.cpu_count() or 1)
+
+
+FAMILY = Family(
+    "entmax_cost",
+    "How the cost of entmax grows",
+    pictures=(
+        Picture(
+            "rows",
+            "Rows of 1024 keys",
+            "rows",
+            powers(4, 13),
+            curves(lambda x, _: logits(int(x), KEYS, "float32")),
+            fit_from=256,
+            caption="float32, N(0, 2²). Fitted from 256 rows on: below, the cost of a call hides that of the rows.",
+        ),
+        Picture(
+            "length",
+            "64 rows of growing length",
+            "keys in a row",
+            powers(8, 17),
+            curves(lambda x, _: logits(64, int(x), "float32")),
+            fit_from=4096,
+            caption="float32, N(0, 2²). Fitted from 4096 keys on.",
+        ),
+        Picture(
+            "order",
+            "512 rows of 1024 keys, by order",
+            "order n",
+            powers(0, 8),
+            (by_order("order n", reals=False), by_order("order n + 1/2", reals=True)),
+            fit_from=1,
+            caption="float32, N(0, 2²). Orders that are integers have powers of their own.",
+        ),
+        Picture(
+            "support",
+            "512 rows of 1024 keys, by the size of the support",
+            "keys with weight",
+            powers(0, 10),
+            (
+                Curve("order 2", lambda x, sizes: entmax(planted(x, sizes), 2.0)),
+                Curve("torch.softmax", lambda x, sizes: softmax(planted(x, sizes))),
+            ),
+            fit_from=16,
+            caption="float32; the keys with weight are planted, and the others far below. Fitted from 16 keys on.",
+        ),
+        Picture(
+            "cores",
+            "2048 rows of 1024 keys, by cores",
+            "threads",
+            cores,
+            tuple(Curve(label, partial(on_cores, make)) for label, make in MADE),
+            fit_from=1,
+            caption="float32, N(0, 2²). An exponent of −1 would be a perfect speed-up; two points have no interval.",
+            done=all_cores,
+        ),
+    ),
+    rank=6,
+)

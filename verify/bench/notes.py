@@ -1,0 +1,50 @@
+"""Why a goal is not met: notes that people write, in a TOML file beside the family's module."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+
+from pydantic import ValidationError
+
+from kernelproof.reference.errors import KernelproofError
+from kernelproof.verify.bench.figure import Family
+from kernelproof.verify.bench.records import Note
+
+
+class NoteError(KernelproofError):
+    """A file of notes is not what it should be."""
+
+
+def notes(family: Family) -> dict[str, Note]:
+    """The notes of a family by the id of their claim; none where there is no file.
+
+    Raises:
+        NoteError: the file is no TOML, names a claim that there is not, or a note has other fields.
+    """
+    name = f"{family.id}.toml"
+    file = files("kernelproof.verify.bench.figures") / name
+    if not file.is_file():
+        return {}
+    return parsed(file.read_text("utf-8"), name, {claim.id for claim in family.claims})
+
+
+def parsed(text: str, name: str, claims: set[str]) -> dict[str, Note]:
+    r"""The notes in `text`.
+
+    Raises:
+        NoteError: as `notes`.
+
+    >>> parsed("[low]\ntried = 'a'\nin_the_way = 'b'\n", "x.toml", {"low"})
+    {'low': Note(tried='a', in_the_way='b')}
+    """
+    try:
+        found = tomllib.loads(text)
+        unknown = sorted(set(found) - claims)
+        if unknown:
+            msg = f"{name}: there is no claim {unknown[0]!r}; claims: {', '.join(sorted(claims))}"
+            raise NoteError(msg)
+        return {claim: Note.model_validate(note) for claim, note in found.items()}
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        msg = f"{name}: {str(error).partition(chr(10))[0]}"
+        raise NoteError(msg) from None
