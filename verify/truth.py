@@ -5,19 +5,22 @@ Everything is computed once per case and shared by all targets and checks. Sourc
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof import reference
+from kernelproof.reference.bulk.description import Numbers, describe, pays
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
-from kernelproof.reference.ops.weights import PARAMETERS, Weighting
+from kernelproof.reference.ops.weights import PARAMETERS
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.measure import NEAR
-from kernelproof.verify.seams import Array, Floats, Inputs, Truth, Values
+from kernelproof.verify.seams import Array, Flags, Floats, Inputs, Truth, Values
 from kernelproof.verify.units import RowUnits
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 PRECISION = 128
 """Bits of the truth: its radius is far below a unit roundoff of float64."""
+
+GROUP = 1 << 19
+"""Pairs of keys of the rows whose units are found together: some megabytes."""
 
 
 def has_two_units(case: Case, inputs: Inputs) -> bool:
@@ -56,70 +62,101 @@ def _values(enclosure: Enclosure, unit: Floats, shape: tuple[int, ...] | None = 
     return Values(head.reshape(target), tail.reshape(target), radius.reshape(target), np.asarray(unit).reshape(target))
 
 
-class _Rows:
-    """Units of the rows of a weighting: what moves each score, and the row's first-order sensitivities."""
+@dataclass(frozen=True, eq=False)
+class _Proved:
+    """What the oracle says of R rows, in float64."""
 
-    def __init__(self, case: Case, weighting: Weighting, scores: Floats, moved: Floats) -> None:
+    weights: Floats
+    support: Flags
+    margin: Floats
+    empty: Flags
+
+
+class _Rows:
+    """Units of rows of weights: what moves each score, and the first-order sensitivities of the rows."""
+
+    def __init__(self, case: Case, proved: _Proved, scores: Floats, moved: Floats | None = None) -> None:
         self.mechanism = reference.Mechanism(case.kernel, case.parsed_rule)
         kernel, self.rule, _ = effective(self.mechanism)
         self.order = float(kernel.order)
-        size = weighting.support.shape[-1]
-        shape = (len(scores), size)
-        self.weights = weighting.weights.split()[0].reshape(shape)
-        self.support = weighting.support.reshape(shape)
-        self.margin = weighting.margin.reshape(shape)
-        self.empty = weighting.empty.reshape(-1)
+        self.weights, self.support, self.margin, self.empty = (
+            proved.weights,
+            proved.support,
+            proved.margin,
+            proved.empty,
+        )
         self.scale = float(self.rule.exact) if isinstance(self.rule, Adaptive) else 1.0
-        self.scores, self.moved = scores, moved
+        self.scores = scores
         with np.errstate(invalid="ignore"):
             top = np.max(np.where(np.isfinite(scores), scores, -np.inf), axis=-1, initial=-np.inf, keepdims=True)
             self.gaps = np.where(np.isfinite(scores), np.maximum(top - scores, 0.0), 0.0)
+        self.moved = _moved_by_rule(self.rule, scores, self.gaps) if moved is None else moved
+        # The support, without weights that underflow float64.
+        self.counted = self.support & (self.weights > 0) & ~self.empty[:, None]
 
     def __len__(self) -> int:
         return len(self.weights)
 
     def keys(self, r: int) -> NDArray[np.intp]:
-        """The support of row r, without weights that underflow float64."""
-        return np.flatnonzero(self.support[r] & (self.weights[r] > 0)) if not self.empty[r] else np.empty(0, np.intp)
+        """The keys of row r that have units."""
+        return np.flatnonzero(self.counted[r])
+
+    def groups(self) -> Iterator[_Group]:
+        """All rows that have such keys, in groups of similar numbers of keys: a group has at most `GROUP` pairs."""
+        counts = self.counted.sum(axis=1)
+        rows = np.argsort(counts, kind="stable")[int((counts == 0).sum()) :]
+        while len(rows):
+            # The first row of the largest group whose last one, the longest, is padded to.
+            sizes = counts[rows].astype(np.int64) ** 2 * np.arange(1, len(rows) + 1)
+            taken = max(int(np.searchsorted(sizes, GROUP, side="right")), 1)
+            picked, rows = rows[:taken], rows[taken:]
+            size = int(counts[picked[-1]])
+            keys = np.argsort(~self.counted[picked], axis=1, kind="stable")[:, :size]
+            yield _Group(self, picked, keys, np.take_along_axis(self.counted[picked], keys, axis=1))
 
     def units(self, r: int, keys: NDArray[np.intp]) -> RowUnits:
         """The sensitivities of row r over `keys`."""
+        return self._units(self.weights[r, keys], self.margin[r, keys], self._shift[r, keys], self.moved[r, keys])
+
+    @property
+    def _shift(self) -> Floats:
+        return self.scores if isinstance(self.rule, Fixed) else self.gaps
+
+    def _units(self, weights: Floats, margins: Floats, shift: Floats, moved: Floats) -> RowUnits:
         rate = self.scale if isinstance(self.rule, Adaptive) else 1.0
         if self.order == INFINITY and isinstance(self.rule, Fixed):
             rate = 1.0 / float(self.rule.exact) ** 2
         elif self.order == INFINITY:
             rate = 1.0
-        shift = self.scores[r] if isinstance(self.rule, Fixed) else self.gaps[r]
         return RowUnits(
-            weights=self.weights[r, keys],
-            margins=self.margin[r, keys],
+            weights=weights,
+            margins=margins,
             order=self.order,
             rule=self.rule,
             rate=rate,
-            shift=np.clip(shift[keys] * self.scale, -1e300, 1e300),
-            moved=np.clip(self.moved[r, keys] * self.scale, 0.0, 1e300),
+            shift=np.clip(shift * self.scale, -1e300, 1e300),
+            moved=np.clip(moved * self.scale, 0.0, 1e300),
         )
 
     def weight_unit(self) -> Floats:
         """(R, m) unit of every weight; 0 off the support."""
         out = np.zeros_like(self.weights)
-        for r in range(len(self)):
-            keys = self.keys(r)
-            out[r, keys] = self.units(r, keys).weight if len(keys) else 0.0
+        for group in self.groups():
+            group.put(out, group.units.weight)
         return out
 
     def margin_unit(self) -> Floats:
         """(R, m) what one unit roundoff of the scores moves γ − d by, over u: own error and that of γ."""
         moved = np.clip(self.moved * self.scale, 0.0, 1e300)
+        if not isinstance(self.rule, Adaptive):
+            finite = np.where(np.isfinite(self.margin), np.abs(self.margin), 0.0)
+            return np.asarray(moved + finite.max(axis=1, initial=0.0, keepdims=True))
         out = moved.copy()
-        for r in range(len(self)):
-            keys = self.keys(r)
-            if isinstance(self.rule, Adaptive) and len(keys):
-                slopes = self.units(r, keys).slopes
-                share = slopes / max(slopes.max(), 1e-300)
-                out[r] += float(share / share.sum() @ moved[r, keys]) if share.any() else 0.0
-            elif not isinstance(self.rule, Adaptive):
-                out[r] += float(np.abs(self.margin[r][np.isfinite(self.margin[r])]).max(initial=0.0))
+        for group in self.groups():
+            slopes = group.units.slopes
+            share = slopes / np.maximum(slopes.max(axis=1, keepdims=True), 1e-300)
+            total = share.sum(axis=1, keepdims=True)
+            out[group.rows] += ((share / np.where(total > 0, total, 1.0)) * group.units.moved).sum(axis=1)[:, None]
         return out
 
     def unsettled(self, unit: float) -> NDArray[np.bool_]:
@@ -142,6 +179,32 @@ class _Rows:
         return {Fixed: -2.0, Anchored: 1.0, Adaptive: -1.0}[type(self.rule)] / parameter
 
 
+class _Group:
+    """Rows of similar numbers of keys, side by side.
+
+    Attributes:
+        rows: (G,) their numbers.
+        keys: (G, S) their keys, and others where a row has fewer.
+        real: (G, S) which are its keys.
+        units: of all of them, (G, S).
+    """
+
+    def __init__(self, of: _Rows, rows: NDArray[np.intp], keys: NDArray[np.intp], real: Flags) -> None:
+        self.rows, self.keys, self.real = rows, keys, real
+        weights = self.pick(of.weights)
+        margins = np.where(real, of.margin[rows[:, None], keys], np.inf)
+        self.units = of._units(weights, margins, self.pick(of._shift), self.pick(of.moved))
+
+    def pick(self, array: Floats) -> Floats:
+        """(G, S) entries of (R, m) at the keys, 0 where there is none."""
+        return np.where(self.real, array[self.rows[:, None], self.keys], 0.0)
+
+    def put(self, out: Floats, values: Floats) -> None:
+        """Write (G, S) values to their places in (R, m)."""
+        rows = np.broadcast_to(self.rows[:, None], self.keys.shape)
+        out[rows[self.real], self.keys[self.real]] = values[self.real]
+
+
 def _moved_by_rule(rule: Any, scores: Floats, gaps: Floats) -> Floats:
     """The input error of scores given directly: |s| where the rule reads distances D = −2s, gaps else."""
     return np.abs(np.where(np.isfinite(scores), scores, 0.0)) if isinstance(rule, Fixed) else gaps
@@ -158,56 +221,60 @@ class _Scored:
         self.flat = array.reshape(-1, size) if array.size else np.empty((int(np.prod(array.shape[:-1])), size))
         self.picked = self.flat if inputs.rows is None else self.flat[inputs.rows]
 
-    def _rows(self, scores: Floats) -> tuple[Weighting, _Rows]:
-        case = self.case
-        weighting = reference.weights(
-            scores, case.kernel, case.parsed_rule, precision=PRECISION, empty=self.inputs.options.get("empty", "nan")
-        )
-        rule = effective(reference.Mechanism(case.kernel, case.parsed_rule))[1]
-        rows = _Rows(case, weighting, scores, np.zeros_like(scores))
-        rows.moved = _moved_by_rule(rule, scores, rows.gaps)
-        return weighting, rows
-
     def truth(self) -> Truth:
-        weighting, rows = self._rows(self.picked)
-        gradients = None
+        case, picked = self.case, self.picked
+        upstream = None
         if self.inputs.cotangent is not None and self.inputs.rows is None and self.flat.size:
-            gradients = self._gradients(rows, np.asarray(self.inputs.cotangent).astype(np.float64))
+            upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(self.flat.shape)
+        found = describe(
+            picked,
+            case.kernel,
+            case.parsed_rule,
+            upstream,
+            empty=self.inputs.options.get("empty", "nan"),
+            filtered=pays(picked.size),
+            workers=1,
+        )
+        rows = _Rows(case, _Proved(found.weights.head, found.support, found.margin, found.empty), picked)
+        unit = rows.weight_unit()
         return Truth(
-            output=_values(weighting.weights, rows.weight_unit()),
-            support=weighting.support,
-            boundary=weighting.boundary,
-            empty=weighting.empty,
-            unsure=weighting.unsure,
-            kink=weighting.kink,
-            margin=weighting.margin,
+            output=Values(found.weights.head, found.weights.tail, found.weights.radius, unit),
+            support=found.support,
+            boundary=found.boundary,
+            empty=found.empty,
+            unsure=found.unsure,
+            kink=found.kink,
+            margin=found.margin,
             margin_unit=rows.margin_unit(),
-            gradients=gradients,
+            gradients=None if upstream is None else self._gradients(rows, upstream, found.gradients or {}),
         )
 
-    def _gradients(self, rows: _Rows, cotangent: Floats) -> dict[str, Values]:
-        case = self.case
-        found = reference.weights_vjp(self.array, cotangent, case.kernel, case.parsed_rule, precision=PRECISION)
-        upstream = cotangent.reshape(self.flat.shape)
+    def _gradients(self, rows: _Rows, upstream: Floats, found: Mapping[str, Numbers]) -> dict[str, Values]:
         score_unit = np.zeros_like(self.flat)
-        scalar = {"order": 0.0, "alpha": 0.0, PARAMETERS[type(rows.rule)]: 0.0}
-        for r in range(len(rows)):
-            keys = rows.keys(r)
-            if not len(keys):
-                continue
-            units, g = rows.units(r, keys), upstream[r, keys]
-            score_unit[r, keys] = units.score_gradient(g) * rows.scale
-            scalar[PARAMETERS[type(rows.rule)]] += units.parameter_gradient(g, rows.coefficient())
-            by_order = units.order_gradient(g)
-            scalar["order"] += by_order if rows.order != INFINITY else 0.0
-            scalar["alpha"] += by_order * (rows.order**2 if rows.order != INFINITY else 1.0)
-        wanted = _wanted(case, found)
-        out = {key: _values(found[source], np.asarray(scalar[key])) for key, source in wanted.items() if key in scalar}
-        out[self.name] = _values(found["scores"], score_unit, self.array.shape)
+        parameter, finite = PARAMETERS[type(rows.rule)], rows.order != INFINITY
+        scalar = {"order": 0.0, "alpha": 0.0, parameter: 0.0}
+        wanted = _wanted(self.case, found)
+        for group in rows.groups():
+            g = group.pick(upstream)
+            group.put(score_unit, group.units.score_gradient(g) * rows.scale)
+            if parameter in wanted:
+                scalar[parameter] += float(group.units.parameter_gradient(g, rows.coefficient()).sum())
+            if wanted.keys() & {"order", "alpha"}:
+                by_order = float(group.units.order_gradient(g).sum())
+                scalar["order"] += by_order if finite else 0.0
+                scalar["alpha"] += by_order * (rows.order**2 if finite else 1.0)
+        shapes = {self.name: self.array.shape}
+        units = {self.name: score_unit, **{key: np.asarray(scalar[key]) for key in wanted if key in scalar}}
+        sources = {**wanted, self.name: "scores"}
+        out = {}
+        for key, unit in units.items():
+            numbers, shape = found[sources[key]], shapes.get(key, ())
+            parts = (numbers.head, numbers.tail, numbers.radius, unit)
+            out[key] = Values(*(np.asarray(part).reshape(shape) for part in parts))
         return out
 
 
-def _wanted(case: Case, found: dict[str, Enclosure]) -> dict[str, str]:
+def _wanted(case: Case, found: Mapping[str, Any]) -> dict[str, str]:
     """Which gradients of `found` a target gives for this case, by the target's name for them."""
     skip = {"scores", "q", "k", "v", "alpha"}
     names = {name: name for name in found if name not in skip}
@@ -309,7 +376,14 @@ class _Mixed:
             moved = moved + 2 * np.abs(scores)
         bias = options["mask"][0, 0]
         scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
-        rows = _Rows(case, found.weighting, scores[None], moved[None])
+        weighting, size = found.weighting, len(scores)
+        proved = _Proved(
+            weighting.weights.split()[0].reshape(1, size),
+            weighting.support.reshape(1, size),
+            weighting.margin.reshape(1, size),
+            weighting.empty.reshape(-1),
+        )
+        rows = _Rows(case, proved, scores[None], moved[None])
         picked = rows.keys(0)
         width = v.shape[-1]
         unit = rows.units(0, picked).mean(v[0][picked]) if len(picked) else np.zeros(width)
@@ -354,8 +428,8 @@ class _Mixed:
             back = reach if distance else np.broadcast_to(np.abs(query), reach.shape)
             unit["k"][(*source, keys)] += by_score[:, None] * back
             unit["v"][(*source, keys)] += units.weight[:, None] * np.abs(g)
-            unit[parameter] += units.parameter_gradient(local + np.sign(local) * noise, row.coefficient())
-            unit["order"] += units.order_gradient(np.abs(local) + noise) if row.order != INFINITY else 0.0
+            unit[parameter] += float(units.parameter_gradient(local + np.sign(local) * noise, row.coefficient()))
+            unit["order"] += float(units.order_gradient(np.abs(local) + noise)) if row.order != INFINITY else 0.0
         return unit
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +33,29 @@ BITS = 128
 """Bits of arb for the rows that the filter gives up."""
 CHUNK = 1 << 15
 """Elements that one call of the kernel takes."""
+
+
+PATIENCE = 1 << 13
+"""Elements that go to arb before the compiled filter is loaded, which takes about as long."""
+COMPILING = 1 << 18
+"""The same where it has to be compiled first."""
+_seen = [0]
+
+
+def pays(elements: int) -> bool:
+    """Whether the filter is to be tried on the next `elements`: once this process has asked for enough of them.
+
+    Loading it takes some tenths of a second, compiling it for the first time on a machine some tens of seconds.
+    """
+    _seen[0] += elements
+    if _seen[0] < PATIENCE:
+        return False
+    return _seen[0] >= COMPILING or "kernelproof.reference.bulk.describing" in sys.modules or _is_compiled()
+
+
+def _is_compiled() -> bool:
+    """Whether a compiled kernel lies in the cache of this package."""
+    return any((Path(__file__).parent / "__pycache__").glob("describing.*.nbi"))
 
 
 @dataclass(frozen=True)
@@ -248,16 +273,20 @@ def _gradients(
 
 def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Numbers:
     """scale·Σ of (rows, 3) heads, tails and radii, and of what arb found of the other rows."""
-    terms = np.concatenate([part.reshape(-1, 3) for part in parts]) if parts else np.empty((0, 3))
-    exact = sum((Fraction(x) for x in (*terms[:, 0].tolist(), *terms[:, 1].tolist()) if x), Fraction(0)) * scale
-    radius = math.fsum(terms[:, 2].tolist()) * float(abs(scale))
+    terms = np.concatenate(parts) if parts else np.empty((0, 3))
+    numbers = terms[:, :2].ravel().tolist()
+    # `fsum` rounds the exact sum once.
+    head = math.fsum(numbers)
+    tail = math.fsum([*numbers, -head])
+    exact = (Fraction(head) + Fraction(tail)) * scale
+    radius = (math.fsum(terms[:, 2].tolist()) + abs(tail) * 2.0**-52) * float(abs(scale))
     if rest is not None:
         head, tail, more = (float(part) for part in rest.split())
         exact, radius = exact + Fraction(head) + Fraction(tail), radius + more
     head = float(exact)
     tail = float(exact - Fraction(head))
     left = abs(float(exact - Fraction(head) - Fraction(tail)))
-    # Five roundings of nonnegative numbers.
+    # Some roundings of nonnegative numbers.
     radius = (radius + left) * (1.0 + 2.0**-48)
     return Numbers(*(np.array(value) for value in (head, tail, radius)))
 
