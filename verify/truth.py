@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 PRECISION = 128
 """Bits of the truth: its radius is far below a unit roundoff of float64."""
 
-GROUP = 1 << 19
-"""Pairs of keys of the rows whose units are found together: some megabytes."""
+GROUP = 1 << 16
+"""Numbers to a matrix of the rows whose units are found together: they should fit the caches."""
 
 
 def has_two_units(case: Case, inputs: Inputs) -> bool:
@@ -101,13 +101,13 @@ class _Rows:
         """The keys of row r that have units."""
         return np.flatnonzero(self.counted[r])
 
-    def groups(self) -> Iterator[_Group]:
-        """All rows that have such keys, in groups of similar numbers of keys: a group has at most `GROUP` pairs."""
+    def groups(self, power: int) -> Iterator[_Group]:
+        """All rows that have such keys, in groups of similar numbers S of keys: `GROUP` numbers where a row has S^power."""
         counts = self.counted.sum(axis=1)
         rows = np.argsort(counts, kind="stable")[int((counts == 0).sum()) :]
         while len(rows):
-            # The first row of the largest group whose last one, the longest, is padded to.
-            sizes = counts[rows].astype(np.int64) ** 2 * np.arange(1, len(rows) + 1)
+            # All rows of a group are padded to its last one, the longest.
+            sizes = counts[rows].astype(np.int64) ** power * np.arange(1, len(rows) + 1)
             taken = max(int(np.searchsorted(sizes, GROUP, side="right")), 1)
             picked, rows = rows[:taken], rows[taken:]
             size = int(counts[picked[-1]])
@@ -141,7 +141,7 @@ class _Rows:
     def weight_unit(self) -> Floats:
         """(R, m) unit of every weight; 0 off the support."""
         out = np.zeros_like(self.weights)
-        for group in self.groups():
+        for group in self.groups(1):
             group.put(out, group.units.weight)
         return out
 
@@ -152,7 +152,7 @@ class _Rows:
             finite = np.where(np.isfinite(self.margin), np.abs(self.margin), 0.0)
             return np.asarray(moved + finite.max(axis=1, initial=0.0, keepdims=True))
         out = moved.copy()
-        for group in self.groups():
+        for group in self.groups(1):
             slopes = group.units.slopes
             share = slopes / np.maximum(slopes.max(axis=1, keepdims=True), 1e-300)
             total = share.sum(axis=1, keepdims=True)
@@ -254,7 +254,7 @@ class _Scored:
         parameter, finite = PARAMETERS[type(rows.rule)], rows.order != INFINITY
         scalar = {"order": 0.0, "alpha": 0.0, parameter: 0.0}
         wanted = _wanted(self.case, found)
-        for group in rows.groups():
+        for group in rows.groups(2):
             g = group.pick(upstream)
             group.put(score_unit, group.units.score_gradient(g) * rows.scale)
             if parameter in wanted:

@@ -20,8 +20,8 @@ from kernelproof.reference.model import Adaptive, Anchored, Fixed
 
 Floats = NDArray[np.float64]
 
-DENSE = 1 << 17
-"""Third derivatives of more entries are not written down: compiled loops sum them as they come."""
+DENSE = 1 << 16
+"""Second derivatives of more entries are not written down: compiled loops sum them as they come."""
 
 
 def _eye(values: Floats) -> Floats:
@@ -143,25 +143,40 @@ class RowUnits:
         return np.asarray(np.abs(y) + self.weights @ np.abs(values) + self._doubled * (self.moved @ by_score))
 
     @cached_property
-    def _curvature(self) -> tuple[Floats, Floats, Floats]:
-        """(Q, P, J): ∂ log l_i/∂s_k, ∂π_j/∂s_k and ∂w_i/∂s_k."""
-        jacobian = self.jacobian
+    def _power(self) -> float:
+        """c, by which ``∂ log l_i/∂s_i`` is the stiffness: 1 − 1/n; where it is infinite or 0 that has no part in it."""
+        return 1.0 - 1.0 / self.order if 0 < self.order < np.inf else 1.0
+
+    @cached_property
+    def _bend(self) -> tuple[Floats, Floats, Floats]:
+        """(D, A, B) of ``∂ log l_i/∂s_k = D_i δ_ik − A_i B_k``."""
+        own = self._power * self._stiffness
         if isinstance(self.rule, Adaptive):
-            power = 1.0 if self.order == np.inf else 1.0 - 1.0 / self.order
-            q = power * self._stiffness[..., :, None] * (_eye(self.weights) - self._pi[..., None, :])
-            p = self._pi[..., :, None] * (q - _weighed(self._pi, q)[..., None, :])
-            return q, p, jacobian
-        bent = 0 < self.order < np.inf
-        own = -self._stiffness / self.order if bent else np.zeros_like(self.weights)
-        q = _diagonal(own + self._stiffness) - self.slopes[..., None, :]
-        return q, jacobian, jacobian
+            return own, own, self._pi
+        return own, np.ones_like(own), self.slopes
+
+    def _times_bend(self, matrix: Floats) -> Floats:
+        """matrix @ (∂ log l_i/∂s_k), in O(S²)."""
+        d, a, b = self._bend
+        return np.asarray(matrix * d[..., None, :] - _outer(_applied(matrix, a), b))
+
+    @cached_property
+    def _moved_pi(self) -> Floats:
+        """(S, S): ∂π_j/∂s_k."""
+        if not isinstance(self.rule, Adaptive):
+            return self.jacobian
+        d, a, b = self._bend
+        q = _diagonal(d) - _outer(a, b)
+        return np.asarray(self._pi[..., :, None] * (q - (self._pi * d - _dot(self._pi, a)[..., None] * b)[..., None, :]))
 
     @cached_property
     def second(self) -> Floats:
         """(S, S, S): ∂²w_j/(∂s_i ∂s_k) as [i, j, k], from ``J_ij = l_i(δ_ij − π_j)``; transposed for fixed rules."""
-        q, p, _ = self._curvature
+        d, a, b = self._bend
+        q = _diagonal(d) - _outer(a, b)
         return np.asarray(
-            q[..., :, None, :] * self._base[..., :, :, None] - self.slopes[..., :, None, None] * p[..., None, :, :]
+            q[..., :, None, :] * self._base[..., :, :, None]
+            - self.slopes[..., :, None, None] * self._moved_pi[..., None, :, :]
         )
 
     def _bent(self, size: Floats) -> Floats:
@@ -171,11 +186,10 @@ class RowUnits:
         from kernelproof.verify.bending import bend_rows  # noqa: PLC0415 (loads numba)
 
         keys = self.weights.shape[-1]
-        q, p, _ = self._curvature
-        rows = [np.ascontiguousarray(a.reshape(-1, keys, keys)) for a in (q, self._base, p)]
-        vectors = [np.ascontiguousarray(a.reshape(-1, keys)) for a in (self.slopes, size, self.moved)]
-        out = np.empty_like(vectors[0])
-        bend_rows(*rows, *vectors, out)
+        vectors = (self._stiffness, self._pi, self.slopes, size, self.moved)
+        rows = [np.ascontiguousarray(a.reshape(-1, keys)) for a in vectors]
+        out = np.empty_like(rows[0])
+        bend_rows(isinstance(self.rule, Adaptive), self._power, *rows, out)
         return out.reshape(self.weights.shape)
 
     @cached_property
@@ -198,11 +212,11 @@ class RowUnits:
     def parameter_gradient(self, cotangent: Floats, coefficient: float) -> Floats:
         """Unit of ``coefficient·Σ_ij g_j J_ij x_i`` with x = `shift`: the gradient in h, gamma or beta."""
         size, x = np.abs(cotangent), self.shift
-        q, p, _ = self._curvature
         # x is the scores themselves for Fixed, and falls as they rise for gaps.
         sign = 1.0 if isinstance(self.rule, Fixed) else -1.0
         turned = np.swapaxes(self._base, -1, -2)
-        moved = np.matmul(turned * x[..., None, :], q) - _dot(self.slopes, x)[..., None, None] * p + sign * turned
+        moved = self._times_bend(turned * x[..., None, :]) - _dot(self.slopes, x)[..., None, None] * self._moved_pi
+        moved = moved + sign * turned
         products = _weighed(np.abs(x), self._products)
         unit = _dot(products, size) + self._doubled * _dot(size, _applied(np.abs(moved), self.moved))
         return np.asarray(abs(coefficient) * unit)
@@ -213,7 +227,7 @@ class RowUnits:
         adaptive = isinstance(self.rule, Adaptive)
         if self.flat or (self.order == np.inf and not adaptive):
             return np.zeros(w.shape[:-1])
-        _, p_moved, w_moved = self._curvature
+        w_moved = self.jacobian
         if self.order == np.inf:
             log = np.log(np.maximum(w, 1e-320))
             spread = _dot(w, log**2)[..., None]
@@ -228,7 +242,7 @@ class RowUnits:
             phi = np.where(w > 0, log + rest, 0.0)
             total = _dot(w, phi)[..., None]
             gain = np.where(w > 0, phi - rest / n, 0.0)
-            moved = gain[..., None] * w_moved - total[..., None] * p_moved
+            moved = gain[..., None] * w_moved - total[..., None] * self._moved_pi
             moved = moved - _outer(self._pi, _weighed(gain, w_moved))
             terms = w * np.abs(phi) + self._pi * np.abs(total)
             return np.asarray(_dot(size, terms) + _dot(size, _applied(np.abs(moved), self.moved)))
