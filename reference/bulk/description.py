@@ -282,6 +282,9 @@ def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Numb
     radius = (math.fsum(terms[:, 2].tolist()) + abs(tail) * 2.0**-52) * float(abs(scale))
     if rest is not None:
         head, tail, more = (float(part) for part in rest.split())
+        if not math.isfinite(head):
+            # A ball without bounds.
+            return Numbers(*(np.array(value) for value in (head, tail, more)))
         exact, radius = exact + Fraction(head) + Fraction(tail), radius + more
     head = float(exact)
     tail = float(exact - Fraction(head))

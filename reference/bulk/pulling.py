@@ -17,7 +17,7 @@ products and the roundings of the radii themselves, which are sums of nonnegativ
 - ℓ = log w_top − βd: 2ε(1 + |log w_top|) for the logarithm and the sum, the relative error of w_top, and 2ε·βd.
 Keys left out, below `LEAST` each, move each sum by less than 2^-1000·max|g| times its other factors, at most 2^90·1900.
 
-Whatever is not in the ranges below, so that no product underflows, and whatever comes out with a radius above
+Whatever is not in the ranges below, where what underflow may take is accounted for, and whatever comes out with a radius above
 `LOOSE` of the sum of the sizes that went into it, goes to arb.
 """
 
@@ -57,12 +57,14 @@ HELD = 6
 """Scratch, by key: the slope with its relative bound, and γ − d with its one."""
 
 LOOSE = 2.0**-62
-LEAST_WEIGHT, LEAST_GAP, LEAST_COTANGENT = 2.0**-300, 2.0**-200, 2.0**-150
-"""Weights, gaps and cotangents that are not 0 are above these, gaps and cotangents below their inverses: a product of
-a weight, a difference of cotangents (2^-106 of one, if not 0) and two gaps is above 2^-300-256-400 = 2^-956."""
+LEAST_WEIGHT, LEAST_REACH, LARGEST_GAP = 2.0**-880, 2.0**-200, 2.0**200
+LEAST_COTANGENT, LARGEST_COTANGENT = 2.0**-150, 2.0**150
 LARGEST_ORDER = 2.0**100
+"""Weights and slopes, γ − d, d, cotangents that are not 0, and the order of LARGE are taken between these."""
+SMALL, LOSS = 2.0**-900, 2.0**-1060
+"""A product of double words below `SMALL` may lose up to ten subnormals, less than `LOSS`, above it nothing that counts."""
 FAINT = 2.0**-1000
-"""More than what terms near the end of the range of float64 may lose to underflow."""
+"""More than what the terms of a sum of 2^50 may lose so."""
 
 
 class Rate(NamedTuple):
@@ -101,7 +103,7 @@ def slopes(
         dh, dl = scaled_difference(order, found[KEYS, i], root[ANCHOR])
         bh, bl = add(dh, dl, ph, pl)
         bh, bl = add_float(bh, bl, root[DELTA])
-        if not bh >= LEAST_GAP:
+        if not bh >= LEAST_REACH:
             return UNUSUAL
         error = 1.01 * own / bh + 3.0 * OPERATION
         if not error <= 2.0**-60:
@@ -114,6 +116,8 @@ def slopes(
         nh, nl = mul(h, g, order.head, order.tail)
         held[SLOPE, i], held[SLOPE_TAIL, i] = div(nh, nl, bh, bl)
         held[SLOPE_ERROR, i] = 1.01 * (relative + error + 3.0 * OPERATION)
+        if not held[SLOPE, i] >= LEAST_WEIGHT:
+            return UNUSUAL
     return DECIDED
 
 
@@ -137,7 +141,7 @@ def centre(
         mh, ml = add(mh, ml, h, low)
         error += abs(h) * (relative + OPERATION)
         size += abs(h)
-    error = 1.01 * (error + 0.25 * count * OPERATION * size)
+    error = 1.01 * (error + 0.25 * count * OPERATION * size) + count * LOSS
     if rate.kind != ADAPTIVE:
         # The weights sum to 1.
         return mh, ml, error, size
@@ -212,7 +216,7 @@ def pull_row(
     most, tied, inside = 0.0, 0, 0
     for i in range(len(g)):
         size = abs(g[i])
-        if size != 0.0 and not LEAST_COTANGENT <= size <= 1.0 / LEAST_COTANGENT:
+        if size != 0.0 and not LEAST_COTANGENT <= size <= LARGEST_COTANGENT:
             return UNUSUAL
         most = max(most, size)
         inside += state[i] == 1
@@ -221,8 +225,11 @@ def pull_row(
         head[i] = tail[i] = 0.0
         radius[i] = LEAST * max(1.0, 4.0 * most * order.scale_head) if lost and state[i] == 1 else 0.0
     scalars[:] = 0.0
-    if count == 1 and not lost:
-        # The one weight is 1 whatever moves.
+    if count == 1:
+        # The one weight is 1 whatever moves; with keys far below it, e^-1900 times any other factor is below FAINT.
+        if lost:
+            radius[index[0]] = LEAST * max(1.0, 4.0 * most * order.scale_head)
+            scalars[0, 2] = scalars[1, 2] = FAINT * max(1.0, most) * max(1.0, abs(rate.head))
         return DECIDED
     if slopes(order, rate, point, count, found, root, held) != DECIDED:
         return UNUSUAL
@@ -254,12 +261,14 @@ def pull_row(
         xh, xl = add_float(-ch, -cl, g[where])
         h, low = mul(a, held[SLOPE_TAIL, i], xh, xl)
         error = 1.02 * a * (doubt + OPERATION * abs(xh)) + abs(h) * (held[SLOPE_ERROR, i] + OPERATION) * 1.01
+        if abs(h) < SMALL and doubt > 0.0:
+            error += LOSS
         scale = a * (abs(g[where]) + middle)
         if not (error <= LOOSE * scale or error == 0.0):
             return UNSETTLED
         dh, dl = two_sum(root[TOP], -found[KEYS, i])
         if dh != 0.0:
-            if not LEAST_GAP <= dh <= 1.0 / LEAST_GAP:
+            if not dh <= LARGEST_GAP:
                 return UNUSUAL
             ph, pl = mul(h, low, dh, dl)
             moment_h, moment_l = add(moment_h, moment_l, ph, pl)
@@ -284,10 +293,12 @@ def pull_row(
         head[where], tail[where], radius[where] = h, low, error
     spread = 0.25 * count * OPERATION
     moment_error = 1.01 * (moment_error + spread * moment_size) + gone + (FAINT if moment_size > 0.0 else 0.0)
-    order_error = 1.01 * (order_error + spread * order_size) + gone + (FAINT if order_size > 0.0 else 0.0)
+    # The first of two products may have lost something before the cotangent multiplies it.
+    faint = FAINT * max(1.0, most) if order_size > 0.0 else 0.0
+    order_error = 1.01 * (order_error + spread * order_size) + gone + faint
     if rate.kind == ANCHORED:
         share_h, share_l = div(sum_h, sum_l, float(tied), 0.0)
-        share_error = 1.01 * (sum_error + spread * sum_size) / tied + OPERATION * abs(share_h) + gone
+        share_error = 1.01 * (sum_error + spread * sum_size) / tied + OPERATION * abs(share_h) + gone + (LOSS if sum_size > 0.0 else 0.0)
         if not (share_error <= LOOSE * sum_scale or share_error == 0.0):
             return UNSETTLED
         for i in range(count):
@@ -302,6 +313,7 @@ def pull_row(
             if found[HEAD, i] != 0.0:
                 head[where], tail[where] = mul(head[where], tail[where], order.scale_head, order.scale_tail)
                 radius[where] = 1.01 * (radius[where] * order.scale_head + OPERATION * abs(head[where]))
+                radius[where] += LOSS if 0.0 < abs(head[where]) < SMALL else 0.0
     if not (moment_error <= LOOSE * moment_scale or moment_error == 0.0):
         return UNSETTLED
     if not (order_error <= LOOSE * order_scale or order_error == 0.0):
@@ -311,6 +323,7 @@ def pull_row(
     if rate.kind == FIXED and order.form != SOFTMAX:
         h, low = div(h, low, th, tl)
         error = error / th + 2.0 * OPERATION * abs(h)
+    error += FAINT if moment_size > 0.0 else 0.0
     scalars[0, 0], scalars[0, 1], scalars[0, 2] = h, low, 1.02 * error
     scalars[1, 0], scalars[1, 1], scalars[1, 2] = order_h, order_l, order_error
     return DECIDED
