@@ -1,9 +1,9 @@
 """The sum over second derivatives in the unit of a gradient, in compiled loops: time O(S²) and memory O(S) a row.
 
-``T_ijk = q_ik·l_i(δ_ij − π_j) − l_i·p_jk`` with ``q_ik = ∂ log l_i/∂s_k`` and ``p_jk = ∂π_j/∂s_k`` (`units`). Where i, j and
-k differ it is ``2·l_i·w_j·l_k`` if γ is given, and ``c·l_i·π_j·π_k·(a_i + a_j + a_k − ā)`` for the adaptive rule, with the
-stiffness a, its mean ā under π, and c = 1 − 1/n: by sums over the keys in the order of their a, as ``Σ |t + a_k|`` asks.
-Only where the indices meet is T computed entry by entry.
+``T_ijk = q_ik·l_i(δ_ij − π_j) − l_i·p_jk`` with ``q_ik = ∂ log l_i/∂s_k``, ``p_jk = ∂π_j/∂s_k`` (`units`). Where i, j
+and k differ it is ``2·l_i·w_j·l_k`` if γ is given, and ``c·l_i·π_j·π_k·(a_i + a_j + a_k − ā)`` for the adaptive rule, with
+the stiffness a, its mean ā under π, and c = 1 − 1/n: by sums over the keys in the order of their a, since it asks for
+``Σ |t + a_k|``. Only where the indices meet is T computed entry by entry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def _compiled(function: Function) -> Function:
 
 
 @_compiled
-def _entry(adaptive: bool, c: float, mean: float, a: Floats, pi: Floats, slopes: Floats, i: int, j: int, k: int) -> float:
+def _entry(
+    adaptive: bool, c: float, mean: float, a: Floats, pi: Floats, slopes: Floats, i: int, j: int, k: int
+) -> float:
     """|T_ijk|; where γ is given c·a is the part of q that a key has to itself."""
     base = slopes[i] * ((1.0 if i == j else 0.0) - pi[j])
     if adaptive:
@@ -33,12 +35,19 @@ def _entry(adaptive: bool, c: float, mean: float, a: Floats, pi: Floats, slopes:
     else:
         q = (c * a[i] if i == k else 0.0) - slopes[k]
         p = (slopes[j] if j == k else 0.0) - pi[j] * slopes[k]
-    return abs(q * base - slopes[i] * p)
+    return abs(float(q * base - slopes[i] * p))
 
 
 @_compiled
 def bend_rows(
-    adaptive: bool, c: float, stiffness: Floats, weights: Floats, slopes: Floats, size: Floats, moved: Floats, out: Floats
+    adaptive: bool,
+    c: float,
+    stiffness: Floats,
+    weights: Floats,
+    slopes: Floats,
+    size: Floats,
+    moved: Floats,
+    out: Floats,
 ) -> None:
     """out_i = ``Σ_jk |T_ijk| size_j moved_k`` for each of R rows.
 

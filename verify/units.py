@@ -144,7 +144,7 @@ class RowUnits:
 
     @cached_property
     def _power(self) -> float:
-        """c, by which ``∂ log l_i/∂s_i`` is the stiffness: 1 − 1/n; where it is infinite or 0 that has no part in it."""
+        """c = 1 − 1/n, by which ``∂ log l_i/∂s_i`` is the stiffness; 1 where nothing bends."""
         return 1.0 - 1.0 / self.order if 0 < self.order < np.inf else 1.0
 
     @cached_property
@@ -167,7 +167,9 @@ class RowUnits:
             return self.jacobian
         d, a, b = self._bend
         q = _diagonal(d) - _outer(a, b)
-        return np.asarray(self._pi[..., :, None] * (q - (self._pi * d - _dot(self._pi, a)[..., None] * b)[..., None, :]))
+        return np.asarray(
+            self._pi[..., :, None] * (q - (self._pi * d - _dot(self._pi, a)[..., None] * b)[..., None, :])
+        )
 
     @cached_property
     def second(self) -> Floats:
@@ -187,9 +189,9 @@ class RowUnits:
 
         keys = self.weights.shape[-1]
         vectors = (self._stiffness, self._pi, self.slopes, size, self.moved)
-        rows = [np.ascontiguousarray(a.reshape(-1, keys)) for a in vectors]
-        out = np.empty_like(rows[0])
-        bend_rows(isinstance(self.rule, Adaptive), self._power, *rows, out)
+        a, pi, slopes, g, moved = (np.ascontiguousarray(each.reshape(-1, keys)) for each in vectors)
+        out = np.empty_like(a)
+        bend_rows(isinstance(self.rule, Adaptive), self._power, a, pi, slopes, g, moved, out)
         return out.reshape(self.weights.shape)
 
     @cached_property

@@ -53,18 +53,21 @@ def order_of(order: Fraction | float, scale: Fraction | int = 1) -> Order | None
     """
     if not LEAST_PARAMETER < scale < 1 / LEAST_PARAMETER:
         return None
-    factor = (scale != 1, *word_of(Fraction(scale)))
+    scaled, (scale_head, scale_tail) = scale != 1, word_of(Fraction(scale))
     if not isinstance(order, Fraction):
-        return Order(SOFTMAX, 0, 1.0, 0.0, 1.0, 0.0, False, 1.0, LEAST, *factor)
+        return Order(SOFTMAX, 0, 1.0, 0.0, 1.0, 0.0, False, 1.0, LEAST, scaled, scale_head, scale_tail)
     if not LEAST_ORDER <= order <= LARGEST_ORDER:
         return None
     whole = int(order) if order.denominator == 1 and order <= 64 else 0
     form = POWER if whole else LARGE if order >= 2**20 else REAL
     head, tail = word_of(order)
-    return Order(form, whole, head, tail, *word_of(1 / order), Fraction(head) + Fraction(tail) == order, 1.0, LEAST, *factor)
+    exact = Fraction(head) + Fraction(tail) == order
+    inverse_head, inverse_tail = word_of(1 / order)
+    return Order(form, whole, head, tail, inverse_head, inverse_tail, exact, 1.0, LEAST, scaled, scale_head, scale_tail)
 
 
 def word_of(value: Fraction) -> Word:
+    """The double word nearest to `value`: within 2^-106 of it."""
     head = float(value)
     return head, float(value - Fraction(head))
 
@@ -89,7 +92,7 @@ def filter_of(mechanism: Mechanism) -> Filter | None:
 
 
 def point_of(rule: Fixed | Anchored) -> tuple[bool, float, float] | None:
-    """(whether γ counts from the largest score, head, tail) of γ, or of h²/2, exactly; None where they are not words."""
+    """(whether γ counts from the largest score, head, tail) of γ or h²/2, exactly; None where they are no words."""
     if Fraction(float(rule.exact)) != rule.exact or not LEAST_PARAMETER < rule.exact < 1 / LEAST_PARAMETER:
         return None
     value = float(rule.exact)

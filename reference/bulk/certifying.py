@@ -115,7 +115,9 @@ def settle(order: Order, count: int, found: Floats, delta: float, radius: float)
 
 
 @compiled
-def certify(order: Order, count: int, size: int, anchor: float, start: float, gap: float, found: Floats, root: Floats) -> int:
+def certify(
+    order: Order, count: int, size: int, anchor: float, start: float, gap: float, found: Floats, root: Floats
+) -> int:
     """Steps 1 to 6 for POWER, REAL and LARGE; DECIDED if `found` and `root` hold what is proved.
 
     Args:

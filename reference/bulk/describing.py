@@ -31,8 +31,9 @@ from kernelproof.reference.bulk.certifying import (
 from kernelproof.reference.bulk.compiling import SOURCES, compiled, kernel
 from kernelproof.reference.bulk.evaluating import LARGE, LEAST, SOFTMAX, Order, scaled_difference
 from kernelproof.reference.bulk.given import weigh_row
-from kernelproof.reference.bulk.pulling import HELD, Rate, pull_row
+from kernelproof.reference.bulk.pulling import SUMS, pull_row
 from kernelproof.reference.bulk.rows import INTEGER_ROWS, solve_row
+from kernelproof.reference.bulk.slopes import HELD, Rate
 from kernelproof.reference.bulk.words import OPERATION, Word, add, add_float
 
 Floats = NDArray[np.float64]
@@ -130,7 +131,7 @@ def publish(
 
 @compiled
 def has_kink(order: Order, anchored: bool, z: Floats, top: float, state: Flags) -> bool:
-    """Whether the Jacobian is not unique: tied maxima where γ counts from them, or up to order 1 a key at the threshold."""
+    """Whether the Jacobian is not unique: tied maxima that γ counts from, or up to order 1 a key at the threshold."""
     ties, edges = 0, 0
     for i in range(len(z)):
         ties += z[i] == top
@@ -189,6 +190,7 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
         """
         rows, size = z.shape
         found, root, held = np.empty((FOUND, size)), np.empty(ROOT), np.empty((HELD, size))
+        sums = np.empty((SUMS, 5))
         integers = np.empty((INTEGER_ROWS, size), dtype=np.int64)
         index = integers[0]
         for r in range(rows):
@@ -207,7 +209,7 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
                 if status[r] == DECIDED:
                     point = point_of(order, root)
                     settled[r] = pull_row(
-                        order, rate, point, count, index, found, root, held, state[r], cotangent[r],
+                        order, rate, point, count, index, found, root, held, sums, state[r], cotangent[r],
                         pulled[0, r], pulled[1, r], pulled[2, r], scalars[r],
                     )  # fmt: skip
         return _sources

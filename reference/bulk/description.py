@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import Enclosure
-from kernelproof.reference.model import Adaptive, Fixed, Kernel, Mechanism, Nearest, Rule, check_mechanism
+from kernelproof.reference.model import Adaptive, Fixed, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.ops.weights import PARAMETERS, weights, weights_vjp
 from kernelproof.reference.weighting import effective
 
@@ -199,12 +198,12 @@ def _describe(
     scores: Floats, upstream: Floats, solve: tuple[Any, ...], mechanism: Mechanism, out: _Rows, workers: int | None
 ) -> Flags:
     """Run the kernel; (R,) rows in which `Nearest` has a choice."""
-    from kernelproof.reference.bulk import batches, describing, pulling  # noqa: PLC0415 (loads numba)
+    from kernelproof.reference.bulk import batches, describing, slopes  # noqa: PLC0415 (loads numba)
 
     whole = np.ascontiguousarray(scores)
     kept, tied = _nearest(whole, effective(mechanism)[2])
-    kind = {Adaptive: pulling.ADAPTIVE, Fixed: pulling.FIXED}.get(type(effective(mechanism)[1]), pulling.ANCHORED)
-    rate = pulling.Rate(kind, *batches.word_of(_coefficient(mechanism)))
+    kind = {Adaptive: slopes.ADAPTIVE, Fixed: slopes.FIXED}.get(type(effective(mechanism)[1]), slopes.ANCHORED)
+    rate = slopes.Rate(kind, *batches.word_of(_coefficient(mechanism)))
     step = max(1, CHUNK // max(scores.shape[1], 1))
     parts = [slice(start, start + step) for start in range(0, len(scores), step)]
 
@@ -292,5 +291,3 @@ def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Numb
     # Some roundings of nonnegative numbers.
     radius = (radius + left) * (1.0 + 2.0**-48)
     return Numbers(*(np.array(value) for value in (head, tail, radius)))
-
-

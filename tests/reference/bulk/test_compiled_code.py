@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 
-from kernelproof.reference.bulk import describing, given, pulling, rows
+from kernelproof.reference.bulk import describing, given, rows, slopes
 from kernelproof.reference.bulk.batches import order_of
 from kernelproof.reference.bulk.compiling import HAS_FMA, compiled
 
@@ -56,7 +56,7 @@ def kernel_code(name: str) -> tuple[str, str]:
         return fresh(weigh.py_func, order, True, 1.0, 0.0, z, *out, status[0])
     describe: Any = describing.describe_rows
     pulled, scalars = np.empty((3, 1, 4)), np.empty((1, 2, 3))
-    rate = pulling.Rate(pulling.ADAPTIVE, -1.0, 0.0)
+    rate = slopes.Rate(slopes.ADAPTIVE, -1.0, 0.0)
     return fresh(
         describe.py_func, order, False, False, 0.0, 0.0, z, z, z.copy(), state, *out, status[0], status[1], rate, z,
         pulled, scalars, status[0].copy(),

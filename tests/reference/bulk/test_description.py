@@ -1,4 +1,4 @@
-"""What the filter says of rows against arb: weights, supports, margins, kinks and gradients, on rows made to break it."""
+"""What the filter says of rows against arb: weights, supports, margins, kinks, gradients, on rows made to break it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def disproved(z: Floats, order: Fraction | float, rule: Rule, cotangent: Floats 
     with np.errstate(invalid="ignore", divide="ignore"):
         off = np.abs(found.margin / truth.margin - 1)
     # `Weighting.margin` says how well both are known: this far off where |γ − d| is 2^-20·γ or more off the support.
-    near = truth.support | (np.abs(truth.margin) <= 2.0**-20 * np.abs(truth.margin).max(axis=1, keepdims=True))
+    near = truth.support | (np.abs(truth.margin) <= 2.0**-20 * truth.margin.max(axis=1, keepdims=True))
     fine = (found.margin == truth.margin) | (off <= np.where(near, 2.0**-49, 2.0**-30))
     if not fine.all():
         wrong.append("margin")
