@@ -1,9 +1,9 @@
 """The sum over second derivatives in the unit of a gradient, in compiled loops: time O(S²) and memory O(S) a row.
 
 ``T_ijk = q_ik·l_i(δ_ij − π_j) − l_i·p_jk`` with ``q_ik = ∂ log l_i/∂s_k``, ``p_jk = ∂π_j/∂s_k`` (`units`). Where i, j
-and k differ it is ``2·l_i·w_j·l_k`` if γ is given, and ``c·l_i·π_j·π_k·(a_i + a_j + a_k − ā)`` for the adaptive rule, with
-the stiffness a, its mean ā under π, and c = 1 − 1/n: by sums over the keys in the order of their a, since it asks for
-``Σ |t + a_k|``. Only where the indices meet is T computed entry by entry.
+and k differ it is ``2·l_i·w_j·l_k`` if γ is given, and ``c·l_i·π_j·π_k·(a_i + a_j + a_k − ā)`` for the adaptive
+rule, with the stiffness a, its mean ā under π, and c = 1 − 1/n: by sums over the keys in the order of their a, since
+it asks for ``Σ |t + a_k|``. Only where the indices meet is T computed entry by entry.
 """
 
 from __future__ import annotations
