@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +39,8 @@ PATIENCE = 1 << 13
 """Elements that go to arb before the compiled filter is loaded, which takes about as long."""
 COMPILING = 1 << 18
 """The same where it has to be compiled first."""
+WORTH = 1 << 15
+"""A batch of fewer elements goes to arb outright where its balls may be asked for all the same."""
 _seen = [0]
 
 
@@ -47,13 +50,13 @@ def pays(elements: int) -> bool:
     Loading it takes some tenths of a second, compiling it for the first time on a machine some tens of seconds.
     """
     _seen[0] += elements
-    if _seen[0] < PATIENCE:
-        return False
-    return _seen[0] >= COMPILING or "kernelproof.reference.bulk.describing" in sys.modules or _is_compiled()
+    return _seen[0] >= PATIENCE and is_loaded(_seen[0])
 
 
-def _is_compiled() -> bool:
-    """Whether a compiled kernel lies in the cache of this package."""
+def is_loaded(elements: int) -> bool:
+    """Whether the kernel is loaded, lies in the cache of this package, or pays to be compiled for so many elements."""
+    if elements >= COMPILING or "kernelproof.reference.bulk.describing" in sys.modules:
+        return True
     return any((Path(__file__).parent / "__pycache__").glob("describing.*.nbi"))
 
 
@@ -129,11 +132,11 @@ def describe(
     mechanism = check_mechanism(kernel, rule)
     count, size = scores.shape
     upstream = np.empty((0, size)) if cotangent is None else np.ascontiguousarray(cotangent)
-    out = _Rows(count, size, len(upstream))
-    solve = _kernel_of(mechanism) if filtered and scores.size else None
+    out = RowFacts(count, size, len(upstream))
+    solve = kernel_of(mechanism) if filtered and scores.size else None
     open_, loose = np.ones(count, dtype=bool), np.ones(count, dtype=bool)
     if solve is not None:
-        tied = _describe(scores, upstream, solve, mechanism, out, workers)
+        tied = run_kernel(scores, upstream, solve, mechanism, out, workers)
         open_, loose = (out.status != 0) | tied, (out.settled != 0) | tied
         open_ |= loose if len(upstream) else False
         loose = open_ & loose if len(upstream) else loose
@@ -152,8 +155,8 @@ def describe(
     )
 
 
-class _Rows:
-    """What the kernel fills."""
+class RowFacts:
+    """What the kernel fills, by row."""
 
     def __init__(self, count: int, size: int, pulled: int) -> None:
         self.weights = np.zeros((3, count, size))
@@ -164,8 +167,15 @@ class _Rows:
         self.pulled = np.zeros((3, pulled, size))
         self.scalars = np.zeros((pulled, 2, 3))
 
+    def rows(self, part: slice) -> RowFacts:
+        """Views of some of the rows."""
+        views = copy(self)
+        for name, array in vars(self).items():
+            setattr(views, name, array[:, part] if name in {"weights", "pulled"} else array[part])
+        return views
 
-def _kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
+
+def kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
     """The leading arguments of the kernel, (order, given, anchored, head, tail); None where arb has to do it."""
     from kernelproof.reference.bulk import batches  # noqa: PLC0415 (loads numba)
 
@@ -194,10 +204,10 @@ def _coefficient(mechanism: Mechanism) -> Fraction:
     return 1 / rule.exact
 
 
-def _describe(
-    scores: Floats, upstream: Floats, solve: tuple[Any, ...], mechanism: Mechanism, out: _Rows, workers: int | None
+def run_kernel(
+    scores: Floats, upstream: Floats, solve: tuple[Any, ...], mechanism: Mechanism, out: RowFacts, workers: int | None
 ) -> Flags:
-    """Run the kernel; (R,) rows in which `Nearest` has a choice."""
+    """Run the kernel over all cores; (R,) rows in which `Nearest` has a choice."""
     from kernelproof.reference.bulk import batches, describing, slopes  # noqa: PLC0415 (loads numba)
 
     whole = np.ascontiguousarray(scores)
@@ -235,7 +245,7 @@ def _nearest(scores: Floats, kept: int | None) -> tuple[Floats, Flags]:
     return np.where(inside, scores, -np.inf), choice
 
 
-def _by_arb(scores: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: _Rows, empty: str) -> None:
+def _by_arb(scores: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: RowFacts, empty: str) -> None:
     found = weights(scores, *mechanism, precision=BITS, empty=empty)
     for held, part in zip(out.weights, found.weights.split(), strict=True):
         held[rows] = part
@@ -245,7 +255,7 @@ def _by_arb(scores: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: _
 
 
 def _gradients(
-    scores: Floats, upstream: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: _Rows
+    scores: Floats, upstream: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: RowFacts
 ) -> dict[str, Numbers]:
     kernel, rule, _ = effective(mechanism)
     adaptive, finite = isinstance(rule, Adaptive), isinstance(kernel.order, Fraction)

@@ -105,7 +105,7 @@ def test_both_paths_agree_on_hard_rows(family: Any, order: str, monkeypatch: pyt
 
 
 def test_a_small_run_loads_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kernelproof.reference.bulk import description  # noqa: PLC0415 (its state is what is tested)
+    from kernelproof.reference.bulk import description
 
     monkeypatch.setattr(description, "_seen", [0])
     assert not description.pays(description.PATIENCE - 1)
