@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
 GRADIENT_KEYS = 130
-"""Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the cube of it."""
+"""Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
 _WORD = 64
 
 
