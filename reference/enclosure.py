@@ -12,9 +12,9 @@ ACM TOMS 17(3), 1991.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 from flint import arb, ctx
@@ -50,6 +50,55 @@ class Block:
     compare: Callable[[int, Fraction], int | None] | None = None
     cap: Callable[[Format], int] = field(default=lambda target: 4 * (target.precision - target.emin))
     both: bool = True
+
+
+class LazyBlocks(Sequence[Block]):
+    """Blocks made when they are asked for, and kept.
+
+    Args:
+        size: how many.
+        make: number -> block.
+        ready: those that are there already.
+    """
+
+    def __init__(self, size: int, make: Callable[[int], Block], ready: dict[int, Block] | None = None) -> None:
+        self.size, self.make, self.ready = size, make, dict(ready or {})
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, at: int) -> Block: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Block]: ...
+    def __getitem__(self, at: int | slice) -> Block | Sequence[Block]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(self.size)[at]]
+        number = range(self.size)[at]
+        if number not in self.ready:
+            self.ready[number] = self.make(number)
+        return self.ready[number]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is proved of numbers without their balls, by flat position.
+
+    Attributes:
+        lo: float64 bounds.
+        hi: float64 bounds.
+        near: rounded to float64 where that is proved, else NaN.
+        parts: (3, size): head, tail, radius.
+        open: where nothing of this is known.
+        owner: which block a position is of.
+    """
+
+    lo: Floats
+    hi: Floats
+    near: Floats
+    parts: Floats
+    open: NDArray[np.bool_]
+    owner: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -117,6 +166,7 @@ class Enclosure:
         shape: of the array.
         blocks: where it is not identically zero.
         certified: True if the intervals are proved (arb, Fraction); False for mpmath, a second opinion.
+        known: what is proved without the blocks, which then cover all positions and need not be made.
 
     >>> from kernelproof.reference import entmax
     >>> entmax([0.0, 0.25], order=1).weights.round("float32").tolist()
@@ -124,8 +174,9 @@ class Enclosure:
     """
 
     shape: tuple[int, ...]
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     certified: bool = True
+    known: Known | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -142,7 +193,19 @@ class Enclosure:
         """Proved upper bounds, float64, of the shape of the array."""
         return self._scatter(1)
 
+    def _needed(self, open_: NDArray[np.bool_]) -> Enclosure:
+        """The blocks of `open_` positions alone."""
+        if self.known is None:
+            return self
+        wanted = np.unique(self.known.owner[open_]).tolist()
+        return Enclosure(self.shape, tuple(self.blocks[i] for i in wanted), self.certified)
+
     def _scatter(self, which: int) -> Floats:
+        if self.known is not None:
+            needed = self._needed(self.known.open)
+            rest = needed.hi if which else needed.lo
+            mine = (self.known.lo, self.known.hi)[which].reshape(self.shape)
+            return np.where(self.known.open.reshape(self.shape), rest, mine)
         out = np.zeros(self.size)
         for block in self.blocks:
             ends = outer_floats(block.values)[which]
@@ -160,6 +223,12 @@ class Enclosure:
 
     def split(self) -> tuple[Floats, Floats, Floats]:
         """(head, tail, radius), float64: every number is within `radius` of head + tail."""
+        if self.known is not None:
+            rest = self._needed(self.known.open).split()
+            open_ = self.known.open.reshape(self.shape)
+            pairs = zip(rest, self.known.parts, strict=True)
+            mixed = tuple(np.where(open_, more, part.reshape(self.shape)) for more, part in pairs)
+            return cast("tuple[Floats, Floats, Floats]", mixed)
         out = np.zeros((3, self.size))
         with ctx.workprec(256):
             for block in self.blocks:
@@ -188,6 +257,8 @@ class Enclosure:
     def rounding(self, dtype: Any) -> Rounding:
         """As `round`, with the elements of which only the two neighbours are proved."""
         target = format_of(dtype)
+        if self.known is not None:
+            return self._filtered(target, self.known)
         out = np.zeros(self.size)
         unsure = np.zeros(self.size, dtype=bool)
         if self.blocks:
@@ -205,6 +276,31 @@ class Enclosure:
         with np.errstate(over="ignore", invalid="ignore"):
             values = out.astype(target.dtype).reshape(self.shape)
         return Rounding(values, unsure.reshape(self.shape))
+
+    def _filtered(self, target: Format, known: Known) -> Rounding:
+        """Rounded where both known bounds round alike, the rest by its blocks."""
+        if target.precision == 53:
+            values, open_ = known.near, known.open | np.isnan(known.near)
+        else:
+            low, high = target.round_floats(known.lo), target.round_floats(known.hi)
+            values, open_ = low, known.open | (low != high)
+        rest = self._needed(open_).rounding(target.name)
+        out = np.where(open_, rest.values.astype(np.float64).ravel(), values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = out.astype(target.dtype).reshape(self.shape)
+        return Rounding(rounded, rest.ambiguous & open_.reshape(self.shape))
+
+    def moved(self, flat: NDArray[np.intp], shape: tuple[int, ...]) -> Enclosure:
+        """The same numbers at other places: position i goes to ``flat[i]`` of an array of `shape`."""
+
+        def block(i: int) -> Block:
+            return replace(self.blocks[i], positions=flat[self.blocks[i].positions])
+
+        if self.known is None:
+            return Enclosure(shape, tuple(block(i) for i in range(len(self.blocks))), self.certified)
+        back = np.argsort(flat)
+        known = Known(**{name: part[..., back] for name, part in vars(self.known).items()})
+        return Enclosure(shape, LazyBlocks(len(self.blocks), block), self.certified, known)
 
 
 def _as_float(value: Number) -> float:
@@ -273,4 +369,4 @@ def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> 
     return True
 
 
-__all__ = ["FORMATS", "Block", "Enclosure", "Rounding", "outer_floats"]
+__all__ = ["FORMATS", "Block", "Enclosure", "Known", "LazyBlocks", "Rounding", "outer_floats"]

@@ -117,8 +117,9 @@ class Problem:
         keys = ["q", "k", "v", parameter]
         scalars = ["order", "alpha"] if isinstance(effective(mechanism)[1], Adaptive) else ["order"]
         out = {}
+        together = self._sums(cotangent, logs, bits, with_order=True) if plain.arithmetic is logs.arithmetic else None
         for solver, names in ((plain, keys), (logs, scalars)):
-            first = self._sums(cotangent, solver, bits, with_order=solver is logs)
+            first = together or self._sums(cotangent, solver, bits, with_order=solver is logs)
             for name in names:
 
                 def compute(

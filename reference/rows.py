@@ -7,7 +7,7 @@ above a bound proves the exact one above the bound's predecessor) and gives the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,8 @@ class Row:
         keys: original positions of the live keys, largest score first; ties in their original order.
         guide: their gaps in float64, ascending from 0.
         exact_score: position in `keys` -> the exact score.
+        floats: whether `guide` is exact.
+        solved: what was found of this row already, by how it was asked for.
     """
 
     size: int
@@ -40,6 +42,7 @@ class Row:
     guide: Floats
     exact_score: Callable[[int], Fraction]
     floats: bool
+    solved: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def top(self) -> Fraction:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from kernelproof.reference.weighting import RowTruth, effective, weigh
 
 PRECISION = 96
 """Default working bits of a first solve: enough for most roundings to float64, refined where not."""
+
+KEPT = 256
+"""A row keeps what was solved with so many bits; with more, for a rounding, it is asked for once."""
 
 LEAST_ORDER = Fraction(1, 2**20)
 """Below this order of entmax the n-th roots of the weights have exponents beyond what is worth computing."""
@@ -112,10 +115,17 @@ class Solver:
         Raises:
             DomainError: the row is empty and ``empty="raise"``.
         """
-        with self.working(bits):
-            truth = weigh(self.arithmetic, row, self.mechanism)
+        kernel, rule, kept = effective(self.mechanism)
+        asked = (self.arithmetic.name, kernel.order, type(rule), rule.exact, kept, bits)
+        truth = row.solved.get(asked)
+        if truth is None:
+            with self.working(bits):
+                truth = weigh(self.arithmetic, row, self.mechanism)
+            if bits <= KEPT:
+                # Weights, outputs and gradients of a row ask one after the other.
+                row.solved[asked] = truth
         if not truth.empty:
-            return truth
+            return cast("RowTruth", truth)
         if self.empty == "raise":
             msg = f"{where} has nothing to attend to: no key, or an empty ball; pass empty='zeros', 'nan', ..."
             raise DomainError(msg)
@@ -124,7 +134,7 @@ class Solver:
             with self.working(bits):
                 each = self.arithmetic.number(1) / self.arithmetic.number(count)
             return replace(truth, keys=row.keys[:count], weights=[each] * count, gaps=row.gaps(count))
-        return truth
+        return cast("RowTruth", truth)
 
     def working(self, bits: int) -> Any:
         """The working precision for `bits` good bits."""

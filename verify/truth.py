@@ -5,21 +5,20 @@ Everything is computed once per case and shared by all targets and checks. Sourc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernelproof import reference
+from kernelproof.reference.bulk.description import Numbers, describe, pays
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
-from kernelproof.reference.ops.weights import PARAMETERS, Weighting
+from kernelproof.reference.model import INFINITY
+from kernelproof.reference.ops.weights import PARAMETERS
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.reference.weighting import effective
-from kernelproof.verify.measure import NEAR
+from kernelproof.verify.row_units import Proved, Rows
 from kernelproof.verify.seams import Array, Floats, Inputs, Truth, Values
-from kernelproof.verify.units import RowUnits
 from kernelproof.verify.variants import truth_of_variant
 
 if TYPE_CHECKING:
@@ -60,97 +59,6 @@ def _values(enclosure: Enclosure, unit: Floats, shape: tuple[int, ...] | None = 
     return Values(head.reshape(target), tail.reshape(target), radius.reshape(target), np.asarray(unit).reshape(target))
 
 
-class _Rows:
-    """Units of the rows of a weighting: what moves each score, and the row's first-order sensitivities."""
-
-    def __init__(self, case: Case, weighting: Weighting, scores: Floats, moved: Floats) -> None:
-        self.mechanism = case.mechanism
-        kernel, self.rule, _ = effective(self.mechanism)
-        self.order = float(kernel.order)
-        size = weighting.support.shape[-1]
-        shape = (len(scores), size)
-        self.weights = weighting.weights.split()[0].reshape(shape)
-        self.support = weighting.support.reshape(shape)
-        self.margin = weighting.margin.reshape(shape)
-        self.empty = weighting.empty.reshape(-1)
-        self.scale = float(self.rule.exact) if isinstance(self.rule, Adaptive) else 1.0
-        self.scores, self.moved = scores, moved
-        with np.errstate(invalid="ignore", over="ignore"):
-            top = np.max(np.where(np.isfinite(scores), scores, -np.inf), axis=-1, initial=-np.inf, keepdims=True)
-            self.gaps = np.where(np.isfinite(scores), np.maximum(top - scores, 0.0), 0.0)
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    def keys(self, r: int) -> NDArray[np.intp]:
-        """The support of row r, without weights that underflow float64."""
-        return np.flatnonzero(self.support[r] & (self.weights[r] > 0)) if not self.empty[r] else np.empty(0, np.intp)
-
-    def units(self, r: int, keys: NDArray[np.intp]) -> RowUnits:
-        """The sensitivities of row r over `keys`."""
-        rate = self.scale if isinstance(self.rule, Adaptive) else 1.0
-        if self.order == INFINITY and isinstance(self.rule, Fixed):
-            rate = 1.0 / float(self.rule.exact) ** 2
-        elif self.order == INFINITY:
-            rate = 1.0
-        shift = self.scores[r] if isinstance(self.rule, Fixed) else self.gaps[r]
-        return RowUnits(
-            weights=self.weights[r, keys],
-            margins=self.margin[r, keys],
-            order=self.order,
-            rule=self.rule,
-            rate=rate,
-            shift=np.clip(shift[keys] * self.scale, -1e300, 1e300),
-            moved=np.clip(self.moved[r, keys] * self.scale, 0.0, 1e300),
-        )
-
-    def weight_unit(self) -> Floats:
-        """(R, m) unit of every weight; 0 off the support."""
-        out = np.zeros_like(self.weights)
-        for r in range(len(self)):
-            keys = self.keys(r)
-            out[r, keys] = self.units(r, keys).weight if len(keys) else 0.0
-        return out
-
-    def margin_unit(self) -> Floats:
-        """(R, m) what one unit roundoff of the scores moves γ − d by, over u: own error and that of γ."""
-        moved = np.clip(self.moved * self.scale, 0.0, 1e300)
-        out = moved.copy()
-        for r in range(len(self)):
-            keys = self.keys(r)
-            if isinstance(self.rule, Adaptive) and len(keys):
-                slopes = self.units(r, keys).slopes
-                share = slopes / max(slopes.max(), 1e-300)
-                out[r] += float(share / share.sum() @ moved[r, keys]) if share.any() else 0.0
-            elif not isinstance(self.rule, Adaptive):
-                out[r] += float(np.abs(self.margin[r][np.isfinite(self.margin[r])]).max(initial=0.0))
-        return out
-
-    def unsettled(self, unit: float) -> NDArray[np.bool_]:
-        """(R,) rows where rounding of the scores may change which keys Nearest keeps, or argmax chooses."""
-        kept = effective(self.mechanism)[2]
-        argmax = self.order == INFINITY and isinstance(self.rule, Anchored)
-        out = np.zeros(len(self), dtype=bool)
-        for r in range(len(self)):
-            ranked = np.argsort(-self.scores[r], kind="stable")[: int(np.isfinite(self.scores[r]).sum())]
-            edges = [kept] if kept is not None and kept < len(ranked) else []
-            for edge in edges + ([1] if argmax and len(ranked) > 1 else []):
-                a, b = ranked[edge - 1], ranked[edge]
-                band = NEAR * unit * (self.moved[r, a] + self.moved[r, b])
-                out[r] |= bool(self.scores[r, a] - self.scores[r, b] <= band)
-        return out
-
-    def coefficient(self) -> float:
-        """What multiplies ``Σ J x`` in the gradient of the rule's parameter."""
-        parameter = float(self.rule.exact)
-        return {Fixed: -2.0, Anchored: 1.0, Adaptive: -1.0}[type(self.rule)] / parameter
-
-
-def _moved_by_rule(rule: Any, scores: Floats, gaps: Floats) -> Floats:
-    """The input error of scores given directly: |s| where the rule reads distances D = −2s, gaps else."""
-    return np.abs(np.where(np.isfinite(scores), scores, 0.0)) if isinstance(rule, Fixed) else gaps
-
-
 class _Scored:
     """entmax and weights: rows of scores given directly."""
 
@@ -162,56 +70,59 @@ class _Scored:
         self.flat = array.reshape(-1, size) if array.size else np.empty((int(np.prod(array.shape[:-1])), size))
         self.picked = self.flat if inputs.rows is None else self.flat[inputs.rows]
 
-    def _rows(self, scores: Floats) -> tuple[Weighting, _Rows]:
-        case = self.case
-        weighting = reference.weights(
-            scores, *case.mechanism, precision=PRECISION, empty=self.inputs.options.get("empty", "nan")
-        )
-        rule = effective(case.mechanism)[1]
-        rows = _Rows(case, weighting, scores, np.zeros_like(scores))
-        rows.moved = _moved_by_rule(rule, scores, rows.gaps)
-        return weighting, rows
-
     def truth(self) -> Truth:
-        weighting, rows = self._rows(self.picked)
-        gradients = None
+        case, picked = self.case, self.picked
+        upstream = None
         if self.inputs.cotangent is not None and self.inputs.rows is None and self.flat.size:
-            gradients = self._gradients(rows, np.asarray(self.inputs.cotangent).astype(np.float64))
+            upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(self.flat.shape)
+        found = describe(
+            picked,
+            *case.mechanism,
+            upstream,
+            empty=self.inputs.options.get("empty", "nan"),
+            filtered=pays(picked.size),
+            workers=1,
+        )
+        rows = Rows(case, Proved(found.weights.head, found.support, found.margin, found.empty), picked)
+        unit = rows.weight_unit()
         return Truth(
-            output=_values(weighting.weights, rows.weight_unit()),
-            support=weighting.support,
-            boundary=weighting.boundary,
-            empty=weighting.empty,
-            unsure=weighting.unsure,
-            kink=weighting.kink,
-            margin=weighting.margin,
+            output=Values(found.weights.head, found.weights.tail, found.weights.radius, unit),
+            support=found.support,
+            boundary=found.boundary,
+            empty=found.empty,
+            unsure=found.unsure,
+            kink=found.kink,
+            margin=found.margin,
             margin_unit=rows.margin_unit(),
-            gradients=gradients,
+            gradients=None if upstream is None else self._gradients(rows, upstream, found.gradients or {}),
         )
 
-    def _gradients(self, rows: _Rows, cotangent: Floats) -> dict[str, Values]:
-        case = self.case
-        found = reference.weights_vjp(self.array, cotangent, *case.mechanism, precision=PRECISION)
-        upstream = cotangent.reshape(self.flat.shape)
+    def _gradients(self, rows: Rows, upstream: Floats, found: Mapping[str, Numbers]) -> dict[str, Values]:
         score_unit = np.zeros_like(self.flat)
-        scalar = {"order": 0.0, "alpha": 0.0, PARAMETERS[type(rows.rule)]: 0.0}
-        for r in range(len(rows)):
-            keys = rows.keys(r)
-            if not len(keys):
-                continue
-            units, g = rows.units(r, keys), upstream[r, keys]
-            score_unit[r, keys] = units.score_gradient(g) * rows.scale
-            scalar[PARAMETERS[type(rows.rule)]] += units.parameter_gradient(g, rows.coefficient())
-            by_order = units.order_gradient(g)
-            scalar["order"] += by_order if rows.order != INFINITY else 0.0
-            scalar["alpha"] += by_order * (rows.order**2 if rows.order != INFINITY else 1.0)
-        wanted = _wanted(case, found)
-        out = {key: _values(found[source], np.asarray(scalar[key])) for key, source in wanted.items() if key in scalar}
-        out[self.name] = _values(found["scores"], score_unit, self.array.shape)
+        parameter, finite = PARAMETERS[type(rows.rule)], rows.order != INFINITY
+        scalar = {"order": 0.0, "alpha": 0.0, parameter: 0.0}
+        wanted = _wanted(self.case, found)
+        for group in rows.groups(2):
+            g = group.pick(upstream)
+            group.put(score_unit, group.units.score_gradient(g) * rows.scale)
+            if parameter in wanted:
+                scalar[parameter] += float(group.units.parameter_gradient(g, rows.coefficient()).sum())
+            if wanted.keys() & {"order", "alpha"}:
+                by_order = float(group.units.order_gradient(g).sum())
+                scalar["order"] += by_order if finite else 0.0
+                scalar["alpha"] += by_order * (rows.order**2 if finite else 1.0)
+        shapes = {self.name: self.array.shape}
+        units = {self.name: score_unit, **{key: np.asarray(scalar[key]) for key in wanted if key in scalar}}
+        sources = {**wanted, self.name: "scores"}
+        out = {}
+        for key, unit in units.items():
+            numbers, shape = found[sources[key]], shapes.get(key, ())
+            parts = (numbers.head, numbers.tail, numbers.radius, unit)
+            out[key] = Values(*(np.asarray(part).reshape(shape) for part in parts))
         return out
 
 
-def _wanted(case: Case, found: dict[str, Enclosure]) -> dict[str, str]:
+def _wanted(case: Case, found: Mapping[str, Any]) -> dict[str, str]:
     """Which gradients of `found` a target gives for this case, by the target's name for them."""
     skip = {"scores", "q", "k", "v", "alpha"}
     names = {name: name for name in found if name not in skip}
@@ -292,7 +203,7 @@ class _Mixed:
                 pieces.append((self.q[place][t][None, None, :], self.k[source][None], self.v[source][None], options))
         return pieces
 
-    def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, _Rows, Floats]:
+    def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, Rows, Floats]:
         case = self.case
         found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
@@ -311,13 +222,20 @@ class _Mixed:
             moved = moved + 2 * np.abs(scores)
         bias = options["mask"][0, 0]
         scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
-        rows = _Rows(case, found.weighting, scores[None], moved[None])
+        weighting, size = found.weighting, len(scores)
+        proved = Proved(
+            weighting.weights.split()[0].reshape(1, size),
+            weighting.support.reshape(1, size),
+            weighting.margin.reshape(1, size),
+            weighting.empty.reshape(-1),
+        )
+        rows = Rows(case, proved, scores[None], moved[None])
         picked = rows.keys(0)
         width = v.shape[-1]
         unit = rows.units(0, picked).mean(v[0][picked]) if len(picked) else np.zeros(width)
         return found, rows, unit
 
-    def _gradients(self, rows: list[_Rows]) -> dict[str, Values]:
+    def _gradients(self, rows: list[Rows]) -> dict[str, Values]:
         case, arrays = self.case, self.arrays
         upstream = np.asarray(self.inputs.cotangent).astype(np.float64)
         if case.op == "regression":
@@ -332,7 +250,7 @@ class _Mixed:
         out.update({name: _values(found[name], unit[name], arrays[name].shape) for name in "qkv"})
         return out
 
-    def _gradient_units(self, rows: list[_Rows], upstream: Floats) -> dict[str, Any]:
+    def _gradient_units(self, rows: list[Rows], upstream: Floats) -> dict[str, Any]:
         parameter = PARAMETERS[type(rows[0].rule)]
         unit: dict[str, Any] = {"order": 0.0, parameter: 0.0}
         unit.update({name: np.zeros(array.shape) for name, array in (("q", self.q), ("k", self.k), ("v", self.v))})
@@ -356,8 +274,8 @@ class _Mixed:
             back = reach if distance else np.broadcast_to(np.abs(query), reach.shape)
             unit["k"][(*source, keys)] += by_score[:, None] * back
             unit["v"][(*source, keys)] += units.weight[:, None] * np.abs(g)
-            unit[parameter] += units.parameter_gradient(local + np.sign(local) * noise, row.coefficient())
-            unit["order"] += units.order_gradient(np.abs(local) + noise) if row.order != INFINITY else 0.0
+            unit[parameter] += float(units.parameter_gradient(local + np.sign(local) * noise, row.coefficient()))
+            unit["order"] += float(units.order_gradient(np.abs(local) + noise)) if row.order != INFINITY else 0.0
         return unit
 
 

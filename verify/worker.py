@@ -241,7 +241,7 @@ def truths_for(
     """Contract -> the truth of a case in the units of that contract, computed once for each kind of unit.
 
     The truth is None, with the reason, where it is undecided, and with "" where there is none by its nature.
-    With a `store`, a truth that was computed before is read from it; not that of a variant, whose definition may change.
+    With a `store`, a truth that was computed before is read from it; not of a variant, whose definition may change.
     """
     module = import_module(TRUTH)
     kept = None if isinstance(case.parsed_rule, Variant) else store
@@ -327,10 +327,10 @@ def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
 def run_task(task: Task) -> None:
     """Do `task`; results go to its journal.
 
-    Records: ("load", target), ("truth", case, how truths were come by), ("step", case, target, check, call), (RETURNED, case, target, check,
-    call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls),
-    ("retired",) by a worker that ends because targets hold its memory, and ("fault", case, traceback) for an error
-    that is ours.
+    Records: ("load", target), ("truth", case, how truths were come by), ("step", case, target, check, call), (RETURNED,
+    case, target, check, call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after
+    its calls), ("retired",) by a worker that ends because targets hold its memory, and ("fault", case, traceback) for
+    an error that is ours.
     """
     journal = Journal(task.journal)
     with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:

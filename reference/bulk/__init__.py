@@ -193,7 +193,7 @@ def round_weights(
     Args:
         scores: (..., m, ...), −∞ = masked.
         kernel: its order n.
-        rule: Adaptive(1), Fixed and Anchored of positive orders below 2^20 are filtered; others go to arb.
+        rule: `batches.filter_of` says which are filtered; others go to arb.
         dtype: the format.
         dim: the axis that sums to 1.
         workers: threads; None: one a core.

@@ -20,7 +20,7 @@ from kernelproof.reference.bulk.certifying import DECIDED
 from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, REAL, SOFTMAX, Order
 from kernelproof.reference.bulk.tally import Tally
 from kernelproof.reference.bulk.words import Word, two_prod
-from kernelproof.reference.model import Adaptive, Anchored, Mechanism, Nearest
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Mechanism, Nearest
 
 Floats = NDArray[np.float64]
 Filter = Callable[..., int]
@@ -32,6 +32,9 @@ CHUNK = 1 << 16
 LEAST_ORDER, LARGEST_ORDER = Fraction(1, 2**10), Fraction(2**900)
 """Between these the filter is tried; an order outside goes to arb."""
 
+LEAST_PARAMETER = Fraction(1, 2**90)
+"""Parameters of rules between this and its inverse are taken."""
+
 
 class Open(NamedTuple):
     """What the filter found of a chunk of rows: (rows, m) each, and per row what became of it."""
@@ -42,46 +45,61 @@ class Open(NamedTuple):
     status: NDArray[np.uint8]
 
 
-def order_of(order: Fraction | float) -> Order | None:
-    """The order for a kernel; None if it is beyond the filter's range.
+def order_of(order: Fraction | float, scale: Fraction | int = 1) -> Order | None:
+    """The order for a kernel, with the factor of the scores; None if one of them is beyond the filter's range.
 
     >>> order_of(Fraction(3, 2)).head
     1.5
     """
+    if not LEAST_PARAMETER < scale < 1 / LEAST_PARAMETER:
+        return None
+    scaled, (scale_head, scale_tail) = scale != 1, word_of(Fraction(scale))
     if not isinstance(order, Fraction):
-        return Order(SOFTMAX, 0, 1.0, 0.0, 1.0, 0.0, exact=False)
+        return Order(SOFTMAX, 0, 1.0, 0.0, 1.0, 0.0, False, 1.0, LEAST, scaled, scale_head, scale_tail)
     if not LEAST_ORDER <= order <= LARGEST_ORDER:
         return None
     whole = int(order) if order.denominator == 1 and order <= 64 else 0
     form = POWER if whole else LARGE if order >= 2**20 else REAL
-    head, tail = _word(order)
-    return Order(form, whole, head, tail, *_word(1 / order), exact=Fraction(head) + Fraction(tail) == order)
+    head, tail = word_of(order)
+    exact = Fraction(head) + Fraction(tail) == order
+    inverse_head, inverse_tail = word_of(1 / order)
+    return Order(form, whole, head, tail, inverse_head, inverse_tail, exact, 1.0, LEAST, scaled, scale_head, scale_tail)
 
 
-def _word(value: Fraction) -> Word:
+def word_of(value: Fraction) -> Word:
+    """The double word nearest to `value`: within 2^-106 of it."""
     head = float(value)
     return head, float(value - Fraction(head))
 
 
 def filter_of(mechanism: Mechanism) -> Filter | None:
-    """The compiled filter for a mechanism: Adaptive(1), and orders below 2^20 of Fixed and Anchored; None for others.
+    """The compiled filter for a mechanism; None for `Nearest`, order 0, argmax, and orders it does not take.
 
     A bandwidth is taken where it is a float64 whose square is far from underflow and overflow, so that h² is exact.
     """
     kernel, rule = mechanism
+    if isinstance(rule, Nearest) or kernel.order == 0:
+        return None
     if isinstance(rule, Adaptive):
-        order = order_of(kernel.order) if rule.exact == 1 else None
+        order = order_of(kernel.order, rule.exact)
+        return None if order is None else partial(rows.solve_rows, order)
+    if not isinstance(kernel.order, Fraction):
+        order = order_of(kernel.order, 1 / rule.exact**2) if isinstance(rule, Fixed) else None
         return None if order is None else partial(rows.solve_rows, order)
     order = order_of(kernel.order) if kernel.order < 2**20 else None
-    if order is None or isinstance(rule, Nearest) or Fraction(float(rule.exact)) != rule.exact:
+    point = point_of(rule)
+    return None if order is None or point is None else partial(given.weigh_rows, order, *point)
+
+
+def point_of(rule: Fixed | Anchored) -> tuple[bool, float, float] | None:
+    """(whether γ counts from the largest score, head, tail) of γ or h²/2, exactly; None where they are no words."""
+    if Fraction(float(rule.exact)) != rule.exact or not LEAST_PARAMETER < rule.exact < 1 / LEAST_PARAMETER:
         return None
     value = float(rule.exact)
-    if not 2.0**-90 < value < 2.0**90:
-        return None
     if isinstance(rule, Anchored):
-        return partial(given.weigh_rows, order, True, value, 0.0)
+        return True, value, 0.0
     head, tail = two_prod(value, value)
-    return partial(given.weigh_rows, order, False, 0.5 * head, 0.5 * tail)
+    return False, 0.5 * head, 0.5 * tail
 
 
 def chunks(array: Floats, solve: Filter, workers: int | None = None) -> Iterator[tuple[slice, Open]]:

@@ -54,6 +54,16 @@ DECIDED, UNUSUAL, KINK, UNSETTLED = 0, 1, 2, 3
 CLOSE = 2.0**-36
 STEPS = 6
 
+KEYS, BASE, HEAD, TAIL, RELATIVE, GAPS = range(6)
+FOUND = 6
+"""Rows of what is found of the keys of a support: the keys; γ₀ − d in the unit of the logits, as float64; the weights
+as double words with a relative bound (head 0: no digits, the weight is from 0 to tail); scratch."""
+
+TOP, ANCHOR, POINT, POINT_TAIL, DELTA, RADIUS, ZERO = range(7)
+ROOT = 7
+"""What is found of γ: γ − d_i = β(z_i − anchor) + point + δ within radius (LARGE: n − point in the place of point),
+and exactly 0 where it is at most `zero`. Nothing but the top is set for SOFTMAX."""
+
 
 @compiled
 def below(x: float) -> float:
@@ -85,72 +95,42 @@ def enclose(h: float, g: float, radius: float) -> tuple[float, float, float]:
 
 
 @compiled
-def publish(
-    order: Order,
-    count: int,
-    index: NDArray[np.int64],
-    base: Floats,
-    head: Floats,
-    tail: Floats,
-    delta: float,
-    radius: float,
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
-) -> None:
-    """Write the enclosures of the weights, given δ and `radius` (rad), to their places: step 6."""
+def settle(order: Order, count: int, found: Floats, delta: float, radius: float) -> None:
+    """Turn the terms at γ₀ into weights, given δ and `radius` (rad): step 6. A term without digits stays what it is."""
+    base, head, tail, relative = found[BASE], found[HEAD], found[TAIL], found[RELATIVE]
     n = order.head
     bend = 0.5 * (n - 1.0) / n
     known = term_error(order) + 2.0**-102
     for i in range(count):
-        where = index[i]
+        relative[i] = 0.0
         if head[i] == 0.0:
-            lo[where], hi[where], near[where] = 0.0, tail[i], (0.0 if tail[i] == LEAST else np.nan)
             continue
         x = delta / base[i]
         t = n * x
         c = t + bend * t * t
         cube = (n + 1.0) * abs(x)
         slack = 0.2 * cube * cube * cube + abs(t) * 2.0**-48 + 1.02 * n * radius / base[i]
-        h, g = two_sum(head[i], tail[i] + head[i] * c)
-        lo[where], hi[where], near[where] = enclose(h, g, known + slack)
+        head[i], tail[i] = two_sum(head[i], tail[i] + head[i] * c)
+        relative[i] = known + slack
 
 
 @compiled
 def certify(
-    order: Order,
-    z: Floats,
-    count: int,
-    size: int,
-    anchor: float,
-    start: float,
-    gap: float,
-    index: NDArray[np.int64],
-    base: Floats,
-    head: Floats,
-    tail: Floats,
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
+    order: Order, count: int, size: int, anchor: float, start: float, gap: float, found: Floats, root: Floats
 ) -> int:
-    """Steps 1 to 6 for POWER, REAL and LARGE; DECIDED if the enclosures were written.
+    """Steps 1 to 6 for POWER, REAL and LARGE; DECIDED if `found` and `root` hold what is proved.
 
     Args:
         order: the order.
-        z: the `count` keys of the support (LARGE: those that are not negligible).
-        count: how many.
+        count: how many keys the support has (LARGE: those that are not negligible).
         size: m, keys of the row.
         anchor: z_k; max z for LARGE.
         start: the proposal for s or λ.
-        gap: a lower bound of z_k − z_next; ∞ for LARGE.
-        index: positions of the keys.
-        base: scratch.
-        head: scratch.
-        tail: scratch.
-        lo: out, 0 where nothing is written.
-        hi: out.
-        near: out.
+        gap: a lower bound of β(z_k − z_next); ∞ for LARGE.
+        found: (FOUND, m), its keys given; the rest of it is out.
+        root: (ROOT,), out.
     """
+    z, base, head, tail = found[KEYS], found[BASE], found[HEAD], found[TAIL]
     n = order.head
     sh, sl = start, 0.0
     for step in range(STEPS):
@@ -176,7 +156,9 @@ def certify(
                 return UNSETTLED
             if not (sh + 1.01 * r) * (1.0 + 2.0**-50) < gap:
                 return KINK
-            publish(order, count, index, base, head, tail, delta, radius, lo, hi, near)
+            root[ANCHOR], root[POINT], root[POINT_TAIL] = anchor, sh, sl
+            root[DELTA], root[RADIUS], root[ZERO] = delta, radius, -1.0
+            settle(order, count, found, delta, radius)
             return DECIDED
         move = -delta if order.form == LARGE else delta
         if order.form != LARGE and sh + move <= 0.0:
@@ -187,29 +169,29 @@ def certify(
 
 
 @compiled
-def softmax(
-    order: Order,
-    z: Floats,
-    count: int,
-    size: int,
-    top: float,
-    index: NDArray[np.int64],
-    base: Floats,
-    head: Floats,
-    tail: Floats,
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
-) -> int:
-    """exp(−d_i)/Σ exp(−d_j): the sum is at least 1 and within count·ε/4 + 1.01ε + m·`TINY`, the quotient within ε."""
-    evaluate(order, z, count, top, 0.0, 0.0, base, head, tail)
+def softmax(order: Order, count: int, size: int, top: float, found: Floats) -> int:
+    """exp(−βd_i)/Σ exp(−βd_j): the sum is at least 1 and within count·ε/4 + terms + m·`TINY`, the quotient within ε."""
+    head, tail, relative = found[HEAD], found[TAIL], found[RELATIVE]
+    evaluate(order, found[KEYS], count, top, 0.0, 0.0, found[BASE], head, tail)
     sh, sl = total(head, tail, count)
-    radius = 2.0 * term_error(order) + (0.26 * count + 1.0) * OPERATION + size * 2.0 * TINY
+    radius = 1.01 * (2.0 * term_error(order) + (0.26 * count + 1.0) * OPERATION + size * 2.0 * TINY)
+    for i in range(count):
+        relative[i] = 0.0
+        if head[i] != 0.0:
+            head[i], tail[i] = div(head[i], tail[i], sh, sl)
+            relative[i] = radius
+    return DECIDED
+
+
+@compiled
+def bound(count: int, index: NDArray[np.int64], found: Floats, lo: Floats, hi: Floats, near: Floats) -> None:
+    """Write the enclosures of the `count` weights found to their places."""
+    head, tail, relative = found[HEAD], found[TAIL], found[RELATIVE]
     for i in range(count):
         where = index[i]
         if head[i] == 0.0:
             lo[where], hi[where], near[where] = 0.0, tail[i], (0.0 if tail[i] == LEAST else np.nan)
+        elif relative[i] == 0.0 and tail[i] == 0.0:
+            lo[where] = hi[where] = near[where] = head[i]
         else:
-            h, g = div(head[i], tail[i], sh, sl)
-            lo[where], hi[where], near[where] = enclose(h, g, 1.01 * radius)
-    return DECIDED
+            lo[where], hi[where], near[where] = enclose(head[i], tail[i], relative[i])

@@ -3,20 +3,23 @@
 With ε = `OPERATION` = 2^-102 and the double words taken as exact where they are definitions (the point s or λ at which
 the row is evaluated), the four forms give u^n of
 
-- POWER (an int n ≤ 64) and REAL: u = ((z_i − z_k) + s)/n, anchored at the smallest key k of the support. z_i − z_k is
-  exact (TwoSum), the sum within ε, 1/n within ε/16, the product within ε: u is within 2.1ε.
-- LARGE (n ≥ 2^20): u = 1 − x, x = (λ + d_i)/n, d_i = max z − z_i exact. log u = −x·log_ratio(−x), and n cancels.
-- SOFTMAX (n = ∞): exp(−d_i), d_i exact.
+- POWER (an int n ≤ 64) and REAL: u = (β(z_i − z_k) + s)/n, anchored at the smallest key k of the support. The gap is
+  within ε/2, the sum within ε, 1/n within ε/16, the product within ε: u is within 2.6ε.
+- LARGE (n ≥ 2^20): u = 1 − x, x = (λ + βd_i)/n, d_i = max z − z_i. log u = −x·log_ratio(−x), and n cancels.
+- SOFTMAX (n = ∞): exp(−βd_i).
+
+A difference of keys is exact (TwoSum). Where β is not 1 its word is within u² and the product within 7u²: ε/2 in all.
 
 Bounds:
 
 The callers keep s ≤ 1.001n and z_i − z_k ≤ n, so that u ≤ 2.01; x ≤ 2^-9; and count·ε/4 small.
 
 - POWER: a product of P_j ≈ u^j and P_k ≈ u^k is within the sum of their bounds plus ε, so by induction u^n is within
-  (2.1n + n − 1)ε(1 + 2^-50).
-- REAL: y = n·log u is wrong by n(2.2 + 1 + |log u|)ε + 1.1ε|y| ≤ (3.2n + 2.1·650)ε, exp by another ε.
-- LARGE: λ + d within ε, x within 2.1ε (which moves log_ratio by x ≤ 2^-9 times that), log_ratio ε/2, the product ε:
-  y is wrong by at most 2.6ε·650 = 1690ε.
+  (2.6n + n − 1)ε(1 + 2^-50).
+- REAL: y = n·log u is wrong by n(2.7 + 1 + |log u|)ε + 1.1ε|y| ≤ (3.7n + 2.1·650)ε, exp by another ε.
+- LARGE: λ + βd within 1.5ε, x within 2.6ε (which moves log_ratio by x ≤ 2^-9 times that), log_ratio ε/2, the product ε:
+  y is wrong by at most 3.1ε·650 = 2015ε, exp by another ε.
+- SOFTMAX: exp is within ε, and where β is not 1 the exponent is wrong by 650·ε/2.
 
 A term below e^-650 < 2^-937, or of POWER below 2^-900, is stored as head 0, with an upper bound for the true one in
 place of the tail. In POWER no power between can have underflowed unless the result is below 2^-899: for u ≥ 1/2 none is
@@ -52,6 +55,8 @@ class Order(NamedTuple):
         inverse_head, inverse_tail: 1/n as a double word.
         exact: whether head + tail is n exactly.
         one, least: 1 and the least subnormal, which the kernel must not know when it is compiled.
+        scaled: whether β below is not 1.
+        scale_head, scale_tail: β, the factor of the scores, as a double word.
     """
 
     form: int
@@ -63,16 +68,30 @@ class Order(NamedTuple):
     exact: bool
     one: float = 1.0
     least: float = LEAST
+    scaled: bool = False
+    scale_head: float = 1.0
+    scale_tail: float = 0.0
 
 
 @compiled
 def term_error(order: Order) -> float:
     """The relative bound for every term of a row, as derived above and rounded up."""
     if order.form == POWER:
-        return 3.2 * order.whole * OPERATION
+        return 3.7 * order.whole * OPERATION
     if order.form == REAL:
-        return (3.3 * order.head + 1400.0) * OPERATION
-    return 1800.0 * OPERATION if order.form == LARGE else 1.01 * OPERATION
+        return (3.8 * order.head + 1400.0) * OPERATION
+    if order.form == LARGE:
+        return 2100.0 * OPERATION
+    return 330.0 * OPERATION if order.scaled else 1.01 * OPERATION
+
+
+@compiled
+def scaled_difference(order: Order, z: float, anchor: float) -> Word:
+    """β(z − anchor): exact for β = 1, else within ε/2, relative."""
+    h, g = two_sum(z, -anchor)
+    if order.scaled:
+        return mul(h, g, order.scale_head, order.scale_tail)
+    return h, g
 
 
 @compiled
@@ -119,7 +138,7 @@ def evaluate(
         tail: out.
     """
     for i in range(count):
-        dh, dl = two_sum(z[i], -anchor)
+        dh, dl = scaled_difference(order, z[i], anchor)
         if order.form == SOFTMAX:
             h, g = decay(dh, dl)
             base[i] = 1.0

@@ -8,7 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.certifying import DECIDED, UNUSUAL, enclose
+from kernelproof.reference.bulk.certifying import (
+    ANCHOR,
+    BASE,
+    DECIDED,
+    DELTA,
+    HEAD,
+    KEYS,
+    POINT,
+    POINT_TAIL,
+    RADIUS,
+    RELATIVE,
+    TAIL,
+    UNUSUAL,
+    ZERO,
+)
 from kernelproof.reference.bulk.compiling import compiled, float_of
 from kernelproof.reference.bulk.evaluating import Order
 from kernelproof.reference.bulk.words import OPERATION, div, two_prod, two_sum
@@ -22,44 +36,38 @@ BITS = 61
 
 @compiled
 def reaches(order: Order, gh: float, gl: float) -> bool:
-    """Whether the gap (gh, gl), exact, is proved to be at least n: by more than what n may be off, or exactly.
+    """Whether the gap (gh, gl) is proved to be at least n: by more than gap and n may be off, or both being exact.
 
     Double words are in the order of their pairs, because h = RN(h + g) and RN is monotone.
     """
     if gh > order.head * (1.0 + 2.0**-50):
         return True
-    return order.exact and (gh > order.head or (gh == order.head and gl >= order.tail))
+    return order.exact and not order.scaled and (gh > order.head or (gh == order.head and gl >= order.tail))
 
 
 @compiled
 def sparsemax(
-    z: Floats,
-    count: int,
-    top: float,
-    index: Integers,
-    gaps: Integers,
-    sorted_gaps: Integers,
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
-) -> int:
+    count: int, top: float, index: Integers, gaps: Integers, sorted_gaps: Integers, found: Floats, root: Floats
+) -> tuple[int, int]:
     """Order 1 where all gaps below 1 are integers D_i over one power of two 2^S; UNUSUAL where they are not.
 
     Key k, by ascending D, is in the support iff K·D_k − Σ_{j<k} D_j < 2^S, and p_i = q_i/(K·2^S) with the integer
     q_i = 2^S + Σ_support D_j − K·D_i > 0. All these are at most (K + 1)·2^S < 2^62. q is a double word exactly (head
     RN(q), the tail what is left of it), and its quotient by K is within ε. The quotient is a float64 iff
-    TwoProd(h, K) is q; then both ends are that float, so that a midpoint of a narrower format is what it is.
+    TwoProd(h, K) is q; then the bound is 0, so that a midpoint of a narrower format is what it is.
+    γ = (2^S + Σ_support D_j)/(K·2^S) likewise, and γ − d is q/(K·2^S): exactly 0, or beyond 2^-62.
 
     Args:
-        z: keys; at least all those with a gap below 1.
-        count: how many.
+        count: how many keys; at least all those with a gap below 1.
         top: the largest key.
-        index: their positions.
+        index: their positions; out, those of the support.
         gaps: scratch.
         sorted_gaps: scratch.
-        lo: out, 0 where nothing is written.
-        hi: out.
-        near: out.
+        found: (FOUND, m), its keys given; out, of the support.
+        root: (ROOT,), out.
+
+    Returns:
+        The status, and how many keys the support has.
     """
     shift = BITS
     size = count + 1
@@ -68,14 +76,15 @@ def sparsemax(
         shift -= 1
     shift = min(shift, 52)
     if shift < 24:
-        return UNUSUAL
+        return UNUSUAL, 0
     scale = float_of((shift + 1023) << 52)
+    z = found[KEYS]
     for i in range(count):
         d, rest = two_sum(top, -z[i])
         # Below 2^52·1, so that a float without a fraction is told by adding 2^52.
         scaled = min(d, 1.0) * scale
         if rest != 0.0 or (scaled + 4503599627370496.0) - 4503599627370496.0 != scaled:
-            return UNUSUAL
+            return UNUSUAL, 0
         gaps[i] = sorted_gaps[i] = np.int64(scaled)
     ascending = sorted_gaps[:count]
     ascending.sort()
@@ -84,17 +93,32 @@ def sparsemax(
     while kept < count and kept * ascending[kept] - summed < unit:
         summed += ascending[kept]
         kept += 1
+    held = 0
     for i in range(count):
         q = unit + summed - kept * gaps[i]
         if q <= 0:
             continue
-        qh = float(q)
-        ql = float(q - np.int64(qh))
-        h, g = div(qh, ql, float(kept), 0.0)
-        ph, pl = two_prod(h, float(kept))
-        where = index[i]
-        if ph == qh and pl == ql:
-            lo[where] = hi[where] = near[where] = h / scale
-        else:
-            lo[where], hi[where], near[where] = enclose(h / scale, g / scale, OPERATION)
-    return DECIDED
+        h, g, exactly = _share(q, kept)
+        index[held] = index[i]
+        found[KEYS, held] = z[i]
+        found[HEAD, held], found[TAIL, held] = h / scale, g / scale
+        found[BASE, held] = h / scale
+        found[RELATIVE, held] = 0.0 if exactly else OPERATION
+        held += 1
+    h, g, exactly = _share(unit + summed, kept)
+    root[ANCHOR], root[POINT], root[POINT_TAIL], root[DELTA] = top, h / scale, g / scale, 0.0
+    root[RADIUS] = h / scale * OPERATION
+    root[ZERO] = 2.0**-70
+    return DECIDED, held
+
+
+@compiled
+def _share(q: np.int64, kept: int) -> tuple[float, float, bool]:
+    """q/kept for 0 < q < 2^62: (head, tail, whether it is the head exactly; then the tail is 0)."""
+    qh = float(q)
+    ql = float(q - np.int64(qh))
+    h, g = div(qh, ql, float(kept), 0.0)
+    ph, pl = two_prod(h, float(kept))
+    if ph == qh and pl == ql:
+        return h, 0.0, True
+    return h, g, False

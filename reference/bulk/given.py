@@ -12,14 +12,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.certifying import DECIDED, UNUSUAL, enclose
+from kernelproof.reference.bulk.certifying import (
+    ANCHOR,
+    BASE,
+    DECIDED,
+    DELTA,
+    FOUND,
+    HEAD,
+    KEYS,
+    POINT,
+    POINT_TAIL,
+    RADIUS,
+    RELATIVE,
+    ROOT,
+    TAIL,
+    TOP,
+    UNUSUAL,
+    ZERO,
+    bound,
+)
 from kernelproof.reference.bulk.compiling import SOURCES, compiled, kernel
 from kernelproof.reference.bulk.evaluating import LEAST, TINY, Order, evaluate, term_error, total
-from kernelproof.reference.bulk.rows import keeps_ieee
+from kernelproof.reference.bulk.rows import keeps_ieee, largest
 from kernelproof.reference.bulk.words import OPERATION, add, div, two_sum
 
 Floats = NDArray[np.float64]
-ROWS = 4
 NARROW = 2.0**-500
 WIDE = 2.0**200
 
@@ -31,52 +48,47 @@ def weigh_row(
     sh: float,
     sl: float,
     z: Floats,
-    scratch: Floats,
+    found: Floats,
     index: NDArray[np.int64],
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
-) -> int:
-    """Enclose the weights of one row, as `solve_row` does; (sh, sl) is γ if `anchored`, else h²/2."""
+    root: Floats,
+) -> tuple[int, int]:
+    """The weights of one row, as `solve_row` finds them; (sh, sl) is γ if `anchored`, else h²/2."""
     size = len(z)
-    keys, base, head, tail = scratch[0], scratch[1], scratch[2], scratch[3]
-    lo[:] = 0.0
-    hi[:] = 0.0
-    near[:] = 0.0
-    top = -np.inf
-    for i in range(size):
-        top = max(top, z[i])
+    keys, base, head, tail = found[KEYS], found[BASE], found[HEAD], found[TAIL]
+    top = largest(z)
     if not -WIDE < top < WIDE or not keeps_ieee(order):
-        return UNUSUAL
+        return UNUSUAL, 0
     anchor = top if anchored else 0.0
     dh, dl = two_sum(top, -anchor)
     reach = add(dh, dl, sh, sl)[0]
     if not 1.0 / WIDE < reach < WIDE:
-        return UNUSUAL
+        return UNUSUAL, 0
+    root[TOP], root[ANCHOR], root[POINT], root[POINT_TAIL] = top, anchor, sh, sl
+    root[DELTA], root[RADIUS], root[ZERO] = 0.0, 0.0, 0.0
     count = 0
     for i in range(size):
         if z[i] > -np.inf:
             dh, dl = two_sum(z[i], -anchor)
             b = add(dh, dl, sh, sl)[0]
             if 0.0 < b < reach * NARROW:
-                return UNUSUAL
+                return UNUSUAL, 0
             if b > 0.0:
                 keys[count], index[count] = z[i], i
                 count += 1
-    scaled = Order(order.form, order.whole, order.head, order.tail, 1.0 / reach, 0.0, order.exact, 1.0, LEAST)
+    n, inverse = (order.head, order.tail), 1.0 / reach
+    scaled = Order(order.form, order.whole, n[0], n[1], inverse, 0.0, order.exact, 1.0, LEAST, False, 1.0, 0.0)
     evaluate(scaled, keys, count, anchor, sh, sl, base, head, tail)
     th, tl = total(head, tail, count)
-    radius = 2.0 * term_error(order) + (0.26 * count + 1.0) * OPERATION + size * 4.0 * TINY
+    radius = 1.01 * (2.0 * term_error(order) + (0.26 * count + 1.0) * OPERATION + size * 4.0 * TINY)
     for i in range(count):
-        where = index[i]
-        if head[i] == 0.0:
+        found[RELATIVE, i] = 0.0
+        if head[i] != 0.0:
+            head[i], tail[i] = div(head[i], tail[i], th, tl)
+            found[RELATIVE, i] = radius
+        elif tail[i] != LEAST:
             # Divided by a sum of at least 1/2.
-            sure = tail[i] == LEAST
-            lo[where], hi[where], near[where] = 0.0, (LEAST if sure else 2.0 * TINY), (0.0 if sure else np.nan)
-        else:
-            h, g = div(head[i], tail[i], th, tl)
-            lo[where], hi[where], near[where] = enclose(h, g, 1.01 * radius)
-    return DECIDED
+            tail[i] = 2.0 * TINY
+    return DECIDED, count
 
 
 def _make(_sources: int):  # type: ignore[no-untyped-def]
@@ -96,10 +108,15 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
     ) -> int:
         """`weigh_row` for each row of z (R, m) into lo, hi, near (R, m) and status (R,); memory O(m) besides."""
         rows, size = z.shape
-        scratch = np.empty((ROWS, size))
+        found, root = np.empty((FOUND, size)), np.empty(ROOT)
         index = np.empty(size, dtype=np.int64)
         for r in range(rows):
-            status[r] = weigh_row(order, anchored, sh, sl, z[r], scratch, index, lo[r], hi[r], near[r])
+            lo[r] = 0.0
+            hi[r] = 0.0
+            near[r] = 0.0
+            status[r], count = weigh_row(order, anchored, sh, sl, z[r], found, index, root)
+            if status[r] == DECIDED:
+                bound(count, index, found, lo[r], hi[r], near[r])
         return _sources
 
     return weigh_rows

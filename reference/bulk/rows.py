@@ -5,19 +5,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.certifying import DECIDED, UNUSUAL, certify, softmax
+from kernelproof.reference.bulk.certifying import (
+    ANCHOR,
+    BASE,
+    DECIDED,
+    DELTA,
+    FOUND,
+    GAPS,
+    HEAD,
+    KEYS,
+    POINT,
+    POINT_TAIL,
+    RADIUS,
+    RELATIVE,
+    ROOT,
+    TAIL,
+    TOP,
+    UNUSUAL,
+    ZERO,
+    bound,
+    certify,
+    softmax,
+)
 from kernelproof.reference.bulk.compiling import SOURCES, compiled, kernel
-from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, SOFTMAX, Order
+from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, SOFTMAX, Order, scaled_difference
 from kernelproof.reference.bulk.exact import reaches, sparsemax
 from kernelproof.reference.bulk.proposing import large_shift, low_root, smooth_root
-from kernelproof.reference.bulk.words import two_sum
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FAR = 1900.0
 """exp(−FAR) < 2^-2700; a key this far below the largest has no weight that float64 could hold."""
-FLOAT_ROWS = 5
 INTEGER_ROWS = 3
 
 
@@ -32,73 +51,85 @@ def keeps_ieee(order: Order) -> bool:
 
 
 @compiled
-def _near(z: Floats, top: float, reach: float, keys: Floats, index: Integers, gaps: Floats) -> int:
-    """How many keys lie within `reach` of the largest; they go to `keys`, with positions and float64 gaps."""
+def largest(z: Floats) -> float:
+    """The largest key; NaN and infinities pass on, and are refused by the callers."""
+    top = -np.inf
+    for i in range(len(z)):
+        top = max(top, z[i])
+    return top
+
+
+@compiled
+def within(order: Order, top: float, z: float, reach: float) -> bool:
+    """Whether the gap of key z is at most about `reach` in logits: rounded, and monotone in z."""
+    return (top - z) * order.scale_head <= reach
+
+
+@compiled
+def _near(order: Order, z: Floats, top: float, reach: float, found: Floats, index: Integers) -> int:
+    """How many keys lie within `reach` of the largest; their positions, and their float64 gaps in logits, are set.
+
+    With a scale a gap below `reach` may be off by some units in the last place: more keys do no harm.
+    """
     count = 0
     for i in range(len(z)):
-        if top - z[i] <= reach:
-            keys[count], index[count], gaps[count] = z[i], i, top - z[i]
+        if within(order, top, z[i], reach):
+            found[KEYS, count], index[count], found[GAPS, count] = z[i], i, (top - z[i]) * order.scale_head
             count += 1
     return count
 
 
 @compiled
-def solve_row(
-    order: Order, z: Floats, scratch: Floats, integers: Integers, lo: Floats, hi: Floats, near: Floats
-) -> int:
-    """Enclose the weights of one row: lo ≤ p ≤ hi, near = RN(p) where that is proved and NaN where not.
+def solve_row(order: Order, z: Floats, found: Floats, integers: Integers, root: Floats) -> tuple[int, int]:
+    """The weights of one row, by key of its support, and its γ; of LARGE and SOFTMAX the keys within `FAR` only.
 
     Args:
         order: the order.
         z: (m,), finite or −∞.
-        scratch: (FLOAT_ROWS, m).
-        integers: (INTEGER_ROWS, m).
-        lo: (m,), out.
-        hi: (m,), out.
-        near: (m,), out.
+        found: (FOUND, m), out.
+        integers: (INTEGER_ROWS, m), out: the first row has the positions of the keys found.
+        root: (ROOT,), out.
 
     Returns:
-        DECIDED, or why the row has to go to arb; then nothing can be read from the outputs.
+        DECIDED, or why the row has to go to arb, when nothing can be read from what is out; and how many keys.
     """
     size = len(z)
-    lo[:] = 0.0
-    hi[:] = 0.0
-    near[:] = 0.0
-    top = -np.inf
-    for i in range(size):
-        top = max(top, z[i])
+    top = largest(z)
     if not -np.inf < top < np.inf or not keeps_ieee(order):
-        return UNUSUAL
-    keys, base, head, tail, gaps = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+        return UNUSUAL, 0
+    root[TOP] = top
     index = integers[0]
     if order.form in (LARGE, SOFTMAX):
-        count = _near(z, top, FAR, keys, index, gaps)
-        for i in range(size):
-            if z[i] > -np.inf and top - z[i] > FAR:
-                hi[i] = LEAST
+        count = _near(order, z, top, FAR, found, index)
         if order.form == SOFTMAX:
-            return softmax(order, keys, count, size, top, index, base, head, tail, lo, hi, near)
+            return softmax(order, count, size, top, found), count
         if count == 1:
-            # The others have at most exp(−1899) each, so that 1 is the nearest float64 and the next one below a bound.
-            lo[index[0]], hi[index[0]], near[index[0]] = 1.0 - 2.0**-53, 1.0, 1.0
-            return DECIDED
-        shift = large_shift(gaps, count, order.inverse_head)
-        return certify(order, keys, count, size, top, shift, np.inf, index, base, head, tail, lo, hi, near)
-    count = _near(z, top, order.head, keys, index, gaps)
-    if order.form == POWER and order.whole == 1:
-        found = sparsemax(keys, count, top, index, integers[1], integers[2], lo, hi, near)
-        if found == DECIDED:
-            return found
-    if _one(order, z, size, top, index[0], lo, hi, near) == DECIDED:
-        return DECIDED
+            # The others have at most exp(−1899) < 2^-2700 each, and λ = log S is below twice their sum.
+            _alone(order, z[index[0]], top, found, root)
+            root[POINT], root[POINT_TAIL], root[RADIUS] = 0.0, 0.0, 2.0**-1000 + order.head * 2.0**-104
+            found[RELATIVE, 0] = 2.0**-1000
+            root[ZERO] = -1.0
+            return DECIDED, 1
+        shift = large_shift(found[GAPS], count, order.inverse_head)
+        return certify(order, count, size, top, shift, np.inf, found, root), count
+    reach = order.head * (1.0 + 2.0**-50) if order.scaled else order.head
+    count = _near(order, z, top, reach, found, index)
+    if order.form == POWER and order.whole == 1 and not order.scaled:
+        status, held = sparsemax(count, top, index, integers[1], integers[2], found, root)
+        if status == DECIDED:
+            return status, held
+    if _one(order, z, size, top, index, found, root) == DECIDED:
+        return DECIDED, 1
+    gaps = found[GAPS]
     if order.head >= 1.0:
         reach = smooth_root(gaps, count, order.head, order.whole)
+        start = -1.0
     else:
         ordered = gaps[:count]
         ordered.sort()
         kept, start = low_root(gaps, count, order.head)
         reach = gaps[kept - 1]
-    return _anchored(order, z, size, top, reach, scratch, index, lo, hi, near, -1.0 if order.head >= 1.0 else start)
+    return _anchored(order, z, size, top, reach, index, start, found, root)
 
 
 @compiled
@@ -108,18 +139,15 @@ def _anchored(
     size: int,
     top: float,
     reach: float,
-    scratch: Floats,
     index: Integers,
-    lo: Floats,
-    hi: Floats,
-    near: Floats,
     start: float,
-) -> int:
+    found: Floats,
+    root: Floats,
+) -> tuple[int, int]:
     """`certify` with the keys whose float64 gap is below `reach` (at most, if `start` gives s) as the support."""
-    keys = scratch[0]
     anchor, following = top, -np.inf
     for i in range(size):
-        gap = top - z[i]
+        gap = (top - z[i]) * order.scale_head
         if gap < reach or (start > 0.0 and gap == reach):
             anchor = min(anchor, z[i])
         else:
@@ -128,21 +156,20 @@ def _anchored(
     count = 0
     for i in range(size):
         if z[i] >= anchor:
-            keys[count], index[count] = z[i], i
+            found[KEYS, count], index[count] = z[i], i
             count += 1
     gap = np.inf
     if following > -np.inf:
-        gap = two_sum(anchor, -following)[0] * (1.0 - 2.0**-52)
-    first = start if start > 0.0 else reach - (top - anchor)
-    return certify(
-        order, keys, count, size, anchor, first, gap, index, scratch[1], scratch[2], scratch[3], lo, hi, near
-    )
+        # Three roundings, and the word of the scale.
+        gap = scaled_difference(order, anchor, following)[0] * (1.0 - 2.0**-50)
+    first = start if start > 0.0 else reach - (top - anchor) * order.scale_head
+    return certify(order, count, size, anchor, first, gap, found, root), count
 
 
 @compiled
-def _one(order: Order, z: Floats, size: int, top: float, first: int, lo: Floats, hi: Floats, near: Floats) -> int:
+def _one(order: Order, z: Floats, size: int, top: float, index: Integers, found: Floats, root: Floats) -> int:
     """Weight 1 on the only largest key, if all others are proved to be n below it or further."""
-    second, ties = -np.inf, 0
+    second, ties, first = -np.inf, 0, index[0]
     for i in range(size):
         if z[i] == top:
             ties += 1
@@ -152,12 +179,21 @@ def _one(order: Order, z: Floats, size: int, top: float, first: int, lo: Floats,
     if ties > 1:
         return UNUSUAL
     if second > -np.inf:
-        gh, gl = two_sum(top, -second)
+        gh, gl = scaled_difference(order, top, second)
         if not reaches(order, gh, gl):
             return UNUSUAL
-    hi[:] = 0.0
-    lo[first] = hi[first] = near[first] = 1.0
+    index[0] = first
+    _alone(order, top, top, found, root)
     return DECIDED
+
+
+@compiled
+def _alone(order: Order, z: float, top: float, found: Floats, root: Floats) -> None:
+    """One key of weight 1: its base is n, and γ = n."""
+    found[KEYS, 0], found[BASE, 0], found[HEAD, 0], found[TAIL, 0], found[RELATIVE, 0] = z, order.head, 1.0, 0.0, 0.0
+    root[ANCHOR], root[POINT], root[POINT_TAIL], root[DELTA] = top, order.head, order.tail, 0.0
+    exactly = order.exact and not order.scaled
+    root[RADIUS], root[ZERO] = (0.0, 0.0) if exactly else (order.head * 2.0**-104, -1.0)
 
 
 def _make(_sources: int):  # type: ignore[no-untyped-def]
@@ -165,12 +201,24 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
 
     @kernel
     def solve_rows(order: Order, z: Floats, lo: Floats, hi: Floats, near: Floats, status: NDArray[np.uint8]) -> int:
-        """`solve_row` for each row of z (R, m) into lo, hi, near (R, m) and status (R,); memory O(m) besides."""
+        """Enclose the weights of each row of z (R, m): lo ≤ p ≤ hi, near = RN(p) where proved, NaN where not (R, m).
+
+        What became of each row goes to status (R,). Memory O(m) besides.
+        """
         rows, size = z.shape
-        scratch = np.empty((FLOAT_ROWS, size))
+        found, root = np.empty((FOUND, size)), np.empty(ROOT)
         integers = np.empty((INTEGER_ROWS, size), dtype=np.int64)
         for r in range(rows):
-            status[r] = solve_row(order, z[r], scratch, integers, lo[r], hi[r], near[r])
+            status[r], count = solve_row(order, z[r], found, integers, root)
+            lo[r] = 0.0
+            hi[r] = 0.0
+            near[r] = 0.0
+            if order.form in (LARGE, SOFTMAX) and status[r] == DECIDED:
+                for i in range(size):
+                    if z[r, i] > -np.inf and not within(order, root[TOP], z[r, i], FAR):
+                        hi[r, i] = LEAST
+            if status[r] == DECIDED:
+                bound(count, integers[0], found, lo[r], hi[r], near[r])
         return _sources
 
     return solve_rows

@@ -107,8 +107,7 @@ def _turn(enclosure: Enclosure, axis: int) -> Enclosure:
     shape = list(enclosure.shape[:-1])
     shape.insert(axis, enclosure.shape[-1])
     flat = np.moveaxis(np.arange(enclosure.size, dtype=np.intp).reshape(shape), axis, -1).ravel()
-    blocks = tuple(replace(block, positions=flat[block.positions]) for block in enclosure.blocks)
-    return Enclosure(tuple(shape), blocks, enclosure.certified)
+    return enclosure.moved(flat, tuple(shape))
 
 
 def _restore(found: Weighting, axis: int) -> Weighting:

@@ -105,12 +105,21 @@ def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weight
     """The weighting of every row of an (..., m) array."""
     lead, count = array.shape[:-1], array.shape[-1]
     flat = array.reshape(-1, count) if array.size else np.empty((int(np.prod(lead)), count))
+    from kernelproof.reference.bulk.lazy import filtered_weighting  # noqa: PLC0415 (it needs this module)
+
+    if (found := filtered_weighting(flat, solver, bits, (*lead, count))) is not None:
+        return found
     rows = [float_row(scores) for scores in flat]
     return collect(rows, solver, bits, (*lead, count))
 
 
-def collect(rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...]) -> Weighting:
-    """The weighting of `rows`, as an array of `shape`: leading axes, then keys."""
+def collect(
+    rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...], numbers: NDArray[np.intp] | None = None
+) -> Weighting:
+    """The weighting of `rows`, as an array of `shape`: leading axes, then keys.
+
+    With `numbers` they are rows of a larger array: then the blocks are at the places of that.
+    """
     lead, size = shape[:-1], shape[-1]
     total = len(rows)
     support, boundary = np.zeros((total, size), dtype=bool), np.zeros((total, size), dtype=bool)
@@ -120,9 +129,10 @@ def collect(rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...]) 
     thresholds: list[Block] = []
     with np.errstate(over="ignore"):
         for r, row in enumerate(rows):
-            truth = solver.solve(row, bits, f"row {r}")
-            blocks.append(solver.weight_block(row, truth, np.arange(r * size, (r + 1) * size, dtype=np.intp), bits))
-            thresholds.append(_threshold_block(row, truth, solver, bits, r))
+            at = r if numbers is None else int(numbers[r])
+            truth = solver.solve(row, bits, f"row {at}")
+            blocks.append(solver.weight_block(row, truth, np.arange(at * size, (at + 1) * size, dtype=np.intp), bits))
+            thresholds.append(threshold_of(row, truth, solver, bits, at))
             support[r, truth.keys] = True
             boundary[r, truth.boundary] = True
             flags[:, r] = truth.empty, truth.unsure, truth.kink
@@ -155,7 +165,9 @@ def _threshold(row: Row, truth: RowTruth, solver: Solver) -> Any:
     return solver.arithmetic.publish(tau)
 
 
-def _threshold_block(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -> Block:
+def threshold_of(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -> Block:
+    """The block of the threshold of row r."""
+
     def compute(chosen: Solver, more: int) -> list[Any]:
         again = truth if chosen is solver and more == bits else chosen.solve(row, more)
         with chosen.working(more):

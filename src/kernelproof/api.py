@@ -138,7 +138,7 @@ def verify(
             skipped += aggregate.unmatched(known, runs)
             tables = [] if studies is None else studies.result()
             held = {**environment.result(), "processes": work.modes}
-            kept, told = _of_cache(work.tally, wanted=cache, trouble=trouble)
+            kept, cache_said = _of_cache(work.tally, wanted=cache, trouble=trouble)
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
@@ -147,7 +147,7 @@ def verify(
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         environment=held | {"cache of truth": kept},
-        skipped=[*skipped, *told],
+        skipped=[*skipped, *cache_said],
         targets=[*records, *absent],
         studies=tables,
     )

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 import pytest
 
-from kernelproof.reference.bulk import rows
+from kernelproof.reference.bulk import describing, given, rows, slopes
 from kernelproof.reference.bulk.batches import order_of
 from kernelproof.reference.bulk.compiling import HAS_FMA, compiled
 
@@ -44,31 +44,51 @@ def fresh(function: Any, *arguments: Any) -> tuple[str, str]:
 
 
 @cache
-def kernel_code() -> tuple[str, str]:
-    z = np.zeros((1, 4))
+def kernel_code(name: str) -> tuple[str, str]:
+    z, order = np.zeros((1, 4)), order_of(math.inf)
     out = [z.copy() for _ in range(3)]
-    solve: Any = rows.solve_rows
-    return fresh(solve.py_func, order_of(math.inf), z, *out, np.empty(1, dtype=np.uint8))
+    status, state = np.empty((2, 1), dtype=np.uint8), np.empty((1, 4), dtype=np.uint8)
+    if name == "solve_rows":
+        solve: Any = rows.solve_rows
+        return fresh(solve.py_func, order, z, *out, status[0])
+    if name == "weigh_rows":
+        weigh: Any = given.weigh_rows
+        return fresh(weigh.py_func, order, True, 1.0, 0.0, z, *out, status[0])
+    describe: Any = describing.describe_rows
+    pulled, scalars = np.empty((3, 1, 4)), np.empty((1, 2, 3))
+    rate = slopes.Rate(slopes.ADAPTIVE, -1.0, 0.0)
+    return fresh(
+        describe.py_func, order, False, False, 0.0, 0.0, z, z, z.copy(), state, *out, status[0], status[1], rate, z,
+        pulled, scalars, status[0].copy(),
+    )  # fmt: skip
 
 
-def test_the_kernel_has_no_fast_math_flag() -> None:
-    code = kernel_code()[0]
+KERNELS = ("solve_rows", "weigh_rows", "describe_rows")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_kernel_has_no_fast_math_flag(name: str) -> None:
+    code = kernel_code(name)[0]
     assert len(re.findall(r"\bf(?:add|sub|mul|div) double", code)) > 500
     assert loose_instructions(code) == []
 
 
-def test_the_kernel_calls_nothing_that_computes_but_fma() -> None:
-    assert computing_calls(kernel_code()[0]) == ({"llvm.fma.f64"} if HAS_FMA else set())
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_kernel_calls_nothing_that_computes_but_fma(name: str) -> None:
+    # Several at once, `v4f64`, are what one alone is.
+    called = {re.sub(r"\.v\d+f64$", ".f64", each) for each in computing_calls(kernel_code(name)[0])}
+    assert called == ({"llvm.fma.f64"} if HAS_FMA else set())
 
 
-def test_the_kernel_fuses_what_it_says_only() -> None:
-    code, assembly = kernel_code()
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_kernel_fuses_what_it_says_only(name: str) -> None:
+    code, assembly = kernel_code(name)
     if not HAS_FMA or "vmulsd" not in assembly:
         pytest.skip("counts the fused instructions of x86-64 with FMA; this is another processor")
     fused = re.findall(r"\bvfn?m(?:add|sub)\w+", assembly)
     # TwoProd is ±a·b − p, a vfmsub or vfnmsub; LLVM may write it down twice, and makes nothing else of it.
-    assert fused and {name[:-5] for name in fused} <= {"vfmsub", "vfnmsub"}
-    assert len(fused) <= 2 * len(re.findall(r"call double @llvm\.fma\.f64", code))
+    assert fused and {each[:-5] for each in fused} <= {"vfmsub", "vfnmsub"}
+    assert len(fused) <= 2 * len(re.findall(r"call (?:double|<\d+ x double>) @llvm\.fma\.(?:v\d+)?f64", code))
 
 
 def test_products_and_sums_are_not_contracted() -> None:

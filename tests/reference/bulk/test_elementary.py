@@ -71,6 +71,20 @@ def test_log_ratio_is_within_its_bounds(reach: float, bound: float) -> None:
             assert abs(exact(elementary.log_ratio(*x)) * z / (1 + z).log() - 1) < bound
 
 
+def test_log_phi_is_within_its_bound() -> None:
+    rng = np.random.default_rng(7)
+    close = 2.0**-9 * 2.0 ** -rng.uniform(0, 60, COUNT)
+    points = [*(2.0**-9 * rng.uniform(-1, 1, COUNT)).tolist(), *close.tolist(), 2.0**-9, -(2.0**-9)]
+    with ctx.workprec(512):
+        errors = []
+        for x in with_tails(points, 8):
+            z = exact(x)
+            truth = ((1 + z).log() - z / (1 + z)) / (z * z)
+            errors.append(abs(exact(elementary.log_phi(*x)) / truth - 1))
+        assert all(error < elementary.PHI_ERROR for error in errors)
+        assert any(error > elementary.PHI_ERROR / 64 for error in errors)
+
+
 def test_reduced_arguments_of_log_are_small() -> None:
     for i, r in enumerate(elementary._RECIPROCAL):
         ends = [F(float(r)) * (1 + F(i + side, elementary.CELLS)) - 1 for side in (0, 1)]

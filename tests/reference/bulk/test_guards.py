@@ -60,13 +60,14 @@ def test_another_rounding_mode_is_seen() -> None:
 
 def certified(z: list[float], order: F, size: int, start: float) -> tuple[int, np.ndarray, np.ndarray]:
     """`certify` told that the support of the descending z is its first `size` keys, with s = `start`."""
-    keys, count = np.array(z), len(z)
+    count = len(z)
     lo, hi, near = np.zeros(count), np.zeros(count), np.zeros(count)
     gap = (z[size - 1] - z[size]) * (1 - 2.0**-52) if size < count else np.inf
-    base, head, tail = np.empty((3, count))
-    status = certifying.certify(
-        form_of(order), keys, size, count, z[size - 1], start, gap, np.arange(count), base, head, tail, lo, hi, near
-    )
+    found, root = np.zeros((certifying.FOUND, count)), np.zeros(certifying.ROOT)
+    found[certifying.KEYS] = z
+    status = certifying.certify(form_of(order), size, count, z[size - 1], start, gap, found, root)
+    if status == DECIDED:
+        certifying.bound(size, np.arange(count), found, lo, hi, near)
     return status, lo, hi
 
 

@@ -1,0 +1,79 @@
+"""How far a run is: a bar on a terminal, plain lines in a pipe, nothing if nobody asked."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+
+class Progress:
+    """Counts on standard error.
+
+    Args:
+        total: how many there will be.
+        shown: say anything at all.
+        noun: what is counted, in the plural.
+        verb: what is done, as "verifying".
+        after: seconds of work before anything is said.
+    """
+
+    def __init__(
+        self, total: int, *, shown: bool, noun: str = "cases", verb: str = "verifying", after: float = 0.0
+    ) -> None:
+        self.total, self.done, self.shown = total, 0, shown
+        self.noun, self.verb = noun, verb
+        self.bar: Any = None
+        self.task: Any = None
+        self.tenth = 0
+        self.started = time.monotonic()
+        self.after = after
+
+    def __enter__(self) -> Self:
+        if not self.after:
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        if self.shown and self.bar is None and sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 (only a terminal needs rich)
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+            from rich.progress import Progress as Bar  # noqa: PLC0415
+
+            columns = (
+                TextColumn(self.verb),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(self.noun),
+                TimeElapsedColumn(),
+            )
+            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.verb, total=self.total)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def advance(self, count: int) -> None:
+        """`count` more cases are done."""
+        self.done += count
+        if self.after:
+            if time.monotonic() - self.started < self.after:
+                return
+            self._start()
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done)
+        elif self.shown and self.total and 10 * self.done // self.total > self.tenth:
+            self.tenth = 10 * self.done // self.total
+            self.say(f"{self.done} of {self.total} {self.noun}, {time.monotonic() - self.started:.0f} s")
+
+    def say(self, line: str) -> None:
+        """One line to the user."""
+        if self.bar is not None:
+            self.bar.console.print(line, highlight=False, markup=False)
+        elif self.shown:
+            print(f"kernelproof: {line}", file=sys.stderr, flush=True)  # noqa: T201 (progress is output)
