@@ -17,12 +17,14 @@ import numpy as np
 from kernelproof.verify.rows.core import Array, Floats
 from kernelproof.verify.rows.jit import contracted, inlined, jit, reassociated
 from kernelproof.verify.rows.scalar import two_sum
-from kernelproof.verify.rows.vectors import exponent, mantissa, scaled, wide
+from kernelproof.verify.rows.vectors import exponent, fused, mantissa, ranked, scaled, unranked, wide
 
 LOWEST = -708.0  # exp of it is still normal
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 MAGIC = 6755399441055744.0  # 1.5·2^52: adding it rounds to an integer and leaves that in the low bits
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
+COARSE = 1536.0  # 1.5·2^10: its last bit is 2^-42
+FARTHEST = np.int64(0x7FF0000000000000)  # the rank of inf
 BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 
 
@@ -72,16 +74,6 @@ def log1m(x: float) -> float:
     return k * LN2_HIGH - ((half - (s * (half + series) + (k * LN2_LOW + lost))) - f)
 
 
-@reassociated
-def lane_sum(terms: Floats, start: int, end: int) -> float:
-    """The sum of terms of one sign, in the order that the vector unit likes."""
-    wide()
-    value = 0.0
-    for i in range(np.uint64(start), np.uint64(end)):
-        value += terms[i]
-    return value
-
-
 @contracted
 def gaussians(scores: Array, start: int, end: int, top: float, factor: float, out: Floats) -> None:
     """``exp(−β(max s − s))``."""
@@ -90,11 +82,72 @@ def gaussians(scores: Array, start: int, end: int, top: float, factor: float, ou
         out[i] = exponential((scores[i] - top) * factor)
 
 
-@contracted
+@inlined
+def whole_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
+    """``r = [1 − x]₊ⁿ`` for n − 1 in binary, and ``γ/n·∂r/∂γ = x·[1 − x]₊ⁿ⁻¹``."""
+    u = 1.0 - x
+    inside = u > 0.0
+    u = u if inside else 0.0
+    square = u * u
+    share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
+    return share * u, (share * x if inside else 0.0)
+
+
+@inlined
+def product(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
+    """``(a + a_low)·(b + b_low)`` as its rounding and the rest to a relative 2^-104."""
+    high = a * b
+    return high, fused(a, b, -high) + (a * b_low + a_low * b)
+
+
+@inlined
+def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
+    """As `whole_power` of ``1 − x`` with x as it is, within 2^-53 and a little: twofold numbers all the way."""
+    u = 1.0 - x
+    low = (1.0 - u) - x
+    inside = u > 0.0
+    u, low = (u if inside else 0.0), (low if inside else 0.0)
+    square, square_low = product(u, low, u, low)
+    fourth, fourth_low = product(square, square_low, square, square_low)
+    share, share_low = (u if once else 1.0), (low if once else 0.0)
+    share, share_low = product(share, share_low, square if twice else 1.0, square_low if twice else 0.0)
+    share, share_low = product(share, share_low, fourth if fourfold else 1.0, fourth_low if fourfold else 0.0)
+    r, r_low = product(share, share_low, u, low)
+    return (r + r_low if inside else 0.0), (share * x if inside else 0.0)
+
+
+@inlined
+def upper(r: float) -> float:
+    """r in [0, 1] to a multiple of 2^-42, of which any 2^10 have an exact sum in any order."""
+    return (r + COARSE) - COARSE
+
+
+@inlined
+def rest(r: float, high: float) -> float:
+    """``r − high``, exactly."""
+    return r - high
+
+
+@inlined
+def real_power(x: float, n: float) -> tuple[float, float]:
+    """As `whole_power`, any n ≥ 1; the second number is within 2^-22."""
+    inside = x < 1.0
+    x = x if inside else 0.0
+    r = exponential(n * log1m(x))
+    return (r if inside else 0.0), (r * (x * np.float64(np.float32(1.0) / np.float32(1.0 - x))) if inside else 0.0)
+
+
+@inlined
+def fraction(top: float, score: Any, inverse: float) -> float:
+    """``z/γ`` of a key, inf if it is masked."""
+    return (top - np.float64(score)) * inverse
+
+
+@reassociated
 def whole_powers(
-    kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, shares: Floats
-) -> None:
-    """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well.
+    kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, slopes: Floats
+) -> tuple[float, float, int]:
+    """``r = [1 − z/γ]₊ⁿ`` into `out` and ``γ/n·∂r/∂γ`` into `slopes`.
 
     Args:
         kept: scores.
@@ -104,72 +157,104 @@ def whole_powers(
         inverse: β/γ.
         n: from 1 to REPEATED.
         out: filled from start to end.
-        shares: filled from start to end.
+        slopes: filled from start to end.
+
+    Returns:
+        The sums of both, and the rank of the smallest ``|1 − z/γ|``.
     """
     wide()
     # n − 1 in binary; the three questions are the same for all lanes.
     once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
+    r_total, s_total, nearest = 0.0, 0.0, FARTHEST
     for i in range(np.uint64(start), np.uint64(end)):
-        u = 1.0 - (top - np.float64(kept[i])) * inverse
-        inside = u > 0.0
-        u = u if inside else 0.0
-        square = u * u
-        share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
-        share = share if inside else 0.0
-        shares[i] = share
-        out[i] = share * u
+        x = fraction(top, kept[i], inverse)
+        out[i], slopes[i] = whole_power(x, once, twice, fourfold)
+        r_total += out[i]
+        s_total += slopes[i]
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, s_total, nearest
 
 
-@contracted
+@reassociated
+def sharp_powers(
+    kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, slopes: Floats
+) -> tuple[float, float, float, int]:
+    """As `whole_powers`, each power within 2^-53 and a little; its sum comes in two parts."""
+    wide()
+    once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        r, slope = sharp_power(x, once, twice, fourfold)
+        out[i], slopes[i] = r, slope
+        high = upper(r)
+        r_total += high
+        r_lost += rest(r, high)
+        s_total += slope
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, r_lost, s_total, nearest
+
+
+@reassociated
 def real_powers(
-    kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats, shares: Floats
-) -> None:
-    """As `whole_powers`, any n ≥ 1; the shares are within 2^-22."""
+    kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats, slopes: Floats
+) -> tuple[float, float, float, int]:
+    """As `sharp_powers`, any n ≥ 1; the slopes are within 2^-22."""
     wide()
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
     for i in range(np.uint64(start), np.uint64(end)):
-        x = (top - np.float64(kept[i])) * inverse
-        inside = x < 1.0
-        x = x if inside else 0.0
-        r = exponential(n * log1m(x))
-        out[i] = r if inside else 0.0
-        shares[i] = r * np.float64(np.float32(1.0) / np.float32(1.0 - x)) if inside else 0.0
+        x = fraction(top, kept[i], inverse)
+        r, slope = real_power(x, n)
+        out[i], slopes[i] = r, slope
+        high = upper(r)
+        r_total += high
+        r_lost += rest(r, high)
+        s_total += slope
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, r_lost, s_total, nearest
 
 
-@contracted
-def near_edge(kept: Array, count: int, top: float, inverse: float, near: float) -> bool:
-    """Whether a key is so near the edge of the support that only the exact test can say on which side."""
+@reassociated
+def split_sum(terms: Floats, start: int, end: int) -> tuple[float, float]:
+    """The sum of at most BLOCK terms in [0, 1], in two parts."""
     wide()
-    found = 0
-    for i in range(np.uint64(count)):
-        found |= abs(1.0 - (top - np.float64(kept[i])) * inverse) <= near
-    return found != 0
+    value, lost = 0.0, 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        high = upper(terms[i])
+        value += high
+        lost += rest(terms[i], high)
+    return value, lost
 
 
 @jit
 def evaluate(
-    kept: Array, count: int, top: float, inverse: float, n: float, out: Floats, shares: Floats
-) -> tuple[float, float]:
-    """Powers of the first `count` keys and their two sums, block by block; `count` is a multiple of SLACK."""
-    r_total, r_lost, e_total = 0.0, 0.0, 0.0
+    kept: Array, count: int, top: float, inverse: float, n: float, sharp: bool, out: Floats, slopes: Floats
+) -> tuple[float, float, float]:
+    """Powers of the first `count` keys, a multiple of SLACK; their two sums, and the smallest ``|1 − z/γ|``."""
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
     repeated = n <= REPEATED and n == int(n)
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        if repeated:
-            whole_powers(kept, start, end, top, inverse, int(n), out, shares)
+        low = 0.0
+        if repeated and not sharp:
+            r, slope, near = whole_powers(kept, start, end, top, inverse, int(n), out, slopes)
+        elif repeated:
+            r, low, slope, near = sharp_powers(kept, start, end, top, inverse, int(n), out, slopes)
         else:
-            real_powers(kept, start, end, top, inverse, n, out, shares)
-        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
-        r_lost += lost
-        e_total += lane_sum(shares, start, end)
-    return r_total + r_lost, e_total
+            r, low, slope, near = real_powers(kept, start, end, top, inverse, n, out, slopes)
+        r_total, lost = two_sum(r_total, r)
+        r_lost += lost + low
+        s_total += slope
+        nearest = min(nearest, near)
+    return r_total + r_lost, s_total, unranked(nearest)
 
 
 @contracted
 def finish(
-    out: Floats, shares: Floats, start: int, end: int, change: float, scale: float, scale_low: float, weights: Array
+    out: Floats, slopes: Floats, start: int, end: int, change: float, scale: float, scale_low: float, weights: Array
 ) -> None:
-    """Weights of a block in their dtype: ``(r + (e − r)·n·δ)·scale``, a first-order step in γ by the relative δ."""
+    """Weights of a block in their dtype: ``(r + slope·n·δ)·scale``, a first-order step in γ by the relative δ."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
-        r = out[i] + (shares[i] - out[i]) * change
+        r = out[i] + slopes[i] * change
         weights[i] = r * scale + r * scale_low

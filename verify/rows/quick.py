@@ -21,25 +21,27 @@ import numpy as np
 from kernelproof.verify.rows.compiled import ADAPTIVE, CompiledCore, P, solve_row
 from kernelproof.verify.rows.core import Array, Floats, Law
 from kernelproof.verify.rows.jit import jit, parallel
-from kernelproof.verify.rows.lanes import BLOCK, evaluate, finish, gaussians, lane_sum, near_edge
+from kernelproof.verify.rows.lanes import BLOCK, evaluate, finish, gaussians, split_sum
 from kernelproof.verify.rows.scalar import two_product, two_sum
 from kernelproof.verify.rows.singles import sums32
-from kernelproof.verify.rows.vectors import BYTES, SLACK, compress, expand, ranked, unranked, wide
+from kernelproof.verify.rows.vectors import BYTES, SLACK, compress, expand, fetch, ranked, unranked, wide
 
+START = 0.6  # of γ = n, its largest value; Newton goes to the root from either side
 WIDE = 3.0  # orders above start from a sample
 BLOCKS, RUN = 8, 8  # of a sample, and the keys of each
 SAMPLE = BLOCKS * RUN
 STEPS = 60
 PARTS = 8  # of the rows, per thread: enough to even out rows that take longer
+AHEAD = 1 << 14  # bytes of the next row that are asked for: a third of the first cache
 LARGE = 1e300  # gaps beyond might overflow
 SMALLEST, LARGEST = 1e-30, 1e30  # slopes β/n and β that float32 has room for
 GAUSSIAN = 1e25  # from here on ``(1 − z/n)ⁿ`` is ``exp(−z)`` to 2^-64 wherever that is no underflow
 # Newton's relative error after a step δ is about ``(1 + n)·δ²/2``, of high orders less.
 STIFF = 16.0
-ROUGH, SINGLE = 3e-3, 1e-9
+ROUGH, SINGLE = 3e-3, 2e-6
 # What the last step, taken to first order, may leave: 2^-3 of a rounding of the dtype near the edge, less elsewhere.
 SETTLED_32, SETTLED_64 = 2.0**-34, 2.0**-61
-NEARER = 2.0**-28  # of γ
+NEARER = 2.0**-44  # of γ
 
 
 @jit
@@ -55,6 +57,13 @@ def highest(scores: Array) -> tuple[float, bool]:
     # Below −inf are the NaN with a sign.
     odd = high >= infinite or low < ranked(scores.dtype.type(-np.inf))
     return np.float64(unranked(high)), odd
+
+
+@jit
+def ask(row: Array) -> None:
+    """Have memory bring a row while another is worked on."""
+    for i in range(0, min(row.size, AHEAD // row.itemsize), BYTES // row.itemsize):
+        fetch(row, i)
 
 
 @jit
@@ -88,10 +97,9 @@ def unpack(scores: Array, limit: Any, packed: Array, weights: Array) -> None:
 @jit
 def padded(kept: Array, count: int) -> int:
     """Masked keys up to a multiple of SLACK, so that no loop ends in single steps; how many then."""
-    end = -(-count // SLACK) * SLACK
-    for i in range(count, end):
-        kept[i] = -np.inf
-    return end
+    for i in range(SLACK):
+        kept[count + i] = -np.inf
+    return -(-count // SLACK) * SLACK
 
 
 @jit
@@ -101,8 +109,26 @@ def limit_of(scores: Array, top: float, reach: float, factor: float) -> Any:
 
 
 @jit
-def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: float) -> float:
-    """Newton's step on ``‖u‖_n − 1`` as a part of γ: ``(n·R^(−1/n)/γ − 1)·R/E``, good to about one rounding."""
+def root32(r: float, n: float) -> float:
+    """``r^(−1/n)`` in float32."""
+    if n == 1.0:
+        return 1.0 / r
+    return np.float64(np.float32(r) ** np.float32(-1.0 / n))
+
+
+@jit
+def inverse_root(r: float, n: float) -> float:
+    """``r^(−1/n)`` nearly."""
+    if n == 1.0:
+        return 1.0 / r
+    return 1.0 / math.sqrt(r) if n == 2.0 else math.exp(-math.log(r) / n)
+
+
+@jit
+def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: float, sharp: bool) -> float:
+    """Newton's step on ``‖u‖_n − 1`` as a part of γ: ``(n·R^(−1/n)/γ − 1)·R/E``, if sharp good to about one rounding."""
+    if not sharp:
+        return (n * inverse_root(r_total, n) / reach - 1.0) * (r_total / e_total)
     if n == 1.0:
         root = 1.0 / r_total
         back, error = two_product(root, r_total)
@@ -119,17 +145,18 @@ def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: fl
 @jit
 def rough(kept: Array, count: int, top: Any, factor: float, n: float, extra: float, reach: float) -> float:
     """γ by steps in float32 from `reach`; where `extra` is not 1 each key stands for so many, beside one at the top."""
+    inverse, least = np.float32(factor / reach), factor / n
+    part = n / factor
+    tolerance = (SINGLE if extra == 1.0 else ROUGH) / (1.0 + min(n, STIFF))
     for _ in range(STEPS):
-        inverse = np.float32(factor / reach)
         r_total, e_total = sums32(kept, count, top, inverse, n)
         if extra != 1.0:
             r_total, e_total = 1.0 + extra * r_total, 1.0 + extra * e_total
-        at = factor / np.float64(inverse)
-        step = (n * math.exp(-math.log(r_total) / n) / at - 1.0) * (r_total / e_total)
-        reach = min(at + step * at, n)
-        if (1.0 + min(n, STIFF)) * step * step < (SINGLE if extra == 1.0 else ROUGH):
+        step = (part * root32(r_total, n) * np.float64(inverse) - 1.0) * (r_total / e_total)
+        inverse = np.float32(max(np.float64(inverse) / (1.0 + step), least))
+        if step * step < tolerance:
             break
-    return reach
+    return factor / np.float64(inverse)
 
 
 @jit
@@ -147,7 +174,7 @@ def sampled(scores: Array, top: Any, factor: float, n: float, kept: Array) -> fl
 def settle(scores: Array, top: float, factor: float, n: float, kept: Array) -> tuple[int, float, Any]:
     """Pack the keys that may have weight into `kept`: how many, γ as float32 tells it, and the score they lie above."""
     peak = scores.dtype.type(top)
-    reach, bound = n, n
+    reach, bound = START * n, n
     if n > WIDE and scores.size >= 2 * SAMPLE:
         reach = sampled(scores, peak, factor, n, kept)
         bound = min(n, reach * (1.0 + 1.0 / n))
@@ -163,34 +190,35 @@ def settle(scores: Array, top: float, factor: float, n: float, kept: Array) -> t
 
 @jit
 def polish(
-    kept: Array, count: int, top: float, factor: float, n: float, reach: float, sharp: bool, out: Floats, shares: Floats
-) -> tuple[float, float]:
-    """Powers in float64; what a step in γ changes (see `lanes.finish`) and Σr after it; Σr = 0: only the exact test can tell."""
+    kept: Array, count: int, top: float, factor: float, n: float, reach: float, sharp: bool, out: Floats, slopes: Floats
+) -> tuple[float, float, float]:
+    """Powers in float64; what a step in γ changes (see `lanes.finish`), Σr after it (0: only the exact test can tell) and β/γ."""
     settled, digits, lowest = (SETTLED_64, 2.0**55, -1080.0) if sharp else (SETTLED_32, 2.0**26, -160.0)
     for _ in range(STEPS):
         inverse = factor / reach
         back, error = two_product(inverse, reach)
-        r_total, e_total = evaluate(kept, count, top, inverse, n, out, shares)
-        step = step_of(r_total, e_total, reach, ((factor - back) - error) / factor, n)
+        r_total, s_total, nearest = evaluate(kept, count, top, inverse, n, sharp, out, slopes)
+        step = step_of(r_total, r_total + s_total, reach, ((factor - back) - error) / factor, n, sharp)
         if (1.0 + min(n, STIFF)) * step * step <= settled:
             # Of keys with ``u = 1 − z/γ`` the step leaves ``nδ²/2u`` of their condition, and keys near 0 may cross it.
             near = max(NEARER, digits * n * step * step, 4.0 * n * abs(step))
-            if n * math.log2(near) < lowest or not near_edge(kept, count, top, inverse, near):
+            if nearest > near or n * math.log2(near) < lowest:
                 change = n * step
-                return change, r_total + change * (e_total - r_total)
+                return change, r_total + change * s_total, inverse
             if near == NEARER:
                 break
         reach = min(reach + step * reach, n)
-    return 0.0, 0.0
+    return 0.0, 0.0, 0.0
 
 
 @jit
-def underflown(kept: Array, count: int, top: float, factor: float, n: float, out: Floats) -> bool:
-    """Whether a key inside the ball has a power that float64 takes for 0."""
+def underflown(kept: Array, count: int, top: float, slope: float, out: Floats) -> bool:
+    """Whether a key inside the ball, ``slope·(max s − s) < 1``, has a power that float64 takes for 0."""
+    wide()
+    found = 0
     for i in range(count):
-        if out[i] == 0.0 and (top - kept[i]) * factor < n and kept[i] > -np.inf:
-            return True
-    return False
+        found |= (out[i] == 0.0) & ((top - kept[i]) * slope < 1.0) & (kept[i] > -np.inf)
+    return found != 0
 
 
 @jit
@@ -216,37 +244,38 @@ def softmax_row(scores: Array, top: float, factor: float, sharp: bool, weights: 
     for start in range(0, scores.size, BLOCK):
         end = min(start + BLOCK, scores.size)
         gaussians(scores, start, end, top, factor, out)
-        r_total, lost = two_sum(r_total, lane_sum(out, start, end))
-        r_lost += lost
+        high, low = split_sum(out, start, end)
+        r_total, lost = two_sum(r_total, high)
+        r_lost += lost + low
     total = r_total + r_lost
-    if sharp and underflown(scores, scores.size, top, factor, np.inf, out):
+    if sharp and underflown(scores, scores.size, top, 0.0, out):
         return False
     normalize(out, out, scores.size, 0.0, total, weights)
     return True
 
 
 @jit
-def normalize(out: Floats, shares: Floats, count: int, change: float, total: float, weights: Array) -> None:
+def normalize(out: Floats, slopes: Floats, count: int, change: float, total: float, weights: Array) -> None:
     """Weights of packed keys, a total of 1 to nearly one rounding each."""
     scale = 1.0 / total
     back, error = two_product(scale, total)
-    finish(out, shares, 0, count, change, scale, ((1.0 - back) - error) * scale, weights)
+    finish(out, slopes, 0, count, change, scale, ((1.0 - back) - error) * scale, weights)
 
 
 @jit
 def finite_row(scores: Array, top: float, factor: float, n: float, weights: Array, kept: Array, room: Floats) -> bool:
     """Order 1 ≤ n < ∞; False asks for the careful solver."""
     sharp = scores.itemsize == 8
-    out, shares = room[0], room[1]
+    out, slopes = room[0], room[1]
     count, reach, limit = settle(scores, top, factor, n, kept)
     end = padded(kept, count)
-    change, total = polish(kept, end, top, factor, n, reach, sharp, out, shares)
-    if total == 0.0 or (sharp and underflown(kept, count, top, factor, n, out)):
+    change, total, slope = polish(kept, end, top, factor, n, reach, sharp, out, slopes)
+    if total == 0.0 or (sharp and underflown(kept, count, top, slope, out)):
         return False
     if count == scores.size:
-        normalize(out, shares, count, change, total, weights)
+        normalize(out, slopes, count, change, total, weights)
     else:
-        normalize(out, shares, count, change, total, kept)
+        normalize(out, slopes, count, change, total, kept)
         unpack(scores, limit, kept, weights)
     return True
 
@@ -260,6 +289,9 @@ def entmax_rows(scores: Array, n: float, factor: float, weights: Array, chunk: i
         kept, room = np.empty(length + SLACK, scores.dtype), np.empty((2, length + SLACK))
         for row in range(part * chunk, min(rows, part * chunk + chunk)):
             top, odd = highest(scores[row])
+            if row + 1 < rows:
+                ask(scores[row + 1])
+                ask(weights[row + 1])
             if odd or top == -np.inf:
                 weights[row] = np.nan
                 continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -86,6 +85,13 @@ def _mantissa(_context: Any, x: Any) -> Any:
     return x(x), emit
 
 
+def _fused(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), emit
+
+
 def _data(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [start])
@@ -147,6 +153,17 @@ def _expand(_context: Any, row: Any, start: Any, limit: Any, packed: Any, count:
     return types.int64(row, types.int64, row.dtype, packed, types.int64, out), emit
 
 
+def _fetch(_context: Any, array: Any, start: Any) -> Any:
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer = _data(context, builder, array, arguments[0], arguments[1])
+        whole = ir.IntType(32)
+        function = _function(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer.type, whole, whole, whole])
+        builder.call(function, [pointer, *(ir.Constant(whole, number) for number in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), emit
+
+
 # Asks LLVM for its widest vectors in the function around it; it takes half of AVX-512's otherwise.
 wide = cast("Callable[[], None]", intrinsic(_wide))
 # An integer that orders floats as their values do, NaN above +inf or below −inf.
@@ -159,12 +176,13 @@ scaled = cast("Callable[[Any, Any], Any]", intrinsic(_scaled))
 exponent = cast("Callable[[Any], Any]", intrinsic(_exponent))
 # ``x/2^k`` for that k.
 mantissa = cast("Callable[[Any], Any]", intrinsic(_mantissa))
+# ``a·b + c`` rounded once.
+fused = cast("Callable[[float, float, float], float]", intrinsic(_fused))
 # Append ``values[i]`` of the keys i of a block with ``row[i] > limit`` to ``out[count:]``; the count then.
 compress = cast("Callable[[Array, Any, Any, Array, Array, Any], int]", intrinsic(_compress))
 # Its inverse: ``out[i]`` for the block, from ``packed[count:]`` where ``row[i] > limit``, else 0; the count then.
 expand = cast("Callable[[Array, Any, Any, Array, Any, Array], int]", intrinsic(_expand))
 
+# Ask memory for the block at `start`, which a later loop will want.
+fetch = cast("Callable[[Array, Any], None]", intrinsic(_fetch))
 
-def lanes_of(array: Array) -> int:
-    """How many numbers of an array a block holds."""
-    return BYTES // int(np.dtype(array.dtype).itemsize)
