@@ -256,5 +256,6 @@ def finish(
     """Weights of a block in their dtype: ``(r + slope·n·δ)·scale``, a first-order step in γ by the relative δ."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
-        r = out[i] + slopes[i] * change
+        # A key at the edge whose power is an underflow of the dtype may be carried beyond it.
+        r = max(out[i] + slopes[i] * change, 0.0)
         weights[i] = r * scale + r * scale_low
