@@ -27,7 +27,7 @@ ROUGH, SINGLE = 3e-3, 2e-6
 # What the last step, taken to first order, may leave: 2^-3 of a rounding of the dtype near the edge, less elsewhere.
 SETTLED_32, SETTLED_64 = 2.0**-34, 2.0**-61
 NEARER = 2.0**-44  # of γ
-BORDER, PROVED_STEP = 2.0**-24, 2.0**-25  # what `proved` assumes of the distance to the edge and of the last step
+BORDER, PROVED_STEP = 2.0**-24, 2.0**-29  # what `proved` assumes of the distance to the edge and of the last step
 
 
 @jit
@@ -132,7 +132,8 @@ def polish(
         only the exact test can tell which keys have weight; its slope; and β/γ before it.
     """
     sharp = goal != FAST
-    settled, digits, lowest = (SETTLED_64, 2.0**55, -1080.0) if sharp else (SETTLED_32, 2.0**26, -160.0)
+    settled, digits = (SETTLED_64, 2.0**55) if sharp else (SETTLED_32, 2.0**26)
+    lowest = -1080.0 if goal == SHARP else -160.0  # log2 of what is an underflow
     for _ in range(STEPS):
         inverse = factor / reach
         back, error = two_product(inverse, reach)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernelproof.verify.rows.compiled import ADAPTIVE, CompiledCore, P, solve_row
-from kernelproof.verify.rows.core import Array, Floats, Law
+from kernelproof.verify.rows.compiled import ADAPTIVE, P, solve_row
+from kernelproof.verify.rows.core import Array, Floats
 from kernelproof.verify.rows.jit import jit, parallel
 from kernelproof.verify.rows.lanes import BLOCK, finish, gaussians, split_sum
 from kernelproof.verify.rows.newton import FAST, SHARP, polish, settle, underflown
@@ -112,18 +112,3 @@ def entmax_rows(scores: Array, n: float, factor: float, weights: Array, chunk: i
                 done = finite_row(scores[row], top, factor, n, weights[row], kept, room)
             if not done:
                 careful(scores[row], n, factor, weights[row])
-
-
-class QuickCore(CompiledCore):
-    """The row core compiled by Numba, with its fast path."""
-
-    def direct(self, scores: Array, law: Law) -> Array:
-        """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
-        scores = np.require(scores, requirements=["C", "W"])
-        weights = np.empty_like(scores)
-        chunk = max(1, -(-scores.shape[0] // (PARTS * numba.get_num_threads())))
-        entmax_rows(scores, law.order, law.parameter, weights, chunk)
-        return weights
-
-
-CORE = QuickCore()
