@@ -11,7 +11,7 @@ from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.backends.numba import BACKEND as FAST
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
 from kernelproof.verify.rows.core import DirectCore, Law
-from kernelproof.verify.rows.quick import CORE
+from kernelproof.verify.rows.swift import CORE
 
 ORDERS = (0.5, 1, 1.5, 2, 3, 5, 8, 10.3, 64, 1e6, float("inf"))
 DTYPES = ("float32", "float64")

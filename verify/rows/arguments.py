@@ -14,6 +14,7 @@ from kernelproof.reference.model import exact_number
 from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.rounding import DTYPES
 
+ROUNDINGS = ("fast", "correct")
 EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")
 
 
@@ -86,6 +87,18 @@ def check_empty(empty: Any) -> str:
         msg = f"empty must be one of {', '.join(EMPTY)}; got {empty!r}"
         raise DomainError(msg)
     return empty
+
+
+def check_rounding(rounding: Any) -> str:
+    """`rounding`, if it is one of ROUNDINGS.
+
+    Raises:
+        DomainError: it is not.
+    """
+    if not isinstance(rounding, str) or rounding not in ROUNDINGS:
+        msg = f"rounding must be one of {', '.join(ROUNDINGS)}; got {rounding!r}"
+        raise DomainError(msg)
+    return rounding
 
 
 def scale_of(scale: Any, width: int) -> float:

@@ -97,6 +97,18 @@ class DirectCore(Protocol):
         """
 
 
+@runtime_checkable
+class ProvedCore(Protocol):
+    """A core that rounds float32 weights correctly, and proves it."""
+
+    def proved(self, scores: Array, order: Any) -> Array:
+        """Adaptive weights, beta 1, of float32 (R, m) scores at an exact order n > 0; NaN as in DirectCore.
+
+        Raises:
+            UndecidedError: at an order that is no integer, a weight is too near a midpoint.
+        """
+
+
 def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:
     """The law in float64; a rational order is rounded once, which costs less than a rounding of each score."""
     try:

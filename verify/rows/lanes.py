@@ -1,7 +1,7 @@
-"""Exponential, logarithm and powers without branches or calls, so that LLVM vectorizes the loops around them.
+"""Exponential, logarithm and powers in float64 without branches or calls, so that LLVM vectorizes the loops.
 
 Numba calls the scalar libm otherwise. All loops run over blocks that stay in the first cache. `contract` (a product
-and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in `lane_sum` alone,
+and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in the sums alone,
 whose terms have one sign, so that any order of n terms is within ``n·u`` of the sum; NaN and infinities keep their
 meaning everywhere.
 
@@ -10,38 +10,22 @@ Source: fdlibm, e_log.c and s_log1p.c, for the coefficients and the reduction of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from kernelproof.verify.rows.core import Array, Floats
 from kernelproof.verify.rows.jit import contracted, inlined, jit, reassociated
+from kernelproof.verify.rows.scalar import two_sum
+from kernelproof.verify.rows.vectors import exponent, fused, mantissa, ranked, scaled, unranked, wide
 
 LOWEST = -708.0  # exp of it is still normal
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 MAGIC = 6755399441055744.0  # 1.5·2^52: adding it rounds to an integer and leaves that in the low bits
-ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
-
-
-def _bits_of(_context: Any, _value: Any) -> Any:
-    return types.int64(types.float64), _same_bits
-
-
-def _float_of(_context: Any, _value: Any) -> Any:
-    return types.float64(types.int64), _same_bits
-
-
-def _same_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
-
-
-# The bits of a float64 as an int64, and back.
-bits_of = cast("Callable[[float], int]", intrinsic(_bits_of))
-float_of = cast("Callable[[int], float]", intrinsic(_float_of))
+COARSE = 1536.0  # 1.5·2^10: its last bit is 2^-42
+FARTHEST = np.int64(0x7FF0000000000000)  # the rank of inf
+BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 
 
 @inlined
@@ -67,8 +51,7 @@ def exponential(x: float) -> float:
     p = 1 / 6 + r * p
     p = 0.5 + r * p
     p = 1.0 + (r + r * r * p)
-    scaled = float_of(bits_of(p) + (bits_of(shifted) << 52))
-    return scaled if x > LOWEST else 0.0
+    return scaled(p, shifted) if x > LOWEST else 0.0
 
 
 @inlined
@@ -80,10 +63,8 @@ def log1m(x: float) -> float:
     """
     u = 1.0 - x
     lost = ((1.0 - u) - x) * (1.0 + x)
-    bits = bits_of(u)
-    exponent = (bits - ROOT_HALF_BITS) >> 52
-    k = float(exponent)
-    f = float_of(bits - (exponent << 52)) - 1.0
+    k = exponent(u)
+    f = mantissa(u) - 1.0
     s = f / (2.0 + f)
     z = s * s
     series = 1.818357216161805012e-01 + z * (1.531383769920937332e-01 + z * 1.479819860511658591e-01)
@@ -93,49 +74,188 @@ def log1m(x: float) -> float:
     return k * LN2_HIGH - ((half - (s * (half + series) + (k * LN2_LOW + lost))) - f)
 
 
-@reassociated
-def lane_sum(terms: Floats, start: int, end: int) -> float:
-    """The sum of terms of one sign, in the order that the vector unit likes."""
-    value = 0.0
-    for i in range(np.uint64(start), np.uint64(end)):
-        value += terms[i]
-    return value
-
-
 @contracted
-def gaussians(scores: Array, top: float, factor: float, out: Floats) -> None:
+def gaussians(scores: Array, start: int, end: int, top: float, factor: float, out: Floats) -> None:
     """``exp(−β(max s − s))``."""
-    for i in range(scores.size):
+    wide()
+    for i in range(np.uint64(start), np.uint64(end)):
         out[i] = exponential((scores[i] - top) * factor)
 
 
+@inlined
+def whole_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
+    """``r = [1 − x]₊ⁿ`` for n − 1 in binary, and ``γ/n·∂r/∂γ = x·[1 − x]₊ⁿ⁻¹``."""
+    u = 1.0 - x
+    inside = u > 0.0
+    u = u if inside else 0.0
+    square = u * u
+    share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
+    return share * u, (share * x if inside else 0.0)
+
+
+@inlined
+def product(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
+    """``(a + a_low)·(b + b_low)`` as its rounding and the rest to a relative 2^-104."""
+    high = a * b
+    return high, fused(a, b, -high) + (a * b_low + a_low * b)
+
+
+@inlined
+def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
+    """As `whole_power` of ``1 − x`` with x as it is, within 2^-53 and a little: twofold numbers all the way."""
+    u = 1.0 - x
+    low = (1.0 - u) - x
+    inside = u > 0.0
+    u, low = (u if inside else 0.0), (low if inside else 0.0)
+    square, square_low = product(u, low, u, low)
+    fourth, fourth_low = product(square, square_low, square, square_low)
+    share, share_low = (u if once else 1.0), (low if once else 0.0)
+    share, share_low = product(share, share_low, square if twice else 1.0, square_low if twice else 0.0)
+    share, share_low = product(share, share_low, fourth if fourfold else 1.0, fourth_low if fourfold else 0.0)
+    r, r_low = product(share, share_low, u, low)
+    return (r + r_low if inside else 0.0), (share * x if inside else 0.0)
+
+
+@inlined
+def upper(r: float) -> float:
+    """r in [0, 1] to a multiple of 2^-42, of which any 2^10 have an exact sum in any order."""
+    return (r + COARSE) - COARSE
+
+
+@inlined
+def rest(r: float, high: float) -> float:
+    """``r − high``, exactly."""
+    return r - high
+
+
+@inlined
+def real_power(x: float, n: float) -> tuple[float, float]:
+    """As `whole_power`, any n ≥ 1; the second number is within 2^-22."""
+    inside = x < 1.0
+    x = x if inside else 0.0
+    r = exponential(n * log1m(x))
+    return (r if inside else 0.0), (r * (x * np.float64(np.float32(1.0) / np.float32(1.0 - x))) if inside else 0.0)
+
+
+@inlined
+def fraction(top: float, score: Any, inverse: float) -> float:
+    """``z/γ`` of a key, inf if it is masked."""
+    return (top - np.float64(score)) * inverse
+
+
+@reassociated
+def whole_powers(
+    kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, slopes: Floats
+) -> tuple[float, float, int]:
+    """``r = [1 − z/γ]₊ⁿ`` into `out` and ``γ/n·∂r/∂γ`` into `slopes`.
+
+    Args:
+        kept: scores.
+        start: where the block begins.
+        end: where it ends.
+        top: the largest score.
+        inverse: β/γ.
+        n: from 1 to REPEATED.
+        out: filled from start to end.
+        slopes: filled from start to end.
+
+    Returns:
+        The sums of both, and the rank of the smallest ``|1 − z/γ|``.
+    """
+    wide()
+    # n − 1 in binary; the three questions are the same for all lanes.
+    once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
+    r_total, s_total, nearest = 0.0, 0.0, FARTHEST
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        out[i], slopes[i] = whole_power(x, once, twice, fourfold)
+        r_total += out[i]
+        s_total += slopes[i]
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, s_total, nearest
+
+
+@reassociated
+def sharp_powers(
+    kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, slopes: Floats
+) -> tuple[float, float, float, int]:
+    """As `whole_powers`, each power within 2^-53 and a little; its sum comes in two parts."""
+    wide()
+    once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        r, slope = sharp_power(x, once, twice, fourfold)
+        out[i], slopes[i] = r, slope
+        high = upper(r)
+        r_total += high
+        r_lost += rest(r, high)
+        s_total += slope
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, r_lost, s_total, nearest
+
+
+@reassociated
+def real_powers(
+    kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats, slopes: Floats
+) -> tuple[float, float, float, int]:
+    """As `sharp_powers`, any n ≥ 1; the slopes are within 2^-22."""
+    wide()
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        r, slope = real_power(x, n)
+        out[i], slopes[i] = r, slope
+        high = upper(r)
+        r_total += high
+        r_lost += rest(r, high)
+        s_total += slope
+        nearest = min(nearest, ranked(abs(1.0 - x)))
+    return r_total, r_lost, s_total, nearest
+
+
+@reassociated
+def split_sum(terms: Floats, start: int, end: int) -> tuple[float, float]:
+    """The sum of at most BLOCK terms in [0, 1], in two parts."""
+    wide()
+    value, lost = 0.0, 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        high = upper(terms[i])
+        value += high
+        lost += rest(terms[i], high)
+    return value, lost
+
+
 @jit
-def scale(values: Floats, factor: float, out: Array) -> None:
-    """``values·factor`` in the dtype of `out`."""
-    for i in range(values.size):
-        out[i] = values[i] * factor
+def evaluate(
+    kept: Array, count: int, top: float, inverse: float, n: float, sharp: bool, out: Floats, slopes: Floats
+) -> tuple[float, float, float]:
+    """Powers of the first `count` keys, a multiple of SLACK; their two sums, and the smallest ``|1 − z/γ|``."""
+    r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
+    repeated = n <= REPEATED and n == int(n)
+    for start in range(0, count, BLOCK):
+        end = min(start + BLOCK, count)
+        low = 0.0
+        if repeated and not sharp:
+            r, slope, near = whole_powers(kept, start, end, top, inverse, int(n), out, slopes)
+        elif repeated:
+            r, low, slope, near = sharp_powers(kept, start, end, top, inverse, int(n), out, slopes)
+        else:
+            r, low, slope, near = real_powers(kept, start, end, top, inverse, n, out, slopes)
+        r_total, lost = two_sum(r_total, r)
+        r_lost += lost + low
+        s_total += slope
+        nearest = min(nearest, near)
+    return r_total + r_lost, s_total, unranked(nearest)
 
 
 @contracted
-def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: Floats, shares: Floats) -> None:
-    """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well."""
-    inverse = 1.0 / reach
-    if n <= REPEATED and n == int(n):
-        # n − 1 in binary; the three questions are the same for all lanes.
-        once, twice, fourfold = (int(n) - 1) & 1, (int(n) - 1) & 2, (int(n) - 1) & 4
-        for i in range(np.uint64(start), np.uint64(end)):
-            u = 1.0 - z[i] * inverse
-            inside = u > 0.0
-            u = u if inside else 0.0
-            square = u * u
-            share = (u if once else 1.0) * (square if twice else 1.0) * (square * square if fourfold else 1.0)
-            shares[i] = share if inside else 0.0
-            out[i] = shares[i] * u
-    else:
-        for i in range(np.uint64(start), np.uint64(end)):
-            x = z[i] * inverse
-            inside = x < 1.0
-            x = x if inside else 0.0
-            r = exponential(n * log1m(x))
-            out[i] = r if inside else 0.0
-            shares[i] = out[i] / (1.0 - x)
+def finish(
+    out: Floats, slopes: Floats, start: int, end: int, change: float, scale: float, scale_low: float, weights: Array
+) -> None:
+    """Weights of a block in their dtype: ``(r + slope·n·δ)·scale``, a first-order step in γ by the relative δ."""
+    wide()
+    for i in range(np.uint64(start), np.uint64(end)):
+        # A key at the edge whose power is an underflow of the dtype may be carried beyond it.
+        r = max(out[i] + slopes[i] * change, 0.0)
+        weights[i] = r * scale + r * scale_low

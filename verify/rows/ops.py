@@ -19,7 +19,7 @@ from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, AttentionInfo, resolve_kernel
 from kernelproof.verify.rows import arguments
 from kernelproof.verify.rows.contraction import contract, pull, squared_distances, transposed
-from kernelproof.verify.rows.core import Array, DirectCore, Flags, Floats, RowCore
+from kernelproof.verify.rows.core import Array, DirectCore, Flags, Floats, ProvedCore, RowCore
 from kernelproof.verify.rows.policy import Plan, Weighed, directly, parameter_of, plan_of, pull_back, thresholds, weigh
 from kernelproof.verify.rows.rounding import DTYPES, rounded
 
@@ -75,7 +75,9 @@ class RowBackend:
             raise BackendUnavailable(reason)
         return cast("RowCore", importlib.import_module(self.core_module).CORE)
 
-    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Array:
+    def entmax(
+        self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast"
+    ) -> Array:
         """α-entmax of z along `dim`, ``α = 1 + 1/order``; softmax if neither is given.
 
         Args:
@@ -83,17 +85,30 @@ class RowBackend:
             order: n in (0, inf].
             alpha: α in [1, inf), instead of order.
             dim: the axis that sums to 1.
+            rounding: "fast", or "correct": every float32 weight is the one nearest to the exact weight, ties to even.
 
         Returns:
             Weights in the shape and dtype of z; a row with NaN or +inf, or all −inf, is NaN.
 
         Raises:
-            DomainError: an argument outside its domain.
+            DomainError: an argument outside its domain, or rounding="correct" where it is not to be had.
+            UndecidedError: rounding="correct", and an order that is no integer has a weight too near a midpoint.
         """
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
         axis = arguments.axis_of(dim, array.ndim)
         moved = np.moveaxis(array, axis, -1)
-        return np.moveaxis(self.weights(moved, resolve_kernel(order, alpha), Adaptive()), -1, axis)
+        kernel = resolve_kernel(order, alpha)
+        if arguments.check_rounding(rounding) == "fast":
+            return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, axis)
+        core = self.core
+        if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
+            msg = f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            raise DomainError(msg)
+        plan_of(kernel, Adaptive(), "nan")
+        if not array.size:
+            return array.copy()
+        flat = moved.reshape(-1, moved.shape[-1])
+        return np.moveaxis(core.proved(flat, kernel.order).reshape(moved.shape), -1, axis)
 
     def weights(self, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
         """Weights of scores along the last axis.

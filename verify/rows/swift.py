@@ -1,0 +1,49 @@
+"""The row core of the numba backend: careful rows of `compiled`, fast rows of `quick`, proved rows of `proved`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from kernelproof.reference.model import Adaptive, Kernel
+from kernelproof.verify.rows.compiled import CompiledCore
+from kernelproof.verify.rows.core import Array, Law, law_of
+from kernelproof.verify.rows.quick import PARTS, entmax_rows
+
+
+def chunk_of(rows: int) -> int:
+    """How many rows one thread takes at a time."""
+    return max(1, -(-rows // (PARTS * numba.get_num_threads())))
+
+
+class SwiftCore(CompiledCore):
+    """The row core compiled by Numba, with its fast path."""
+
+    def direct(self, scores: Array, law: Law) -> Array:
+        """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
+        scores = np.require(scores, requirements=["C", "W"])
+        weights = np.empty_like(scores)
+        entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
+        return weights
+
+    def proved(self, scores: Array, order: Any) -> Array:
+        """Adaptive weights of float32 (R, m) scores, each the nearest to the exact one, ties to even.
+
+        Raises:
+            UndecidedError: at an order that is no integer, a weight is too near a midpoint.
+        """
+        # Imported here: MPFR and what it decides are for those who ask for it.
+        from kernelproof.verify.rows.deciding import decide
+        from kernelproof.verify.rows.proved import proved_rows
+
+        scores = np.require(scores, requirements=["C", "W"])
+        weights, doubts = np.empty_like(scores), np.empty(len(scores), np.int64)
+        law = law_of(Kernel(order), Adaptive())
+        proved_rows(scores, law.order, weights, doubts, chunk_of(len(scores)))
+        decide(scores, order, weights, doubts)
+        return weights
+
+
+CORE = SwiftCore()
