@@ -76,7 +76,7 @@ class Blas(Pairwise):
         """As `Pairwise.contract`."""
         if used is not None and not np.isfinite(b).all():
             return super().contract(a, b, used)
-        return np.matmul(a, np.swapaxes(b, -1, -2))
+        return np.asarray(np.matmul(a, np.swapaxes(b, -1, -2)))
 
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
         """As `Pairwise.squared_distances`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from kernelproof.verify.rows import arguments
 from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.masking import Masking, masking_of, no_mask
@@ -85,6 +87,12 @@ class Gradients:
     v_low: Floats
     orders: list[float]
     parameters: list[float]
+
+    @classmethod
+    def nothing(cls, heads: arguments.Heads) -> Gradients:
+        """All zero."""
+        k, k_low, v, v_low = (np.zeros_like(array) for array in (heads.k, heads.k, heads.v, heads.v))
+        return cls(np.zeros_like(heads.q), k, k_low, v, v_low, [], [])
 
 
 @runtime_checkable

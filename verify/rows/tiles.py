@@ -105,7 +105,7 @@ def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> di
     heads = problem.heads
     shape = (*heads.q.shape[:2], heads.v.shape[2])
     upstream = arguments.cotangent_of(cotangent, (*heads.lead, *shape[1:])).reshape(shape)
-    found = Gradients(np.zeros_like(heads.q), *(np.zeros_like(a) for a in (heads.k, heads.k, heads.v, heads.v)), [], [])
+    found = Gradients.nothing(heads)
     if isinstance(core, TileCore):
         left = core.attend_back(problem, plan, upstream, found)
     else:

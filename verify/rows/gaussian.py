@@ -1,0 +1,60 @@
+"""Order ∞, where every key has weight: scores, weights and sums of a tile in float64, for inputs of fewer bits.
+
+With 29 bits to spare what BLAS loses is not seen; `tiled` leaves a query to others where its scores are so large
+that it would be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernelproof.verify.rows.core import Flags, Floats
+from kernelproof.verify.rows.jit import released
+from kernelproof.verify.rows.lanes import gaussians, lane_sum
+from kernelproof.verify.rows.quick import BLOCK, LANES, highest
+from kernelproof.verify.rows.sums import product
+
+VISIBLE = 2.0**-28  # of a logit: a sixteenth of what float32 can tell
+
+
+@released
+def weigh(scores: Floats, ends: Floats, errors: Floats, factor: float, totals: Floats, left: Flags) -> None:
+    """``exp(−factor·(max s − s))`` in place of the scores (n, m), 0 from `ends` on, and their `totals` (n,).
+
+    A query is `left` to others, and has weights 0, if it has nothing to attend to, or if an error of its scores of
+    `errors` (n,) would be seen.
+    """
+    lanes, block = np.empty(LANES), np.empty(BLOCK)
+    for row in range(scores.shape[0]):
+        end = ends[row]
+        top, odd = (-np.inf, False) if end == 0 else highest(scores[row, :end], lanes)
+        left[row] = odd or top == -np.inf or not errors[row] * factor < VISIBLE
+        if left[row]:
+            scores[row] = 0.0
+            totals[row] = 1.0
+            continue
+        total = 0.0
+        for start in range(0, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            gaussians(scores[row, start:stop], top, factor, block[: stop - start])
+            total += lane_sum(block, 0, stop - start)
+            scores[row, start:stop] = block[: stop - start]
+        scores[row, end:] = 0.0
+        totals[row] = total
+
+
+@released
+def pull(weights: Floats, cotangents: Floats, totals: Floats, factor: float, moments: Floats) -> None:
+    """Normalize the weights (n, m), turn their cotangents into those of the scores, and find ``Σ gradient·gap`` (n,).
+
+    A gap is ``−log(weight)/factor`` before normalizing: it is taken from there, as its score is gone.
+    """
+    for row in range(weights.shape[0]):
+        p, g = weights[row], cotangents[row]
+        mean = product(p, g) / totals[row]
+        moments[row] = 0.0
+        for i in range(p.size):
+            r = p[i]
+            p[i] = r / totals[row]
+            g[i] = factor * p[i] * (g[i] - mean) if r > 0.0 else 0.0
+            moments[row] -= g[i] * np.log(r) / factor if r > 0.0 else 0.0

@@ -1,0 +1,284 @@
+"""The core of the Numba backend: rows by `quick`, and tiles of regression and attention in threads.
+
+A kernel of bounded reach goes by `sparse`, in any dtype; the Gaussian of inputs below float64 by `gaussian`. What
+neither can do (nearest keys, rows with NaN, rows where nearly every key has weight, empty rows) they leave to
+`tiles`. Work is dealt in pieces of a key head, no more than keep threads busy, as each has gradients of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from kernelproof.verify.rows import gaussian, sparse
+from kernelproof.verify.rows.core import KINDS, Array, Flags, Floats, Law
+from kernelproof.verify.rows.masking import Ints
+from kernelproof.verify.rows.policy import Plan
+from kernelproof.verify.rows.problem import Gradients, Problem, Sums
+from kernelproof.verify.rows.proposing import Proposer, floors_of, reach_of
+from kernelproof.verify.rows.quick import QuickCore
+from kernelproof.verify.rows.rounding import rounded
+from kernelproof.verify.rows.sums import COMPILED
+from kernelproof.verify.rows.threads import each
+from kernelproof.verify.rows.twofold import two_sum
+
+TILE = 1 << 19  # scores of a tile: 2 MiB of float32
+PIECES = 8
+SMALL = 1 << 22  # scores; below that threads cost more than they save
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Queries `low` to `high` of those of a key head, its query heads one after the other."""
+
+    head: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Queries `rows` of a query head, which see no key from `end` on."""
+
+    head: int
+    rows: slice
+    ends: Ints
+    end: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a piece adds to the gradients, as high and low halves: of k (2, S, d), of v (2, S, e), of numbers (2, 2)."""
+
+    k: Floats
+    v: Floats
+    numbers: Floats
+
+    @classmethod
+    def nothing(cls, problem: Problem) -> Share:
+        """All zero."""
+        k, v = problem.heads.k.shape[1:], problem.heads.v.shape[1:]
+        return cls(np.zeros((2, *k)), np.zeros((2, *v)), np.zeros((2, 2)))
+
+
+def pieces_of(problem: Problem) -> list[Piece]:
+    """The pieces of a problem."""
+    heads, rows = len(problem.heads.k), problem.heads.group * problem.heads.q.shape[1]
+    count = max(1, min(-(-PIECES // max(heads, 1)), rows))
+    bounds = np.linspace(0, rows, count + 1).astype(int).tolist()
+    return [Piece(head, *pair) for head in range(heads) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
+    """The tiles of a piece, of `most` scores or of one query."""
+    queries, keys = problem.heads.q.shape[1], problem.heads.k.shape[1]
+    size = max(1, most // keys)
+    at = piece.low
+    while at < piece.high:
+        head, row = piece.head * problem.heads.group + at // queries, at % queries
+        stop = min(row + size, queries, row + piece.high - at)
+        ends = problem.masking.ends(head, slice(row, stop))
+        yield Part(head, slice(row, stop), ends, int(ends.max()))
+        at += stop - row
+
+
+def _numbers(law: Law, reach: float) -> Floats:
+    return np.array([KINDS.index(law.kind), law.order, law.parameter, reach])
+
+
+def _masked(problem: Problem, part: Part, scores: Array) -> None:
+    flags = problem.masking.flags(part.head, part.rows, part.end)
+    if flags is not None:
+        scores[~flags] = -np.inf
+
+
+def _each(problem: Problem, job: Callable[[Piece], Any]) -> list[Any]:
+    scores = problem.heads.q.shape[0] * problem.heads.q.shape[1] * problem.heads.k.shape[1]
+    return each(job, pieces_of(problem), numba.get_num_threads() if scores > SMALL else 1)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A kernel of bounded reach.
+
+    Attributes:
+        problem: what it is about.
+        law: kernel and rule.
+        reach: below the best score.
+        left: (F, T) filled: the queries that are left.
+    """
+
+    problem: Problem
+    law: Law
+    reach: float
+    left: Flags
+
+    def _parts(self, piece: Piece, upstream: Floats | None) -> Iterator[tuple[Part, tuple[Any, ...]]]:
+        """The tiles of a piece, and the first arguments of both compiled functions."""
+        problem, heads = self.problem, self.problem.heads
+        proposer = Proposer(problem, piece.head)
+        numbers = _numbers(self.law, self.reach)
+        k, v = heads.k[piece.head], heads.v[piece.head]
+        for part in parts_of(problem, piece, TILE):
+            q = heads.q[part.head, part.rows]
+            bias = problem.masking.bias(part.head, part.rows, part.end)
+            proposal = proposer.propose(q, part.end, bias)
+            _masked(problem, part, proposal.scores)
+            slacks = proposal.slacks
+            if upstream is not None:
+                finite = np.isfinite(upstream[part.head, part.rows]).all(axis=1)
+                slacks = np.where(finite, slacks, np.inf)
+            yield (
+                part,
+                (
+                    proposal.scores,
+                    part.ends,
+                    floors_of(self.law.kind, self.law.parameter, proposal.shifts),
+                    slacks,
+                    np.zeros((0, 0)) if bias is None else bias,
+                    q,
+                    k,
+                    v,
+                    numbers,
+                    problem.scale,
+                    problem.distances,
+                ),
+            )
+
+    def forward(self, piece: Piece, y: Array) -> None:
+        """Fill y (F, T, e) where it can."""
+        for part, arguments in self._parts(piece, None):
+            found = np.zeros((part.rows.stop - part.rows.start, y.shape[2]))
+            sparse.forward(*arguments, not self.problem.narrow, found, self.left[part.head, part.rows])
+            y[part.head, part.rows] = rounded(found, y.dtype)
+
+    def backward(self, piece: Piece, upstream: Floats, of_q: Floats) -> Share:
+        """Fill of_q (F, T, d) where it can; what is to be added elsewhere."""
+        share = Share.nothing(self.problem)
+        for part, arguments in self._parts(piece, upstream):
+            place = part.head, part.rows
+            sparse.backward(*arguments, upstream[place], of_q[place], share.k, share.v, share.numbers, self.left[place])
+        return share
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Order ∞ of inputs below float64.
+
+    Attributes:
+        problem: what it is about.
+        law: kernel and rule.
+        left: (F, T) filled: the queries that are left.
+    """
+
+    problem: Problem
+    law: Law
+    left: Flags
+
+    @property
+    def factor(self) -> float:
+        """Of the scores in the exponent."""
+        h = self.law.parameter
+        return h if self.law.kind == "adaptive" else 1.0 / h / h
+
+    def _parts(self, piece: Piece) -> Iterator[tuple[Part, Floats, Floats]]:
+        """The tiles of a piece, their weights and the sums of those; where a query is left, weights are 0."""
+        problem, heads = self.problem, self.problem.heads
+        k = heads.k[piece.head]
+        with np.errstate(all="ignore"):
+            squares = (k * k).sum(axis=-1)
+            usable = np.isfinite(squares).all() and np.isfinite(heads.v[piece.head]).all()
+            size = float(np.sqrt(squares.max(initial=0.0))) if usable else np.inf
+        for part in parts_of(problem, piece, TILE // 2):
+            q = heads.q[part.head, part.rows]
+            bias = problem.masking.bias(part.head, part.rows, part.end)
+            with np.errstate(all="ignore"):
+                scores = np.matmul(problem.scale * q, k[: part.end].T)
+                if problem.distances:
+                    scores -= problem.scale * squares[: part.end] / 2
+                errors = (2 * k.shape[1] + 8) * 2.0**-53 * abs(problem.scale) * (np.sqrt((q * q).sum(-1)) + size) ** 2
+                if bias is not None:
+                    scores += bias
+            _masked(problem, part, scores)
+            totals = np.empty(len(q))
+            gaussian.weigh(scores, part.ends, errors, self.factor, totals, self.left[part.head, part.rows])
+            yield part, scores, totals
+
+    def forward(self, piece: Piece, y: Array) -> None:
+        """Fill y (F, T, e) where it can."""
+        v = self.problem.heads.v[piece.head]
+        for part, weights, totals in self._parts(piece):
+            if not self.left[part.head, part.rows].all():
+                y[part.head, part.rows] = rounded(np.matmul(weights, v[: part.end]) / totals[:, None], y.dtype)
+
+    def backward(self, piece: Piece, upstream: Floats, of_q: Floats) -> Share:
+        """Fill of_q (F, T, d) where it can; what is to be added elsewhere."""
+        share, scale = Share.nothing(self.problem), self.problem.scale
+        k, v = self.problem.heads.k[piece.head], self.problem.heads.v[piece.head]
+        for part, weights, totals in self._parts(piece):
+            place, end = (part.head, part.rows), part.end
+            finite = np.isfinite(upstream[place]).all(axis=1)
+            self.left[place] |= ~finite
+            weights[~finite] = 0.0
+            g = np.where(finite[:, None], upstream[place], 0.0)
+            through, moments = np.matmul(g, v[:end].T), np.empty(len(g))
+            gaussian.pull(weights, through, totals, self.factor, moments)
+            q = self.problem.heads.q[place]
+            of_q[place] = scale * np.matmul(through, k[:end])
+            share.k[0, :end] += scale * np.matmul(through.T, q)
+            share.v[0, :end] += np.matmul(weights.T, g)
+            # ∂/∂β = −Σ c·gap/β with c the gradients in the scores, and ∂/∂h = 2 Σ c·gap/h.
+            share.numbers[0, 1] += moments.sum() * (-1.0 if self.law.kind == "adaptive" else 2.0) / self.law.parameter
+        return share
+
+
+class TiledCore(QuickCore):
+    """The row core compiled by Numba, with its fast path for rows and its tiles."""
+
+    def sums(self, dtype: Any) -> Sums:
+        """Compiled loops for any dtype."""
+        del dtype
+        return COMPILED
+
+    def attend(self, problem: Problem, plan: Plan, y: Array) -> Flags:
+        """Fill y (F, T, e) where it can; (F, T) the queries that it left."""
+        left = np.ones(y.shape[:2], np.bool_)
+        mechanism = _mechanism(problem, plan, left)
+        if mechanism is not None:
+            _each(problem, lambda piece: mechanism.forward(piece, y))
+        return left
+
+    def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: Gradients) -> Flags:
+        """Add the gradients of the queries that it can do to `found`; (F, T) the queries that it left."""
+        left = np.ones(upstream.shape[:2], np.bool_)
+        mechanism = _mechanism(problem, plan, left)
+        if mechanism is None or (isinstance(mechanism, Gaussian) and problem.distances):
+            return left
+        shares = _each(problem, lambda piece: mechanism.backward(piece, upstream, found.q))
+        for piece, share in zip(pieces_of(problem), shares, strict=True):
+            for high, low, part in (
+                (found.k[piece.head], found.k_low[piece.head], share.k),
+                (found.v[piece.head], found.v_low[piece.head], share.v),
+            ):
+                high[...], lost = two_sum(high, part[0])
+                low += lost + part[1]
+            found.orders.extend(share.numbers[:, 0].tolist())
+            found.parameters.extend(share.numbers[:, 1].tolist())
+        return left
+
+
+def _mechanism(problem: Problem, plan: Plan, left: Flags) -> Sparse | Gaussian | None:
+    """What does a problem, if anything here."""
+    if plan.keep is not None or not left.size or not problem.heads.k.shape[1]:
+        return None
+    reach = reach_of(plan.law.kind, plan.law.order, plan.law.parameter)
+    if reach is not None:
+        return Sparse(problem, plan.law, reach, left)
+    return Gaussian(problem, plan.law, left) if problem.narrow else None
+
+
+CORE = TiledCore()
