@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernelproof.verify.rows.core import Flags, Floats
+from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.jit import released
 from kernelproof.verify.rows.lanes import gaussians, lane_sum
 from kernelproof.verify.rows.quick import BLOCK, LANES, highest
@@ -18,7 +18,7 @@ VISIBLE = 2.0**-28  # of a logit: a sixteenth of what float32 can tell
 
 
 @released
-def weigh(scores: Floats, ends: Floats, errors: Floats, factor: float, totals: Floats, left: Flags) -> None:
+def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Floats, left: Flags) -> None:
     """``exp(−factor·(max s − s))`` in place of the scores (n, m), 0 from `ends` on, and their `totals` (n,).
 
     A query is `left` to others, and has weights 0, if it has nothing to attend to, or if an error of its scores of

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.verify.rows.core import Floats
+from kernelproof.verify.rows.core import Flags, Floats
+from kernelproof.verify.rows.masking import Ints
 from kernelproof.verify.rows.problem import Problem
+from kernelproof.verify.rows.visible import KeyHead
 
 UNIT, LOST = 2.0**-24, 2.0**-125
 LARGEST = 1e37  # numbers and products up to here are far from the end of float32
@@ -26,7 +28,7 @@ WIDEST = 100_000  # d·u stays below 0.01
 
 @dataclass(frozen=True)
 class Proposal:
-    """Approximate scores of some queries of a head.
+    """Approximate scores of some queries of a head, −∞ where masked.
 
     Attributes:
         scores: (n, end) float32.
@@ -44,44 +46,41 @@ class Proposer:
 
     Args:
         problem: it is from.
-        head: its number.
+        head: its keys.
     """
 
-    def __init__(self, problem: Problem, head: int) -> None:
-        k = problem.heads.k[head]
-        self.problem = problem
+    def __init__(self, problem: Problem, head: KeyHead) -> None:
+        self.problem, self.head = problem, head
+        k = head.k
+        if problem.distances:
+            k = np.concatenate([k, -head.squares[:, None] / 2], axis=1)
         with np.errstate(all="ignore"):
-            squares = (k * k).sum(axis=-1)
-            self.norm = float(np.sqrt(squares.max(initial=0.0)))
-            if problem.distances:
-                k = np.concatenate([k, -squares[:, None] / 2], axis=1)
             self.keys = k.astype(np.float32)
-        self.usable = bool(np.isfinite(problem.heads.v[head]).all()) and k.shape[1] < WIDEST
 
-    def propose(self, q: Floats, end: int, bias: Floats | None) -> Proposal:
-        """Scores of queries q (n, d) with the first `end` keys, and `bias` (n, end) added."""
-        scale, width = self.problem.scale, self.keys.shape[1]
+    def propose(self, q: Floats, ends: Ints, bias: Floats | None, allowed: Flags | None) -> Proposal:
+        """Scores of queries q (n, d), masked, with the keys before the largest of `ends` (n,)."""
+        scale, width, end = self.problem.scale, self.keys.shape[1], int(ends.max())
         with np.errstate(all="ignore"):
-            squares = (q * q).sum(axis=-1)
-            norms, size = abs(scale) * np.sqrt(squares), np.zeros(len(q))
-            size += norms * self.norm
-            largest = np.maximum(np.maximum(norms, self.norm), abs(scale))
+            squares, longest = (q * q).sum(axis=-1), self.head.longest(ends, allowed)
+            norms = abs(scale) * np.sqrt(squares)
+            size = norms * longest
+            largest = np.maximum(np.maximum(norms, longest), abs(scale))
             given = scale * q
             if self.problem.distances:
-                size += abs(scale) * self.norm**2 / 2
-                largest = np.maximum(largest, self.norm**2)
+                size += abs(scale) * longest**2 / 2
+                largest = np.maximum(largest, longest**2)
                 given = np.concatenate([given, np.full((len(q), 1), scale)], axis=1)
             scores = np.matmul(given.astype(np.float32), self.keys[:end].T)
-            slacks = 1.01 * (width + 4) * UNIT * size + width * LOST * (1.0 + self.norm + self.norm**2 + norms)
+            self.head.mask(scores, bias, allowed)
+            slacks = 1.01 * (width + 4) * UNIT * size + width * LOST * (1.0 + longest + longest**2 + norms)
             shifts = scale * squares / 2 if self.problem.distances else np.zeros(len(q))
-            if bias is not None:
-                scores += bias.astype(np.float32)
-                added = float(np.abs(bias, where=bias > -np.inf, out=np.zeros_like(bias)).max(initial=0.0))
+            if bias is not None and allowed is not None:
+                added = np.where(allowed, np.abs(bias), 0.0).max(axis=1, initial=0.0)
                 slacks += 3 * UNIT * (size + added) + LOST
                 largest = np.maximum(largest, added)
-            # float64 rounds what the slack is made of and the shift; the widest float32 margin covers the rest.
+            # float64 rounds the slack and the shift themselves.
             slacks = slacks * (1 + 2.0**-20) + 2.0**-50 * np.abs(shifts)
-        usable = (np.maximum(largest, size) < LARGEST) & self.usable
+        usable = (np.maximum(largest, size) < LARGEST) & (width < WIDEST)
         return Proposal(scores, shifts, np.where(usable, slacks, np.inf))
 
 

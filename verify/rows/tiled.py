@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -25,6 +26,7 @@ from kernelproof.verify.rows.rounding import rounded
 from kernelproof.verify.rows.sums import COMPILED
 from kernelproof.verify.rows.threads import each
 from kernelproof.verify.rows.twofold import two_sum
+from kernelproof.verify.rows.visible import KeyHead, allowed_of
 
 TILE = 1 << 19  # scores of a tile: 2 MiB of float32
 PIECES = 8
@@ -70,7 +72,7 @@ def pieces_of(problem: Problem) -> list[Piece]:
     heads, rows = len(problem.heads.k), problem.heads.group * problem.heads.q.shape[1]
     count = max(1, min(-(-PIECES // max(heads, 1)), rows))
     bounds = np.linspace(0, rows, count + 1).astype(int).tolist()
-    return [Piece(head, *pair) for head in range(heads) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [Piece(head, *pair) for head in range(heads) for pair in pairwise(bounds)]
 
 
 def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
@@ -88,12 +90,6 @@ def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
 
 def _numbers(law: Law, reach: float) -> Floats:
     return np.array([KINDS.index(law.kind), law.order, law.parameter, reach])
-
-
-def _masked(problem: Problem, part: Part, scores: Array) -> None:
-    flags = problem.masking.flags(part.head, part.rows, part.end)
-    if flags is not None:
-        scores[~flags] = -np.inf
 
 
 def _each(problem: Problem, job: Callable[[Piece], Any]) -> list[Any]:
@@ -117,17 +113,16 @@ class Sparse:
     reach: float
     left: Flags
 
-    def _parts(self, piece: Piece, upstream: Floats | None) -> Iterator[tuple[Part, tuple[Any, ...]]]:
+    def _parts(self, piece: Piece, upstream: Floats | None) -> Iterator[tuple[Part, Any]]:
         """The tiles of a piece, and the first arguments of both compiled functions."""
         problem, heads = self.problem, self.problem.heads
-        proposer = Proposer(problem, piece.head)
+        head = KeyHead(problem, piece.head)
+        proposer = Proposer(problem, head)
         numbers = _numbers(self.law, self.reach)
-        k, v = heads.k[piece.head], heads.v[piece.head]
         for part in parts_of(problem, piece, TILE):
             q = heads.q[part.head, part.rows]
-            bias = problem.masking.bias(part.head, part.rows, part.end)
-            proposal = proposer.propose(q, part.end, bias)
-            _masked(problem, part, proposal.scores)
+            bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
+            proposal = proposer.propose(q, part.ends, bias, allowed)
             slacks = proposal.slacks
             if upstream is not None:
                 finite = np.isfinite(upstream[part.head, part.rows]).all(axis=1)
@@ -141,8 +136,8 @@ class Sparse:
                     slacks,
                     np.zeros((0, 0)) if bias is None else bias,
                     q,
-                    k,
-                    v,
+                    head.k,
+                    head.v,
                     numbers,
                     problem.scale,
                     problem.distances,
@@ -185,50 +180,44 @@ class Gaussian:
         h = self.law.parameter
         return h if self.law.kind == "adaptive" else 1.0 / h / h
 
-    def _parts(self, piece: Piece) -> Iterator[tuple[Part, Floats, Floats]]:
+    def _parts(self, piece: Piece, head: KeyHead) -> Iterator[tuple[Part, Floats, Floats]]:
         """The tiles of a piece, their weights and the sums of those; where a query is left, weights are 0."""
-        problem, heads = self.problem, self.problem.heads
-        k = heads.k[piece.head]
-        with np.errstate(all="ignore"):
-            squares = (k * k).sum(axis=-1)
-            usable = np.isfinite(squares).all() and np.isfinite(heads.v[piece.head]).all()
-            size = float(np.sqrt(squares.max(initial=0.0))) if usable else np.inf
+        problem, width = self.problem, head.k.shape[1]
         for part in parts_of(problem, piece, TILE // 2):
-            q = heads.q[part.head, part.rows]
-            bias = problem.masking.bias(part.head, part.rows, part.end)
+            q = problem.heads.q[part.head, part.rows]
+            bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
             with np.errstate(all="ignore"):
-                scores = np.matmul(problem.scale * q, k[: part.end].T)
+                scores = np.matmul(problem.scale * q, head.k[: part.end].T)
                 if problem.distances:
-                    scores -= problem.scale * squares[: part.end] / 2
-                errors = (2 * k.shape[1] + 8) * 2.0**-53 * abs(problem.scale) * (np.sqrt((q * q).sum(-1)) + size) ** 2
-                if bias is not None:
-                    scores += bias
-            _masked(problem, part, scores)
+                    scores -= problem.scale * head.squares[: part.end] / 2
+                head.mask(scores, bias, allowed)
+                sizes = np.sqrt((q * q).sum(axis=1)) + head.longest(part.ends, allowed)
+                errors = (2 * width + 8) * 2.0**-53 * abs(problem.scale) * sizes**2
             totals = np.empty(len(q))
             gaussian.weigh(scores, part.ends, errors, self.factor, totals, self.left[part.head, part.rows])
             yield part, scores, totals
 
     def forward(self, piece: Piece, y: Array) -> None:
         """Fill y (F, T, e) where it can."""
-        v = self.problem.heads.v[piece.head]
-        for part, weights, totals in self._parts(piece):
-            if not self.left[part.head, part.rows].all():
-                y[part.head, part.rows] = rounded(np.matmul(weights, v[: part.end]) / totals[:, None], y.dtype)
+        head = KeyHead(self.problem, piece.head)
+        for part, weights, totals in self._parts(piece, head):
+            found = np.matmul(weights, head.v[: part.end]) / totals[:, None]
+            y[part.head, part.rows] = rounded(found, y.dtype)
 
     def backward(self, piece: Piece, upstream: Floats, of_q: Floats) -> Share:
         """Fill of_q (F, T, d) where it can; what is to be added elsewhere."""
         share, scale = Share.nothing(self.problem), self.problem.scale
-        k, v = self.problem.heads.k[piece.head], self.problem.heads.v[piece.head]
-        for part, weights, totals in self._parts(piece):
+        head = KeyHead(self.problem, piece.head)
+        for part, weights, totals in self._parts(piece, head):
             place, end = (part.head, part.rows), part.end
             finite = np.isfinite(upstream[place]).all(axis=1)
             self.left[place] |= ~finite
             weights[~finite] = 0.0
             g = np.where(finite[:, None], upstream[place], 0.0)
-            through, moments = np.matmul(g, v[:end].T), np.empty(len(g))
+            through, moments = np.matmul(g, head.v[:end].T), np.empty(len(g))
             gaussian.pull(weights, through, totals, self.factor, moments)
             q = self.problem.heads.q[place]
-            of_q[place] = scale * np.matmul(through, k[:end])
+            of_q[place] = scale * np.matmul(through, head.k[:end])
             share.k[0, :end] += scale * np.matmul(through.T, q)
             share.v[0, :end] += np.matmul(weights.T, g)
             # ∂/∂β = −Σ c·gap/β with c the gradients in the scores, and ∂/∂h = 2 Σ c·gap/h.
@@ -260,12 +249,12 @@ class TiledCore(QuickCore):
             return left
         shares = _each(problem, lambda piece: mechanism.backward(piece, upstream, found.q))
         for piece, share in zip(pieces_of(problem), shares, strict=True):
-            for high, low, part in (
+            for high, low, (part, lost) in (
                 (found.k[piece.head], found.k_low[piece.head], share.k),
                 (found.v[piece.head], found.v_low[piece.head], share.v),
             ):
-                high[...], lost = two_sum(high, part[0])
-                low += lost + part[1]
+                high[...], rest = two_sum(high, part)
+                np.add(low, rest + lost, out=low)
             found.orders.extend(share.numbers[:, 0].tolist())
             found.parameters.extend(share.numbers[:, 1].tolist())
         return left
