@@ -44,17 +44,10 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
 
 
 @released
-def pull(weights: Floats, cotangents: Floats, totals: Floats, factor: float, moments: Floats) -> None:
-    """Normalize the weights (n, m), turn their cotangents into those of the scores, and find ``Σ gradient·gap`` (n,).
-
-    A gap is ``−log(weight)/factor`` before normalizing: it is taken from there, as its score is gone.
-    """
+def pull(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
+    """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores."""
     for row in range(weights.shape[0]):
-        p, g = weights[row], cotangents[row]
-        mean = product(p, g) / totals[row]
-        moments[row] = 0.0
-        for i in range(p.size):
-            r = p[i]
-            p[i] = r / totals[row]
-            g[i] = factor * p[i] * (g[i] - mean) if r > 0.0 else 0.0
-            moments[row] -= g[i] * np.log(r) / factor if r > 0.0 else 0.0
+        r, g = weights[row], cotangents[row]
+        mean, rate = product(r, g) / totals[row], factor / totals[row]
+        for i in range(r.size):
+            g[i] = rate * r[i] * (g[i] - mean)

@@ -37,7 +37,7 @@ class Masking:
         queries, keys = self.shape[-2:]
         at = np.arange(queries)[rows]
         ends = np.clip(at + (keys - queries + 1), 0, keys) if self.causal else np.full(len(at), keys)
-        return np.minimum(ends, self.counts[head])
+        return np.asarray(np.minimum(ends, self.counts[head]))
 
     def flags(self, head: int, rows: Ints | slice, end: int) -> Flags | None:
         """(n, end) which keys a bool mask allows; None if no bool mask came."""

@@ -75,24 +75,27 @@ class Sums(Protocol):
 
 @dataclass(frozen=True)
 class Gradients:
-    """Sums over queries that grow tile by tile: in k (B, S, d) and v (B, S, e), and in order and parameter.
+    """Gradients that grow tile by tile.
 
-    q (F, T, d) is filled in. The lower halves hold what the additions lost.
+    Attributes:
+        q: (F, T, d), filled in.
+        k: (B, 2, S, d) a sum and what its additions lost.
+        v: (B, 2, S, e) the same.
+        orders: summands of that in the order.
+        parameters: summands of that in the parameter of the rule.
     """
 
     q: Floats
     k: Floats
-    k_low: Floats
     v: Floats
-    v_low: Floats
     orders: list[float]
     parameters: list[float]
 
     @classmethod
     def nothing(cls, heads: arguments.Heads) -> Gradients:
         """All zero."""
-        k, k_low, v, v_low = (np.zeros_like(array) for array in (heads.k, heads.k, heads.v, heads.v))
-        return cls(np.zeros_like(heads.q), k, k_low, v, v_low, [], [])
+        k, v = (np.zeros((len(array), 2, *array.shape[1:])) for array in (heads.k, heads.v))
+        return cls(np.zeros_like(heads.q), k, v, [], [])
 
 
 @runtime_checkable

@@ -10,19 +10,32 @@ Source: docs/theory.md §2; G1 to G3 for the gradients.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from kernelproof.verify.rows.compiled import ADAPTIVE, ANCHORED, P, gradient_row, solve_row, through_anchor
+from kernelproof.verify.rows.compiled import (
+    ADAPTIVE,
+    ANCHORED,
+    GAP,
+    LARGEST_SLOPE,
+    LOG,
+    SHARE,
+    SLOPE,
+    P,
+    gradient_row,
+    solve_row,
+    through_anchor,
+)
 from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.jit import jit, released
-from kernelproof.verify.rows.quick import LANES, LARGE, STRIDE, highest, newton, pack
+from kernelproof.verify.rows.quick import LANES, LARGE, NEAR, STRIDE, highest, inverse_root, newton, pack
 from kernelproof.verify.rows.scalar import two_sum
 from kernelproof.verify.rows.sums import product, squared_distance
 
 FEW = 64  # keys that are always taken
-SHARE = 4  # so many keys per key that is taken, else the query is left
+PART = 4  # so many keys per key that is taken, else the query is left
 SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
 
 
@@ -41,17 +54,52 @@ def above(scores: Array, limit: Any, at: Array) -> Any:
 
 
 @jit
-def propose(scores: Array, floor: float, reach: float, slack: float, lanes: Array, at: Array) -> Any:
+def propose(
+    scores: Array, floor: float, slack: float, law: Floats, lanes: Array, at: Array, order: Array, room: Floats
+) -> Any:
     """The keys that may have weight, by scores within `slack` of the exact ones; 0 leaves the query to others."""
     if not slack < np.inf or scores.size == 0:
         return 0
     top, odd = highest(scores, lanes)
     if odd or top == -np.inf:
         return 0
-    limit = max(floor - slack, top - reach - 2.0 * slack)
+    limit = max(floor - slack, top - law[3] - 2.0 * slack)
     # Lower by more than all roundings on the way, that to float32 included.
     count = above(scores, scores.dtype.type(limit - abs(limit) * 1e-6 - 1e-30), at)
-    return 0 if count > max(FEW, scores.size // SHARE) else count
+    if count > max(FEW, scores.size // PART):
+        return 0
+    return closer(scores, top, slack, law, at, count, order, room) if count > STRIDE else count
+
+
+@jit
+def newtonian(law: Floats, top: float) -> bool:
+    """Whether the law has a bandwidth to find that Newton's method of `quick` finds."""
+    n, factor = law[1], law[2]
+    return int(law[0]) == ADAPTIVE and 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE
+
+
+@jit
+def closer(
+    scores: Array, top: float, slack: float, law: Floats, at: Array, count: int, order: Array, room: Floats
+) -> Any:
+    """Leave out keys by the bandwidth that the approximate scores have; how many stay.
+
+    γ moves by no more than the gaps do (moving them all by ε moves it by ε), that is by ``2·slack`` at most.
+    """
+    n, factor = law[1], law[2]
+    if not newtonian(law, top):
+        return count
+    z = room[0]
+    for j in range(count):
+        z[j], order[j] = (top - np.float64(scores[at[j]])) * factor, j
+    _, r_total = newton(order, z, count, n, False, True, room[1], room[2])
+    bound = n * inverse_root(r_total, n) * (1.0 + 1e-6) + 4.0 * slack * factor * (1.0 + 1e-6)
+    kept = 0
+    for j in range(count):
+        if not (top - np.float64(scores[at[j]])) * factor > bound:
+            at[kept] = at[j]
+            kept += 1
+    return kept
 
 
 @jit
@@ -74,22 +122,31 @@ def score(
 
 @jit
 def narrowed(
-    at: Array, chosen: Floats, count: int, top: float, n: float, factor: float, order: Array, room: Floats
+    at: Array, chosen: Floats, count: int, top: float, law: Floats, order: Array, room: Floats
 ) -> tuple[int, float]:
-    """Adaptive, n ≥ 1: keys that may have weight by Newton's method, with r in room[1]; how many, and Σr or −1."""
-    kept = 0
-    z, out, shares = room[0], room[1], room[2]
-    for j in range(count):
-        gap = (top - chosen[j]) * factor
-        if gap < n:
-            at[kept], chosen[kept], z[kept], order[kept] = at[j], chosen[j], gap, kept
-            kept += 1
-    left, r_total = newton(order, z, kept, n, False, True, out, shares)
-    if left < 0:
-        return kept, -1.0
-    for j in range(left):
-        at[j], chosen[j] = at[order[j]], chosen[order[j]]
-    return left, r_total
+    """The keys that may have weight by their exact scores, and Σr with r in room[1]; −1: solve them otherwise.
+
+    Newton runs again on the support alone, so that nothing depends on what else was proposed. It has found no key
+    within 2^-28·n of its γ, and that is within 1e-9·n of the root, so half of it tells keys with weight from others.
+    """
+    n, factor, z = law[1], law[2], room[0]
+    if not newtonian(law, top):
+        return count, -1.0
+    last, r_total = count + 1, 1.0
+    while count < last:
+        last = count
+        for j in range(count):
+            z[j], order[j] = (top - chosen[j]) * factor, j
+        found, r_total = newton(order, z, count, n, False, False, room[1], room[2])
+        if found < 0:
+            return count, -1.0
+        bound, kept = n * inverse_root(r_total, n) + NEAR * n / 2.0, 0
+        for j in range(count):
+            if z[j] < bound:
+                at[kept], chosen[kept] = at[j], chosen[j]
+                kept += 1
+        count = kept
+    return count, r_total
 
 
 @jit
@@ -120,14 +177,19 @@ def add(high: Floats, low: Floats, factor: float, vector: Floats, origin: Floats
 
 
 @jit
-def few(
-    at: Array, chosen: Floats, count: int, top: float, law: Floats, order: Array, room: Floats
-) -> tuple[int, float]:
-    """`narrowed` where the law has a bandwidth to find and it can."""
-    kind, n, factor = int(law[0]), law[1], law[2]
-    if kind == ADAPTIVE and 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE:
-        return narrowed(at, chosen, count, top, n, factor, order, room)
-    return count, -1.0
+def fill(chosen: Floats, top: float, law: Floats, r_total: float, room: Floats, solved: Floats, found: Floats) -> None:
+    """What `solve_row` fills, from what Newton's method left in `room`: good for all but float64 itself."""
+    n, factor, size = law[1], law[2], chosen.size
+    reach, e_total = n * inverse_root(r_total, n), 0.0
+    # û = γ/n and û^n·Σr = 1, so p^(1 − 1/n) = û^(n − 1)·(1 − x)^(n − 1) and û^(n − 1) = n/(γ·Σr).
+    slope = factor * n / (reach * r_total)
+    for j in range(size):
+        e_total += room[2, j]
+    for j in range(size):
+        solved[P, j], solved[SLOPE, j] = room[1, j] / r_total, min(room[2, j] * slope, LARGEST_SLOPE)
+        solved[SHARE, j], solved[GAP, j] = room[2, j] / e_total, top - chosen[j]
+        solved[LOG, j] = math.log1p(-min(room[0, j] / reach, 1.0 - 2.0**-53))
+    found[0], found[1] = reach, math.log(r_total)
 
 
 @released
@@ -171,12 +233,12 @@ def forward(
     room, wide, origin = np.empty((3, length + STRIDE)), np.empty((3, v.shape[1])), np.zeros(v.shape[1])
     for row in range(scores.shape[0]):
         left[row] = True
-        count = propose(scores[row, : ends[row]], floors[row], law[3], slacks[row], lanes, at)
+        count = propose(scores[row, : ends[row]], floors[row], slacks[row], law, lanes, at, order, room)
         if count == 0:
             continue
         added = bias[row] if bias.size else origin[:0]
         top = score(q[row], k, scale, distances, added, at, count, chosen)
-        count, r_total = few(at, chosen, count, top, law, order, room)
+        count, r_total = narrowed(at, chosen, count, top, law, order, room)
         weights = room[1, :count]
         if sharp or r_total < 0.0:
             solved = np.zeros((5, count))
@@ -209,6 +271,7 @@ def backward(
     law: Floats,
     scale: float,
     distances: bool,
+    sharp: bool,
     upstream: Floats,
     of_q: Floats,
     of_k: Floats,
@@ -230,6 +293,7 @@ def backward(
         law: as there.
         scale: as there.
         distances: as there.
+        sharp: as there.
         upstream: (n, e).
         of_q: (n, d).
         of_k: (2, S, d).
@@ -244,15 +308,18 @@ def backward(
     nothing, no_value = np.zeros(k.shape[1]), np.zeros(v.shape[1])
     for row in range(scores.shape[0]):
         left[row] = True
-        count = propose(scores[row, : ends[row]], floors[row], law[3], slacks[row], lanes, at)
+        count = propose(scores[row, : ends[row]], floors[row], slacks[row], law, lanes, at, order, room)
         if count == 0:
             continue
         added = bias[row] if bias.size else nothing[:0]
         top = score(q[row], k, scale, distances, added, at, count, chosen)
-        count, _ = few(at, chosen, count, top, law, order, room)
+        count, r_total = narrowed(at, chosen, count, top, law, order, room)
         solved, through, found = np.zeros((5, count)), np.zeros(count), np.zeros(5)
-        support = np.zeros(count, np.bool_)
-        found[0], found[1] = solve_row(chosen[:count], kind, n, law[2], solved, support)
+        if sharp or r_total < 0.0:
+            support = np.zeros(count, np.bool_)
+            found[0], found[1] = solve_row(chosen[:count], kind, n, law[2], solved, support)
+        else:
+            fill(chosen[:count], top, law, r_total, room, solved, found)
         if found[1] == -np.inf:
             continue
         left[row] = False

@@ -7,7 +7,7 @@ neither can do (nearest keys, rows with NaN, rows where nearly every key has wei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -60,12 +60,6 @@ class Share:
     v: Floats
     numbers: Floats
 
-    @classmethod
-    def nothing(cls, problem: Problem) -> Share:
-        """All zero."""
-        k, v = problem.heads.k.shape[1:], problem.heads.v.shape[1:]
-        return cls(np.zeros((2, *k)), np.zeros((2, *v)), np.zeros((2, 2)))
-
 
 def pieces_of(problem: Problem) -> list[Piece]:
     """The pieces of a problem."""
@@ -92,9 +86,9 @@ def _numbers(law: Law, reach: float) -> Floats:
     return np.array([KINDS.index(law.kind), law.order, law.parameter, reach])
 
 
-def _each(problem: Problem, job: Callable[[Piece], Any]) -> list[Any]:
+def _each(problem: Problem, job: Callable[[Any], None], jobs: Sequence[Any]) -> None:
     scores = problem.heads.q.shape[0] * problem.heads.q.shape[1] * problem.heads.k.shape[1]
-    return each(job, pieces_of(problem), numba.get_num_threads() if scores > SMALL else 1)
+    each(job, jobs, numba.get_num_threads() if scores > SMALL else 1)
 
 
 @dataclass(frozen=True)
@@ -141,6 +135,7 @@ class Sparse:
                     numbers,
                     problem.scale,
                     problem.distances,
+                    not problem.narrow,
                 ),
             )
 
@@ -148,12 +143,11 @@ class Sparse:
         """Fill y (F, T, e) where it can."""
         for part, arguments in self._parts(piece, None):
             found = np.zeros((part.rows.stop - part.rows.start, y.shape[2]))
-            sparse.forward(*arguments, not self.problem.narrow, found, self.left[part.head, part.rows])
+            sparse.forward(*arguments, found, self.left[part.head, part.rows])
             y[part.head, part.rows] = rounded(found, y.dtype)
 
-    def backward(self, piece: Piece, upstream: Floats, of_q: Floats) -> Share:
-        """Fill of_q (F, T, d) where it can; what is to be added elsewhere."""
-        share = Share.nothing(self.problem)
+    def backward(self, piece: Piece, upstream: Floats, of_q: Floats, share: Share) -> None:
+        """Fill of_q (F, T, d) where it can, and add to `share`."""
         for part, arguments in self._parts(piece, upstream):
             place = part.head, part.rows
             sparse.backward(*arguments, upstream[place], of_q[place], share.k, share.v, share.numbers, self.left[place])
@@ -204,25 +198,35 @@ class Gaussian:
             found = np.matmul(weights, head.v[: part.end]) / totals[:, None]
             y[part.head, part.rows] = rounded(found, y.dtype)
 
-    def backward(self, piece: Piece, upstream: Floats, of_q: Floats) -> Share:
-        """Fill of_q (F, T, d) where it can; what is to be added elsewhere."""
-        share, scale = Share.nothing(self.problem), self.problem.scale
-        head = KeyHead(self.problem, piece.head)
+    def backward(self, piece: Piece, upstream: Floats, of_q: Floats, share: Share) -> None:
+        """Fill of_q (F, T, d) where it can, and add to `share`."""
+        scale, head = self.problem.scale, KeyHead(self.problem, piece.head)
+        # Added in place: one head has many tiles, and a temporary of its size for each would cost as much as BLAS.
+        of_k, of_v = np.empty_like(head.k), np.empty_like(head.v)
         for part, weights, totals in self._parts(piece, head):
             place, end = (part.head, part.rows), part.end
-            finite = np.isfinite(upstream[place]).all(axis=1)
+            finite: Flags = np.isfinite(upstream[place]).all(axis=1)
             self.left[place] |= ~finite
             weights[~finite] = 0.0
             g = np.where(finite[:, None], upstream[place], 0.0)
-            through, moments = np.matmul(g, head.v[:end].T), np.empty(len(g))
-            gaussian.pull(weights, through, totals, self.factor, moments)
+            through = np.matmul(g, head.v[:end].T)
+            gaussian.pull(weights, totals, self.factor, through)
             q = self.problem.heads.q[place]
             of_q[place] = scale * np.matmul(through, head.k[:end])
-            share.k[0, :end] += scale * np.matmul(through.T, q)
-            share.v[0, :end] += np.matmul(weights.T, g)
-            # ∂/∂β = −Σ c·gap/β with c the gradients in the scores, and ∂/∂h = 2 Σ c·gap/h.
-            share.numbers[0, 1] += moments.sum() * (-1.0 if self.law.kind == "adaptive" else 2.0) / self.law.parameter
-        return share
+            share.k[0, :end] += np.matmul(through.T, scale * q, out=of_k[:end])
+            share.v[0, :end] += np.matmul(weights.T, g / totals[:, None], out=of_v[:end])
+            share.numbers[0, 1] += self._parameter(part, q, of_q[place], through)
+
+    def _parameter(self, part: Part, q: Floats, of_q: Floats, through: Floats) -> float:
+        """The gradient in beta, ``−Σ c·gap/β`` with c those in the scores, or in h, ``2 Σ c·gap/h``.
+
+        The c of a query sum to 0, so ``Σ c·gap = −Σ c·s``, and s is q·k but for the bias.
+        """
+        moment = float((of_q * q).sum())
+        bias, allowed = allowed_of(self.problem, part.head, part.rows, part.end)
+        if bias is not None and allowed is not None:
+            moment += float((through * np.where(allowed, bias, 0.0)).sum())
+        return moment * (1.0 if self.law.kind == "adaptive" else -2.0) / self.law.parameter
 
 
 class TiledCore(QuickCore):
@@ -238,7 +242,7 @@ class TiledCore(QuickCore):
         left = np.ones(y.shape[:2], np.bool_)
         mechanism = _mechanism(problem, plan, left)
         if mechanism is not None:
-            _each(problem, lambda piece: mechanism.forward(piece, y))
+            _each(problem, lambda piece: mechanism.forward(piece, y), pieces_of(problem))
         return left
 
     def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: Gradients) -> Flags:
@@ -247,17 +251,23 @@ class TiledCore(QuickCore):
         mechanism = _mechanism(problem, plan, left)
         if mechanism is None or (isinstance(mechanism, Gaussian) and problem.distances):
             return left
-        shares = _each(problem, lambda piece: mechanism.backward(piece, upstream, found.q))
-        for piece, share in zip(pieces_of(problem), shares, strict=True):
-            for high, low, (part, lost) in (
-                (found.k[piece.head], found.k_low[piece.head], share.k),
-                (found.v[piece.head], found.v_low[piece.head], share.v),
-            ):
-                high[...], rest = two_sum(high, part)
-                np.add(low, rest + lost, out=low)
+        pieces = pieces_of(problem)
+        shares = [self._share(piece, found, alone=len(pieces) == len(found.k)) for piece in pieces]
+        work = zip(pieces, shares, strict=True)
+        _each(problem, lambda pair: mechanism.backward(pair[0], upstream, found.q, pair[1]), list(work))
+        for piece, share in zip(pieces, shares, strict=True):
+            if len(pieces) > len(found.k):
+                for sums, (part, lost) in ((found.k[piece.head], share.k), (found.v[piece.head], share.v)):
+                    sums[0], rest = two_sum(sums[0], part)
+                    sums[1] += rest + lost
             found.orders.extend(share.numbers[:, 0].tolist())
             found.parameters.extend(share.numbers[:, 1].tolist())
         return left
+
+    @staticmethod
+    def _share(piece: Piece, found: Gradients, *, alone: bool) -> Share:
+        k, v = found.k[piece.head], found.v[piece.head]
+        return Share(k, v, np.zeros((2, 2))) if alone else Share(np.zeros_like(k), np.zeros_like(v), np.zeros((2, 2)))
 
 
 def _mechanism(problem: Problem, plan: Plan, left: Flags) -> Sparse | Gaussian | None:

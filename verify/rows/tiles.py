@@ -115,8 +115,7 @@ def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> di
         _pull(core, problem, plan, sums, tile, upstream, found)
     with np.errstate(all="ignore"):
         of_k, of_v = (
-            np.where(np.isfinite(low), high + low, high)
-            for high, low in ((found.k, found.k_low), (found.v, found.v_low))
+            np.where(np.isfinite(sums[:, 1]), sums[:, 0] + sums[:, 1], sums[:, 0]) for sums in (found.k, found.v)
         )
     parts = {"q": found.q, "k": of_k, "v": of_v}
     return {**parts, "order": _total(found.orders), "parameter": _total(found.parameters)}
@@ -224,17 +223,16 @@ def _pull(
             of_k = sums.contract(transposed(through), transposed(q), back)
         found.q[tile.first : tile.last, tile.rows] = problem.scale * of_q
         for at, head in enumerate(range(tile.first, tile.last)):
-            place = np.s_[head // heads.group, : tile.end]
-            _add(found.k[place], found.k_low[place], problem.scale * of_k[at])
-            _add(found.v[place], found.v_low[place], of_v[at])
+            _add(found.k[head // heads.group, :, : tile.end], problem.scale * of_k[at])
+            _add(found.v[head // heads.group, :, : tile.end], of_v[at])
     found.orders.append(float(parts["order"]))
     found.parameters.append(float(parts["parameter"]))
 
 
-def _add(high: Floats, low: Floats, part: Floats) -> None:
-    """``high + low += part``: one head may take many tiles, and the sum is to be as good as that of one."""
-    high[...], lost = two_sum(high, part)
-    low += lost
+def _add(sums: Floats, part: Floats) -> None:
+    """``sums + part`` for sums (2, S, ·) of two halves: many tiles are to add up as well as one."""
+    sums[0], lost = two_sum(sums[0], part)
+    sums[1] += lost
 
 
 def _total(parts: list[float]) -> np.float64:
