@@ -49,7 +49,7 @@ class Masking:
         """(n, end) what is added to the scores; None if no additive mask came."""
         if self.given is None or self.given.dtype == np.bool_:
             return None
-        return self._of(head)[rows, :end].astype(np.float64)
+        return self._of(head)[rows, :end].astype(np.float64, order="C")
 
     def _of(self, head: int) -> Array:
         assert self.given is not None

@@ -28,9 +28,12 @@ from kernelproof.verify.rows.threads import each
 from kernelproof.verify.rows.twofold import two_sum
 from kernelproof.verify.rows.visible import KeyHead, allowed_of
 
-TILE = 1 << 19  # scores of a tile: 2 MiB of float32
+TILE = 1 << 20  # scores of a tile: 4 MiB of float32
 PIECES = 8
 SMALL = 1 << 22  # scores; below that threads cost more than they save
+# Untyped: most of their arguments come as one tuple.
+_FORWARD: Any = sparse.forward
+_BACKWARD: Any = sparse.backward
 
 
 @dataclass(frozen=True)
@@ -143,15 +146,15 @@ class Sparse:
         """Fill y (F, T, e) where it can."""
         for part, arguments in self._parts(piece, None):
             found = np.zeros((part.rows.stop - part.rows.start, y.shape[2]))
-            sparse.forward(*arguments, found, self.left[part.head, part.rows])
+            _FORWARD(*arguments, found, self.left[part.head, part.rows])
             y[part.head, part.rows] = rounded(found, y.dtype)
 
     def backward(self, piece: Piece, upstream: Floats, of_q: Floats, share: Share) -> None:
         """Fill of_q (F, T, d) where it can, and add to `share`."""
         for part, arguments in self._parts(piece, upstream):
             place = part.head, part.rows
-            sparse.backward(*arguments, upstream[place], of_q[place], share.k, share.v, share.numbers, self.left[place])
-        return share
+            sums = (share.k, share.v, share.numbers)
+            _BACKWARD(*arguments, upstream[place], of_q[place], *sums, self.left[place])
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class Gaussian:
         of_k, of_v = np.empty_like(head.k), np.empty_like(head.v)
         for part, weights, totals in self._parts(piece, head):
             place, end = (part.head, part.rows), part.end
-            finite: Flags = np.isfinite(upstream[place]).all(axis=1)
+            finite = np.asarray(np.isfinite(upstream[place]).all(axis=1))
             self.left[place] |= ~finite
             weights[~finite] = 0.0
             g = np.where(finite[:, None], upstream[place], 0.0)
