@@ -114,13 +114,13 @@ def test_a_query_alone_is_the_query_in_a_batch(backend: Any, kernel: Kernel, rul
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_backends_agree(dtype: str, groups: int) -> None:
-    q, k, v, g = arrays(4, 90, 300, dtype, groups)
+    q, k, v, g = arrays(2, 20, 280, dtype, groups)
     rng = np.random.default_rng(1)
     for kernel, rule in MECHANISMS:
         for options in (
             {},
-            {"lengths": np.array([300, 77]), "mask": rng.random((90, 300)) > 0.2},
-            {"mask": np.where(rng.random((300,)) > 0.1, rng.normal(size=(2, 1, 90, 300)), -INF), "causal": True},
+            {"lengths": np.array([280, 77]), "mask": rng.random((20, 280)) > 0.2},
+            {"mask": np.where(rng.random((280,)) > 0.1, rng.normal(size=(2, 1, 20, 280)), -INF), "causal": True},
         ):
             plain, fast = (
                 [
@@ -131,18 +131,19 @@ def test_the_backends_agree(dtype: str, groups: int) -> None:
                 ]
                 for name in ("numpy", "numba")
             )
-            # Both are good to κ ≤ 4; sums over 90 queries of order 10, whose slopes at n = 1/2 reach some 10.
+            # Both are good to κ ≤ 4; sums over 40 queries of order 10, whose slopes at n = 1/2 reach some 10.
             unit = 2.0**-24 if dtype == "float32" else U
             for a, b in zip(plain, fast, strict=True):
-                np.testing.assert_allclose(b, a, rtol=64 * unit, atol=8 * unit * 90 * 100)
+                np.testing.assert_allclose(b, a, rtol=64 * unit, atol=8 * unit * 40 * 100)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("order", [1, INF])
+@pytest.mark.parametrize(("name", "order"), [("numpy", INF), ("numba", 1), ("numba", INF)])
 def test_memory_grows_as_the_inputs_do(
-    backend: Any, dtype: str, causal: bool, order: float, monkeypatch: pytest.MonkeyPatch
+    name: str, dtype: str, causal: bool, order: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    backend = backends.backend(name)
     small_tiles(monkeypatch, 1 << 12)
     monkeypatch.setattr(contraction, "CHUNK", 1 << 12)
     monkeypatch.setattr(dense, "BLOCK", 1 << 12)
@@ -238,7 +239,7 @@ def test_proposed_scores_are_within_their_slack(width: int, dtype: str, distance
             exact = math.fsum(-((a - b) ** 2) / 2 if distances else a * b for a, b in pairs) * 0.7 + mask[t, j]
             apart = abs(float(found.scores[t, j]) - found.shifts[t] - exact)
             assert apart <= found.slacks[t]
-            nearest = max(nearest, apart / found.slacks[t])
+            nearest = max(nearest, float(apart / found.slacks[t]))
     assert nearest > 1 / 64  # no slack so wide that nothing could exceed it
 
 
