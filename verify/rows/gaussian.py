@@ -12,7 +12,7 @@ from kernelproof.verify.rows.core import Array, Flags, Floats
 from kernelproof.verify.rows.jit import released
 from kernelproof.verify.rows.lanes import gaussians, lane_sum
 from kernelproof.verify.rows.quick import BLOCK, LANES, highest
-from kernelproof.verify.rows.sums import product
+from kernelproof.verify.rows.sums import plain_sum, product
 
 VISIBLE = 2.0**-28  # of a logit: a sixteenth of what float32 can tell
 
@@ -45,9 +45,19 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
 
 @released
 def pull(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
-    """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores."""
+    """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores.
+
+    They sum to 0: that of the largest weight is minus the sum of the others, as its own formula cancels where one
+    weight is nearly 1.
+    """
     for row in range(weights.shape[0]):
         r, g = weights[row], cotangents[row]
-        mean, rate = product(r, g) / totals[row], factor / totals[row]
+        mean, rate, top = product(r, g) / totals[row], factor / totals[row], 0
         for i in range(r.size):
             g[i] = rate * r[i] * (g[i] - mean)
+        for i in range(r.size):
+            if r[i] == 1.0:  # exp(0)
+                top = i
+                break
+        g[top] = 0.0
+        g[top] = -plain_sum(g)

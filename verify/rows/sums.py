@@ -29,6 +29,15 @@ def product(a: Floats, b: Floats) -> float:
 
 
 @reassociated
+def plain_sum(a: Floats) -> float:
+    """``Σ a``."""
+    value = 0.0
+    for i in range(a.size):
+        value += a[i]
+    return value
+
+
+@reassociated
 def product_of_used(a: Floats, b: Floats, used: Flags) -> float:
     """``Σ a·b`` over the used."""
     value = 0.0
