@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
-"""Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the cube of it."""
 BULK = 1 << 22
 """Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
 _WORD = 64

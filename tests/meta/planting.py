@@ -95,7 +95,7 @@ def write_copy(folder: Path, backend: str, change: Change | None) -> str:
     if backend == "numba":
         texts |= {"jit": _JIT, "ieee": _MATH}
         # Plain Python has no bits of a float at hand: the copy solves every row carefully.
-        texts["backend"] = Change("backend", "rows.swift", "rows.compiled").apply(texts["backend"])
+        texts["backend"] = Change("backend", "rows.tiled", "rows.compiled").apply(texts["backend"])
         for name in ("compiled", "scalar"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
     home = folder / package

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from kernelproof.verify.rows.ops import RowBackend
 
-BACKEND = RowBackend("numba", "kernelproof.verify.rows.swift", package="numba")
+BACKEND = RowBackend("numba", "kernelproof.verify.rows.tiled", package="numba")

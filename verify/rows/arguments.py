@@ -11,7 +11,7 @@ import numpy as np
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
-from kernelproof.verify.rows.core import Array, Flags, Floats
+from kernelproof.verify.rows.core import Array, Floats
 from kernelproof.verify.rows.rounding import DTYPES
 
 ROUNDINGS = ("fast", "correct")
@@ -143,15 +143,15 @@ def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
 
 @dataclass(frozen=True)
 class Heads:
-    """Queries, keys and values as batches: B key heads, N queries each, S keys.
+    """Queries, keys and values with their leading axes as one: F query heads, B key heads.
 
     Attributes:
-        q: (B, N, d).
+        q: (F, T, d).
         k: (B, S, d).
         v: (B, S, e).
         dtype: what all three came in.
         lead: the axes before the last two of the queries, (..., H).
-        queries: T of the caller; N is T times the query heads that share a key head.
+        group: query heads that share a key head; query head f reads key head ``f // group``.
     """
 
     q: Floats
@@ -159,7 +159,7 @@ class Heads:
     v: Floats
     dtype: np.dtype[Any]
     lead: tuple[int, ...]
-    queries: int
+    group: int
 
 
 def heads_of(q: Any, k: Any, v: Any, *, grouped: bool) -> Heads:
@@ -192,56 +192,11 @@ def heads_of(q: Any, k: Any, v: Any, *, grouped: bool) -> Heads:
             raise DomainError(msg)
         group = many // few
     batches = int(np.prod(k.shape[:-2], dtype=np.intp))
-    queries = q.shape[-2]
     return Heads(
-        double(q).reshape(batches, group * queries, q.shape[-1]),
+        double(q).reshape(batches * group, *q.shape[-2:]),
         double(k).reshape(batches, *k.shape[-2:]),
         double(v).reshape(batches, *v.shape[-2:]),
         q.dtype,
         q.shape[:-2],
-        queries,
+        group,
     )
-
-
-def allowed_keys(shape: tuple[int, ...], mask: Any, causal: bool, lengths: Any) -> tuple[Flags, Floats | None]:
-    """Which key each query may attend to, of `shape` (..., H, T, S), and the additive mask if one came.
-
-    Raises:
-        DomainError: a mask that does not broadcast, or has NaN or +inf in it; lengths of another shape, no ints,
-            or out of range.
-    """
-    queries, keys = shape[-2:]
-    allowed: Flags = np.ones((), dtype=np.bool_)
-    bias: Floats | None = None
-    if mask is not None:
-        given = as_array(mask, "mask")
-        if given.dtype != np.bool_ and given.dtype.name not in DTYPES:
-            msg = f"mask must be bool (True: may attend) or floating (added to the scores); got dtype {given.dtype}"
-            raise DomainError(msg)
-        try:
-            fits = np.broadcast_shapes(given.shape, shape) == shape
-        except ValueError:
-            fits = False
-        if not fits:
-            msg = f"mask must broadcast to (..., H, T, S) = {shape}; got shape {given.shape}"
-            raise DomainError(msg)
-        if given.dtype == np.bool_:
-            allowed = given
-        else:
-            bias = given.astype(np.float64)
-            if np.isnan(bias).any() or np.isposinf(bias).any():
-                msg = "mask must be finite or -inf everywhere, where it is added to the scores; got NaN or +inf in it"
-                raise DomainError(msg)
-            allowed = bias != -np.inf
-    if causal:
-        allowed = allowed & (np.arange(keys) <= np.arange(queries)[:, None] + (keys - queries))
-    if lengths is not None:
-        counts = np.asarray(lengths)
-        if counts.shape != shape[:-3] or counts.dtype.kind not in "iu":
-            msg = f"lengths must be ints of shape {shape[:-3]}; got shape {counts.shape}, dtype {counts.dtype}"
-            raise DomainError(msg)
-        if counts.size and (counts.min() < 0 or counts.max() > keys):
-            msg = f"lengths must be from 0 to {keys}; got {counts.min()} to {counts.max()}"
-            raise DomainError(msg)
-        allowed = allowed & (np.arange(keys) < counts[..., None, None, None])
-    return np.broadcast_to(allowed, shape), bias

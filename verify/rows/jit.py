@@ -33,3 +33,8 @@ def reassociated(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """As `contracted`, and LLVM has to put it into its callers, whose loops would not be vectorized around a call."""
     return cast("Function", numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))
+
+
+def released(function: Function) -> Function:
+    """As `jit`, and other Python threads run meanwhile."""
+    return cast("Function", numba.njit(cache=True, error_model="numpy", nogil=True)(function))

@@ -16,25 +16,12 @@ from typing import Any, cast
 import numpy as np
 
 from kernelproof.reference.errors import BackendUnavailable, DomainError
-from kernelproof.reference.model import Adaptive, AttentionInfo, resolve_kernel
-from kernelproof.verify.rows import arguments
-from kernelproof.verify.rows.contraction import contract, pull, squared_distances, transposed
-from kernelproof.verify.rows.core import Array, DirectCore, Flags, Floats, ProvedCore, RowCore
-from kernelproof.verify.rows.policy import Plan, Weighed, directly, parameter_of, plan_of, pull_back, thresholds, weigh
+from kernelproof.reference.model import Adaptive, resolve_kernel
+from kernelproof.verify.rows import arguments, tiles
+from kernelproof.verify.rows.core import Array, DirectCore, Floats, ProvedCore, RowCore
+from kernelproof.verify.rows.policy import Plan, directly, parameter_of, plan_of, pull_back, weigh
+from kernelproof.verify.rows.problem import Problem, attention_of, regression_of
 from kernelproof.verify.rows.rounding import DTYPES, rounded
-
-
-@dataclass(frozen=True)
-class _Attention:
-    """Attention between scores and output: (B, N, S) scores, which of them are used, and their weights."""
-
-    heads: arguments.Heads
-    scores: Floats
-    used: Flags
-    weighed: Weighed
-    weights: Floats
-    scale: float
-    distances: bool
 
 
 @dataclass(frozen=True)
@@ -75,9 +62,7 @@ class RowBackend:
             raise BackendUnavailable(reason)
         return cast("RowCore", importlib.import_module(self.core_module).CORE)
 
-    def entmax(
-        self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast"
-    ) -> Array:
+    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast") -> Array:
         """α-entmax of z along `dim`, ``α = 1 + 1/order``; softmax if neither is given.
 
         Args:
@@ -102,7 +87,9 @@ class RowBackend:
             return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, axis)
         core = self.core
         if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
-            msg = f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            msg = (
+                f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            )
             raise DomainError(msg)
         plan_of(kernel, Adaptive(), "nan")
         if not array.size:
@@ -152,7 +139,7 @@ class RowBackend:
             DomainError: an argument outside its domain, or an empty row with empty="raise".
         """
         plan = plan_of(kernel, rule, empty)
-        return self._output(self._regression(q, k, v, plan))
+        return tiles.output(self.core, regression_of(q, k, v), plan)
 
     def attention(
         self,
@@ -193,9 +180,8 @@ class RowBackend:
             DomainError: an argument outside its domain, or an empty row with empty="raise".
         """
         plan = plan_of(kernel, rule, empty)
-        middle = self._attention(q, k, v, plan, scale, mask, causal, lengths, key_norm_term)
-        y = self._output(middle)
-        return self._info(middle, plan, y) if info else y
+        problem = attention_of(q, k, v, scale, mask, causal, lengths, key_norm_term)
+        return tiles.info(self.core, problem, plan) if info else tiles.output(self.core, problem, plan)
 
     def vjp(self, op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The vector-Jacobian product of an op with `cotangent`, in every differentiable input.
@@ -260,7 +246,7 @@ class RowBackend:
         self, cotangent: Any, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan"
     ) -> dict[str, Any]:
         plan = plan_of(kernel, rule, empty)
-        return self._gradients(self._regression(q, k, v, plan), cotangent, plan, rule, (q, k, v))
+        return self._gradients(regression_of(q, k, v), cotangent, plan, rule, (q, k, v))
 
     def _vjp_attention(
         self,
@@ -279,103 +265,15 @@ class RowBackend:
         empty: str = "nan",
     ) -> dict[str, Any]:
         plan = plan_of(kernel, rule, empty)
-        middle = self._attention(q, k, v, plan, scale, mask, causal, lengths, key_norm_term)
-        return self._gradients(middle, cotangent, plan, rule, (q, k, v))
-
-    def _regression(self, q: Any, k: Any, v: Any, plan: Plan) -> _Attention:
-        heads = arguments.heads_of(q, k, v, grouped=False)
-        with np.errstate(all="ignore"):
-            scores = -squared_distances(heads.q, heads.k) / 2
-        return self._weighed(heads, scores, np.ones(scores.shape, dtype=np.bool_), plan, 1.0, distances=True)
-
-    def _attention(
-        self,
-        q: Any,
-        k: Any,
-        v: Any,
-        plan: Plan,
-        scale: Any,
-        mask: Any,
-        causal: bool,
-        lengths: Any,
-        key_norm_term: bool,
-    ) -> _Attention:
-        heads = arguments.heads_of(q, k, v, grouped=True)
-        factor = arguments.scale_of(scale, heads.q.shape[-1])
-        allowed, bias = arguments.allowed_keys(
-            (*heads.lead, heads.queries, heads.k.shape[1]), mask, arguments.flag_of(causal, "causal"), lengths
-        )
-        with np.errstate(all="ignore"):
-            if arguments.flag_of(key_norm_term, "key_norm_term"):
-                scores = -factor * (squared_distances(heads.q, heads.k) / 2)
-            else:
-                scores = factor * contract(heads.q, heads.k)
-            if bias is not None:
-                scores = scores + np.broadcast_to(bias, allowed.shape).reshape(scores.shape)
-        return self._weighed(heads, scores, allowed.reshape(scores.shape), plan, factor, distances=bool(key_norm_term))
-
-    def _weighed(
-        self, heads: arguments.Heads, scores: Floats, allowed: Flags, plan: Plan, scale: float, *, distances: bool
-    ) -> _Attention:
-        scores = np.where(allowed, scores, -np.inf)
-        used = scores != -np.inf
-        flat = scores.reshape(-1, scores.shape[-1]) if scores.size else np.zeros((0, max(1, scores.shape[-1])))
-        weighed = weigh(self.core, flat, plan)
-        weights = weighed.weights.reshape(scores.shape) if scores.size else np.zeros(scores.shape)
-        return _Attention(heads, scores, used, weighed, weights, scale, distances)
-
-    def _output(self, middle: _Attention) -> Array:
-        heads = middle.heads
-        with np.errstate(all="ignore"):
-            y = contract(np.where(middle.used, middle.weights, 0.0), transposed(heads.v), middle.used)
-        lost = np.any(np.isnan(middle.weights), axis=-1, keepdims=True)
-        y = np.where(lost, np.nan, y)
-        return rounded(y.reshape(*heads.lead, heads.queries, heads.v.shape[-1]), heads.dtype)
-
-    def _info(self, middle: _Attention, plan: Plan, y: Array) -> AttentionInfo:
-        heads, weighed = middle.heads, middle.weighed
-        rows = (*heads.lead, heads.queries)
-        if not middle.scores.size:
-            normalizer, threshold = np.full(rows, np.nan), np.full(rows, np.nan)
-            support = np.zeros((*rows, heads.k.shape[1]), dtype=np.bool_)
-        else:
-            found = weighed.rows.log_normalizer
-            # An empty row has nothing to normalize: NaN, as in the truth.
-            normalizer = np.where(weighed.spoiled | np.isneginf(found), np.nan, found).reshape(rows)
-            threshold = thresholds(weighed, plan.law).reshape(rows)
-            support = weighed.rows.support.reshape(*rows, -1)
-        return AttentionInfo(y, rounded(normalizer, heads.dtype), rounded(threshold, heads.dtype), support)
+        problem = attention_of(q, k, v, scale, mask, causal, lengths, key_norm_term)
+        return self._gradients(problem, cotangent, plan, rule, (q, k, v))
 
     def _gradients(
-        self, middle: _Attention, cotangent: Any, plan: Plan, rule: Any, given: tuple[Any, Any, Any]
+        self, problem: Problem, cotangent: Any, plan: Plan, rule: Any, given: tuple[Any, Any, Any]
     ) -> dict[str, Any]:
-        heads, used = middle.heads, middle.used
-        upstream = arguments.cotangent_of(cotangent, (*heads.lead, heads.queries, heads.v.shape[-1]))
-        upstream = upstream.reshape(*heads.q.shape[:2], heads.v.shape[-1])
-        back = np.ascontiguousarray(np.swapaxes(used, -1, -2))
-        with np.errstate(all="ignore"):
-            found = self._pull_middle(middle, contract(upstream, heads.v), plan)
-            through = found["scores"]
-            # An empty row has nothing to pass on, even where its output is NaN.
-            spoiled = middle.weighed.spoiled.reshape(used.shape[:2]) if used.size else np.zeros(used.shape[:2], bool)
-            weights = np.where(used & (spoiled[..., None] | np.isfinite(middle.weights)), middle.weights, 0.0)
-            of_v = contract(transposed(weights), transposed(upstream), back)
-            if middle.distances:
-                of_q = middle.scale * pull(through, heads.q, heads.k, used)
-                of_k = middle.scale * pull(transposed(through), heads.k, heads.q, back)
-            else:
-                of_q = middle.scale * contract(through, transposed(heads.k), used)
-                of_k = middle.scale * contract(transposed(through), transposed(heads.q), back)
+        found = tiles.gradients(self.core, problem, plan, cotangent)
         parts = {
-            name: rounded(part.reshape(np.shape(array)), heads.dtype)
-            for name, part, array in zip(("q", "k", "v"), (of_q, of_k, of_v), given, strict=True)
+            name: rounded(found[name].reshape(np.shape(array)), problem.heads.dtype)
+            for name, array in zip(("q", "k", "v"), given, strict=True)
         }
         return {**parts, "order": found["order"], parameter_of(rule): found["parameter"]}
-
-    def _pull_middle(self, middle: _Attention, upstream: Floats, plan: Plan) -> dict[str, Any]:
-        shape = middle.scores.shape
-        if not middle.scores.size:
-            return {"scores": np.zeros(shape), "order": np.float64(0), "parameter": np.float64(0)}
-        flat = middle.scores.reshape(-1, shape[-1])
-        found = pull_back(self.core, flat, upstream.reshape(flat.shape), plan, middle.weighed)
-        return {**found, "scores": found["scores"].reshape(shape)}

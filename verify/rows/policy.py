@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Kernel, Nearest, check_mechanism
@@ -62,8 +63,17 @@ def directly(plan: Plan, dtype: np.dtype[Any]) -> bool:
     return plain and dtype in {np.dtype(np.float32), np.dtype(np.float64)} and dtype.isnative
 
 
-def weigh(core: RowCore, scores: Floats, plan: Plan) -> Weighed:
+def weigh(
+    core: RowCore, scores: Floats, plan: Plan, numbers: NDArray[np.intp] | None = None, count: int = 0
+) -> Weighed:
     """Weights of (R, m) scores, m ≥ 1.
+
+    Args:
+        core: the row core.
+        scores: (R, m).
+        plan: the mechanism.
+        numbers: (R,) what the rows are called in an error, if they are some of `count` rows.
+        count: of the rows that `numbers` are from.
 
     Raises:
         DomainError: an empty row under the policy "raise".
@@ -73,7 +83,11 @@ def weigh(core: RowCore, scores: Floats, plan: Plan) -> Weighed:
     if plan.keep is not None and plan.keep < seen.shape[1]:
         seen = _nearest(seen, plan.keep)
     rows = core.forward(seen, plan.law) if len(seen) else _no_rows(seen)
-    weights = _filled(rows.weights, seen, rows.empty & ~spoiled, plan.empty)
+    empty = rows.empty & ~spoiled
+    if plan.empty == "raise" and empty.any():
+        row = int(empty.argmax())
+        raise _nothing(row, len(seen)) if numbers is None else _nothing(int(numbers[row]), count)
+    weights = _filled(rows.weights, seen, empty, plan.empty)
     weights = np.where(spoiled[:, None], np.nan, weights)
     return Weighed(weights, seen, spoiled, rows)
 
@@ -121,16 +135,16 @@ def _nearest(scores: Floats, k: int) -> Floats:
     return kept
 
 
+def _nothing(row: int, count: int) -> DomainError:
+    return DomainError(
+        f"row {row} of {count} has nothing to attend to: no key is in the ball, or all are masked; "
+        "pass empty='zeros', 'nan', 'uniform' or 'nearest' to allow it"
+    )
+
+
 def _filled(weights: Floats, scores: Floats, empty: Flags, policy: str) -> Floats:
     if not empty.any():
         return weights
-    if policy == "raise":
-        row = int(empty.argmax())
-        msg = (
-            f"row {row} of {len(empty)} has nothing to attend to: no key is in the ball, or all are masked; "
-            "pass empty='zeros', 'nan', 'uniform' or 'nearest' to allow it"
-        )
-        raise DomainError(msg)
     if policy in {"zeros", "nan"}:
         return np.where(empty[:, None], 0.0 if policy == "zeros" else np.nan, weights)
     chosen = scores > -np.inf

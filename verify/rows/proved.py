@@ -169,7 +169,7 @@ def proved_rows(scores: Array, n: float, weights: Array, doubts: Array, chunk: i
             doubts[row] = ALL
             if n == np.inf:
                 doubts[row] = softmax_row(scores[row], top, weights[row], room[0])
-            elif 1.0 <= n < GAUSSIAN and SMALLEST < 1.0 / n and abs(top) + n < LARGE:
+            elif 1.0 <= n < GAUSSIAN and 1.0 / n > SMALLEST and abs(top) + n < LARGE:
                 if n == 1.0:
                     doubts[row] = linear_row(scores[row], top, weights[row], kept, room)
                 else:

@@ -185,4 +185,3 @@ expand = cast("Callable[[Array, Any, Any, Array, Any, Array], int]", intrinsic(_
 
 # Ask memory for the block at `start`, which a later loop will want.
 fetch = cast("Callable[[Array, Any], None]", intrinsic(_fetch))
-
