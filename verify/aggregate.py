@@ -17,7 +17,7 @@ from kernelproof.verify.results import Accuracy, Check, Coverage, Recipes, Verdi
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.runner import Found
 from kernelproof.verify.seams import UNGRADED, Failure, grade_of
-from kernelproof.verify.suites import pointless, recipes_dealt
+from kernelproof.verify.suites import not_dealt, recipes_dealt
 from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import CaseResult, CheckResult, Summary
 from kernelproof.verify.xfail import Expected, Known
@@ -336,7 +336,7 @@ def _coverage(tried: Tried) -> list[Coverage]:
         for place in _grid(tried.cases):
             if place not in cells:
                 cells[place] = [0, 0, 0]
-                reasons[place] = _why(*place)
+                reasons[place] = not_dealt(*place)
 
     def key(item: tuple[str, str, str, str]) -> tuple[object, ...]:
         op, order, dtype, family = item
@@ -367,11 +367,3 @@ def _grid(cases: Iterable[Case]) -> Iterable[tuple[str, str, str, str]]:
             for dtype in dtypes:
                 for family in families():
                     yield op, order, dtype, family
-
-
-def _why(op: str, order: str, dtype: str, family: str) -> str:
-    if next(iter(families()[family].recipes("exhaustive", op)), None) is None:
-        return f"the family {family} has nothing for {op}"
-    if (reason := pointless(op, family, order, dtype)) is not None:
-        return reason
-    return "this suite deals the families out among rules and orders; the exhaustive suite tries all"

@@ -334,6 +334,23 @@ def pointless(op: str, family: str, order: str, dtype: str) -> str | None:
     return None
 
 
+def not_dealt(op: str, order: str, dtype: str, family: str) -> str:
+    """Why a run has no case of `family` here although it has the op, the order and the dtype.
+
+    >>> not_dealt("entmax", "2", "float32", "large")
+    'the suite large has these alone'
+    """
+    if next(iter(families()[family].recipes("exhaustive", op)), None) is None:
+        held = (
+            families()[family].recipes(family, op) if any(family in suite.families for suite in SUITES.values()) else ()
+        )
+        only = next(iter(held), None) is not None
+        return f"the suite {family} has these alone" if only else f"the family {family} has nothing for {op}"
+    if (reason := pointless(op, family, order, dtype)) is not None:
+        return reason
+    return "this suite deals the families out among rules and orders; the exhaustive suite tries all"
+
+
 def _as_alpha(order: str) -> tuple[bool, str]:
     """Whether no float64 is 1 + 1/n for this order, and the text of that α."""
     number = exact_number(order, "order")
