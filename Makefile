@@ -55,7 +55,6 @@ wheel-test: $(INSTALLED) ## build sdist and wheel, and test the wheel outside th
 
 bench: $(INSTALLED) ## speed beside rivals, the kept run and the README's table anew: on a machine with nothing else to do
 	$(BIN)/kernelproof bench --out reports/gallery/bench-cpu --readme README.md
-	rm -f reports/gallery/bench-cpu/index.html
 
 benchmarks: $(INSTALLED) ## speed, side by side, under pytest-benchmark
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
