@@ -7,6 +7,7 @@ in a row where first order does not hold (near a kink), a ratio above 1 is undec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,6 +111,18 @@ def rows_of(
             return raw
         found.append(raw)
     return found
+
+
+def row_sums(rows: Floats) -> Floats:
+    """(R,) the exact sums of rows, rounded once; NaN where a weight is no number, or so large that no sum is one."""
+
+    def total(row: Floats) -> float:
+        try:
+            return math.fsum(row) if np.isfinite(row).all() else math.nan
+        except OverflowError:
+            return math.nan
+
+    return np.array([total(row) for row in rows])
 
 
 def judge_ratios(

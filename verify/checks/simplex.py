@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, row_sums, rows_of
 from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Simplex:
         if isinstance(found, Judgement):
             return found
         raw = found[0]
-        sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])
+        sums = row_sums(raw)
         least = raw.min(axis=1)
         target = FORMATS[case.dtype]
         width = sharp_of(contract.grade, target)
