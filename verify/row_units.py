@@ -50,7 +50,7 @@ class Rows:
         )
         self.scale = float(self.rule.exact) if isinstance(self.rule, Adaptive) else 1.0
         self.scores = scores
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             top = np.max(np.where(np.isfinite(scores), scores, -np.inf), axis=-1, initial=-np.inf, keepdims=True)
             self.gaps = np.where(np.isfinite(scores), np.maximum(top - scores, 0.0), 0.0)
         self.moved = moved_by_rule(self.rule, scores, self.gaps) if moved is None else moved

@@ -130,7 +130,7 @@ def streamed_attention(q, k, v, causal=False):
     wide_q, wide_k, wide_v = (part.astype(np.float64) for part in (q, np.repeat(k, group, -3), np.repeat(v, group, -3)))
     top = np.full((*q.shape[:-1], 1), -np.inf)
     total, y = np.zeros_like(top), np.zeros((*q.shape[:-1], v.shape[-1]))
-    seen = np.arange(q.shape[-2])[:, None]
+    seen = np.arange(q.shape[-2])[:, None] + k.shape[-2] - q.shape[-2]
     with np.errstate(invalid="ignore", divide="ignore"):
         for start in range(0, k.shape[-2], 16):
             block = wide_q @ np.swapaxes(wide_k[..., start : start + 16, :], -1, -2) / np.sqrt(max(q.shape[-1], 1))
@@ -145,10 +145,12 @@ def streamed_attention(q, k, v, causal=False):
         return (y / total).astype(q.dtype)
 
 
-@correct(op="attention", order="inf", rule="adaptive:1", least_rank=4, grouped_heads=False)
-def scaled_dot_product(query, key, value, is_causal=False):
-    """PyTorch's own attention."""
-    return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal)
+@correct(op="attention", order="inf", rule="adaptive:1", least_rank=3)
+def scaled_dot_product(query, key, value):
+    """PyTorch's own attention, with a key head for each query head."""
+    group = query.shape[-3] // key.shape[-3]
+    key, value = key.repeat_interleave(group, -3), value.repeat_interleave(group, -3)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value)
 
 
 @correct(order="inf")

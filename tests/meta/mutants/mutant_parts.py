@@ -13,9 +13,10 @@ def gaps_of(z):
 
 
 def powers(gaps, gamma, n):
-    """[1 − d/γ]₊ⁿ."""
-    with np.errstate(invalid="ignore"):
-        return np.where(gaps < gamma, np.maximum(1 - gaps / gamma, 0), np.where(np.isnan(gaps), np.nan, 0)) ** n
+    """[1 − d/γ]₊ⁿ, by exp and log1p, which keep their digits at every order."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inside = np.exp(n * np.log1p(-np.minimum(gaps / gamma, 1)))
+        return np.where(gaps < gamma, inside, np.where(np.isnan(gaps), np.nan, 0))
 
 
 def reach(gaps, n, steps=200):

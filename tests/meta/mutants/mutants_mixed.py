@@ -11,6 +11,9 @@ def ruled(scores, kernel, rule, *, square=True, keep=None):
     """Weights of finite orders ≥ 1 and ∞ under any rule, in float64; an empty ball is NaN."""
     order = float(kernel.order)
     wide = scores.astype(np.float64)
+    lost = np.isnan(wide).any(-1, keepdims=True)
+    if lost.any():
+        return np.where(lost, np.nan, ruled(np.where(lost, 0.0, wide), kernel, rule, square=square, keep=keep))
     if isinstance(rule, Nearest):
         kept = rule.k if keep is None else keep(rule.k, wide.shape[-1])
         ranked = np.argsort(np.argsort(-wide, axis=-1, kind="stable"), axis=-1, kind="stable")
@@ -132,7 +135,7 @@ def attended(
     count, size = scores.shape[-2:]
     if causal:
         ahead = fault.get("ahead", 0)
-        scores = np.where(np.arange(size) <= np.arange(count)[:, None] + ahead, scores, -np.inf)
+        scores = np.where(np.arange(size) <= np.arange(count)[:, None] + size - count + ahead, scores, -np.inf)
     if lengths is not None:
         ends = np.asarray(lengths) - fault.get("short", 0)
         inside = np.arange(size) < ends[..., None]
@@ -152,7 +155,7 @@ def attended(
     y = [
         np.einsum("...s,...se->...e", np.where(hidden[..., t, :], 0, weights[..., t, :]), rows[t]) for t in range(count)
     ]
-    lost = np.isnan(weights).any(-1, keepdims=True)
+    lost = np.isnan(weights).any(-1, keepdims=True) & (~hidden.all(-1, keepdims=True) | (empty == "nan"))
     stacked = np.stack(y, axis=-2) if count else np.zeros((*scores.shape[:-1], v.shape[-1]))
     return np.where(lost, np.nan, stacked).astype(dtype)
 
