@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
 from kernelproof.verify.building import mixed, normals, one_of, scored, settle, uniforms
 from kernelproof.verify.seams import Flags, Inputs
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
 WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
-_SCORED = ("some", "one", "all", "but_one", "empty_ball")
+_SCORED = ("some", "one", "all", "but_one", "low", "empty_ball")
 _ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed")
 _KINDS = {
-    "entmax": _SCORED[:4],
+    "entmax": _SCORED[:5],
     "weights": _SCORED,
     "regression": ("empty_ball",),
     "attention": _ATTENTION,
@@ -43,7 +44,10 @@ def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Gener
 
 
 class Masks:
-    """The feature says what is masked, and for attention by which argument; ``empty_ball`` moves a row out of reach."""
+    """The feature says what is masked, and for attention by which argument; ``empty_ball`` moves a row out of reach.
+
+    ``low`` masks some keys beside scores that lie below any finite number that might stand for −∞, such as −10000.
+    """
 
     id = "masks"
     title = "masked keys and empty rows"
@@ -75,6 +79,9 @@ class Masks:
                 msg = f"a score of {case.dtype} cannot be masked: it has no −∞; masks of scores need another dtype"
                 raise DomainError(msg)
             masked = masked_keys(case.feature, case.shape, generator)
+            if case.feature == "low" and not isinstance(case.inner_rule, Fixed):
+                # As far down as the format goes with steps of a quarter, and not below −2^20.
+                rows = np.round(4 * rows) / 4 - min(2.0 ** (FORMATS[case.dtype].precision - 3), 2.0**20)
             return scored(case, np.where(masked, -np.inf, rows))
         arrays = mixed(case, generator)
         options: dict[str, Any] = {}
@@ -112,7 +119,7 @@ class Masks:
 
 def _ball(case: Case) -> float:
     """A distance beyond a fixed bandwidth; 1 under the other rules, whose balls are never empty."""
-    rule = getattr(case.parsed_rule, "then", case.parsed_rule)
+    rule = case.inner_rule
     return float(rule.exact) if isinstance(rule, Fixed) else 1.0
 
 

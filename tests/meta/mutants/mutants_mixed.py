@@ -151,6 +151,9 @@ def attended(
     if fault.get("leaks"):
         return (weights @ wide_v).astype(dtype)
     hidden = np.isneginf(scores)
+    if empty == "raise" and hidden.all(-1).any():
+        msg = "a query has nothing to attend to"
+        raise ValueError(msg)
     rows = [np.where(hidden[..., t, :, None], 0, wide_v) for t in range(count)]
     y = [
         np.einsum("...s,...se->...e", np.where(hidden[..., t, :], 0, weights[..., t, :]), rows[t]) for t in range(count)
