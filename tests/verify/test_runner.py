@@ -254,3 +254,23 @@ def test_a_journal_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
 def test_the_package_is_callable(file: Path) -> None:
     called: Results = kernelproof.verify(f"{file}:right", case=LINE, serial=True)  # type: ignore[operator]
     assert called.passed
+
+
+def test_a_check_whose_other_call_the_target_does_not_take_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "square.py"
+    path.write_text(
+        "import numpy as np\n"
+        "import kernelproof\n"
+        "@kernelproof.declare(op='attention', order='inf', rule='adaptive:1', square=True)\n"
+        "def attend(q, k, v):\n"
+        "    s = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])\n"
+        "    w = np.exp(s - s.max(-1, keepdims=True))\n"
+        "    return w / w.sum(-1, keepdims=True) @ v\n"
+    )
+    # One query alone is not as many queries as keys: nothing to compare with, and no fault of ours.
+    case = "attention order=inf rule=adaptive:1 dtype=float64 family=random shape=2x2x4x4x3x3 feature=1 seed=0"
+    results = verify(f"{path}:attend", case=case, serial=True)
+    checks = {check.id: check for check in results.targets[0].checks}
+    assert results.passed
+    assert "batch" not in checks or not checks["batch"].decided
+    assert checks["accuracy"].decided
