@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import kernelproof
 from kernelproof import cli
+from kernelproof.api import verify
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify import loading
 from kernelproof.verify.arrays import give, picked, take
@@ -75,7 +75,7 @@ def test_the_gradient_in_alpha_is_told_in_the_order(file: Path) -> None:
 @pytest.mark.torch
 def test_the_gradient_in_a_number_of_the_rule(file: Path) -> None:
     line = "weights order=inf rule=adaptive:1/2 dtype=float32 family=random shape=2x5 feature=1 seed=0"
-    result = kernelproof.verify(f"{file}:ruled", case=line, serial=True)
+    result = verify(f"{file}:ruled", case=line, serial=True)
     check = next(each for each in result.targets[0].checks if each.id == "gradients")
     assert check.verdict is Verdict.PASS
     assert {row.output for row in result.targets[0].accuracy} >= {"output", "d/dscores", "d/dbeta"}
