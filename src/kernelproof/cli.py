@@ -223,7 +223,7 @@ def backends() -> None:
     from kernelproof.verify.peers import peer_names  # noqa: PLC0415
     from kernelproof.verify.targets import find, load  # noqa: PLC0415
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in backend_names():
         found, _ = load(find(name))
         reason = found.available()
