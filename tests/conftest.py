@@ -79,7 +79,7 @@ def why_not_jax() -> str | None:
 def why_not_triton() -> str | None:
     """None where PyTorch and Triton are here, or the reason to skip."""
     if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed; pip install triton (it has wheels for Linux)"
+        return "Triton is not installed; pip install 'kernelproof[triton]' (wheels for Linux)"
     return why_not_torch()
 
 

@@ -259,16 +259,26 @@ def bench(
 
 @app.command()
 def backends() -> None:
-    """List the built-in backends: where they run, and which dtypes they take."""
+    """List what has a name: the built-in backends, the peers, and what installed packages registered."""
+    from kernelproof.verify.declaring import declared  # noqa: PLC0415
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
+    from kernelproof.verify.loading import registered  # noqa: PLC0415
+    from kernelproof.verify.peers import peer_names  # noqa: PLC0415
     from kernelproof.verify.targets import find, load  # noqa: PLC0415
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in backend_names():
         found, _ = load(find(name))
         reason = found.available()
         rows.append((name, reason or "available", ", ".join(found.devices()), ", ".join(found.dtypes)))
-    _table(("backend", "state", "devices", "dtypes"), rows)
+    for name in peer_names():
+        found, _ = load(find(name))
+        said = declared(found, name)
+        cells = (", ".join(held or ()) for held in (said.devices, said.dtypes))
+        rows.append((name, found.available() or "available", *cells))
+    # What a package registered is only named: importing it may do anything.
+    rows += [(name, f"registered as {value}", "", "") for name, value in registered().items()]
+    _table(("target", "state", "devices", "dtypes"), rows)
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

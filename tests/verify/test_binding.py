@@ -77,7 +77,7 @@ def test_k_is_a_number_only_where_a_rule_says_so() -> None:
     assert called(sparsemax, ENTMAX) == (["z"], {})
     with pytest.raises(TargetError, match="'k'"):
         bind(topk_softmax, "f")
-    said = {"op": "weights", "rule": "nearest:k:adaptive:1"}
+    said: dict[str, Any] = {"op": "weights", "rule": "nearest:k:adaptive:1"}
     assert called(topk_softmax, weights("nearest:5:adaptive:1"), **said) == (["scores"], {"k": 5})
     with pytest.raises(TargetError, match="'count'"):
         bind(topk_softmax, "f", read({"op": "weights", "rule": "nearest:count:adaptive:1"}, "it"))

@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # no types are published
 import numpy as np
 import pytest
 
-import kernelproof
+from kernelproof.api import verify
 from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import Case
@@ -83,7 +83,7 @@ def test_every_request_is_of_the_schema() -> None:
         seen.add((case.op, case.family, case.feature))
         inputs = case.inputs()
         for mode in ("forward", "vjp") if inputs.cotangent is not None else ("forward",):
-            found = json.loads(json.dumps(request(case, Call(inputs, mode), 7)))  # type: ignore[arg-type]
+            found = json.loads(json.dumps(request(case, Call(inputs, mode), 7)))
             check.validate(found)
             assert ("cotangent" in found) == (mode == "vjp")
     assert {op for op, _, _ in seen} == {"entmax", "weights", "regression", "attention"}
@@ -251,25 +251,25 @@ def test_a_program_that_is_not_there(text: str) -> None:
 
 def test_what_is_said_of_python_objects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"exec\.md"):
-        kernelproof.verify(program(tmp_path, LOOP), call="f(z)", case=LINE)
+        verify(program(tmp_path, LOOP), call="f(z)", case=LINE)
 
 
 def test_a_program_is_verified_and_its_faults_are_verdicts(tmp_path: Path) -> None:
     right = program(tmp_path, LOOP + "say(answer(ask))")
-    results = kernelproof.verify(right, case=LINE)
+    results = verify(right, case=LINE)
     assert results.targets[0].verdict is Verdict.PASS
     assert results.targets[0].by_default
     wrong = program(tmp_path, LOOP + "say({'output': [0.5] * len(answer(ask)['output'])})")
-    assert kernelproof.verify(wrong, case=LINE).targets[0].verdict is Verdict.FAIL
+    assert verify(wrong, case=LINE).targets[0].verdict is Verdict.FAIL
     silent = program(tmp_path, LOOP + "sys.exit(3)")
-    assert kernelproof.verify(silent, case=LINE).targets[0].verdict is Verdict.CRASH
+    assert verify(silent, case=LINE).targets[0].verdict is Verdict.CRASH
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with its worker")
 def test_a_program_that_hangs_ends_with_its_worker(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     body = LOOP + f"open({str(note)!r}, 'w').write(str(os.getpid()))\n    time.sleep(600)"
-    results = kernelproof.verify(program(tmp_path, body), case=LINE, limits=Limits(seconds=3.0, patience=30.0))
+    results = verify(program(tmp_path, body), case=LINE, limits=Limits(seconds=3.0, patience=30.0))
     assert results.targets[0].verdict is Verdict.CRASH
     assert any("no answer in 3 s" in str(check.worst) for check in results.targets[0].checks)
     process = Path("/proc") / note.read_text(encoding="ascii")
@@ -282,6 +282,6 @@ def test_a_program_that_hangs_ends_with_its_worker(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the data of a process")
 def test_a_program_that_eats_memory_is_a_crash(tmp_path: Path) -> None:
     body = LOOP + "held = bytearray(2**31); held[::4096] = b'x' * (2**31 // 4096); say(answer(ask))"
-    results = kernelproof.verify(program(tmp_path, body), case=LINE, limits=Limits(memory=2**28))
+    results = verify(program(tmp_path, body), case=LINE, limits=Limits(memory=2**28))
     assert results.targets[0].verdict is Verdict.CRASH
     assert any("MemoryError" in str(check.worst) for check in results.targets[0].checks)
