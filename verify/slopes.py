@@ -83,10 +83,10 @@ class Row:
     def kappa(self, got: Floats, limit: float) -> Floats:
         """(m,) the least κ tried, `limit` among them, whose interval holds `got`; infinite where none does."""
         found = np.full(got.shape, np.inf)
-        for kappa in sorted({*STEPS, limit}, reverse=True):
+        # The intervals are nested, so the first that holds an element is the one of its least κ.
+        for kappa in sorted({*STEPS, limit}):
             low, high = self.interval(kappa)
-            inside = (low <= got) & (got <= high)
-            if not inside.any():
+            found[np.isinf(found) & (low <= got) & (got <= high)] = kappa
+            if np.isfinite(found).all():
                 break
-            found[inside] = kappa
         return found
