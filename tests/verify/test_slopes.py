@@ -94,3 +94,21 @@ def test_the_check_decides_rows_next_to_a_kink(dtype: str, feature: str) -> None
     assert decided >= 4 * 8
     assert undecided <= 1
     assert ask(0.75)[0] >= 4
+
+
+def test_keys_that_nearest_drops_take_no_part() -> None:
+    case = Case.parse(
+        "weights order=3/2 rule=nearest:3:adaptive:1/2 dtype=bfloat16 family=near_ties shape=2x12 feature=16 seed=0"
+    )
+    inputs = case.inputs()
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    exact = truth.gradients["scores"].head
+    for change, failed in ((0.0, 0), (0.5, 1)):
+        # Row 0 is decided; key 2 is none of its three nearest.
+        given = exact.copy()
+        given[0, 2] += change
+        arrays = {"scores": given.astype(inputs.arrays["scores"].dtype)}
+        said = checks()["gradients"].judge(case, inputs, truth, {"vjp": Outcome(arrays)}, Contract(grade="A"))
+        assert said.failed == failed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS, Format
-from kernelproof.reference.model import Adaptive
+from kernelproof.reference.model import Adaptive, Nearest
 from kernelproof.verify.hull import MOST, hull_distance
 from kernelproof.verify.judging import eta_of
 from kernelproof.verify.measure import NEAR, broken, first_order, near_kink, verdict
@@ -191,8 +191,11 @@ class Gradients:
         scores = np.asarray(next(iter(inputs.arrays.values()))).astype(np.float64).reshape(-1, width)
         flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
         for r in np.flatnonzero(loose & ~truth.unsure & ~truth.empty & ~truth.kink):
-            # Keys that are masked, or that `Nearest` drops, have no margin, and gradients of exactly 0.
+            # Keys that are masked have no margin, those that `Nearest` drops have one that means nothing: all of them
+            # have gradients of exactly 0.
             free = np.isfinite(truth.margin[r])
+            if isinstance(case.parsed_rule, Nearest):
+                free[np.argsort(-scores[r], kind="stable")[case.parsed_rule.k :]] = False
             row = Row(
                 margins=truth.margin[r, free],
                 gaps=scale * (scores[r, free].max() - scores[r, free]),
