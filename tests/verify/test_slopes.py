@@ -109,6 +109,7 @@ def test_keys_that_nearest_drops_take_no_part() -> None:
         # Row 0 is decided; key 2 is none of its three nearest.
         given = exact.copy()
         given[0, 2] += change
-        arrays = {"scores": given.astype(inputs.arrays["scores"].dtype)}
+        arrays = {name: values.head for name, values in truth.gradients.items()}
+        arrays["scores"] = given.astype(inputs.arrays["scores"].dtype)
         said = checks()["gradients"].judge(case, inputs, truth, {"vjp": Outcome(arrays)}, Contract(grade="A"))
         assert said.failed == failed
