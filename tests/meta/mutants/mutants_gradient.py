@@ -93,7 +93,7 @@ def floor_under_root(z):
 _NEVER_ZERO = _function(1, lambda p, z, g: _product(p, 1, g) + 1e-9)
 
 
-@mutant("where nothing comes from above 1e-9 goes down", order=1, plausible=True)
+@mutant("where nothing comes from above 1e-9 goes down", order=1)
 def zero_upstream_is_not_zero(z):
     return _NEVER_ZERO(z)
 
