@@ -1,4 +1,4 @@
-"""The mutants themselves: how many there are, which of them pass the tests that releases have, and that the score works.
+"""The mutants: how many there are, which of them pass the tests that releases have, and that the score works.
 
 The score of all of them is ``make mutants``: it takes minutes, and CI runs it.
 """
