@@ -75,9 +75,7 @@ class RowBackend:
             raise BackendUnavailable(reason)
         return cast("RowCore", importlib.import_module(self.core_module).CORE)
 
-    def entmax(
-        self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast"
-    ) -> Array:
+    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast") -> Array:
         """α-entmax of z along `dim`, ``α = 1 + 1/order``; softmax if neither is given.
 
         Args:
@@ -102,7 +100,9 @@ class RowBackend:
             return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, axis)
         core = self.core
         if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
-            msg = f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            msg = (
+                f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            )
             raise DomainError(msg)
         plan_of(kernel, Adaptive(), "nan")
         if not array.size:

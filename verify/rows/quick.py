@@ -108,7 +108,7 @@ def entmax_rows(scores: Array, n: float, factor: float, weights: Array, chunk: i
             done = False
             if gaussian:
                 done = softmax_row(scores[row], top, factor, scores.itemsize == 8, weights[row], room[0])
-            elif n >= 1.0 and SMALLEST < factor / n and factor < LARGEST and abs(top) + n / factor < LARGE:
+            elif n >= 1.0 and factor / n > SMALLEST and factor < LARGEST and abs(top) + n / factor < LARGE:
                 done = finite_row(scores[row], top, factor, n, weights[row], kept, room)
             if not done:
                 careful(scores[row], n, factor, weights[row])
