@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.meta.planting import Change
+from tests.meta.planting import FAST, Change
 
 KINDS = (
     "wrong power",
@@ -25,8 +25,15 @@ FULL_SUPPORT = _ENTMAX.format(2, "planted_support", "2x12", 12)
 TIES = _ENTMAX.format(2, "ties", "3x16", 3)
 FAR_OFF = _ENTMAX.format("inf", "offsets", "2x12", 5)
 """Here exp overflows if nothing is subtracted."""
+FAR_BELOW = _ENTMAX.format("inf", "offsets", "2x12", -5)
+"""Here all of it is 0; above, the fast path's own exponential wraps around, which divides out."""
 COLD = _WEIGHTS.format("adaptive:1/2")
 ANCHORED = _WEIGHTS.format("anchored:2")
+
+
+def single(case: str) -> str:
+    """A case in float32."""
+    return case.replace("float64", "float32")
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Fault:
     """A fault in one backend.
 
     Attributes:
-        backend: the name of a built-in backend.
+        backend: the name of a built-in backend, or FAST.
         kind: one of `KINDS`.
         change: what plants it.
         checks: ids of the checks that must say FAIL.
@@ -50,7 +57,7 @@ class Fault:
     @property
     def id(self) -> str:
         """The name of its test."""
-        return f"{self.backend}-{self.kind.replace(' ', '_')}"
+        return f"{self.backend.replace(' ', '_')}-{self.kind.replace(' ', '_')}"
 
 
 FAULTS = (
@@ -234,6 +241,63 @@ FAULTS = (
         "numba",
         "float32 inside float64",
         Change("compiled", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
+        ("accuracy",),
+        FULL_SUPPORT,
+    ),
+    Fault(
+        FAST,
+        "wrong power",
+        Change("lanes", "    return share * u, (share * x if", "    return share, (share * x if"),
+        ("accuracy", "kkt"),
+        single(RANDOM),
+    ),
+    Fault(
+        FAST,
+        "off-by-one support",  # the last key of a full support is never written
+        Change(
+            "quick",
+            "        normalize(out, slopes, count, change, total, weights)\n",
+            "        normalize(out, slopes, count, change, total, weights)\n        weights[-1] = 0\n",
+        ),
+        ("support", "accuracy"),
+        single(FULL_SUPPORT),
+    ),
+    Fault(
+        FAST,
+        "lost max shift",
+        Change("lanes", "exponential((scores[i] - top) * factor)", "exponential(np.float64(scores[i]) * factor)"),
+        ("accuracy", "simplex", "translation"),
+        single(FAR_BELOW),
+    ),
+    Fault(
+        FAST,
+        "dropped tie",  # the second of equal weights
+        Change(
+            "lanes",
+            "weights[i] = r * scale + r * scale_low",
+            "weights[i] = 0.0 if np.any(out[start:i] == out[i]) else r * scale + r * scale_low",
+        ),
+        ("support", "monotone", "accuracy"),
+        single(TIES),
+    ),
+    Fault(
+        FAST,
+        "wrong temperature",  # beta applied twice
+        Change("swift", "law.order, law.parameter, weights", "law.order, law.parameter * law.parameter, weights"),
+        ("accuracy", "kkt"),
+        single(COLD),
+    ),
+    Fault(
+        FAST,
+        "wrong Jacobian term",
+        Change("compiled", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
+        ("gradients",),
+        single(RANDOM),
+    ),
+    Fault(
+        FAST,
+        "float32 inside float64",
+        Change("lanes", "weights[i] = r * scale + r * scale_low", "weights[i] = np.float32(r * scale + r * scale_low)"),
         ("accuracy",),
         FULL_SUPPORT,
     ),

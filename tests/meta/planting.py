@@ -3,7 +3,7 @@
 A copy is a package of its own name in a temporary folder, so that nothing shared is touched: the sources of the
 backend with their imports rewritten, and a file that `verify` takes as a target. Numba's copy runs as plain
 Python, because compiling it takes longer than all these tests; there `math` answers as compiled code does,
-with infinities where Python raises.
+with infinities where Python raises, and what is LLVM's there (`vectors`) is written out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 from kernelproof.api import verify
 from kernelproof.verify.results import Check, Results
 
-PACKAGES = {"torch": "torch_rows", "numpy": "rows", "numba": "rows"}
+FAST = "numba fast"
+"""The numba backend with its fast path; as "numba" it solves every row carefully."""
+PACKAGES = {"torch": "torch_rows", "numpy": "rows", "numba": "rows", FAST: "rows"}
 """The folder of `kernelproof.verify` that the modules of a backend are in."""
 
 _NUMBERS = itertools.count()
@@ -36,7 +38,86 @@ def jit(function):
     return function
 
 
-parallel = jit
+parallel = contracted = reassociated = inlined = jit
+"""
+_VECTORS = """
+from fractions import Fraction
+
+import numpy as np
+
+BYTES = SLACK = 64
+WHOLE = {4: (np.int32, np.float32, 23, 0x3F3504F3), 8: (np.int64, np.float64, 52, 0x3FE6A09E667F3BCD)}
+
+
+def wide():
+    pass
+
+
+def fetch(array, start):
+    pass
+
+
+def kinds(x):
+    x = np.float64(x) if isinstance(x, float) and not isinstance(x, np.floating) else x
+    return x, WHOLE[x.itemsize]
+
+
+def ranked(x):
+    x, (whole, _, _, _) = kinds(x)
+    bits = x.view(whole)
+    return bits if bits >= 0 else bits ^ np.iinfo(whole).max
+
+
+def unranked(rank):
+    kind = WHOLE[rank.itemsize][1]
+    return (rank if rank >= 0 else rank ^ np.iinfo(rank.dtype).max).view(kind)
+
+
+def from_bits(bits, x):
+    width = 8 * x.itemsize
+    return np.array(bits % 2**width, np.dtype(f"u{x.itemsize}")).view(type(x))[()]
+
+
+def scaled(x, shifted):
+    x, (whole, kind, fraction, _) = kinds(x)
+    return from_bits(int(x.view(whole)) + (int(kind(shifted).view(whole)) << fraction), x)
+
+
+def binade(x):
+    x, (whole, kind, fraction, half) = kinds(x)
+    bits = int(x.view(whole))
+    return x, kind, fraction, bits, (bits - half) >> fraction
+
+
+def exponent(x):
+    _, kind, _, _, k = binade(x)
+    return kind(k)
+
+
+def mantissa(x):
+    x, _, fraction, bits, k = binade(x)
+    return from_bits(bits - (k << fraction), x)
+
+
+def fused(a, b, c):
+    if not np.isfinite(a * b + c):
+        return a * b + c
+    return np.float64(float(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))))
+
+
+def compress(row, start, limit, values, out, count):
+    for i in range(start, start + BYTES // row.itemsize):
+        if row[i] > limit:
+            out[count] = values[i]
+            count += 1
+    return count
+
+
+def expand(row, start, limit, packed, count, out):
+    for i in range(start, start + BYTES // row.itemsize):
+        out[i] = packed[count] if row[i] > limit else 0
+        count += int(row[i] > limit)
+    return count
 """
 _MATH = """
 import math
@@ -80,23 +161,22 @@ def sources(backend: str) -> dict[str, str]:
         for item in (floor / PACKAGES[backend]).iterdir()
         if item.name.endswith(".py")
     }
-    return found | {"backend": (floor / "backends" / f"{backend}.py").read_text("utf-8")}
+    return found | {"backend": (floor / "backends" / f"{backend.partition(' ')[0]}.py").read_text("utf-8")}
 
 
 def write_copy(folder: Path, backend: str, change: Change | None) -> str:
     """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target."""
-    package = f"planted_{backend}_{next(_NUMBERS)}"
+    package = f"planted_{backend.replace(' ', '_')}_{next(_NUMBERS)}"
     texts = sources(backend)
-    if backend == "numba":
-        assert "def jit(" in texts["jit"]
-        assert "def parallel(" in texts["jit"]
     if change is not None:
         texts[change.module] = change.apply(texts[change.module])
-    if backend == "numba":
-        texts |= {"jit": _JIT, "ieee": _MATH}
-        # Plain Python has no bits of a float at hand: the copy solves every row carefully.
-        texts["backend"] = Change("backend", "rows.tiled", "rows.compiled").apply(texts["backend"])
-        for name in ("compiled", "scalar"):
+    if backend in {"numba", FAST}:
+        assert "def jit(" in texts["jit"]
+        assert "def parallel(" in texts["jit"]
+        texts |= {"jit": _JIT, "ieee": _MATH, "vectors": _VECTORS}
+        core = "rows.compiled" if backend == "numba" else "rows.swift"
+        texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
+        for name in ("compiled", "scalar", "newton", "proved"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
     home = folder / package
     home.mkdir()

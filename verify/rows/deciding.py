@@ -1,12 +1,10 @@
-"""Weights that float64 cannot round with proof: enclosed in as many bits as it takes, and exactly where no number of
-bits is enough.
+"""Weights that float64 cannot round with proof: compared with a midpoint in as many bits as it takes, or exactly.
 
-With ``u_j = û − d_j/n`` the mass is ``F(û) = Σ [u_j]₊ⁿ``, and the root is where it is 1. For n ≥ 1 it lies within
-``|log F(û)|/n`` of û in logarithm, because ``d log F/d log û = n·E/R ≥ n``: one evaluation encloses every weight. For any n, with
-ζ = M^(1/n), ``p_i > M`` iff ``Σ [ζ + (z_j − z_i)/n]₊ⁿ < 1``, and at order ∞ iff ``Σ exp(z_j − z_i) < 1/M``: one evaluation on
-one side of a midpoint M decides it. Every operation of MPFR is correctly rounded, so each bound counts its roundings.
-At an integer order a weight may be a midpoint. With ``M = B^g`` for the largest g that divides n, ``x^(n/g) − B`` is the
-minimal polynomial of ζ, and F(ζ) = 1 iff ``Σ (x + c_j)ⁿ − 1`` leaves the remainder 0 when divided by it.
+For any n, with ζ = M^(1/n), ``p_i > M`` iff ``Σ [ζ + (z_j − z_i)/n]₊ⁿ < 1``, and at order ∞ iff
+``Σ exp(z_j − z_i) < 1/M``: one evaluation at a midpoint M decides on which side of it a weight is. Every operation of
+MPFR is correctly rounded, so each bound counts its roundings. At an integer order a weight may be a midpoint. With
+``M = B^g`` for the largest g that divides n, ``x^(n/g) − B`` is the minimal polynomial of ζ, and the sum at ζ is 1 iff
+``Σ (x + c_j)ⁿ − 1`` leaves the remainder 0 when divided by it.
 
 Source: A. Ziv, ACM TOMS 17(3), 1991; L. Fousse et al., "MPFR", ACM TOMS 33(2), 2007; S. Lang, Algebra, VI §9.
 """
@@ -86,9 +84,9 @@ class Row:
     def long_excess(self, at: float, middle: Fraction) -> int:
         """As `excess` in long double: 64 bits on x86, no more than float64 elsewhere, where it tells little.
 
-        With ``ζ = 1 − w`` and ``v = w − c_j`` a term is ``exp(n·log1p(−v))``, so that v is known to a few units of itself, and the
-        exponent y to ``n·δv/(1 − v) + 4|y|`` of them. Functions of the C library are taken to be within 2 units (glibc: 1);
-        NumPy adds in pairs of blocks of 128, by 8: ``16 + log2 m`` roundings at most.
+        With ``ζ = 1 − w`` and ``v = w − c_j`` a term is ``exp(n·log1p(−v))``, so that v is known to a few units of
+        itself, and the exponent y to ``n·δv/(1 − v) + 4|y|`` of them. Functions of the C library are taken to be within
+        2 units (glibc: 1); NumPy adds in pairs of blocks of 128, by 8: ``16 + log2 m`` roundings at most.
         """
         unit = np.finfo(np.longdouble).eps
         moved = np.array(self.scores, np.longdouble) - np.longdouble(at)

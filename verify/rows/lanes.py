@@ -24,7 +24,7 @@ LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90
 MAGIC = 6755399441055744.0  # 1.5·2^52: adding it rounds to an integer and leaves that in the low bits
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
 COARSE = 1536.0  # 1.5·2^10: its last bit is 2^-42
-FARTHEST = np.int64(0x7FF0000000000000)  # the rank of inf
+FARTHEST: Any = np.int64(0x7FF0000000000000)  # the rank of inf
 BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
 
 
@@ -51,11 +51,11 @@ def exponential(x: float) -> float:
     p = 1 / 6 + r * p
     p = 0.5 + r * p
     p = 1.0 + (r + r * r * p)
-    return scaled(p, shifted) if x > LOWEST else 0.0
+    return float(scaled(p, shifted)) if x > LOWEST else 0.0
 
 
 @inlined
-def log1m(x: float) -> float:
+def log1m(x: float) -> Any:
     """``log(1 − x)`` for 0 ≤ x < 1 within 1.1 ulp.
 
     The rounding error of ``u = 1 − x`` is put back as ``error·(1 + x)``: u is exact for x ≥ 1/2, and below that

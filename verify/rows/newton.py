@@ -48,7 +48,7 @@ def inverse_root(r: float, n: float) -> float:
 
 @jit
 def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: float, sharp: bool) -> float:
-    """Newton's step on ``‖u‖_n − 1`` as a part of γ: ``(n·R^(−1/n)/γ − 1)·R/E``, if sharp good to about one rounding."""
+    """Newton's step on ``‖u‖_n − 1`` as a part of γ, ``(n·R^(−1/n)/γ − 1)·R/E``; if sharp, to about one rounding."""
     if not sharp:
         return (n * inverse_root(r_total, n) / reach - 1.0) * (r_total / e_total)
     if n == 1.0:

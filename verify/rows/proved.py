@@ -9,16 +9,16 @@
   product with n, together ``4u·|n log(1 − x)| ≤ 4u·T``, and an exponential within 1 ulp, 2u.
 - Sums are exact but for their last rounding and a rest below 2^-76 (`lanes.upper`): 2u.
 
-So ``|ε| ≤ a + b·T`` with a = 2u and b = 6u, and R is within ``a + b·G + 2u`` of itself, ``G = Σ r·T/R``. Newton's step δ
-wants ``R^(−1/n)`` (libm's pow, within 4u, and R to the power 1/n) and a few roundings: δ is within
+So ``|ε| ≤ a + b·T`` with a = 2u and b = 6u, and R is within ``a + b·G + 2u`` of itself, ``G = Σ r·T/R``. Newton's step
+δ wants ``R^(−1/n)`` (libm's pow, within 4u, and R to the power 1/n) and a few roundings: δ is within
 ``(a + 2u)/n + b + 8u``, and ``(2 + log R/n)·u`` where n itself was rounded to float64, because ``E = R + ΣrT/n``.
 The exact root differs from the first-order one by ``δ²·T``, and a power from its first-order step by ``(Tδ)²``, both
 below 2^-50 by the choice of PROVED_STEP. Hence each weight is within ``A + B·T`` of itself,
 ``B = b + |δ|-error``, ``A = 2a + (b + |δ|-error)·G + 8u + 2^-49``, inflated by 1/16 for all products of errors.
 At order ∞ γ has no error: ``a = 2u``, ``T = z``, ``b = 2u``. A weight whose interval rounds to one float32 is proved.
 
-**Order 1** is rational: with k keys in the support and D the sum of their gaps, ``p_i = (1 + D − k·d_i)/k``. All of it is
-checked to be exact in float64; the quotient is rounded to odd, so that float32 sees which side of a midpoint it is on.
+**Order 1** is rational: with k keys in the support and D the sum of their gaps, ``p_i = (1 + D − k·d_i)/k``. All of it
+is checked to be exact in float64; the quotient is rounded to odd, so that float32 sees which side of a midpoint it is on.
 
 Source: W. Kahan, "The table-maker's dilemma"; S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums".
 """

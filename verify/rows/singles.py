@@ -45,7 +45,7 @@ def exponential32(x: Any) -> Any:
 
 @inlined
 def log1m32(x: Any, u: Any, f: Any, s: Any) -> Any:
-    """``log(1 − x)`` of ``u = 1 − x = 2^k(1 + f)`` and ``s = f/(2 + f)``; the rounding of u is put back (`lanes.log1m`)."""
+    """``log(1 − x)`` of ``u = 1 − x = 2^k(1 + f)`` and ``s = f/(2 + f)``; u is corrected as in `lanes.log1m`."""
     lost = ((ONE - u) - x) * (ONE + x)
     z = s * s
     series = s * (z * (THIRD + z * (FIFTH + z * (SEVENTH + z * NINTH))))

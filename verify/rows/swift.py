@@ -35,8 +35,8 @@ class SwiftCore(CompiledCore):
             UndecidedError: at an order that is no integer, a weight is too near a midpoint.
         """
         # Imported here: MPFR and what it decides are for those who ask for it.
-        from kernelproof.verify.rows.deciding import decide
-        from kernelproof.verify.rows.proved import proved_rows
+        from kernelproof.verify.rows.deciding import decide  # noqa: PLC0415
+        from kernelproof.verify.rows.proved import proved_rows  # noqa: PLC0415
 
         scores = np.require(scores, requirements=["C", "W"])
         weights, doubts = np.empty_like(scores), np.empty(len(scores), np.int64)

@@ -17,8 +17,11 @@ from kernelproof.verify.rows.core import Array
 
 BYTES = 64  # of a block
 SLACK = 64  # numbers that a packed array needs beyond those that it is to hold
-_WHOLE = {32: types.int32, 64: types.int64}
+_WHOLE: dict[int, Any] = {32: types.int32, 64: types.int64}
 _FRACTION, _HALF_ROOT = {32: 23, 64: 52}, {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}  # bits of √½
+
+
+# ruff: noqa: ARG001 - Numba matches the arguments of an intrinsic by name and passes all of their types.
 
 
 def _bits(context: Any, builder: Any, value: Any, kind: Any) -> Any:
@@ -49,7 +52,8 @@ def _unranked(_context: Any, rank: Any) -> Any:
         bits = builder.xor(arguments[0], builder.lshr(sign, ir.Constant(arguments[0].type, 1)))
         return builder.bitcast(bits, context.get_value_type(signature.return_type))
 
-    return {32: types.float32, 64: types.float64}[rank.bitwidth](rank), emit
+    floating: dict[int, Any] = {32: types.float32, 64: types.float64}
+    return floating[rank.bitwidth](rank), emit
 
 
 def _scaled(_context: Any, x: Any, shifted: Any) -> Any:
