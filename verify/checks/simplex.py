@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import eta_of, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging import eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Simplex:
         if isinstance(found, Judgement):
             return found
         raw = found[0]
-        sums = np.array([math.fsum(row) if np.isfinite(row).all() else math.nan for row in raw])
+        sums = exact_sums(raw)
         target = FORMATS[case.dtype]
         width = sharp_of(contract.grade, target)
         slack = truth.output.radius + eta_of(target, contract)
