@@ -57,7 +57,7 @@ class Permutation:
         base, other = found
         if case.op in {"entmax", "weights"}:
             other = other[:, np.argsort(self._order(case))]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(other - base)
         ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), 2.0 * bounds.slack)
 
