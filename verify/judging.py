@@ -113,16 +113,23 @@ def rows_of(
     return found
 
 
-def row_sums(rows: Floats) -> Floats:
-    """(R,) the exact sums of rows, rounded once; NaN where a weight is no number, or so large that no sum is one."""
+def exact_sums(rows: Floats) -> Floats:
+    """(R,) the sum of each row rounded once; NaN where an element is not finite, ±∞ where the sum is beyond float64.
+
+    >>> exact_sums(np.array([[0.5, 0.5], [np.inf, 0.0], [1.5e308, 1.5e308]])).tolist()
+    [1.0, nan, inf]
+    """
 
     def total(row: Floats) -> float:
-        try:
-            return math.fsum(row) if np.isfinite(row).all() else math.nan
-        except OverflowError:
+        if not np.isfinite(row).all():
             return math.nan
+        if float(np.abs(row).max(initial=0.0)) < 2.0**960:
+            return math.fsum(row)
+        # Partial sums may overflow where the elements do not; what 2^−64 loses is far below these.
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.float64(math.fsum(row * 2.0**-64)) * 2.0**64)
 
-    return np.array([total(row) for row in rows])
+    return np.array([total(row) for row in rows], dtype=np.float64)
 
 
 def judge_ratios(

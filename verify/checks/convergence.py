@@ -70,7 +70,7 @@ class Convergence:
         parts = []
         for at in range(len(names) - 1):
             proved = truths[at].output.head - truths[-1].output.head
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 apart = np.abs((found[at] - found[-1]) - proved)
             # The difference of the two heads rounds once in float64.
             slack = bounds[at].slack + bounds[-1].slack + 2.0**-53 * np.abs(proved)
@@ -80,7 +80,7 @@ class Convergence:
             )
             tops = [part.max(axis=1) for part in (found[at], found[at + 1])]
             most = [each.slack.max(axis=1) for each in (bounds[at], bounds[at + 1])]
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 rise = tops[1] - tops[0]
             risen = ratio_of(np.where(np.isnan(rise), np.inf, rise), most[0] + most[1])
             parts.append(judge_ratios(risen, rows, loose, bounds[0].limit, self._risen(names[at + 1], tops)))

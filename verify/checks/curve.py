@@ -46,7 +46,7 @@ class Curve:
         order = np.argsort(gaps, kind="stable")
         order = order[bounds.rows[order]]
         gaps, weights, slack, loose = gaps[order], found[0][order, 0], bounds.slack[order, 0], bounds.loose[order]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             fall = weights[:-1] - weights[1:]
             fall = np.where(gaps[1:] == gaps[:-1], np.abs(fall), fall)
         allowed, open_ = slack[1:] + slack[:-1], loose[1:] | loose[:-1]

@@ -78,7 +78,7 @@ class EmptyRows:
     def _compare(self, raw: Floats, truth: Truth, slack: Floats, solid: Flags, expected: str) -> tuple[Flags, Flags]:
         empty = truth.empty[:, None]
         as_agreed = np.isnan(raw) if expected == "nan" else raw == 0
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             ratio = ratio_of(np.abs((raw - truth.output.head) - truth.output.tail), slack)
         wrong = np.where(empty, ~as_agreed, ~(ratio <= 1))
         decided = np.where(empty, expected != "any", solid[:, None] | ~np.isfinite(raw))

@@ -121,7 +121,7 @@ class Gradients:
         if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
             return 0.0
         near = near_kink(truth, target)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             reach = np.maximum(truth.margin, 0.0) + NEAR * target.unit_roundoff * truth.margin_unit
         # No base u exceeds 1.
         slope = (np.clip(np.where(near, reach, 0.0) / order, 0.0, 1.0) ** (order - 1)).sum(axis=1)

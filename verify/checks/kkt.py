@@ -83,12 +83,12 @@ class Kkt:
         floor = -gaps - high - own
         ceiling = np.where(weights - give > 0, -gaps - low + own, np.inf)
         first, last = int(np.argmax(floor)), int(np.argmin(ceiling))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             miss = floor[first] - ceiling[last]
         if not miss > 0:
             return 0.0
         # A weight of 0 has an infinite potential at order ∞: then there is no width to measure the miss by.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             width = (high - middle)[first] + (middle - low)[last] + own[first] + own[last]
         return 1.0 + float(miss / width) if 0 < width < np.inf else float("inf")
 

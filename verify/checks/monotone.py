@@ -37,7 +37,7 @@ class Monotone:
         scores = scores_of(inputs, truth)
         order = np.argsort(-scores, axis=1, kind="stable")
         scores, raw, slack = (np.take_along_axis(part, order, axis=1) for part in (scores, found[0], bounds.slack))
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             rise = raw[:, 1:] - raw[:, :-1]
             rise = np.where(scores[:, 1:] == scores[:, :-1], np.abs(rise), rise)
         ratio = ratio_of(np.where(np.isnan(rise), np.inf, rise), slack[:, 1:] + slack[:, :-1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import bounds_of, eta_of, forward, judge_ratios, ratio_of, row_sums, rows_of
+from kernelproof.verify.judging import bounds_of, eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Renormalized:
         if isinstance(found, Judgement):
             return found
         raw, bounds, target = found[0], bounds_of(case, truth, contract), FORMATS[case.dtype]
-        sums = row_sums(raw)[:, None]
+        sums = exact_sums(raw)[:, None]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             scaled = raw / sums
             apart = np.abs((scaled - truth.output.head) - truth.output.tail)

@@ -82,7 +82,7 @@ class Translation:
         done = self._shifted(case, inputs)[1].reshape(-1)
         done = done if inputs.rows is None else done[inputs.rows]
         base, moved = (part[done] for part in found)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(moved - base)
         ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), 2.0 * bounds.slack[done])
 
