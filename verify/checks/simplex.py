@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import Fixed
 from kernelproof.verify.judging import eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
+from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -44,6 +45,7 @@ class Simplex:
             return found
         raw = found[0]
         sums = exact_sums(raw)
+        least = raw.min(axis=1)
         target = FORMATS[case.dtype]
         width = sharp_of(contract.grade, target)
         eta = eta_of(target, contract)
