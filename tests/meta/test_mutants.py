@@ -24,6 +24,7 @@ FOLDER = Path(__file__).parent / "mutants"
 torch = pytest.importorskip("torch")
 sys.path.append(str(FOLDER))
 import score  # noqa: E402 (the folder is no package)
+from mutant_registry import Mutant  # noqa: E402 (the folder is no package)
 
 ALL = list(score.implementations())
 PLAUSIBLE = [(text, name) for text, name, mark in ALL if mark.plausible]
@@ -65,7 +66,8 @@ def truth(case: Case, inputs: Inputs) -> Any:
         return reference.entmax(given[0], case.order).weights.round(case.dtype)
     if case.op == "weights":
         return reference.weights(given[0], *case.mechanism).weights.round(case.dtype)
-    return reference.attention(*given, *case.mechanism).y.round(case.dtype)
+    q, k, v = given
+    return reference.attention(q, k, v, *case.mechanism).y.round(case.dtype)
 
 
 @pytest.mark.parametrize(("text", "name"), PLAUSIBLE, ids=[name for _, name in PLAUSIBLE])
@@ -94,7 +96,7 @@ def test_the_score_kills_a_mutant_and_calls_its_twin_right() -> None:
 def test_the_score_is_red_if_a_mutant_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     # A correct implementation under the mark of a mutant lives, and that must show.
     text, name, _ = next(each for each in ALL if each[1] == "softmax_of_numpy")
-    marked = [(text, name, score.Mutant("nothing at all"))]
+    marked = [(text, name, Mutant("nothing at all"))]
     monkeypatch.setattr(score, "implementations", lambda: iter(marked))
     monkeypatch.setattr(score, "LIMITS", score.LIMITS)
     assert score.main(["--suite", "quick"]) == 1
