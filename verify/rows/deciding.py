@@ -68,7 +68,7 @@ class Row:
 
     def excess(self, at: float, middle: Fraction, bits: int) -> int:
         """The sign of the weight of a key with score `at` less `middle`; 0 if so many bits do not tell."""
-        with gmpy2.local_context(precision=bits):
+        with gmpy2.context(gmpy2.get_context(), precision=bits):
             unit = gmpy2.exp2(-bits)
             if self.order == math.inf:
                 total = gmpy2.fsum([gmpy2.exp(mpfr(score) - mpfr(at)) for score in self.scores])
@@ -124,7 +124,7 @@ class Row:
         degree = n // power
         # Which keys are in the support at ζ: those above −nζ; ζ itself is irrational unless the degree is 1.
         terms = []
-        with gmpy2.local_context(precision=MOST):
+        with gmpy2.context(gmpy2.get_context(), precision=MOST):
             zeta = gmpy2.root(mpfr(root), degree)
             for score in self.scores:
                 c = (Fraction(score) - Fraction(at)) / n

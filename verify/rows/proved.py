@@ -18,8 +18,8 @@ below 2^-50 by the choice of PROVED_STEP. Hence each weight is within ``A + B·T
 At order ∞ γ has no error: ``a = 2u``, ``T = z``, ``b = 2u``. A weight whose interval rounds to one float32 is proved.
 
 **Order 1** is rational: with k keys in the support and D the sum of their gaps, ``p_i = (1 + D − k·d_i)/k``. All of it
-is checked to be exact in float64; the quotient is rounded to odd, so that float32 sees on which side of a midpoint it
-is.
+is checked to be exact in float64; the quotient is rounded to odd, so that float32 sees which side of a midpoint it
+is on.
 
 Source: W. Kahan, "The table-maker's dilemma"; S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums".
 """
