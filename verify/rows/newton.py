@@ -12,7 +12,7 @@ from kernelproof.verify.rows.jit import jit
 from kernelproof.verify.rows.lanes import evaluate
 from kernelproof.verify.rows.packing import limit_of, pack, padded
 from kernelproof.verify.rows.scalar import two_product
-from kernelproof.verify.rows.singles import sums32
+from kernelproof.verify.rows.singles import REPEATED, sums32
 from kernelproof.verify.rows.vectors import wide
 
 START = 0.6  # of γ = n, its largest value; Newton goes to the root from either side
@@ -23,7 +23,8 @@ STEPS = 60
 FAST, SHARP, PROVED = range(3)
 # Newton's relative error after a step δ is about ``(1 + n)·δ²/2``, of high orders less.
 STIFF = 16.0
-ROUGH, SINGLE = 3e-3, 2e-6
+# From float32 to float64; beyond REPEATED a pass in float64 costs three in float32, so that one more of those pays.
+ROUGH, SINGLE, SINGLE_REAL = 3e-3, 2e-6, 1e-9
 # What the last step, taken to first order, may leave: 2^-3 of a rounding of the dtype near the edge, less elsewhere.
 SETTLED_32, SETTLED_64 = 2.0**-34, 2.0**-61
 NEARER = 2.0**-44  # of γ
@@ -69,7 +70,8 @@ def rough(kept: Array, count: int, top: Any, factor: float, n: float, extra: flo
     """γ by steps in float32 from `reach`; where `extra` is not 1 each key stands for so many, beside one at the top."""
     inverse, least = np.float32(factor / reach), factor / n
     part = n / factor
-    tolerance = (SINGLE if extra == 1.0 else ROUGH) / (1.0 + min(n, STIFF))
+    tolerance = ROUGH if extra != 1.0 else SINGLE if n <= REPEATED else SINGLE_REAL
+    tolerance /= 1.0 + min(n, STIFF)
     for _ in range(STEPS):
         r_total, e_total = sums32(kept, count, top, inverse, n)
         if extra != 1.0:
@@ -149,7 +151,8 @@ def polish(
         elif (1.0 + min(n, STIFF)) * step * step <= settled:
             # Of keys with ``u = 1 − z/γ`` the step leaves ``nδ²/2u`` of their condition, and keys near 0 may cross it.
             near = max(NEARER, digits * n * step * step, 4.0 * n * abs(step))
-            if nearest > near or n * math.log2(near) < lowest:
+            # At high orders every z/γ is small, and n·δ need not be: what counts is n·δ·z/(γ − z).
+            if nearest >= 1.0 or nearest > near * (1.0 - nearest) or n * math.log2(near) < lowest:
                 return n * step, r_total, s_total, inverse
             if near == NEARER:
                 break
