@@ -93,14 +93,10 @@ class Rows:
             rate = 1.0 / float(self.rule.exact) ** 2
         elif self.order == INFINITY:
             rate = 1.0
+        with np.errstate(over="ignore"):
+            shift, moved = np.clip(shift * self.scale, -1e300, 1e300), np.clip(moved * self.scale, 0.0, 1e300)
         return RowUnits(
-            weights=weights,
-            margins=margins,
-            order=self.order,
-            rule=self.rule,
-            rate=rate,
-            shift=np.clip(shift * self.scale, -1e300, 1e300),
-            moved=np.clip(moved * self.scale, 0.0, 1e300),
+            weights=weights, margins=margins, order=self.order, rule=self.rule, rate=rate, shift=shift, moved=moved
         )
 
     def weight_unit(self) -> Floats:
@@ -112,7 +108,8 @@ class Rows:
 
     def margin_unit(self) -> Floats:
         """(R, m) what one unit roundoff of the scores moves γ − d by, over u: own error and that of γ."""
-        moved = np.clip(self.moved * self.scale, 0.0, 1e300)
+        with np.errstate(over="ignore"):
+            moved = np.clip(self.moved * self.scale, 0.0, 1e300)
         if not isinstance(self.rule, Adaptive):
             finite = np.where(np.isfinite(self.margin), np.abs(self.margin), 0.0)
             return np.asarray(moved + finite.max(axis=1, initial=0.0, keepdims=True))

@@ -2,8 +2,8 @@
 
     python tests/meta/mutants/score.py [NAME]... [--suite standard] [--seed 0]
 
-All targets take the cases of one run together, so that the truth of each case is computed once; a mutant leaves at its
-first FAIL or CRASH. Exit code 0: all killed, and no false alarm.
+All targets take the cases of one run together, so that the truth of each case is computed once, and read from the
+cache the next time; a mutant leaves at its first FAIL or CRASH. Exit code 0: all killed, and no false alarm.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from mutant_registry import MARK, Mutant
 
+from kernelproof.verify import cache
 from kernelproof.verify.case import Case
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.runner import Runner, runner
@@ -121,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     started = time.monotonic()
     held = [each for each in implementations() if not given.names or each[1] in given.names]
-    with runner(limits=LIMITS) as work:
+    place, _ = cache.prepared()
+    with runner(limits=LIMITS, cache=place) as work:
         described: list[Any] = work.describe([find(text) for text, _, _ in held])
         scores = [
             Score(name, mark, found[0])
