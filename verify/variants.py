@@ -19,10 +19,11 @@ from flint import arb, ctx
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.model import INFINITY
+from kernelproof.reference.variant.calling import X, probe
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import ball
 from kernelproof.reference.variant.ops import RowOfVariant, collect, pull_rows, solve_rows
-from kernelproof.reference.variant.solving import Term, X, balance, pull_back, second_slope, solve, threshold
+from kernelproof.reference.variant.solving import Term, balance, pull_back, second_slope, solve, threshold
 from kernelproof.verify.seams import Floats, Inputs, Truth, Values
 
 PREFIX = "variant"
@@ -54,6 +55,7 @@ def variant_at(text: str) -> Variant:
     if not isinstance(found, Variant):
         msg = f"{text} must be a kernelproof.variant.Variant; got {found!r}"
         raise DomainError(msg)
+    probe(found)
     return found
 
 
