@@ -167,3 +167,17 @@ def test_the_spec_is_the_truth(tmp_path: Path, expression: str, passes: bool) ->
     path.write_text(WRONG.replace("EXPRESSION", expression))
     found = verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64")
     assert found.passed is passes
+
+
+def test_a_profile_that_raises_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(WRONG.replace("x.cos(x.pi * t / 2) ** 2", "1 / 0").replace("EXPRESSION", "left"))
+    with pytest.raises(DomainError, match="the profile of v raised ZeroDivisionError: division by zero"):
+        verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64")
+
+
+def test_a_profile_that_raises_at_some_rows_alone_is_undecided(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    late = "(1 - t) ** 2 if t.value >= 0.5 else 1 / 0"
+    path.write_text(WRONG.replace("x.cos(x.pi * t / 2) ** 2", late).replace("EXPRESSION", "left"))
+    assert not verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64").passed
