@@ -69,7 +69,7 @@ class _Slopes:
     """float64 of one solved row over its support: K and its derivatives, t and its own, and how γ moves.
 
     `first` is ∂K/∂t, `second` ∂²K/∂t², `by_gap` ∂t/∂d and `by_gamma` ∂t/∂γ, `share` ∂E/∂K of the equation (0 where γ is
-    given), `bend` ∂²E/∂K_j∂K_l (S, S), `moved` ∂γ/∂d; all others (S,).
+    given), `bend` ∂²E/∂K_j∂K_l (S, S); K everywhere over its sum, `moved` ∂γ/∂d; all others (S,).
     """
 
     ratio: bool
@@ -165,19 +165,21 @@ def _slopes(variant: Variant, each: RowOfVariant) -> _Slopes:
     assert found is not None
     terms = found.terms
     bandwidth = variant.bandwidth
+    # As parts of their sum, which floats hold: a profile may be as large as it likes.
+    total = X.total([term.value for term in terms])
     share, bend = np.zeros(found.size), np.zeros((found.size, found.size))
     if isinstance(bandwidth, Root):
         by_term = balance(variant, bandwidth, terms).by_term
-        share = np.array([float(part) for part in by_term])
+        share = np.array([float(part * total) for part in by_term])
         if not bandwidth.rises:
-            bend = _bend(variant, bandwidth, terms, by_term)
+            bend = _bend(variant, bandwidth, terms, by_term, total)
     return _Slopes(
         ratio=variant.geometry == "ratio",
         gaps=_floats(each.gaps[: found.size]),
         gamma=float(found.gamma),
-        value=np.array([float(term.value) for term in terms]),
-        first=np.array([float(term.slope) for term in terms]),
-        second=np.array([float(second_slope(variant, term)) for term in terms]),
+        value=np.array([float(term.value / total) for term in terms]),
+        first=np.array([float(term.slope / total) for term in terms]),
+        second=np.array([float(second_slope(variant, term) / total) for term in terms]),
         t=np.clip([float(term.t) for term in terms], -float(LARGEST), float(LARGEST)),
         by_gap=np.array([float(term.t_gap) for term in terms]),
         by_gamma=np.array([float(term.t_gamma) for term in terms]),
@@ -198,14 +200,14 @@ def nominal_reach(variant: Variant) -> float:
     return float(threshold(variant, variant.gamma)) if isinstance(variant.bandwidth, Constant) else 2.0
 
 
-def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb]) -> Floats:
+def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb], total: arb) -> Floats:
     """∂²E/∂K_j∂K_l as difference quotients over 2^-40 of each term; the equation of a mass is linear and needs none."""
     columns = []
     for at, each in enumerate(terms):
         step = each.value.mid() * arb((1, -40))
         moved = [*terms[:at], replace(each, value=each.value + step), *terms[at + 1 :]]
         there = balance(variant, root, moved).by_term
-        columns.append([float((b - a) / step) for a, b in zip(by_term, there, strict=True)])
+        columns.append([float((b - a) / step * total * total) for a, b in zip(by_term, there, strict=True)])
     return np.array(columns).T
 
 

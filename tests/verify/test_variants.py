@@ -181,3 +181,17 @@ def test_a_profile_that_raises_at_some_rows_alone_is_undecided(tmp_path: Path) -
     late = "(1 - t) ** 2 if t.value >= 0.5 else 1 / 0"
     path.write_text(WRONG.replace("x.cos(x.pi * t / 2) ** 2", late).replace("EXPRESSION", "left"))
     assert not verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64").passed
+
+
+def test_a_profile_beyond_floats_has_units(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    # K(t) = exp(1000 − d): softmax, by terms that no float64 holds.
+    path.write_text(
+        "import numpy as np\nimport kernelproof\nfrom kernelproof import variant\n"
+        "V = variant.Variant('v', lambda x, t: x.exp(-t), variant.Constant(), 'shift', None, 1, {'gamma': 1000})\n"
+        "@kernelproof.declare(variant=__file__ + ':V')\n"
+        "def right(scores, gamma):\n"
+        "    terms = np.exp(scores - scores.max(-1, keepdims=True))\n"
+        "    return terms / terms.sum(-1, keepdims=True)\n"
+    )
+    assert verify(f"{path}:right", serial=True, suite="quick", dtype="float64").passed
