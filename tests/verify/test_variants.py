@@ -195,3 +195,34 @@ def test_a_profile_beyond_floats_has_units(tmp_path: Path) -> None:
         "    return terms / terms.sum(-1, keepdims=True)\n"
     )
     assert verify(f"{path}:right", serial=True, suite="quick", dtype="float64").passed
+
+
+MASS = """
+import numpy as np
+import kernelproof
+from kernelproof import variant
+
+V = variant.Variant("v", lambda x, t: 1 - t, variant.mass(1.5))
+
+
+@kernelproof.declare(variant=__file__ + ":V")
+def mass(scores):
+    d = np.sort((scores.max(-1, keepdims=True) - scores).astype(np.float64), -1)
+    k = np.arange(1, d.shape[-1] + 1)
+    with np.errstate(all="ignore"):
+        gamma = np.cumsum(d, -1) / (k - TOTAL)
+        after = np.concatenate([d[..., 1:], np.full(d[..., :1].shape, np.inf)], -1)
+        at = ((k > TOTAL) & (d < gamma) & (after >= gamma)).argmax(-1)[..., None]
+        terms = np.maximum(1 - (scores.max(-1, keepdims=True) - scores) / np.take_along_axis(gamma, at, -1), 0)
+        return (terms / terms.sum(-1, keepdims=True)).astype(scores.dtype)
+"""
+
+
+@pytest.mark.parametrize(("total", "passes"), [("1.5", True), ("1.50001", False)])
+def test_rows_that_have_no_bandwidth_are_held_against_nobody(tmp_path: Path, total: str, passes: bool) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MASS.replace("TOTAL", total))
+    found = verify(f"{path}:mass", serial=True, suite="quick", dtype="float64").targets[0]
+    failed = {check.id for check in found.checks if check.verdict == "FAIL"}
+    assert "simplex" not in failed
+    assert ("accuracy" not in failed) is passes
