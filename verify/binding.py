@@ -21,9 +21,9 @@ from kernelproof.reference.model import Fixed, Nearest
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.declaring import OPTIONS, PARAMETERS, Declaration
+from kernelproof.verify.naming import variant_at
 from kernelproof.verify.patterns import parameters
 from kernelproof.verify.scope import order_keyword
-from kernelproof.verify.variants import variant_at
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "order": ("order", "n"),

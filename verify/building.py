@@ -18,8 +18,8 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.naming import nominal_reach
 from kernelproof.verify.seams import Array, Floats, Inputs
-from kernelproof.verify.variants import nominal_reach
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case

@@ -30,8 +30,8 @@ from kernelproof.reference.model import (
     resolve_kernel,
 )
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.naming import PREFIX, variant_at
 from kernelproof.verify.seams import Inputs
-from kernelproof.verify.variants import PREFIX, variant_at
 
 OPS = ("entmax", "weights", "regression", "attention")
 RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attention": 6}

@@ -22,9 +22,9 @@ from kernelproof.reference.errors import DomainError, TargetError, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
 from kernelproof.verify.case import OPS
+from kernelproof.verify.naming import PREFIX, order_text, variant_at
 from kernelproof.verify.patterns import check_pattern, parse_range
 from kernelproof.verify.seams import CONTRACT_WORDS, Contract
-from kernelproof.verify.variants import PREFIX, order_text, variant_at
 
 ATTRIBUTE = "KERNELPROOF"
 ARRAYS = ("numpy", "torch", "jax", "cupy")

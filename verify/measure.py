@@ -26,17 +26,25 @@ NEAR = 40.0
 
 
 MAY_RAISE = frozenset({"raise", "any"})
-"""What a contract says of empty rows, if a call that has one may raise."""
+"""What a contract says of empty rows, if a call on arrays without keys may raise."""
 
 
 def broken(outcome: Outcome, truth: Truth | None = None, contract: Contract | None = None) -> Judgement | None:
     """A failed judgement if the call raised, crashed or gave no output; else None.
 
-    With `truth` and `contract`, a call that raised is undecided where it was given an empty row and may raise.
+    With `truth` and `contract`, a call that raised is undecided where it was given an empty row: whether it may do so
+    is for the check of empty rows alone to say, and other checks have nothing to compare. That check does not see
+    arrays without any key; there the contract decides.
     """
     reason = outcome.crash or outcome.error
-    may = contract is not None and contract.empty_row in MAY_RAISE
-    if outcome.error and may and truth is not None and truth.empty.any():
+    empty = truth is not None and contract is not None and bool(truth.empty.any())
+    if (
+        outcome.error
+        and empty
+        and truth is not None
+        and contract is not None
+        and (truth.support.shape[-1] or contract.empty_row in MAY_RAISE)
+    ):
         return Judgement(undecided=max(truth.output.head.size, 1))
     if reason is None and outcome.arrays:
         return None

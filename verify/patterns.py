@@ -9,7 +9,7 @@ from __future__ import annotations
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.case import parse_rule
-from kernelproof.verify.variants import PREFIX, order_text, variant_at
+from kernelproof.verify.naming import PREFIX, order_text, variant_at
 
 KINDS = ("adaptive", "fixed", "anchored", "nearest")
 VALUES = {"adaptive": ("2", "1/2", "1"), "anchored": ("2", "1/2", "3/4"), "nearest": ("3", "5", "1", "8")}

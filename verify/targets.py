@@ -21,12 +21,12 @@ from kernelproof.verify.case import OPS, Case, number_of
 from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.executing import scopes_of, words_of
 from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, answer_of, array_kind, attribute, find, load
+from kernelproof.verify.naming import variant_at
 from kernelproof.verify.patterns import of_variant
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import Selection
-from kernelproof.verify.variants import variant_at
 
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "numpy": ("float64", "float32"),

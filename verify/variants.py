@@ -1,4 +1,4 @@
-"""Variants in cases: found by the text ``variant:file.py:OBJECT``, and their truth with its condition units.
+"""The truth of cases of a variant, with its condition units.
 
 The units are first order, as those of `units`: an error of one unit roundoff in every gap d_j, one in the argument t of
 the profile, and one in the result. They size the allowed error and never decide what is true.
@@ -11,21 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from flint import arb, ctx
 
 from kernelproof.reference.enclosure import Enclosure
-from kernelproof.reference.errors import DomainError, TargetError
-from kernelproof.reference.model import INFINITY
+from kernelproof.reference.variant.calling import X
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import ball
 from kernelproof.reference.variant.ops import RowOfVariant, collect, pull_rows, solve_rows
-from kernelproof.reference.variant.solving import Term, X, balance, pull_back, second_slope, solve, threshold
+from kernelproof.reference.variant.solving import Term, balance, pull_back, second_slope, solve
 from kernelproof.verify.seams import Floats, Inputs, Truth, Values
 
-PREFIX = "variant"
 BITS = 128
 LARGEST = Fraction(2**1000)
 """Where gaps are cut, so that sums of them stay finite; a key so far away has no slope."""
@@ -33,41 +31,12 @@ GRADIENT_KEYS = 32
 """Rows of at most so many keys have gradients: their units take the cube of it."""
 
 
-@cache
-def variant_at(text: str) -> Variant:
-    """The variant that ``file.py:OBJECT`` or ``package.module:OBJECT`` names.
-
-    Raises:
-        DomainError: there is no such object, or it is no `Variant`.
-    """
-    from kernelproof.verify.targets import Place, load  # noqa: PLC0415 (targets need cases, which need this)
-
-    module, colon, name = text.rpartition(":")
-    if not colon or not module or not name:
-        msg = f"a variant is file.py:OBJECT or package.module:OBJECT; got {text!r}"
-        raise DomainError(msg)
-    try:
-        found, _ = load(Place(text, module, name))
-    except TargetError as error:
-        msg = f"the variant {text!r} cannot be loaded: {error}"
-        raise DomainError(msg) from None
-    if not isinstance(found, Variant):
-        msg = f"{text} must be a kernelproof.variant.Variant; got {found!r}"
-        raise DomainError(msg)
-    return found
-
-
-def order_text(variant: Variant) -> str:
-    """The order of `variant` as cases write it."""
-    return "inf" if variant.order == INFINITY else str(variant.order)
-
-
 @dataclass(frozen=True, eq=False)
 class _Slopes:
     """float64 of one solved row over its support: K and its derivatives, t and its own, and how γ moves.
 
     `first` is ∂K/∂t, `second` ∂²K/∂t², `by_gap` ∂t/∂d and `by_gamma` ∂t/∂γ, `share` ∂E/∂K of the equation (0 where γ is
-    given), `bend` ∂²E/∂K_j∂K_l (S, S), `moved` ∂γ/∂d; all others (S,).
+    given), `bend` ∂²E/∂K_j∂K_l (S, S); K everywhere over its sum, `moved` ∂γ/∂d; all others (S,).
     """
 
     ratio: bool
@@ -163,19 +132,21 @@ def _slopes(variant: Variant, each: RowOfVariant) -> _Slopes:
     assert found is not None
     terms = found.terms
     bandwidth = variant.bandwidth
+    # As parts of their sum, which floats hold: a profile may be as large as it likes.
+    total = X.total([term.value for term in terms])
     share, bend = np.zeros(found.size), np.zeros((found.size, found.size))
     if isinstance(bandwidth, Root):
         by_term = balance(variant, bandwidth, terms).by_term
-        share = np.array([float(part) for part in by_term])
+        share = np.array([float(part * total) for part in by_term])
         if not bandwidth.rises:
-            bend = _bend(variant, bandwidth, terms, by_term)
+            bend = _bend(variant, bandwidth, terms, by_term, total)
     return _Slopes(
         ratio=variant.geometry == "ratio",
         gaps=_floats(each.gaps[: found.size]),
         gamma=float(found.gamma),
-        value=np.array([float(term.value) for term in terms]),
-        first=np.array([float(term.slope) for term in terms]),
-        second=np.array([float(second_slope(variant, term)) for term in terms]),
+        value=np.array([float(term.value / total) for term in terms]),
+        first=np.array([float(term.slope / total) for term in terms]),
+        second=np.array([float(second_slope(variant, term) / total) for term in terms]),
         t=np.clip([float(term.t) for term in terms], -float(LARGEST), float(LARGEST)),
         by_gap=np.array([float(term.t_gap) for term in terms]),
         by_gamma=np.array([float(term.t_gamma) for term in terms]),
@@ -189,21 +160,14 @@ def _floats(gaps: list[Fraction]) -> Floats:
     return np.array([float(min(gap, LARGEST)) for gap in gaps])
 
 
-def nominal_reach(variant: Variant) -> float:
-    """The gap beyond which a key has no weight where γ is given; else one of the size of ordinary scores."""
-    if variant.exact_edge is None:
-        return float("inf")
-    return float(threshold(variant, variant.gamma)) if isinstance(variant.bandwidth, Constant) else 2.0
-
-
-def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb]) -> Floats:
+def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb], total: arb) -> Floats:
     """∂²E/∂K_j∂K_l as difference quotients over 2^-40 of each term; the equation of a mass is linear and needs none."""
     columns = []
     for at, each in enumerate(terms):
         step = each.value.mid() * arb((1, -40))
         moved = [*terms[:at], replace(each, value=each.value + step), *terms[at + 1 :]]
         there = balance(variant, root, moved).by_term
-        columns.append([float((b - a) / step) for a, b in zip(by_term, there, strict=True)])
+        columns.append([float((b - a) / step * total * total) for a, b in zip(by_term, there, strict=True)])
     return np.array(columns).T
 
 

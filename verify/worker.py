@@ -23,7 +23,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.building import bulky
 from kernelproof.verify.cache import Place as CachePlace
@@ -253,6 +253,11 @@ def truths_for(
         try:
             return module.truth_of(case, inputs, scores), ""
         except UndecidedError as error:
+            return None, f"the truth is undecided: {error}"
+        except DomainError as error:
+            # Functions of the user's own may raise; whatever else is outside of its domain is ours.
+            if not isinstance(case.parsed_rule, Variant):
+                raise
             return None, f"the truth is undecided: {error}"
 
     @cache

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Literal
 
 from kernelproof.reference.errors import DomainError, shown
@@ -48,7 +49,7 @@ class Root:
     """
 
     equation: Equation
-    within: tuple[float, float] = (2.0**-60, 2.0**60)
+    within: tuple[float | Fraction, float | Fraction] = (2.0**-60, 2.0**60)
     rises: bool = False
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Root:
             raise DomainError(msg)
 
 
-def mass(total: Any = 1, within: tuple[float, float] = (2.0**-60, 2.0**60)) -> Root:
+def mass(total: Any = 1, within: tuple[float | Fraction, float | Fraction] = (2.0**-60, 2.0**60)) -> Root:
     """The mass equation ``Σ_j K(t_j) = total``, which makes entmax of a power profile.
 
     Args:
@@ -152,12 +153,17 @@ class Variant:
             msg = f"order must be positive: at the edge the profile is 0; got {shown(self.order)}"
             raise DomainError(msg)
         object.__setattr__(self, "order", order)
+        # A copy: what was proved about a variant is kept, and must stay about these numbers.
+        object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
 
     @property
     def _functions(self) -> tuple[Callable[..., Any], ...]:
         return (self.profile, self.bandwidth.equation) if isinstance(self.bandwidth, Root) else (self.profile,)
 
     def _check_positive(self) -> None:
+        if self.exact_edge is not None and self.exact_edge <= 0:
+            msg = f"with the geometry 'ratio' the edge must be positive; got {shown(self.edge)}"
+            raise DomainError(msg)
         low = self.gamma if isinstance(self.bandwidth, Constant) else exact_number(self.bandwidth.within[0], "within")
         if low < 0 or (isinstance(self.bandwidth, Constant) and low == 0):
             msg = f"with the geometry 'ratio' γ must be positive; got {shown(low)}"

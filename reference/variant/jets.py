@@ -10,9 +10,10 @@ Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM, 2008, ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import wraps
 from typing import Any
 
 import mpmath
@@ -33,9 +34,9 @@ def ball(value: Any) -> arb:
     return value if isinstance(value, arb) else arb(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Jet:
-    """A value and its partial derivatives.
+    """A value and its partial derivatives. A profile sees no other numbers, so that one set of rules holds for all.
 
     Attributes:
         value: a ball, or a `Jet` of other variables.
@@ -84,11 +85,23 @@ class Jet:
         inverse: Number = 1 / self.value
         return self.chain(inverse, -(inverse * inverse))
 
-    def __pow__(self, exponent: int | Fraction) -> Jet:
-        if exponent == 0:
+    def __pow__(self, exponent: float | Fraction) -> Jet:
+        # Exact before 1 is taken from it: 0.1 − 1 is rounded in floats.
+        exact = _exponent(exponent)
+        if exact == 0:
             return Jet(self.value * 0 + 1, {})
-        return self.chain(_power(self.value, exponent), _power(self.value, exponent - 1) * ball(Fraction(exponent)))
+        return self.chain(_power(self.value, exact), _power(self.value, exact - 1) * ball(exact))
 
+    def __eq__(self, other: object) -> bool:
+        """No answer: a branch at one number would be a jump that nothing proved here sees."""
+        msg = "numbers of a profile cannot be compared: it is one formula, without branches"
+        raise TypeError(msg)
+
+    def __bool__(self) -> bool:
+        """No answer, as for ``==``."""
+        return self == 0
+
+    __hash__ = object.__hash__
     __radd__ = __add__
     __rmul__ = __mul__
 
@@ -102,11 +115,44 @@ def merged(*parts: Mapping[int, Number]) -> dict[int, Number]:
     return out
 
 
-def _power(base: Number, exponent: int | Fraction) -> Number:
+def _exponent(value: Any) -> Fraction:
+    if not isinstance(value, int | float | Fraction):
+        msg = f"an exponent must be an exact number; got {value!r}; for a parameter p write x.exp(p * x.log(t))"
+        raise TypeError(msg)
+    return Fraction(value)
+
+
+def _power(base: Number, exact: Fraction) -> Number:
     if isinstance(base, Jet):
-        return base ** (int(exponent) if Fraction(exponent).denominator == 1 else Fraction(exponent))
-    exact = Fraction(exponent)
-    return base ** (int(exact) if exact.denominator == 1 else fmpq(exact.numerator, exact.denominator))
+        return base**exact
+    if exact.denominator == 1:
+        return base ** int(exact)
+    exponent = fmpq(exact.numerator, exact.denominator)
+    if exact > 0 and base.is_finite() and base.contains(0):
+        # A root exists for no negative number: a ball that reaches below 0 does so by its radius alone, or else boxes
+        # beside it are all negative, and have no value.
+        return arb(0).union(base.upper() ** exponent)
+    return base**exponent
+
+
+def constant(value: Any) -> Jet:
+    """The exact number or ball `value` as a jet."""
+    return Jet(ball(value), {})
+
+
+def as_jet(value: Any) -> Jet:
+    """`value` as a jet, also where a function of the user's gave a constant."""
+    return value if isinstance(value, Jet) else constant(value)
+
+
+def _of_exact(function: Callable[[Any, Number], Number]) -> Callable[[Any, Number], Number]:
+    """`function` of exact numbers too, such as ``x.exp(1)``; balls, which are inside of jets, stay balls."""
+
+    @wraps(function)
+    def called(self: Any, t: Number) -> Number:
+        return function(self, t if isinstance(t, Jet | arb) else constant(t))
+
+    return called
 
 
 class Jets:
@@ -121,14 +167,15 @@ class Jets:
     certified = True
 
     @property
-    def pi(self) -> arb:
+    def pi(self) -> Jet:
         """π at the working precision."""
-        return arb.pi()
+        return constant(arb.pi())
 
-    def number(self, value: Any) -> arb:
+    def number(self, value: Any) -> Jet:
         """The exact number `value`."""
-        return ball(value)
+        return constant(value)
 
+    @_of_exact
     def exp(self, t: Number) -> Number:
         """The exponential."""
         if not isinstance(t, Jet):
@@ -136,33 +183,39 @@ class Jets:
         value = self.exp(t.value)
         return t.chain(value, value)
 
+    @_of_exact
     def expm1(self, t: Number) -> Number:
         """``exp(t) − 1``."""
         return t.chain(self.expm1(t.value), self.exp(t.value)) if isinstance(t, Jet) else ball(t).expm1()
 
+    @_of_exact
     def log(self, t: Number) -> Number:
         """The natural logarithm."""
         return t.chain(self.log(t.value), 1 / t.value) if isinstance(t, Jet) else ball(t).log()
 
+    @_of_exact
     def log1p(self, t: Number) -> Number:
         """``log(1 + t)``."""
         return t.chain(self.log1p(t.value), 1 / (1 + t.value)) if isinstance(t, Jet) else ball(t).log1p()
 
+    @_of_exact
     def sqrt(self, t: Number) -> Number:
         """The square root."""
         if not isinstance(t, Jet):
-            return ball(t).sqrt()
-        root = self.sqrt(t.value)
-        return t.chain(root, 1 / (2 * root))
+            return _power(t, Fraction(1, 2))
+        return t ** Fraction(1, 2)
 
+    @_of_exact
     def sin(self, t: Number) -> Number:
         """The sine."""
         return t.chain(self.sin(t.value), self.cos(t.value)) if isinstance(t, Jet) else ball(t).sin()
 
+    @_of_exact
     def cos(self, t: Number) -> Number:
         """The cosine."""
         return t.chain(self.cos(t.value), -self.sin(t.value)) if isinstance(t, Jet) else ball(t).cos()
 
+    @_of_exact
     def tanh(self, t: Number) -> Number:
         """The hyperbolic tangent."""
         if not isinstance(t, Jet):
@@ -170,19 +223,21 @@ class Jets:
         value = self.tanh(t.value)
         return t.chain(value, 1 - value * value)
 
+    @_of_exact
     def atan(self, t: Number) -> Number:
         """The inverse tangent."""
         return t.chain(self.atan(t.value), 1 / (1 + t.value * t.value)) if isinstance(t, Jet) else ball(t).atan()
 
+    @_of_exact
     def erf(self, t: Number) -> Number:
         """The error function."""
         if not isinstance(t, Jet):
             return ball(t).erf()
-        return t.chain(self.erf(t.value), self.exp(-(t.value * t.value)) * (2 / self.sqrt(self.pi)))
+        return t.chain(self.erf(t.value), self.exp(-(t.value * t.value)) * (2 / arb.pi().sqrt()))
 
     def power(self, base: Number, exponent: float | Fraction) -> Number:
         """``base**exponent`` for base ≥ 0 and an exact exponent."""
-        return _power(base, Fraction(exponent))
+        return (base if isinstance(base, Jet) else constant(base)) ** exponent
 
     def total(self, values: Sequence[Number]) -> Number:
         """The sum, 0 for none."""
@@ -190,7 +245,7 @@ class Jets:
         jets = [value for value in values if isinstance(value, Jet)]
         total = sum(map(ball, plain), arb(0))
         if not jets:
-            return total
+            return total if all(isinstance(value, arb) for value in plain) else constant(total)
         return Jet(sum((jet.value for jet in jets), total), merged(*(jet.partials for jet in jets)))
 
 

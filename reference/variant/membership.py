@@ -15,33 +15,41 @@ from typing import Any
 
 from flint import arb, ctx
 
+from kernelproof.reference.variant.calling import equation_at, numbers_of, profile_at
 from kernelproof.reference.variant.definition import Constant, Root, Variant
-from kernelproof.reference.variant.jets import Jet, Jets, ball
-from kernelproof.reference.variant.solving import argument, as_jet, threshold
+from kernelproof.reference.variant.jets import Jet, ball
+from kernelproof.reference.variant.solving import Solved, argument, threshold
 
-X = Jets()
-PRECISION = 128
+PRECISION = 256
 BOXES = 1 << 14
 SHARE = arb((1, -56))
 """What one box may rise by, as a part of the largest value: `BOXES` of them rise by less than 2^-40."""
 
 
-def falls(variant: Variant, low: Any, high: Any) -> bool:
-    """Whether the profile is proved not to rise on [low, high], and to be 0 at its edge, up to 2^-40 of K(low)."""
+def falls(variant: Variant, low: Fraction, high: Fraction, exponent: int | None = None) -> bool:
+    """Whether the profile is proved not to rise on [low, high], and to be 0 at its edge with the order it claims.
+
+    All of it up to 2^-40 of ``2**exponent``; of K(low) without.
+    """
     with ctx.workprec(PRECISION):
-        start, end = ball(low), ball(high)
-        if variant.exact_edge is not None:
-            end = min(end, ball(variant.exact_edge), key=float)
-        if start >= end:
+        edge = variant.exact_edge
+        last = high if edge is None else min(high, edge)
+        if low >= last:
             return True
+        start, end = ball(low), ball(last)
         scale, _ = _slope(variant, start)
         positive = scale.is_finite() and scale > 0
         if positive is False:
             return False
-        if variant.exact_edge is not None and end == ball(variant.exact_edge):
-            at_edge, _ = _slope(variant, end)
-            vanishes = at_edge.is_finite() and abs(at_edge).upper() <= scale * arb((1, -40))
-            if vanishes is False:
+        if exponent is not None:
+            scale = arb((1, exponent))
+        if last == edge:
+            at_edge, slope = _slope(variant, end)
+            least = scale * arb((1, -40))
+            if not (at_edge.is_finite() and abs(at_edge).upper() <= least):
+                return False
+            # An order above 1 has no slope at the edge; a key there is a kink else, which the order would deny.
+            if variant.order > 1 and not (slope.is_finite() and abs(slope * (end - start)).upper() <= least):
                 return False
         return _subdivided(variant, start, end, (scale * SHARE).lower())
 
@@ -78,8 +86,7 @@ def _between(low: arb, high: arb) -> arb:
 
 def _slope(variant: Variant, t: arb) -> tuple[arb, arb]:
     """K and K′ over a ball of t."""
-    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    found = as_jet(variant.profile(X, Jet(t, {0: arb(1)}), **variant.of_profile(parameters)))
+    found = profile_at(variant, Jet(t, {0: arb(1)}), numbers_of(variant))
     return found.value, found.partials.get(0, arb(0))
 
 
@@ -102,7 +109,8 @@ def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
                     return False
                 pieces += [(middle, right), (left, middle)]
                 continue
-            if sign < 0 and state > -1 and not rising:
+            # Below 0 after above it is a jump down, however it rises on each side.
+            if sign < 0 and (state > 0 or (state == 0 and not rising)):
                 return False
             if sign == 0 and state > 0:
                 return False
@@ -112,8 +120,7 @@ def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
 
 def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tuple[arb, arb]:
     """E and E′ over a ball of γ, where keys may enter within the ball."""
-    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    own = variant.of_profile(parameters)
+    parameters = numbers_of(variant)
     limit = threshold(variant, gamma)
     jets = []
     for gap in gaps:
@@ -122,18 +129,43 @@ def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tup
             continue
         t, _, t_gamma = argument(variant, gap, gamma)
         if limit is None or d < limit:
-            jets.append(as_jet(variant.profile(X, Jet(t, {0: t_gamma}), **own)))
+            jets.append(profile_at(variant, Jet(t, {0: t_gamma}), parameters))
             continue
         edge = ball(variant.exact_edge)
         least = t.lower().mid()
         if least >= edge:
             continue
-        part = as_jet(variant.profile(X, Jet(least.union(edge), {0: t_gamma}), **own))
+        part = profile_at(variant, Jet(least.union(edge), {0: t_gamma}), parameters)
         jets.append(Jet(part.value.union(arb(0)), {0: part.partials.get(0, arb(0)).union(arb(0))}))
     if not jets:
         return arb(-1), arb(0)
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    found = equation_at(variant, root, jets, parameters)
     return found.value, found.partials.get(0, arb(0))
+
+
+def misfit(variant: Variant, root: Root, found: Solved) -> str | None:
+    """What shows, at the solution, that the equation is none of the class, or None.
+
+    Keys enter with the term 0, so that an equation which counts its terms would jump; and one that claims to rise with
+    every term has no negative slope in any.
+    """
+    with ctx.workprec(PRECISION):
+        parameters = numbers_of(variant)
+        jets = [Jet(term.value, {i: arb(1)}) for i, term in enumerate(found.terms)]
+        here = equation_at(variant, root, jets, parameters)
+        if variant.edge is not None:
+            more = equation_at(variant, root, [*jets, Jet(arb(0), {})], parameters)
+            if not here.value.overlaps(more.value):
+                return "the equation jumps where a key of weight 0 enters"
+        if root.rises and any(part < 0 for part in here.partials.values()):
+            return "the equation falls with a term, though it claims to rise with every one"
+    return None
+
+
+def exponent_of(value: arb) -> int:
+    """The largest e with ``2**e`` at most the positive ball `value`."""
+    mantissa, exponent = value.lower().mid().man_exp()
+    return int(exponent) + int(mantissa).bit_length() - 1
 
 
 def reach_of_argument(variant: Variant, gaps: list[Fraction]) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from kernelproof.reference.rows import Row, float_array, float_row
 from kernelproof.reference.solving import PRECISION, checked_precision
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Plain
-from kernelproof.reference.variant.membership import falls, reach_of_argument, rises
+from kernelproof.reference.variant.membership import exponent_of, falls, misfit, reach_of_argument, rises
 from kernelproof.reference.variant.solving import Pulled, Solved, pull_back, solve, threshold
 
 Floats = NDArray[np.float64]
@@ -61,9 +61,16 @@ def _solved(variant: Variant, row: Row, bits: int) -> RowOfVariant:
     if isinstance(bandwidth, Root) and not bandwidth.rises and not rises(variant, bandwidth, gaps):
         return RowOfVariant(row, gaps, None, "the equation is not proved to rise with γ")
     try:
-        return RowOfVariant(row, gaps, solve(variant, gaps, bits))
+        found = solve(variant, gaps, bits)
     except UndecidedError as error:
         return RowOfVariant(row, gaps, None, str(error))
+    if isinstance(bandwidth, Root):
+        # K at the least t that γ may come to may be far above K at the row's own: what rises is held against that too.
+        if variant.geometry == "shift" and not _falls(variant, low, high, exponent_of(found.terms[0].value)):
+            return RowOfVariant(row, gaps, None, "the profile is not proved to fall, next to the terms of the row")
+        if (reason := misfit(variant, bandwidth, found)) is not None:
+            return RowOfVariant(row, gaps, None, reason)
+    return RowOfVariant(row, gaps, found)
 
 
 def weights(scores: Any, variant: Variant, *, precision: int = PRECISION) -> Weighting:

@@ -20,10 +20,10 @@ from typing import Any
 from flint import arb, ctx
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.variant.calling import X, equation_at, numbers_of, profile_at
 from kernelproof.reference.variant.definition import Constant, Root, Variant
-from kernelproof.reference.variant.jets import Jet, Jets, ball
+from kernelproof.reference.variant.jets import Jet, as_jet, ball
 
-X = Jets()
 BITS_CAP = 4096
 """Bits up to which a support is sought."""
 BISECTIONS = 400
@@ -125,7 +125,7 @@ def term(variant: Variant, gap: Fraction, gamma: arb) -> Term:
     t, t_gap, t_gamma = argument(variant, gap, gamma)
     names = list(variant.parameters)
     jet, parameters = _variables(variant, t)
-    value = as_jet(variant.profile(X, jet, **variant.of_profile(parameters)))
+    value = profile_at(variant, jet, parameters)
     by_name = {name: value.partials.get(i + 1, arb(0)) for i, name in enumerate(names)}
     return Term(value.value, value.partials.get(0, arb(0)), by_name, t, t_gap, t_gamma)
 
@@ -137,17 +137,10 @@ def _variables(variant: Variant, t: Any) -> tuple[Jet, dict[str, Jet]]:
     return Jet(t, {0: arb(1)}), parameters
 
 
-def as_jet(value: Any) -> Jet:
-    """`value` as a jet, also where a function of the user's gave a constant."""
-    return value if isinstance(value, Jet) else Jet(ball(value), {})
-
-
 def second_slope(variant: Variant, each: Term) -> arb:
     """∂²K/∂t² at one key."""
     outer = Jet(Jet(each.t, {0: arb(1)}), {0: Jet(arb(1), {})})
-    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    value = variant.profile(X, outer, **variant.of_profile(parameters))
-    slope = as_jet(value).partials.get(0, arb(0))
+    slope = profile_at(variant, outer, numbers_of(variant)).partials.get(0, arb(0))
     second: arb = as_jet(slope).partials.get(0, arb(0))
     return second
 
@@ -166,28 +159,27 @@ def balance(variant: Variant, root: Root, terms: list[Term]) -> Balance:
     exact, count = variant.exact_parameters, len(terms)
     jets = [Jet(each.value, {i: arb(1)}) for i, each in enumerate(terms)]
     parameters = {name: Jet(ball(value), {count + i: arb(1)}) for i, (name, value) in enumerate(exact.items())}
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+    found = equation_at(variant, root, jets, parameters)
     by_parameter = {name: found.partials.get(count + i, arb(0)) for i, name in enumerate(exact)}
     return Balance(found.value, [found.partials.get(i, arb(0)) for i in range(count)], by_parameter)
 
 
 def _value(variant: Variant, root: Root, gaps: list[Fraction], size: int, gamma: arb) -> arb:
     """E(γ) alone."""
-    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    own = variant.of_profile(parameters)
-    terms = [variant.profile(X, argument(variant, gap, gamma)[0], **own) for gap in gaps[:size]]
-    return ball(root.equation(X, terms, **variant.of_equation(root, parameters)))
+    parameters = numbers_of(variant)
+    terms = [profile_at(variant, Jet(argument(variant, gap, gamma)[0], {}), parameters) for gap in gaps[:size]]
+    value: arb = equation_at(variant, root, terms, parameters).value
+    return value
 
 
 def slope_in_gamma(variant: Variant, root: Root, gaps: list[Fraction], size: int, gamma: arb) -> tuple[arb, arb]:
     """E and E′ over the ball γ, for a support of `size` keys."""
-    parameters = {name: ball(value) for name, value in variant.exact_parameters.items()}
-    own = variant.of_profile(parameters)
+    parameters = numbers_of(variant)
     jets = []
     for gap in gaps[:size]:
         t, _, t_gamma = argument(variant, gap, gamma)
-        jets.append(as_jet(variant.profile(X, Jet(t, {0: t_gamma}), **own)))
-    found = as_jet(root.equation(X, jets, **variant.of_equation(root, parameters)))
+        jets.append(profile_at(variant, Jet(t, {0: t_gamma}), parameters))
+    found = equation_at(variant, root, jets, parameters)
     return found.value, found.partials.get(0, arb(0))
 
 
@@ -257,14 +249,14 @@ def _bracket(variant: Variant, root: Root, gaps: list[Fraction]) -> tuple[arb, a
     step = arb(1)
     low = high = min(max(start, least, key=float), most, key=float).mid()
     while (_sign(variant, root, gaps, low) or 1) > 0:
-        if low <= least:
+        if not low > least:
             _no_root(variant, "below")
         low = (low / 4).mid() if variant.geometry == "ratio" else (low - step).mid()
         step *= 2
         low = max(low, least)
     step = arb(1)
     while (_sign(variant, root, gaps, high) or -1) < 0:
-        if high >= most:
+        if not high < most:
             _no_root(variant, "above")
         high = (high * 4).mid() if variant.geometry == "ratio" else (high + step).mid()
         step *= 2

@@ -18,7 +18,8 @@ from kernelproof.reference.variant.ops import solve_rows
 from kernelproof.reference.variant.solving import pull_back, solve
 from kernelproof.verify.box import box_kappa
 from kernelproof.verify.case import Case
-from kernelproof.verify.variants import box_decides, slopes_of, variant_at
+from kernelproof.verify.naming import variant_at
+from kernelproof.verify.variants import box_decides, slopes_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "variants"
 
@@ -167,3 +168,62 @@ def test_the_spec_is_the_truth(tmp_path: Path, expression: str, passes: bool) ->
     path.write_text(WRONG.replace("EXPRESSION", expression))
     found = verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64")
     assert found.passed is passes
+
+
+def test_a_profile_that_raises_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(WRONG.replace("x.cos(x.pi * t / 2) ** 2", "1 / 0").replace("EXPRESSION", "left"))
+    with pytest.raises(DomainError, match="the profile of v raised ZeroDivisionError: division by zero"):
+        verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64")
+
+
+def test_a_profile_that_raises_at_some_rows_alone_is_undecided(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    late = "(1 - t) ** 2 if t.value >= 0.5 else 1 / 0"
+    path.write_text(WRONG.replace("x.cos(x.pi * t / 2) ** 2", late).replace("EXPRESSION", "left"))
+    assert not verify(f"{path}:wrong", serial=True, suite="quick", dtype="float64").passed
+
+
+def test_a_profile_beyond_floats_has_units(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    # K(t) = exp(1000 − d): softmax, by terms that no float64 holds.
+    path.write_text(
+        "import numpy as np\nimport kernelproof\nfrom kernelproof import variant\n"
+        "V = variant.Variant('v', lambda x, t: x.exp(-t), variant.Constant(), 'shift', None, 1, {'gamma': 1000})\n"
+        "@kernelproof.declare(variant=__file__ + ':V')\n"
+        "def right(scores, gamma):\n"
+        "    terms = np.exp(scores - scores.max(-1, keepdims=True))\n"
+        "    return terms / terms.sum(-1, keepdims=True)\n"
+    )
+    assert verify(f"{path}:right", serial=True, suite="quick", dtype="float64").passed
+
+
+MASS = """
+import numpy as np
+import kernelproof
+from kernelproof import variant
+
+V = variant.Variant("v", lambda x, t: 1 - t, variant.mass(1.5))
+
+
+@kernelproof.declare(variant=__file__ + ":V")
+def mass(scores):
+    d = np.sort((scores.max(-1, keepdims=True) - scores).astype(np.float64), -1)
+    k = np.arange(1, d.shape[-1] + 1)
+    with np.errstate(all="ignore"):
+        gamma = np.cumsum(d, -1) / (k - TOTAL)
+        after = np.concatenate([d[..., 1:], np.full(d[..., :1].shape, np.inf)], -1)
+        at = ((k > TOTAL) & (d < gamma) & (after >= gamma)).argmax(-1)[..., None]
+        terms = np.maximum(1 - (scores.max(-1, keepdims=True) - scores) / np.take_along_axis(gamma, at, -1), 0)
+        return (terms / terms.sum(-1, keepdims=True)).astype(scores.dtype)
+"""
+
+
+@pytest.mark.parametrize(("total", "passes"), [("1.5", True), ("1.50001", False)])
+def test_rows_that_have_no_bandwidth_are_held_against_nobody(tmp_path: Path, total: str, passes: bool) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(MASS.replace("TOTAL", total))
+    found = verify(f"{path}:mass", serial=True, suite="quick", dtype="float64").targets[0]
+    failed = {check.id for check in found.checks if check.verdict == "FAIL"}
+    assert "simplex" not in failed
+    assert ("accuracy" not in failed) is passes

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
+from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.judging import eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
@@ -53,6 +54,9 @@ class Simplex:
         allowed = width * target.unit_roundoff + (truth.output.radius + eta).sum(axis=1) + 2.0**-53
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
+        if isinstance(case.parsed_rule, Variant):
+            # Its bandwidth may not exist: no γ gives one key the mass 3/2, and then there are no weights to sum.
+            rows &= ~truth.unsure
         names = np.arange(len(raw)) if inputs.rows is None else inputs.rows
         if inputs.rows is not None and not _may_be_empty(case):
             more, total, lowest = _unchecked(outcomes["forward"].arrays["output"], inputs.rows)
@@ -74,8 +78,8 @@ class Simplex:
 
 
 def _may_be_empty(case: Case) -> bool:
-    """Whether a row of finite scores may be empty: a ball that no key is in."""
-    return isinstance(case.inner_rule, Fixed)
+    """Whether a row of finite scores may have no weights: a ball that no key is in, a variant without bandwidth."""
+    return isinstance(case.inner_rule, Fixed | Variant)
 
 
 def _unchecked(output: Array, checked: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats, Floats]:

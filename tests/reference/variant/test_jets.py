@@ -27,6 +27,7 @@ WRITTEN: dict[str, Callable[[Any, Any], Any]] = {
     "over": lambda x, t: 1 / (1 + t) + t / x.sqrt(t),
     "square": lambda x, t: (1 - t) ** 2,
     "cube": lambda x, t: t**3,
+    "float power": lambda x, t: t**0.1,
     "half power": lambda x, t: x.power(1 - t, Fraction(1, 2)),
     "inverse power": lambda x, t: t**-2,
     "nested": lambda x, t: x.log1p(x.exp(-(x.sin(t) ** 2))),

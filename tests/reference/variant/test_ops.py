@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -133,6 +134,21 @@ def test_keys_at_the_edge_are_decided_where_gamma_is_given_and_undecided_where_i
         Variant("wave", lambda x, t: 1 - t + x.sin(20 * t) / 10, mass(1)),
         Variant("negative", lambda x, t: t - 1, Constant(), parameters={"gamma": 2}),
         Variant("not rising", lambda x, t: x.exp(-t), Root(lambda x, terms: 2 - x.total(terms), (0.5, 8)), edge=None),
+        Variant("step at a third", lambda x, t: 1 - t / 2, Constant(), edge=Fraction(1, 3), parameters={"gamma": 2}),
+        Variant(
+            "bump below a high start",
+            lambda x, t: x.exp(-t) + x.exp(-((8 * (t - 1)) ** 2)),
+            mass(1, (-64, 64)),
+            geometry="shift",
+            edge=None,
+        ),
+        Variant("order that lies", lambda x, t: 1 - t, Constant(), order=2, parameters={"gamma": 2}),
+        Variant(
+            "two folds",
+            lambda x, t: x.exp(-t),
+            Root(lambda x, ts: -(x.total(ts) - 1.5) * (x.total(ts) - 2) * (x.total(ts) - 2.5), (0.1, 9), rises=True),
+            edge=None,
+        ),
         Variant("no root", lambda x, t: x.exp(-t), mass(100), edge=None),
     ],
     ids=lambda each: each.name,
@@ -143,6 +159,69 @@ def test_outside_of_the_class_everything_is_undecided(variant: Variant) -> None:
     assert bool(found.kink)
     assert not found.support.any()
     assert np.isnan(weights_vjp([0.0, -0.5, -1.0], [1.0, 0.0, 0.0], variant)["scores"].lo).all()
+
+
+def test_an_equation_that_counts_its_terms_is_outside_where_keys_enter() -> None:
+    mean = Root(lambda x, terms: x.total(terms) / len(terms) - Fraction(7, 10), (0.25, 8.0), rises=True)
+    assert bool(weights([0.0, -0.5, -1.0], Variant("mean", lambda x, t: 1 - t, mean)).unsure)
+    everywhere = Variant("mean", lambda x, t: x.exp(-t), mean, edge=None)
+    assert not bool(weights([0.0, -0.5, -1.0], everywhere).unsure)
+
+
+def test_a_search_with_an_end_that_is_no_float_ends() -> None:
+    assert bool(
+        weights([0.0, -0.5], Variant("x", lambda x, t: x.exp(-t), mass(0.5, (Fraction(1, 3), 3)), edge=None)).unsure
+    )
+    assert bool(
+        weights([0.0, -0.5], Variant("x", lambda x, t: x.exp(-t), mass(9, (0.1, Fraction(1, 3))), edge=None)).unsure
+    )
+
+
+@pytest.mark.parametrize("order", [Fraction(1, 3), Fraction(1, 2), Fraction(3, 2), Fraction(5, 2), 0.7])
+@pytest.mark.parametrize("rule", [mass(2), Constant()], ids=["mass", "given"])
+def test_powers_that_are_no_integers_are_decided_up_to_the_edge(order: Any, rule: Any) -> None:
+    given = {"gamma": 2} if isinstance(rule, Constant) else {}
+    variant = Variant("power", lambda x, t: (1 - t) ** order, rule, order=order, parameters=given)
+    found = weights(rows(2, 5), variant)
+    assert not found.unsure.any()
+    for lo, hi, row in zip(found.weights.lo, found.weights.hi, rows(2, 5), strict=True):
+        for low, high, second in zip(lo, hi, opinion(row, variant), strict=True):
+            assert mpmath.mpf(low) <= second <= mpmath.mpf(high)
+
+
+def test_fractions_in_a_profile_stay_exact_where_gamma_is_sought() -> None:
+    # As a float, 4/3 is off by 2^-54 of it: 40 digits of γ tell.
+    variant = Variant("x", lambda x, t: (1 + t) ** Fraction(-4, 3) * Fraction(2, 3), mass(1), edge=None)
+    gamma = weights([0.0, -0.5, -1.0], variant).threshold
+    with mpmath.workprec(300):
+        want = mpmath.findroot(
+            lambda c: sum((1 + mpmath.mpf(d) / c) ** (mpmath.mpf(-4) / 3) for d in (0, 0.5, 1)) - 1.5, 0.3
+        )
+        head, tail, radius = (float(part) for part in gamma.split())
+        assert abs(mpmath.mpf(head) + mpmath.mpf(tail) - want) <= mpmath.mpf(radius)
+        assert radius < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        (lambda x, t: 1 / 0, "the profile of x raised ZeroDivisionError"),
+        (lambda x, t: 1 if t == 0 else 1 - t, "without branches"),
+        (lambda x, t: 1 - t if t else 1, "without branches"),
+        (lambda x, t: None, "must give a number of its context; got None"),
+        (lambda x, t: t**x.pi, "an exponent must be an exact number"),
+    ],
+)
+def test_what_a_profile_may_not_do_is_said(profile: Any, message: str) -> None:
+    with pytest.raises(DomainError, match=message):
+        weights([0.0, -0.5], Variant("x", profile, Constant(), parameters={"gamma": 2}))
+
+
+def test_parameters_are_those_of_its_making() -> None:
+    own = {"gamma": 2}
+    variant = Variant("x", lambda x, t: 1 - t, Constant(), parameters=own)
+    own["gamma"] = 3
+    assert variant.gamma == 2
 
 
 def test_masked_keys_and_rows() -> None:
@@ -171,6 +250,7 @@ def test_ties_at_the_top_are_kinks_unless_the_bandwidth_moves_along() -> None:
         ({"parameters": {"gamma": 1, "slope": 2}}, "unused: slope"),
         ({"order": 0}, "order must be positive"),
         ({"edge": "x"}, "edge must be"),
+        ({"edge": 0}, "the edge must be positive"),
         ({"bandwidth": Root(participation, (-1, 1)), "parameters": {"k": 2}}, "γ must be positive"),
     ],
 )
