@@ -250,7 +250,11 @@ class Family(Protocol):
 
 
 class Check(Protocol):
-    """A check: one module of verify/checks with an object CHECK."""
+    """A check: one module of verify/checks with an object CHECK.
+
+    One whose calls are judged each by itself says so by a class attribute ``apart = True``; any other compares its
+    calls, and is left out where the target takes only some of them.
+    """
 
     id: str
     title: str

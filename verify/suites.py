@@ -302,6 +302,9 @@ def _ruled_cases(
                 dealt = _essentials(selection.suite, dtypes, dtype, order) if chosen else []
                 if not dealt or dealer.share != 1:
                     dealt += dealer.deal(len(held) * row + column + at)
+                if op == "weights" and rule.startswith("nearest:") and (row + column) % 3 == 0:
+                    # As many keys as are kept: no more and no fewer.
+                    dealt.append(("random", (3, int(rule.split(":")[1])), "1"))
                 for recipe in dealt:
                     family, shape, feature = recipe
                     if pointless(op, family, order, dtype) and not dealer.rich:

@@ -22,11 +22,11 @@ from kernelproof.verify.declaring import DEVICES, PARAMETERS, Declaration, decla
 from kernelproof.verify.executing import scopes_of, words_of
 from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, answer_of, array_kind, attribute, find, load
 from kernelproof.verify.naming import variant_at
-from kernelproof.verify.patterns import of_variant
+from kernelproof.verify.patterns import in_ranges, of_variant
 from kernelproof.verify.probing import probed, watchdog
 from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Contract
-from kernelproof.verify.suites import Selection
+from kernelproof.verify.suites import ORDERS, Selection
 
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "numpy": ("float64", "float32"),
@@ -109,10 +109,14 @@ class Target:
 
 
 def _narrowed(scope: Scope, selection: Selection) -> Selection:
-    """`selection` of one op, with the order, the rules and the dtypes of `scope` where it has only some."""
+    """`selection` of one op, with the orders, the rules and the dtypes of `scope` where it has only some.
+
+    What a suite may spend goes to what the target takes, so that a narrow one is tried more closely.
+    """
     found = replace(selection, ops=(scope.op,))
-    if not set(scope.dtypes) & set(found.grid_dtypes) and not found.dtypes:
-        found = replace(found, dtypes=scope.dtypes)
+    if not found.dtypes:
+        taken = tuple(dtype for dtype in found.grid_dtypes if dtype in scope.dtypes)
+        found = replace(found, dtypes=taken or scope.dtypes)
     if scope.op != "entmax" and scope.rules:
         found = replace(found, rules=scope.rules)
     chosen = selection.orders or selection.alphas
@@ -121,6 +125,10 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
     if scope.fixed and not scope.silent and not chosen:
         order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
         return replace(found, orders=(order,))
+    if scope.op != "entmax" and scope.orders and not chosen:
+        # Those of entmax stand beside the values of α that are tried too.
+        held = tuple(order for order in ("0", *ORDERS) if in_ranges(order, scope.orders))
+        return replace(found, orders=held) if held else found
     return found
 
 

@@ -1,4 +1,7 @@
-"""A large constant added to every score, with the sum exact: a lost maximum shift shows here."""
+"""A large constant added to every score, or to queries and keys alike, with the sum exact.
+
+A lost maximum shift shows here, and distances from dot products where differences were promised.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import integers, scored, whole_number
-from kernelproof.verify.seams import Inputs
+from kernelproof.verify.building import cast, integers, mixed, scored, whole_number
+from kernelproof.verify.seams import Floats, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -22,7 +25,9 @@ class Offsets:
     title = "offsets ±10^k"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Powers up to 30; scores only, for distances have no free constant."""
+        """Powers up to 30 for scores; 2 and 3 for regression, whose distances do not change."""
+        if op == "regression":
+            yield from (((2, 8, 3, 2), power) for power in ("2", "3"))
         if op in {"entmax", "weights"}:
             powers = (2, -3, 5, 30) if suite != "exhaustive" else (1, 2, -2, 3, -3, 5, -5, 8, 15, 30, -30)
             yield from (((2, 12), str(power)) for power in powers)
@@ -37,8 +42,15 @@ class Offsets:
         center = np.copysign(np.round(size / grid) * grid, power)
         # Steps go toward 0, where the spacing of the dtype only gets finer.
         count = int(min(32, 2 ** (target.precision - 2)))
-        steps = integers(generator, count, case.shape).astype(np.float64)
-        return scored(case, center - steps * grid if power > 0 else center + steps * grid)
+        toward = -grid if power > 0 else grid
+
+        def moved(shape: tuple[int, ...]) -> Floats:
+            return np.asarray(center + toward * integers(generator, count, shape).astype(np.float64))
+
+        if case.op in {"entmax", "weights"}:
+            return scored(case, moved(case.shape))
+        arrays = mixed(case, generator)
+        return Inputs({**arrays, **{name: cast(moved(arrays[name].shape), case.dtype) for name in ("q", "k")}})
 
 
 FAMILY = Offsets()

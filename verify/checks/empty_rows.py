@@ -27,6 +27,9 @@ class EmptyRows:
     id = "empty_rows"
     title = "Rows with nothing to attend to"
 
+    apart = True
+    """Each call is judged by itself: one that the target does not take leaves the others."""
+
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and one for each policy."""
         if case.family != "masks" or case.feature not in FEATURES:
