@@ -131,7 +131,14 @@ Step = Callable[[str, str], None]
 
 
 def judge_target(
-    case: Case, inputs: Inputs, truth: Truth | None, caller: Caller, step: Step, *, undecided: str = ""
+    case: Case,
+    inputs: Inputs,
+    truth: Truth | None,
+    caller: Caller,
+    step: Step,
+    *,
+    undecided: str = "",
+    only: frozenset[str] | None = None,
 ) -> CaseResult:
     """Every check on one target; a call that several checks ask for is made once.
 
@@ -142,12 +149,14 @@ def judge_target(
         caller: the loaded target.
         step: told (check, call) before each call, and ("", JUDGING) after the last.
         undecided: why there is no truth although the inputs are ordinary; then nothing is called.
+        only: ids of the checks to make; None means all.
     """
     target = caller.target
     if truth is not None and truth.gradients is not None and target.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in target.gradients}
         truth = replace(truth, gradients=kept)
-    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    chosen = {name: check for name, check in checks().items() if only is None or name in only}
+    asked = {name: check.calls(case, inputs) for name, check in chosen.items()}
     wanted = {
         name: {key: call for key, call in calls.items() if target.differentiable or call.mode != "vjp"}
         for name, calls in asked.items()

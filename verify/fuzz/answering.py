@@ -1,0 +1,127 @@
+"""What a worker does with one question: build the subject, prove its truth, call the target, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject
+from kernelproof.verify.measure import first_order, select_rows
+from kernelproof.verify.seams import Call, Failure, Floats, Judgement
+from kernelproof.verify.targets import Caller
+from kernelproof.verify.worker import CaseResult, Step, judge_target, truths_for
+
+GRADIENT_ELEMENTS = 512
+"""Recipes of more elements are judged without gradients: truth of those costs several times the rest."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to a worker.
+
+    Attributes:
+        subject: what it is about.
+        only: the checks to make; None means all.
+        wants: "answer", "script" or "errors".
+        check: for a script, the check whose failure it shows.
+    """
+
+    subject: Subject
+    only: frozenset[str] | None = None
+    wants: str = "answer"
+    check: str = ""
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order.
+
+    Attributes:
+        places: (R, 2) the keys where they are.
+    """
+
+    ulp: Floats
+    kappa: Floats
+    places: Any
+    seconds: float = 0.0
+    failed: str = ""
+
+
+def reply(question: Question, caller: Caller, step: Step) -> Any:
+    """The answer to `question`; `step` is told before each call of the target."""
+    if question.wants == "script":
+        from kernelproof.verify.witness import script_for  # noqa: PLC0415 (only a failure needs it)
+
+        return script_for(question.subject, question.check, caller, step)
+    if question.wants == "errors":
+        return row_errors(question.subject, caller, step)
+    return answer(question.subject, caller, step, question.only)
+
+
+def answer(subject: Subject, caller: Caller, step: Step, only: frozenset[str] | None = None) -> Answer:
+    """What the checks say of `subject`."""
+    started = time.process_time()
+    try:
+        inputs = subject.built()
+    except DomainError as error:
+        return Answer(rejected=str(error))
+    if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
+        inputs = replace(inputs, cotangent=None)
+    truth, undecided = truths_for(subject.case, inputs)(caller.target.contract)
+    result = judge_target(subject.case, inputs, truth, caller, step, undecided=undecided, only=only)
+    return answer_of(result, time.process_time() - started)
+
+
+def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
+    """The `Answer` that `result` comes to."""
+    failures: dict[str, Failure] = {}
+    kappa = 0.0
+    for name, said in result.checks.items():
+        if said.crash is not None:
+            failures[CRASH] = Failure(message=said.crash, kappa=float("inf"))
+        elif said.judgement.failed:
+            worst = said.judgement.failures[0] if said.judgement.failures else said.judgement.worst
+            failures[name] = worst or Failure(message=f"{name} failed")
+        kappa = max([kappa, *(summary.kappa_max for summary in said.summaries.values())])
+    judgements = [said.judgement for said in result.checks.values()]
+    return Answer(
+        failures=failures,
+        kappa=kappa,
+        decided=sum(each.decided for each in judgements),
+        undecided=sum(each.undecided for each in judgements),
+        called=result.calls > 0,
+        seconds=seconds,
+    )
+
+
+def row_errors(subject: Subject, caller: Caller, step: Callable[[str, str], None]) -> RowErrors | str:
+    """The errors of one forward call, row by row; the reason, where there are none."""
+    started = time.process_time()
+    try:
+        inputs = replace(subject.built(), cotangent=None)
+    except DomainError as error:
+        return str(error)
+    truth, undecided = truths_for(subject.case, inputs)(caller.target.contract)
+    if truth is None:
+        return undecided or "the inputs have no truth"
+    step("accuracy", "forward")
+    outcome = caller(subject.case, Call(inputs))
+    if not outcome.arrays:
+        return outcome.crash or outcome.error or "the call gave no output"
+    raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
+    if isinstance(raw, Judgement):
+        return raw.failures[0].message
+    target = FORMATS[subject.case.dtype]
+    errors = first_order(raw, truth.output, target, flush=caller.target.contract.flush_to_zero)
+    open_ = (truth.empty | truth.unsure)[:, None]
+    ulp = np.where(open_, 0.0, np.abs(errors.ulp.reshape(raw.shape)))
+    kappa = np.where(open_, 0.0, errors.kappa.reshape(raw.shape))
+    places = np.stack([ulp.argmax(axis=1), kappa.argmax(axis=1)], axis=1)
+    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), places, time.process_time() - started)
