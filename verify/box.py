@@ -45,7 +45,13 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     """
     if not np.isfinite(got):
         return float("inf")
-    admits = _admission(case, scores, key, Fraction(got), target, flush=flush)
+    bounds = _bounds(case, scores, key, target, flush=flush)
+    exact = Fraction(got)
+
+    def admits(kappa: Fraction) -> bool:
+        below, above = bounds(kappa)
+        return below <= exact <= above
+
     # Beyond grade D a box of κu > 1 soon admits everything finite that is not masked.
     limits = [*(limit for limit in GRADE_LIMITS.values() if np.isfinite(limit)), *BEYOND]
     upper = next((limit for limit in limits if admits(Fraction(limit))), None)
@@ -61,9 +67,16 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     return float(upper)
 
 
-def _admission(
-    case: Case, scores: Floats, key: int, got: Fraction, target: Format, *, flush: bool
-) -> Callable[[Fraction], bool]:
+def box_interval(
+    case: Case, scores: Floats, key: int, kappa: float, target: Format, *, flush: bool = False
+) -> tuple[Fraction, Fraction]:
+    """The least and the largest number that `kappa` admits as weight `key` of `scores`; arguments as of `box_kappa`."""
+    return _bounds(case, scores, key, target, flush=flush)(Fraction(kappa))
+
+
+def _bounds(
+    case: Case, scores: Floats, key: int, target: Format, *, flush: bool
+) -> Callable[[Fraction], tuple[Fraction, Fraction]]:
     mechanism = Mechanism(case.kernel, case.parsed_rule)
     rule = effective(mechanism)[1]
     solver = Solver(mechanism, choose("arb", mechanism), "zeros")
@@ -92,9 +105,9 @@ def _admission(
         low, high = (Fraction(np.nextafter(float(end()), way)) for end, way in ((value.lower, -1), (value.upper, 2)))
         return max(low, Fraction(0)), high
 
-    def admits(kappa: Fraction) -> bool:
+    def bounds(kappa: Fraction) -> tuple[Fraction, Fraction]:
         above = corner(kappa, 1)[1] * (1 + kappa * unit) + slack
         below = corner(kappa, -1)[0] * (1 - kappa * unit) - slack
-        return below <= got <= above
+        return below, above
 
-    return admits
+    return bounds

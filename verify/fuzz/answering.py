@@ -31,12 +31,14 @@ class Question:
         only: the checks to make; None means all.
         wants: "answer", "script" or "errors".
         check: for a script, the check whose failure it shows.
+        message: for a script, what the check said.
     """
 
     subject: Subject
     only: frozenset[str] | None = None
     wants: str = "answer"
     check: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def reply(question: Question, caller: Caller, step: Step) -> Any:
     if question.wants == "script":
         from kernelproof.verify.witness import script_for  # noqa: PLC0415 (only a failure needs it)
 
-        return script_for(question.subject, question.check, caller, step)
+        return script_for(question.subject, question.check, caller, step, question.message)
     if question.wants == "errors":
         return row_errors(question.subject, caller, step)
     return answer(question.subject, caller, step, question.only)

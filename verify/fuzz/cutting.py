@@ -60,7 +60,7 @@ def cut(subject: Subject, letter: str, kept: Sequence[int]) -> Subject:
         # Options are broadcast: they may have fewer axes, and axes of size 1.
         names = axes[name][len(axes[name]) - array.ndim :]
         for axis, each in enumerate(names):
-            if each in wanted and (array.shape[axis] > 1 or name not in {"mask"}):
+            if each in wanted and (array.shape[axis] > 1 or name != "mask"):
                 array = np.take(array, wanted[each], axis=axis)
         return plain(array) if array.ndim else array
 
@@ -99,7 +99,7 @@ def flattened(subject: Subject) -> Subject | None:
 
 
 def chunks(size: int) -> Iterator[list[int]]:
-    """What to keep of `size` indices, the smallest rests first: single ones at the ends, then all but ever smaller parts.
+    """What to keep of `size` indices: a single one at either end, then all but ever smaller parts.
 
     >>> list(chunks(3))
     [[0], [2], [1, 2], [0, 2], [0, 1]]

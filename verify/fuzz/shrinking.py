@@ -17,7 +17,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import cast
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Judge
-from kernelproof.verify.fuzz.cutting import axes_of, chunks, cut, flattened, letters
+from kernelproof.verify.fuzz.cutting import chunks, cut, flattened, letters
 from kernelproof.verify.fuzz.subject import CRASH, Subject, complexity, explicit, floats, kind, size_of
 from kernelproof.verify.seams import Array, Failure, Inputs
 
@@ -110,11 +110,11 @@ class Shrinker:
                 for step in (_parts, _model, _cotangents, _numbers):
                     best = self._descend(best, step)
                 if size_of(best[0]) == before:
-                    return Shrunk(*best, self.tried, complete=True)
+                    return Shrunk(best[0], best[1], self.tried, complete=True)
         except _Spent:
             best = getattr(self, "best", best)
-            return Shrunk(*best, self.tried, complete=False)
-        return Shrunk(*best, self.tried, complete=False)
+            return Shrunk(best[0], best[1], self.tried, complete=False)
+        return Shrunk(best[0], best[1], self.tried, complete=False)
 
     def _descend(
         self,
@@ -212,7 +212,7 @@ def _numbers(subject: Subject, failure: Failure) -> Iterator[Subject]:
         if array.size > WHOLE:
             continue
         values = floats(array).reshape(-1)
-        for at in sorted(range(values.size), key=lambda at: -complexity(values[at])):
+        for at in sorted(range(values.size), key=lambda at: -complexity(float(values[at]))):
             for number in _simpler(float(values[at]), subject.case.dtype):
                 changed = array.copy()
                 changed.reshape(-1)[at] = number
@@ -265,6 +265,3 @@ def _with(subject: Subject, name: str, array: Array | None) -> Subject:
     assert array is not None  # only the cotangent may be left out
     inputs: Inputs = replace(subject.inputs, arrays={**subject.inputs.arrays, name: array})
     return replace(subject, inputs=inputs)
-
-
-__all__ = ["Shrinker", "Shrunk", "axes_of"]
