@@ -22,7 +22,7 @@ from kernelproof.verify.environment import numba_is_cold
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.results import Results, Table, Verdict
 from kernelproof.verify.results import Target as TargetRecord
-from kernelproof.verify.runner import Runner, runner, with_patience
+from kernelproof.verify.runner import Runner, Workers, runner, with_patience
 from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, plan
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
@@ -122,6 +122,32 @@ def verify(
     if out is not None:
         reports.write(results, Path(out))
     return results
+
+
+def prepared(
+    target: str | Callable[..., Any],
+    *,
+    op: str | Sequence[str] | None = None,
+    order: Several = None,
+    alpha: Several = None,
+    dtype: str | Sequence[str] | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    serial: bool = False,
+) -> tuple[Target, Selection, dict[str, Any]]:
+    """One target as a search needs it: described where it cannot hurt, what is asked of it, and the environment.
+
+    Raises:
+        DomainError: an argument is not one of what is allowed.
+        TargetError: the target cannot be loaded, or not without an order, or it does not run on the device.
+    """
+    selection = _selection(op, order, alpha, dtype, "standard", seed)
+    place = find(_text(target))
+    with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
+        loaded, _, _ = _load(work, [place], device, explicit=True)
+        held: dict[str, Any] = work.environment(with_torch=loaded[0].array == "torch", seed=seed).result()
+    _check_order(loaded, selection)
+    return loaded[0], selection, held
 
 
 def _selection(op: Any, order: Several, alpha: Several, dtype: Any, suite: str, seed: int) -> Selection:
@@ -238,13 +264,19 @@ def _absent(place: Place, reason: str) -> TargetRecord:
     )
 
 
-def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
+def _check_order(loaded: list[Target], selection: Selection) -> bool:
+    """Whether one of the targets has no parameter for the order; an error, if the run does not say what it computes."""
     silent = [target.name for target in loaded if target.fixed and "entmax" in target.ops]
     numbers = [*selection.orders, *selection.alphas]
     if silent and len(numbers) != 1:
         msg = f"{silent[0]} has no parameter for the order; say which one it computes with --order or --alpha"
         raise TargetError(msg)
-    return plan(selection, alpha_only=any(target.takes == ("alpha",) for target in loaded), fixed=bool(silent))
+    return bool(silent)
+
+
+def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
+    fixed = _check_order(loaded, selection)
+    return plan(selection, alpha_only=any(target.takes == ("alpha",) for target in loaded), fixed=fixed)
 
 
 def _assign(

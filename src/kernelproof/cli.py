@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kernelproof.commands import lines
+
 if TYPE_CHECKING:
     from kernelproof.verify.results import Results
 
@@ -84,6 +86,9 @@ def verify(
     raise typer.Exit(OK if results.passed else FAILED)
 
 
+app.command()(lines.fuzz)
+
+
 @app.command()
 def theory(
     claim: Annotated[
@@ -96,6 +101,7 @@ def theory(
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("kernelproof-theory"),
 ) -> None:
     """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
@@ -107,7 +113,7 @@ def theory(
             precision=precision,
             seed=seed,
             search=search,
-            seconds=_seconds(time),
+            seconds=seconds_of(time),
             out=out,
             done=lambda _: shown.advance(1),
         )
@@ -125,24 +131,6 @@ def theory(
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def _seconds(text: str) -> float:
-    """The seconds in a span of time such as 90, 90s, 5m or 1h."""
-    from kernelproof.reference.errors import DomainError  # noqa: PLC0415
-
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    try:
-        found = float(number) * _UNITS[unit]
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        msg = f"a time must be positive, such as 90s, 5m or 1h; got {text!r}"
-        raise DomainError(msg)
-    return found
 
 
 @app.command()

@@ -177,11 +177,12 @@ class Arena:
             raise TargetError(msg)
         if step is None or step[1] == JUDGING:
             # Neither the truth nor a judgement is the target's to answer for.
-            return Answer(undecided=1) if question.wants == "answer" else f"no answer: {ended}"
+            nothing = "" if question.wants == "script" else f"no answer: {ended}"
+            return Answer(undecided=1) if question.wants == "answer" else nothing
         reason = f"no answer in {allowed:g} s" if late else f"the process ended: {ended}"
         message = f"the {step[1]} call: {reason}"
         if question.wants != "answer":
-            return message
+            return "" if question.wants == "script" else message
         return Answer(failures={CRASH: Failure(message=message, kappa=float("inf"))}, called=True)
 
     def _ended(self) -> str:

@@ -75,12 +75,14 @@ class Shrinker:
         self.tried = 0
         self.kind = ""
         self.seen: set[tuple[object, ...]] = set()
+        self.steps = (_parts, _options, *(() if judge.target.fixed else (_model,)), _cotangents, _numbers)
 
     def fails(self, subject: Subject) -> Failure | None:
         """The failure of the check on `subject`, None where it passes, decides nothing or cannot be asked."""
         if self.tried >= self.most or self.stop():
             raise _Spent
-        if self.judge.target.refuses(subject.case) is not None and not self.judge.target.fixed:
+        # What has no parameter for the order computes one, which the caller has seen to.
+        if not self.judge.target.fixed and self.judge.target.refuses(subject.case) is not None:
             return None
         self.tried += 1
         only = None if self.check == CRASH else frozenset({self.check})
@@ -107,7 +109,7 @@ class Shrinker:
         try:
             for _ in range(ROUNDS):
                 before = size_of(best[0])
-                for step in (_parts, _model, _cotangents, _numbers):
+                for step in self.steps:
                     best = self._descend(best, step)
                 if size_of(best[0]) == before:
                     return Shrunk(best[0], best[1], self.tried, complete=True)
@@ -162,6 +164,14 @@ def _parts(subject: Subject, failure: Failure) -> Iterator[Subject]:
     for axis in sorted(range(len(names)), key=lambda axis: axis not in rows):
         if names[axis] != "G":
             yield from (cut(subject, names[axis], kept) for kept in chunks(shape[axis]))
+
+
+def _options(subject: Subject, failure: Failure) -> Iterator[Subject]:
+    """Fewer keywords."""
+    assert subject.inputs is not None  # every candidate is explicit
+    for name in subject.inputs.options:
+        rest = {key: value for key, value in subject.inputs.options.items() if key != name}
+        yield replace(subject, inputs=replace(subject.inputs, options=rest))
 
 
 def _model(subject: Subject, failure: Failure) -> Iterator[Subject]:

@@ -1,0 +1,64 @@
+"""The command lines of ``fuzz`` and ``worst``; everything heavy is imported inside, for a quick ``--help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Target = Annotated[str, typer.Argument(help="A backend, file.py:object or package.module:object.")]
+Op = Annotated[str | None, typer.Option(help="Some of: entmax,weights,regression,attention.")]
+Order = Annotated[str | None, typer.Option(help="Orders in [0, inf], such as 1/2,1,inf; default: all kinds.")]
+Alpha = Annotated[str | None, typer.Option(help="Values of alpha in [1, inf] instead; for entmax.")]
+Dtype = Annotated[str | None, typer.Option(help="Some dtypes; default: those the target takes.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: the first the target runs on.")]
+Time = Annotated[str | None, typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
+
+
+def fuzz(
+    target: Target,
+    time: Time = None,
+    examples: Annotated[int | None, typer.Option(help="How many recipes to judge, instead of a time.")] = None,
+    seed: Seed = 0,
+    op: Op = None,
+    order: Order = None,
+    alpha: Alpha = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
+        ".kernelproof/examples"
+    ),
+    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json and fuzz.md.")] = Path(
+        "kernelproof-fuzz"
+    ),
+) -> None:
+    """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
+    from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (as above)
+    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
+
+    results = search(
+        target,
+        seconds=None if time is None else seconds_of(time),
+        examples=examples,
+        seed=seed,
+        op=op,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        device=device,
+        out=out,
+        database=database,
+        progress=True,
+    )
+    for finding in results.findings:
+        typer.echo(clean(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}"))
+        typer.echo(clean(finding.script or f"  {finding.small_recipe}"))
+    for note in results.notes:
+        typer.echo(f"note: {note}")
+    rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
+    verdict = "nothing found" if results.passed else f"{len(results.findings)} found"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'fuzz.md'}")
+    raise typer.Exit(0 if results.passed else 1)
