@@ -12,6 +12,8 @@ from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.findings import Cell, Finding, FuzzResults
 
+PLACES = 12
+"""Orders and dtypes at which a check failed that the page shows."""
 FUZZ_FILES = ("fuzz.json", "fuzz.md")
 
 
@@ -68,8 +70,10 @@ def _finding(finding: Finding) -> Iterator[str]:
     if finding.script:
         yield code_block(finding.script)
     if finding.also:
-        rows = ([escape(at.order), escape(at.dtype), number(at.count), escape(at.case)] for at in finding.also)
-        yield table(["order", "dtype", "failing recipes", "the first"], rows)
+        rows = [[escape(at.order), escape(at.dtype), number(at.count), escape(at.case)] for at in finding.also]
+        yield table(["order", "dtype", "failing recipes", "the first"], rows[:PLACES])
+        if len(rows) > PLACES:
+            yield f"and at {len(rows) - PLACES} more combinations of order and dtype, which fuzz.json lists"
 
 
 def _coverage(cells: list[Cell]) -> str:

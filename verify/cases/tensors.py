@@ -37,6 +37,7 @@ class Tensors:
     id = "tensors"
     title = "real tensors"
     keys = (128, 128)
+    rows = 128
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """One head of each layer; every head in the exhaustive suite."""

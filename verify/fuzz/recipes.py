@@ -21,9 +21,9 @@ from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_tex
 from kernelproof.verify.targets import Target
 
 KEYS = (1, 2, 3, 4, 5, 8, 64, 64, 16, 64, 33, 7, 64, 9, 64, 129, 31, 64, 257)
-ROWS = (1, 2, 3, 64, 128, 8, 128, 17, 128, 33, 128, 256)
+ROWS = (1, 2, 3, 128, 256, 8, 256, 17, 256, 33, 256, 512)
 """Most draws are blocks of rows, because a call costs more than a row; the small ones are to shrink to."""
-CELLS = 2**14
+CELLS = 2**15
 """The most scores of one recipe: a run has to end on time."""
 SEEDS = 2**20
 
@@ -132,8 +132,9 @@ def _shapes(op: str, family: str, shapes: tuple[tuple[int, ...], ...]) -> st.Sea
         least, most = keys_of(family)
         keys = [size for size in KEYS if least <= size <= most] or [least]
         fit = [shape for shape in shapes if max(shape, default=0) <= CELLS]
-        free = st.builds(lambda rows, size: (min(rows, max(CELLS // size, 1)), size), _of(ROWS), _of(keys))
-        return st.one_of(free, free, st.sampled_from(fit)) if fit else free
+        there = int(getattr(families()[family], "rows", CELLS))
+        free = st.builds(lambda rows, size: (min(rows, max(CELLS // size, 1), there), size), _of(ROWS), _of(keys))
+        return st.one_of(free, free, free, st.sampled_from(fit)) if fit else free
     fixed = keys_of(family)[0] > 1
 
     def varied(shape: tuple[int, ...], count: int, size: int, out: int) -> tuple[int, ...]:

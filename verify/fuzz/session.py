@@ -230,9 +230,11 @@ class Session:
                 raise _Enough
         answer = self._answer(case)
         if answer.rejected:
+            self.notes[f"not tried: {case.family} of {case.op} as drawn ({answer.rejected[:120]})"] = None
             hypothesis.reject()
-        hypothesis.target(min(answer.kappa, 1e9), label=f"κ {case.dtype}")
         if not answer.failures:
+            # What fails already is no slope to climb: the search is for what nearly does.
+            hypothesis.target(min(answer.kappa, 1e9), label=f"κ {case.op} {case.dtype}")
             return False
         subject = Subject(case)
         signature, failure = self._signature(case, answer)
