@@ -68,7 +68,7 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield f"Found {source} and {duration(finding.seconds)}; {state} after {finding.judged} tries; {again}."
     yield code_block(f"{finding.recipe}\n{finding.small_recipe}")
     if finding.script:
-        yield code_block(finding.script)
+        yield code_block(finding.script, "python")
     if finding.also:
         rows = [[escape(at.order), escape(at.dtype), number(at.count), escape(at.case)] for at in finding.also]
         yield table(["order", "dtype", "failing recipes", "the first"], rows[:PLACES])

@@ -43,7 +43,11 @@ class Worst(_Record):
 
 
 class Check(_Record):
-    """One check on one target: its verdict, and how much it compared."""
+    """One check on one target: its verdict, and how much it compared.
+
+    Attributes:
+        script: shows the smallest witness found of a failure: it runs as pasted, and exits nonzero on the fault.
+    """
 
     id: str
     title: str
@@ -54,6 +58,7 @@ class Check(_Record):
     worst: Worst | None = None
     failures: list[Worst] = Field(default_factory=list)
     statistics: dict[str, float] = Field(default_factory=dict)
+    script: str | None = None
 
 
 class Accuracy(_Record):

@@ -19,6 +19,7 @@ from kernelproof.verify import aggregate
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import backend_names
 from kernelproof.verify.environment import numba_is_cold
+from kernelproof.verify.fuzz.scripting import with_scripts
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.results import Results, Table, Verdict
 from kernelproof.verify.results import Target as TargetRecord
@@ -107,6 +108,8 @@ def verify(
             records = [aggregate.record(_with(part, aggregate.split(found, at))) for at, part in enumerate(tried)]
             tables = [] if studies is None else studies.result()
             held = environment.result()
+        if any(record.verdict in {Verdict.FAIL, Verdict.CRASH} for record in records):
+            records = with_scripts(records, loaded, limits=chosen, serial=serial)
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
