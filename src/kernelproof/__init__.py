@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernelproof import reference, verify
+    from kernelproof.commands.fuzz import fuzz
+    from kernelproof.commands.worst import worst
     from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
     from kernelproof.verify.backends import backend
@@ -33,9 +35,11 @@ __all__ = [
     "UndecidedError",
     "__version__",
     "backend",
+    "fuzz",
     "mechanism",
     "reference",
     "verify",
+    "worst",
 ]
 
 _SUBPACKAGES = frozenset({"reference", "verify"})
@@ -47,6 +51,8 @@ _HOMES = {
         ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"), "kernelproof.reference.errors"
     ),
     "backend": "kernelproof.verify.backends",
+    "fuzz": "kernelproof.commands.fuzz",
+    "worst": "kernelproof.commands.worst",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,6 +86,7 @@ def verify(
 
 
 app.command()(lines.fuzz)
+app.command()(lines.worst)
 
 
 @app.command()
@@ -102,6 +102,7 @@ def theory(
 ) -> None:
     """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
@@ -121,7 +122,7 @@ def theory(
         (each.label, each.id, each.title, each.verdict.value, ", ".join(kind.value for kind in each.evidence))
         for each in results.claims
     ]
-    _table(("", "claim", "", "verdict", "evidence"), rows)
+    show(("", "claim", "", "verdict", "evidence"), rows)
     for each in results.claims:
         for check in each.checks:
             if check.finding is not None and not check.finding.verdict.passes:
@@ -148,6 +149,7 @@ def converge(
     """Measure the limit n → ∞ and write the figures of a paper. Exit code 0: every fit holds; 1: one does not."""
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
     from kernelproof.commands.converge import wanted  # noqa: PLC0415
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
 
     # Each is heard of twice, when it is measured and when it is drawn.
@@ -172,7 +174,7 @@ def converge(
             ratio = "-" if fit is None or fit.ratio is None else f"{fit.ratio.middle:.4f}"
             rows.append((study.slug, curve.datum, curve.norm.value, slope, ratio, curve.state.value))
     if rows:
-        _table(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
+        show(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
     typer.echo(f"{'passed' if results.passed else 'FAILED'}; the figures are in {out}, all on {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
 
@@ -180,6 +182,7 @@ def converge(
 @app.command()
 def backends() -> None:
     """List the built-in backends: where they run, and which dtypes they take."""
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
     from kernelproof.verify.targets import find, load  # noqa: PLC0415
 
@@ -188,40 +191,16 @@ def backends() -> None:
         found, _ = load(find(name))
         reason = found.available()
         rows.append((name, reason or "available", ", ".join(found.devices()), ", ".join(found.dtypes)))
-    _table(("backend", "state", "devices", "dtypes"), rows)
-
-
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, because a name from outside may look like markup.
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    # A pipe has no width of its own, and 80 columns would break names.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    show(("backend", "state", "devices", "dtypes"), rows)
 
 
 _TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "support"})
 """Checks whose failure says most; one of them is shown first."""
-_STYLES = {
-    "PASS": "green",
-    "PROVED": "green",
-    "CONSISTENT": "cyan",
-    "REFUTED": "bold red",
-    "FAIL": "bold red",
-    "CRASH": "bold red",
-    "UNDECIDED": "yellow",
-    "UNAVAILABLE": "yellow",
-}
 
 
 def _summarize(results: Results, out: Path) -> None:
     """Ten seconds of reading: each target, and what to look at first."""
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reports.text import clean  # noqa: PLC0415
 
     rows = []
@@ -241,7 +220,7 @@ def _summarize(results: Results, out: Path) -> None:
                 ", ".join(failed) or target.note or "-",
             )
         )
-    _table(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
+    show(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
     for target in results.targets:
         bad = [check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst]
         first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)

@@ -45,14 +45,16 @@ class RowErrors:
     """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order.
 
     Attributes:
-        places: (R, 2) the keys where they are.
+        got: (R,) what came where the error in ulp is worst.
+        exact: (R,) the exact value there, to the nearest float64.
+        seconds: processor time it took.
     """
 
     ulp: Floats
     kappa: Floats
-    places: Any
+    got: Floats
+    exact: Floats
     seconds: float = 0.0
-    failed: str = ""
 
 
 def reply(question: Question, caller: Caller, step: Step) -> Any:
@@ -124,5 +126,5 @@ def row_errors(subject: Subject, caller: Caller, step: Callable[[str, str], None
     open_ = (truth.empty | truth.unsure)[:, None]
     ulp = np.where(open_, 0.0, np.abs(errors.ulp.reshape(raw.shape)))
     kappa = np.where(open_, 0.0, errors.kappa.reshape(raw.shape))
-    places = np.stack([ulp.argmax(axis=1), kappa.argmax(axis=1)], axis=1)
-    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), places, time.process_time() - started)
+    at = (np.arange(len(raw)), ulp.argmax(axis=1))
+    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), raw[at], truth.output.head[at], time.process_time() - started)

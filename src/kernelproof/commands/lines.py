@@ -62,3 +62,40 @@ def fuzz(
     verdict = "nothing found" if results.passed else f"{len(results.findings)} found"
     typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'fuzz.md'}")
     raise typer.Exit(0 if results.passed else 1)
+
+
+def worst(
+    target: Target,
+    time: Time = None,
+    blocks: Annotated[int | None, typer.Option(help="Blocks of rows at each place, instead of a time.")] = None,
+    seed: Seed = 0,
+    order: Order = None,
+    alpha: Alpha = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
+) -> None:
+    """Search for the largest errors of entmax. Exit code 0: within the promised grade; 1: not; 2: bad usage."""
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
+    from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
+    from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
+    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
+    from kernelproof.reports.worst import HEAD, cells  # noqa: PLC0415 (as above)
+
+    results = search(
+        target,
+        seconds=None if time is None else seconds_of(time),
+        blocks=blocks,
+        seed=seed,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        device=device,
+        out=out,
+        progress=True,
+    )
+    show(HEAD, [tuple(clean(cell) for cell in cells(row)) for row in results.table])
+    verdict = "within" if results.passed else "NOT within"
+    said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
+    typer.echo(f"{said}; the report is {out / 'worst.md'}")
+    raise typer.Exit(0 if results.passed else 1)
