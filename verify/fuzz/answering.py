@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject
 from kernelproof.verify.measure import first_order, select_rows
-from kernelproof.verify.seams import Call, Failure, Floats, Judgement
+from kernelproof.verify.seams import Call, Failure, Floats, Inputs, Judgement
 from kernelproof.verify.targets import Caller
 from kernelproof.verify.worker import CaseResult, Step, judge_target, truths_for
 
@@ -77,9 +78,18 @@ def answer(subject: Subject, caller: Caller, step: Step, only: frozenset[str] | 
         return Answer(rejected=f"{type(error).__name__}: {error}")
     if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
         inputs = replace(inputs, cotangent=None)
+    if only is not None and not _differentiates(subject, inputs, only):
+        # The truth of gradients costs several times the rest.
+        inputs = replace(inputs, cotangent=None)
     truth, undecided = truths_for(subject.case, inputs)(caller.target.contract)
     result = judge_target(subject.case, inputs, truth, caller, step, undecided=undecided, only=only)
     return answer_of(result, time.process_time() - started)
+
+
+def _differentiates(subject: Subject, inputs: Inputs, only: frozenset[str]) -> bool:
+    """Whether one of the checks asks for a vector-Jacobian product."""
+    asked = (checks()[name].calls(subject.case, inputs) for name in only)
+    return any(call.mode == "vjp" for calls in asked for call in calls.values())
 
 
 def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:

@@ -30,8 +30,12 @@ from kernelproof.verify.seams import Failure
 
 ROUND = 100
 """Examples of a round; Hypothesis explores in the first half and climbs κ in the second."""
-RECIPES = 150
+RECIPES = 80
 """Recipes that shrinking one finding may judge; then the arrays have their turn."""
+RECIPE_SHARE = 0.1
+"""The part of the time that it may take."""
+DRY = 5
+"""Rounds in a row without a new recipe, after which there is nothing left to draw."""
 SUBJECTS = 400
 """Subjects that shrinking one finding's arrays may judge."""
 DEATHS = {"death": 24, "memory": 16, "hang": 8}
@@ -105,12 +109,13 @@ class Session:
         self.judge, self.space, self.budget, self.database = judge, space, budget, database
         self.progress = progress
         self.started, self.clock, self.cpu = time.monotonic(), time.process_time(), 0.0
-        self.told = 0
+        self.told = self.dry = 0
+        self.until = float("inf")
         self.examples = self.rows = self.replayed = self.mended = 0
         self.tallies: dict[tuple[str, str, str, str], _Tally] = defaultdict(_Tally)
         self.known: dict[Signature, _Known] = {}
         self.findings: dict[Signature, Finding] = {}
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[tuple[str, str], Answer] = {}
         self.deaths: dict[tuple[str, ...], int] = defaultdict(int)
         self.notes: dict[str, None] = {}
         self.hunting: Signature | None = None
@@ -147,7 +152,9 @@ class Session:
         spent = self.budget.examples is not None and self.examples >= self.budget.examples
         if len(self.findings) >= MOST:
             self.notes[f"the run ended at {MOST} findings"] = None
-        return spent or self.over() or len(self.findings) >= MOST
+        if self.dry >= DRY:
+            self.notes["the recipes that could be drawn were used up"] = None
+        return spent or self.over() or len(self.findings) >= MOST or self.dry >= DRY
 
     def _replay(self) -> None:
         for entry in self.database.entries() if self.database is not None else ():
@@ -166,16 +173,14 @@ class Session:
 
     def _round(self, number: int) -> None:
         """One run of Hypothesis, up to the first new failure."""
-        count = ROUND
-        if self.budget.examples is not None:
-            count = min(count, self.budget.examples - self.examples)
         before = self.examples
         quiet = settings(
-            max_examples=max(count, 1),
+            max_examples=ROUND,
             database=None,
             deadline=None,
             derandomize=False,
-            phases=(Phase.generate, Phase.target, Phase.shrink),
+            # Every second round only explores: climbing κ keeps to what it has found.
+            phases=(Phase.generate, *([Phase.target] if number % 2 else []), Phase.shrink),
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
             print_blob=False,
@@ -205,10 +210,7 @@ class Session:
             self._conclude(found, self.best)
         while self.pending:
             self._conclude(self.pending.pop())
-        if self.examples == before and found is None:
-            # Every draw was a known recipe: there is no more to draw from.
-            self.notes["the recipes that could be drawn were used up"] = None
-            self.budget = Budget(self.budget.seconds, self.examples, self.budget.seed)
+        self.dry = self.dry + 1 if self.examples == before and found is None else 0
 
     def _tick(self) -> None:
         """Tell how far it is, and end the run on time."""
@@ -226,8 +228,10 @@ class Session:
             hypothesis.reject()
         if self.hunting is not None:
             self.left -= 1
-            if self.left < 0:
+            if self.left < 0 or self.elapsed > self.until:
                 raise _Enough
+        elif self.budget.examples is not None and self.examples >= self.budget.examples:
+            raise _Enough
         answer = self._answer(case)
         if answer.rejected:
             self.notes[f"not tried: {case.family} of {case.op} as drawn ({answer.rejected[:120]})"] = None
@@ -251,20 +255,22 @@ class Session:
         # From here on it is shrinking, which is not counted.
         self.cpu += time.process_time() - self.clock
         self.hunting, self.best = signature, (subject, failure)
+        self.until = self.elapsed + RECIPE_SHARE * (self.budget.seconds or float("inf"))
         return True
 
-    def _signature(self, case: Case, answer: Answer) -> tuple[Signature, Failure]:
-        names = dict(answer.failures)
-        if self.hunting is not None and self.hunting[1] in names:
-            names = {self.hunting[1]: names[self.hunting[1]]}
-        name = primary(names)
-        return (case.op, name, kind(names[name])), names[name]
+    @staticmethod
+    def _signature(case: Case, answer: Answer) -> tuple[Signature, Failure]:
+        name = primary(answer.failures)
+        return (case.op, name, kind(answer.failures[name])), answer.failures[name]
 
     def _answer(self, case: Case) -> Answer:
-        if case.text in self.answers:
-            return self.answers[case.text]
-        answer: Answer = self.judge.ask(Question(Subject(case)))
-        self.answers[case.text] = answer
+        """What the checks say of a recipe; while one is shrunk, what the check that failed says."""
+        name = (case.text, "" if self.hunting is None else self.hunting[1])
+        if name in self.answers:
+            return self.answers[name]
+        only = None if self.hunting is None else frozenset({self.hunting[1]})
+        answer: Answer = self.judge.ask(Question(Subject(case), only))
+        self.answers[name] = answer
         if CRASH in answer.failures:
             for place in _places(case):
                 self.deaths[place] += 1
@@ -285,7 +291,7 @@ class Session:
         for place in _places(case):
             if self.deaths[place] >= GIVEN_UP:
                 self.notes[f"left out after {GIVEN_UP} deaths of the process: {', '.join(place[1:])}"] = None
-                return case.text not in self.answers
+                return True
         return False
 
     def _note(self, signature: Signature, subject: Subject, failure: Failure) -> bool:
