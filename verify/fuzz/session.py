@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import hypothesis
@@ -22,6 +20,7 @@ from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Judge, OutOfTime
 from kernelproof.verify.fuzz.database import Database, Entry, record_of
 from kernelproof.verify.fuzz.findings import Cell, Finding, Place
+from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, places, rows_of
 from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk
 from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject, kind, primary, size_of
@@ -44,8 +43,6 @@ QUICK_SECONDS = 2.0
 """The time limit while a hang is shrunk."""
 GIVEN_UP = 3
 """Deaths in one family of an op, or at one order and dtype of it, after which such recipes are left out."""
-MOST = 12
-"""Findings of a run; with so many faults, the next is of little use."""
 
 Signature = tuple[str, str, str]
 """Op, check, and kind of failure."""
@@ -57,39 +54,6 @@ class Found(Exception):
 
 class _Enough(BaseException):
     """Shrinking a recipe has had its share; no Exception, so that Hypothesis lets it pass."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long a run may take.
-
-    Attributes:
-        seconds: of the clock; None: no limit.
-        examples: recipes to judge, without those of shrinking; None: no limit.
-        seed: of everything drawn.
-    """
-
-    seconds: float | None = 60.0
-    examples: int | None = None
-    seed: int = 0
-
-
-@dataclass
-class _Tally:
-    examples: int = 0
-    rows: int = 0
-    decided: int = 0
-    undecided: int = 0
-    kappa: float = 0.0
-
-
-@dataclass
-class _Known:
-    first: Subject
-    failure: Failure
-    examples: int
-    seconds: float
-    places: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
 
 
 class Session:
@@ -112,8 +76,8 @@ class Session:
         self.told = self.dry = 0
         self.until = float("inf")
         self.examples = self.rows = self.replayed = self.mended = 0
-        self.tallies: dict[tuple[str, str, str, str], _Tally] = defaultdict(_Tally)
-        self.known: dict[Signature, _Known] = {}
+        self.tallies: dict[tuple[str, str, str, str], Tally] = defaultdict(Tally)
+        self.known: dict[Signature, Known] = {}
         self.findings: dict[Signature, Finding] = {}
         self.answers: dict[tuple[str, str], Answer] = {}
         self.deaths: dict[tuple[str, ...], int] = defaultdict(int)
@@ -150,11 +114,12 @@ class Session:
 
     def _done(self) -> bool:
         spent = self.budget.examples is not None and self.examples >= self.budget.examples
-        if len(self.findings) >= MOST:
-            self.notes[f"the run ended at {MOST} findings"] = None
+        full = len(self.findings) >= self.budget.findings
+        if full:
+            self.notes[f"the run ended at {self.budget.findings} findings"] = None
         if self.dry >= DRY:
             self.notes["the recipes that could be drawn were used up"] = None
-        return spent or self.over() or len(self.findings) >= MOST or self.dry >= DRY
+        return spent or self.over() or full or self.dry >= DRY
 
     def _replay(self) -> None:
         for entry in self.database.entries() if self.database is not None else ():
@@ -272,7 +237,7 @@ class Session:
         answer: Answer = self.judge.ask(Question(Subject(case), only))
         self.answers[name] = answer
         if CRASH in answer.failures:
-            for place in _places(case):
+            for place in places(case):
                 self.deaths[place] += 1
         if self.hunting is None and not answer.rejected:
             self.examples += 1
@@ -288,7 +253,7 @@ class Session:
         return answer
 
     def _is_given_up(self, case: Case) -> bool:
-        for place in _places(case):
+        for place in places(case):
             if self.deaths[place] >= GIVEN_UP:
                 self.notes[f"left out after {GIVEN_UP} deaths of the process: {', '.join(place[1:])}"] = None
                 return True
@@ -298,11 +263,11 @@ class Session:
         """Count a failure; whether its kind is new."""
         fresh = signature not in self.known
         if fresh:
-            self.known[signature] = _Known(subject, failure, self.examples, self.elapsed)
-        places = self.known[signature].places
+            self.known[signature] = Known(subject, failure, self.examples, self.elapsed)
+        held = self.known[signature].places
         key = (subject.case.order_label, subject.case.dtype)
-        count, first = places.get(key, (0, subject.case.text))
-        places[key] = (count + 1, first)
+        count, first = held.get(key, (0, subject.case.text))
+        held[key] = (count + 1, first)
         return fresh
 
     def _also(self, signature: Signature) -> list[Place]:
@@ -341,7 +306,7 @@ class Session:
             kappa=small.failure.kappa,
             recipe=known.first.case.text,
             small_recipe=subject.case.text,
-            witness=None if small.subject.inputs is None else _lists(small.subject, record),
+            witness=None if small.subject.inputs is None else lists(small.subject, record),
             script=script,
             examples=known.examples,
             seconds=round(known.seconds, 3),
@@ -364,20 +329,7 @@ class Session:
 
     def coverage(self) -> list[Cell]:
         """What was tried where."""
-        return [
-            Cell(
-                op=op,
-                order=order,
-                dtype=dtype,
-                family=family,
-                examples=held.examples,
-                rows=held.rows,
-                decided=held.decided,
-                undecided=held.undecided,
-                kappa=held.kappa,
-            )
-            for (op, order, dtype, family), held in sorted(self.tallies.items())
-        ]
+        return cells(self.tallies)
 
 
 def _guarded(action: Callable[[], Any], otherwise: Any) -> Any:
@@ -386,30 +338,3 @@ def _guarded(action: Callable[[], Any], otherwise: Any) -> Any:
         return action()
     except OutOfTime:
         return otherwise
-
-
-def _places(case: Case) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return ("family", case.op, case.family), ("order", case.op, case.order_label, case.dtype)
-
-
-def rows_of(case: Case) -> int:
-    """How many rows of weights a case has.
-
-    >>> rows_of(Case.parse("entmax order=1 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0"))
-    4
-    """
-    if case.op in {"entmax", "weights"}:
-        return prod(case.shape[:-1])
-    return prod(case.shape[:-3]) if case.op == "regression" else prod(case.shape[:-5]) * case.shape[-4]
-
-
-def _lists(subject: Subject, record: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of an explicit subject as nested lists of numbers, for a reader."""
-    assert subject.inputs is not None  # the caller has seen to it
-    held = dict(subject.inputs.arrays)
-    if subject.inputs.cotangent is not None:
-        held["cotangent"] = subject.inputs.cotangent
-    shown = {name: array.astype("float64").tolist() for name, array in held.items()}
-    options = {name: value for name, value in record["options"].items() if not isinstance(value, dict)}
-    arrays = {name: value.tolist() for name, value in subject.inputs.options.items() if hasattr(value, "dtype")}
-    return {**shown, **options, **arrays}

@@ -16,8 +16,9 @@ from kernelproof.reports.fuzzing import write_fuzz
 from kernelproof.verify.fuzz.arena import Arena, Here
 from kernelproof.verify.fuzz.database import Database
 from kernelproof.verify.fuzz.findings import FuzzResults
+from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
-from kernelproof.verify.fuzz.session import Budget, Session
+from kernelproof.verify.fuzz.session import Session
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.worker import Limits
 
@@ -33,6 +34,7 @@ def fuzz(
     seconds: float | None = None,
     examples: int | None = None,
     seed: int = 0,
+    most: int = MOST,
     op: Any = None,
     order: Any = None,
     alpha: Any = None,
@@ -51,6 +53,7 @@ def fuzz(
         seconds: how long to search; 60 if neither this nor `examples` is given.
         examples: how many recipes to judge; with a seed this gives the same findings again.
         seed: of everything drawn.
+        most: findings after which the run ends.
         op: one or more of entmax, weights, regression, attention; default: what the target has.
         order: one or more orders; default: all kinds.
         alpha: one or more values of α instead; then entmax only.
@@ -90,7 +93,7 @@ def fuzz(
         has = f"the ops {', '.join(chosen.ops)} and takes {', '.join(chosen.dtypes)}"
         msg = f"nothing was asked for that the target {chosen.name!r} has: it has {has}"
         raise DomainError(msg)
-    budget = Budget(seconds, examples, seed)
+    budget = Budget(seconds, examples, seed, most)
     kept = None if database is None else Database(Path(database), chosen.name)
     ends = None if seconds is None else time.monotonic() + seconds + GRACE
     total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
