@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kernelproof
+from kernelproof.api import verify
 from kernelproof.verify.results import Results, Verdict
 from kernelproof.verify.witness import variable
 from kernelproof.verify.witness_claims import Claim, least_float, rounded
@@ -55,9 +56,7 @@ def test_scripts_of_a_report_fail_on_the_fault_and_not_on_the_mended_target(
     mine = tmp_path / "mine.py"
     mine.write_text(FAULTY.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    found = kernelproof.verify(
-        f"mine.py:{name}", suite="quick", order="1,2", dtype="float32", out=tmp_path / "report", serial=True
-    )
+    found = verify(f"mine.py:{name}", suite="quick", order="1,2", dtype="float32", out=tmp_path / "report", serial=True)
     scripts = failed(found)
     assert must in scripts
     for script in scripts.values():
@@ -73,7 +72,7 @@ def test_scripts_of_a_report_fail_on_the_fault_and_not_on_the_mended_target(
 def test_every_report_of_a_run_shows_the_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FAULTY.parent)
     out = tmp_path / "report"
-    found = kernelproof.verify("faulty.py:ties", suite="quick", order="2", dtype="float64", out=out, serial=True)
+    found = verify("faulty.py:ties", suite="quick", order="2", dtype="float64", out=out, serial=True)
     kept = json.loads((out / "results.json").read_text(encoding="utf-8"))
     in_markdown = re.findall(r"```python\n(.*?)\n```", (out / "report.md").read_text(encoding="utf-8"), re.DOTALL)
     page = (out / "index.html").read_text(encoding="utf-8")
@@ -85,7 +84,7 @@ def test_every_report_of_a_run_shows_the_scripts(tmp_path: Path, monkeypatch: py
 
 def test_a_script_needs_the_target_and_numpy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FAULTY.parent)
-    found = kernelproof.verify("faulty.py:ties", suite="quick", order="2", dtype="float64", serial=True)
+    found = verify("faulty.py:ties", suite="quick", order="2", dtype="float64", serial=True)
     for script in failed(found).values():
         assert "kernelproof" not in script
         assert "import numpy as np" in script
@@ -93,7 +92,7 @@ def test_a_script_needs_the_target_and_numpy_alone(monkeypatch: pytest.MonkeyPat
 
 def test_ops_with_kernels_and_rules_and_gradients_have_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FAULTY.parent)
-    found = kernelproof.verify("faulty.py:ops", suite="quick", op="entmax,weights", order="2", serial=True)
+    found = verify("faulty.py:ops", suite="quick", op="entmax,weights", order="2", serial=True)
     scripts = failed(found)
     assert "gradients" in scripts
     assert "target.vjp(" in scripts["gradients"]
@@ -133,7 +132,7 @@ def test_tensors_and_their_gradients_have_scripts(tmp_path: Path, monkeypatch: p
         encoding="utf-8",
     )
     monkeypatch.chdir(tmp_path)
-    found = kernelproof.verify("soft.py:soft", suite="quick", order="inf", dtype="bfloat16,float32")
+    found = verify("soft.py:soft", suite="quick", order="inf", dtype="bfloat16,float32")
     scripts = failed(found)
     assert "gradients" in scripts
     run = pasted(scripts["gradients"], tmp_path)
