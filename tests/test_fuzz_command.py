@@ -58,7 +58,7 @@ def test_worst_prints_a_table_and_writes_it(tmp_path: Path, capsys: pytest.Captu
         (["fuzz", "numpy", "--examples", "0"], "examples must be at least 1"),
         (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
         (["worst", "numpy", "--order", "x"], "'x'"),
-        (["worst"], "Missing argument"),
+        (["worst"], "say one target, or a program with --exec"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(

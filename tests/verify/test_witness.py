@@ -40,11 +40,11 @@ def failed(results: Results) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "must"),
     [
-        ("ties", "accuracy"),
+        pytest.param("ties", "accuracy", marks=pytest.mark.nightly),
         ("support3", "simplex"),
-        ("order_two", "accuracy"),
+        pytest.param("order_two", "accuracy", marks=pytest.mark.nightly),
         ("nan_to_zero", "special_values"),
-        ("raises_on_ties", "accuracy"),
+        pytest.param("raises_on_ties", "accuracy", marks=pytest.mark.nightly),
         ("changes", "determinism"),
         ("writes", "input_untouched"),
         ("widens", "dtype_kept"),
@@ -101,6 +101,7 @@ def test_ops_with_kernels_and_rules_and_gradients_have_scripts(monkeypatch: pyte
         assert pasted(script, FAULTY.parent).returncode == 1, script
 
 
+@pytest.mark.nightly
 def test_what_ends_the_process_ends_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FAULTY.parent)
     found = kernelproof.fuzz("faulty.py:dies", examples=80, seed=1, order="1,2", dtype="float32", op="entmax")
@@ -112,6 +113,7 @@ def test_what_ends_the_process_ends_a_process_of_its_own(monkeypatch: pytest.Mon
     assert pasted(healthy, FAULTY.parent).returncode == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.torch
 def test_tensors_and_their_gradients_have_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'kernelproof[torch]'")

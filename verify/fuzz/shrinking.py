@@ -240,9 +240,13 @@ def _together(values: Array) -> Iterator[Array]:
     top = safe.max(initial=0.0)
     candidates = [np.zeros_like(safe), safe - top, np.sign(safe), np.round(safe)]
     exponent = np.frexp(safe)[1] - 1
-    candidates += [np.ldexp(np.round(np.ldexp(safe, bits - exponent)), exponent - bits) for bits in (0, 1, 3, 7, 15)]
-    candidates += [np.round(safe * 2.0**bits) / 2.0**bits for bits in (1, 3, 7)]
-    yield from (np.where(finite, candidate, values) for candidate in candidates)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Scaling the smallest and the largest numbers overflows: those stay.
+        candidates += [
+            np.ldexp(np.round(np.ldexp(safe, bits - exponent)), exponent - bits) for bits in (0, 1, 3, 7, 15)
+        ]
+        candidates += [np.round(safe * 2.0**bits) / 2.0**bits for bits in (1, 3, 7)]
+    yield from (np.where(finite & np.isfinite(candidate), candidate, values) for candidate in candidates)
 
 
 def _simpler(value: float, dtype: str) -> Iterator[float]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import families
 from kernelproof.verify.fuzz.recipes import Space, features, recipes
+from kernelproof.verify.scope import Scope
 from kernelproof.verify.targets import Target
 
 Loaded = Callable[[str], Target]
@@ -39,7 +40,8 @@ def drawn(space: Space, count: int) -> list[Case]:
 
 @pytest.fixture
 def everything(faulty: Loaded) -> Space:
-    target = replace(faulty("ops"), ops=OPS, dtypes=("float32", "float64", "float16", "bfloat16"))
+    dtypes = ("float32", "float64", "float16", "bfloat16")
+    target = replace(faulty("ops"), scopes=tuple(Scope(op, dtypes=dtypes) for op in OPS))
     return Space(target, OPS, dtypes=target.dtypes)
 
 
@@ -50,7 +52,7 @@ def test_what_is_drawn_can_be_built_and_is_a_line_of_text(everything: Space) -> 
 
 
 def test_draws_reach_every_op_dtype_and_family(everything: Space) -> None:
-    found = drawn(everything, 1500)
+    found = drawn(everything, 1000)
     assert {case.op for case in found} == set(OPS)
     assert {case.dtype for case in found} == set(everything.dtypes)
     for op in ("entmax", "weights"):
@@ -67,7 +69,7 @@ def test_what_the_user_asks_for_is_all_that_is_drawn(everything: Space) -> None:
 
 
 def test_a_target_of_one_order_is_asked_for_no_other(faulty: Loaded) -> None:
-    target = replace(faulty("right"), fixed=True, takes=())
-    found = drawn(Space(target, ("entmax",), orders=("2",), dtypes=("float32",), order="2"), 40)
+    target = replace(faulty("right"), scopes=(Scope("entmax", takes=(), dtypes=("float32",)),)).told("2", None)
+    found = drawn(Space(target, ("entmax",), dtypes=("float32",)), 40)
     assert found
     assert {case.order for case in found} == {"2"}

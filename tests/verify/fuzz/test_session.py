@@ -29,6 +29,7 @@ def test_nothing_is_found_where_nothing_is_wrong_and_something_was_decided() -> 
     assert found.rows == sum(cell.rows for cell in found.coverage)
 
 
+@pytest.mark.nightly
 def test_a_fault_comes_out_as_its_least_witness_with_a_script() -> None:
     found = run("support3")
     assert not found.passed
@@ -74,7 +75,14 @@ def test_a_mended_witness_is_counted_and_no_finding(tmp_path: Path) -> None:
     assert again.mended == again.replayed == len(first.findings)
 
 
-@pytest.mark.parametrize(("name", "sort"), [("dies", "death"), ("hangs", "hang"), ("eats", "memory")])
+@pytest.mark.parametrize(
+    ("name", "sort"),
+    [
+        ("eats", "memory"),
+        pytest.param("dies", "death", marks=pytest.mark.nightly),
+        pytest.param("hangs", "hang", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_run_survives_its_target_and_goes_on(name: str, sort: str) -> None:
     found = run(name, 60, 1, serial=False, limits=Limits(seconds=1.0, memory=2**30))
     assert sort in {each.kind for each in found.findings}
