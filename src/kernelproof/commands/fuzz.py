@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from kernelproof import reports
-from kernelproof.api import prepared
+from kernelproof.api import COLD_SECONDS, prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.fuzzing import write_fuzz
+from kernelproof.verify.case import Case
+from kernelproof.verify.environment import numba_is_cold
+from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Arena, Here
 from kernelproof.verify.fuzz.database import Database
 from kernelproof.verify.fuzz.findings import FuzzResults
 from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
+from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.progress import Progress
+from kernelproof.verify.runner import with_patience
 from kernelproof.verify.targets import Place
 from kernelproof.verify.worker import Limits
 
@@ -116,9 +121,10 @@ def fuzz(
         raise DomainError(msg)
     budget = Budget(seconds, examples, seed, most)
     kept = None if database is None else Database(Path(database), chosen.name)
-    ends = None if seconds is None else time.monotonic() + seconds + GRACE
     total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
     held = limits or Limits(seconds=FUZZ_SECONDS)
+    cold = chosen.name == "numba" and numba_is_cold()
+    held = with_patience(held, COLD_SECONDS) if cold else held
     with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
 
         def searched(judge: Any) -> tuple[Session, list[Any], int]:
@@ -128,7 +134,14 @@ def fuzz(
         if serial:
             session, findings, deaths = searched(Here(chosen))
         else:
-            with Arena(chosen, held, ends) as judge:
+            with Arena(chosen, held) as judge:
+                if cold:
+                    shown.say("numba compiles its functions once, before the clock starts")
+                    for name in space.dtypes:
+                        judge.ask(
+                            Question(Subject(Case("entmax", "2", None, "adaptive:1", name, "random", (2, 4), "1")))
+                        )
+                judge.ends = None if seconds is None else time.monotonic() + seconds + GRACE
                 session, findings, deaths = searched(judge)
     results = FuzzResults(
         passed=not findings and session.examples > 0 and any(cell.decided for cell in session.coverage()),
