@@ -14,7 +14,6 @@ from kernelproof.api import COLD_SECONDS, prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.fuzzing import write_fuzz
 from kernelproof.verify.case import Case
-from kernelproof.verify.environment import numba_is_cold
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Arena, Here
 from kernelproof.verify.fuzz.database import Database
@@ -123,7 +122,8 @@ def fuzz(
     kept = None if database is None else Database(Path(database), chosen.name)
     total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
     held = limits or Limits(seconds=FUZZ_SECONDS)
-    cold = chosen.name == "numba" and numba_is_cold()
+    # Its cache on disk may lack some functions though it is there.
+    cold = chosen.name == "numba"
     held = with_patience(held, COLD_SECONDS) if cold else held
     with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
 
