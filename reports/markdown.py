@@ -46,12 +46,12 @@ def escape(value: Any) -> str:
     return _LEADING.sub(lambda found: f"&#{ord(text[0])};{found[0][1:]}", text)
 
 
-def code_block(text: str) -> str:
+def code_block(text: str, language: str = "text") -> str:
     """`text` as a fenced block; the fence is longer than any run of backticks inside."""
     body = clean(text).rstrip("\n")
     longest = max((len(run) for run in re.findall("`+", body)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{body}\n{fence}"
+    return f"{fence}{language}\n{body}\n{fence}"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], right: int | None = None) -> str:
@@ -130,6 +130,9 @@ def _shown(check: Check) -> Iterator[str]:
     for case in cases(check):
         yield f"**{check.verdict.value}: {escape(check.title or check.id)}.** {escape(case.message)}{_figures(case)}"
         yield code_block(f"{case.case}\n{case.reproduce}")
+    if check.script:
+        yield "The smallest witness found, as a script that runs as pasted:"
+        yield code_block(check.script, "python")
 
 
 def _figures(case: Worst) -> str:

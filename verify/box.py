@@ -47,9 +47,13 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
     """
     if not np.isfinite(got):
         return float("inf")
-    rule = case.parsed_rule
-    corner = corner_of_variant(rule, scores, key) if isinstance(rule, Variant) else _corner(case, scores, key)
-    admits = _admission(corner, Fraction(got), target, flush=flush)
+    bounds = _bounds(case, scores, key, target, flush=flush)
+    exact = Fraction(got)
+
+    def admits(kappa: Fraction) -> bool:
+        below, above = bounds(kappa)
+        return below <= exact <= above
+
     # Beyond grade D a box of κu > 1 soon admits everything finite that is not masked.
     limits = [*(limit for limit in GRADE_LIMITS.values() if np.isfinite(limit)), *BEYOND]
     upper = next((limit for limit in limits if admits(Fraction(limit))), None)
@@ -63,6 +67,13 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
         else:
             lower = middle
     return float(upper)
+
+
+def box_interval(
+    case: Case, scores: Floats, key: int, kappa: float, target: Format, *, flush: bool = False
+) -> tuple[Fraction, Fraction]:
+    """The least and the largest number that `kappa` admits as weight `key` of `scores`; arguments as of `box_kappa`."""
+    return _bounds(case, scores, key, target, flush=flush)(Fraction(kappa))
 
 
 Corner = Callable[[Fraction, int], tuple[Fraction, Fraction]]
@@ -97,13 +108,17 @@ def _corner(case: Case, scores: Floats, key: int) -> Corner:
     return corner
 
 
-def _admission(corner: Corner, got: Fraction, target: Format, *, flush: bool) -> Callable[[Fraction], bool]:
+def _bounds(
+    case: Case, scores: Floats, key: int, target: Format, *, flush: bool
+) -> Callable[[Fraction], tuple[Fraction, Fraction]]:
+    rule = case.parsed_rule
+    corner = corner_of_variant(rule, scores, key) if isinstance(rule, Variant) else _corner(case, scores, key)
     unit = Fraction(target.unit_roundoff)
     slack = Fraction(2) ** target.emin if flush else target.smallest / 2
 
-    def admits(kappa: Fraction) -> bool:
+    def bounds(kappa: Fraction) -> tuple[Fraction, Fraction]:
         above = corner(kappa * unit, 1)[1] * (1 + kappa * unit) + slack
         below = corner(kappa * unit, -1)[0] * (1 - kappa * unit) - slack
-        return below <= got <= above
+        return below, above
 
-    return admits
+    return bounds

@@ -48,6 +48,7 @@ class Check(_Record):
     """One check on one target: its verdict, and how much it compared.
 
     Of its failed comparisons, `expected` were expected; `reasons` says why, or which expected failure did not come.
+    `script` shows the smallest witness found of a failure: it runs as pasted, and exits nonzero on the fault.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Check(_Record):
     worst: Worst | None = None
     failures: list[Worst] = Field(default_factory=list)
     statistics: dict[str, float] = Field(default_factory=dict)
+    script: str | None = None
 
 
 class Accuracy(_Record):

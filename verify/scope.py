@@ -65,6 +65,14 @@ class Scope:
             return f"the target does not take {case.dtype}"
         return self._refuses_order(case) or self._refuses_rule(case) or self._refuses_call(case)
 
+    def refuses_made(self, case: Case, inputs: Inputs | None) -> str | None:
+        """The same for explicit `inputs` in the place of those of the recipe; None: the recipe's."""
+        if inputs is None:
+            return self.refuses(case)
+        if case.dtype not in self.dtypes:
+            return f"the target does not take {case.dtype}"
+        return self._refuses_order(case) or self._refuses_rule(case) or self.refuses_inputs(inputs)
+
     def _refuses_order(self, case: Case) -> str | None:
         if self.fixed:
             return None if computes(case, self.order, self.alpha) else "the target computes another order"

@@ -237,7 +237,11 @@ class Judgement:
 
 
 class Family(Protocol):
-    """A case family: one module of verify/cases with an object FAMILY."""
+    """A case family: one module of verify/cases with an object FAMILY.
+
+    Any shape is legal that the op has, and any feature like those of `recipes`. A family whose rows need a number of
+    keys says so by an attribute ``keys``, the least and the most; one that has no more than some rows, by ``rows``.
+    """
 
     id: str
     title: str

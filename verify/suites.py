@@ -133,7 +133,8 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
     if kind == "fixed":
         return f"fixed:{radius}"
     then = ("adaptive", "fixed", "anchored")[turn % 3]
-    keep = (3, 5, 1, 8)[turn % 4]
+    # The turns of one rule go by fours: without the quotient it would keep the same number always.
+    keep = (3, 5, 1, 8)[(turn + turn // 4) % 4]
     if number == 0:
         return f"nearest:{keep}:{('fixed:3', 'adaptive:1')[turn % 2]}"
     return f"nearest:{keep}:{rule_text(then, op, order, turn // 3)}"

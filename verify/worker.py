@@ -154,6 +154,7 @@ def judge_target(
     *,
     undecided: str = "",
     returned: Step = _nobody,
+    only: frozenset[str] | None = None,
 ) -> CaseResult:
     """Every check on one target; a call that several checks ask for is made once.
 
@@ -165,6 +166,7 @@ def judge_target(
         step: told (check, call) before each call, and ("", JUDGING) after the last.
         undecided: why there is no truth although the inputs are ordinary; then nothing is called.
         returned: told (check, call) in a child process that came back from a call.
+        only: ids of the checks to make; None means all.
     """
     guard = caller if isinstance(caller, Guard) else Guard(caller)
     target = guard.caller.target
@@ -173,7 +175,7 @@ def judge_target(
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
-    asked = _asked(case, inputs)
+    asked = _asked(case, inputs, only)
     wanted = {
         name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
@@ -204,9 +206,10 @@ def judge_target(
     return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
 
 
-def _asked(case: Case, inputs: Inputs) -> dict[str, dict[str, Call]]:
+def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
     """The calls that each check needs; of bulky inputs only the checks that need the plain call alone have theirs."""
-    asked = {name: check.calls(case, inputs) for name, check in checks().items()}
+    chosen = {name: check for name, check in checks().items() if only is None or name in only}
+    asked = {name: check.calls(case, inputs) for name, check in chosen.items()}
     if not bulky(inputs):
         return asked
     plain = _place(Call(inputs))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernelproof import reference, verify
+    from kernelproof.commands.fuzz import fuzz
+    from kernelproof.commands.worst import worst
     from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
     from kernelproof.verify.backends import backend
@@ -36,9 +38,11 @@ __all__ = [
     "__version__",
     "backend",
     "declare",
+    "fuzz",
     "mechanism",
     "reference",
     "verify",
+    "worst",
 ]
 
 _SUBPACKAGES = frozenset({"reference", "verify"})
@@ -51,6 +55,8 @@ _HOMES = {
     ),
     "backend": "kernelproof.verify.backends",
     **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.declaring"),
+    "fuzz": "kernelproof.commands.fuzz",
+    "worst": "kernelproof.commands.worst",
 }
 
 

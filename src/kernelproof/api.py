@@ -22,10 +22,11 @@ from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.declaring import read, read_file
 from kernelproof.verify.discovery import backend_names
 from kernelproof.verify.environment import numba_is_cold
+from kernelproof.verify.fuzz.scripting import with_scripts
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.results import Results, Table, Verdict
 from kernelproof.verify.results import Target as TargetRecord
-from kernelproof.verify.runner import Runner, runner, with_patience
+from kernelproof.verify.runner import Runner, Workers, runner, with_patience
 from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, union
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
@@ -139,6 +140,8 @@ def verify(
             tables = [] if studies is None else studies.result()
             held = {**environment.result(), "processes": work.modes}
             kept, cache_said = _of_cache(work.tally, wanted=cache, trouble=trouble)
+        if any(record.verdict in {Verdict.FAIL, Verdict.CRASH} for record in records):
+            records = with_scripts(records, loaded, limits=chosen, serial=serial)
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
@@ -166,6 +169,37 @@ def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[
         return "off", told
     counts = {"read": tally.hits, "computed": tally.misses, "damaged": tally.damaged}
     return (counts if not trouble else "cannot be used"), told
+
+
+def prepared(
+    target: str | Callable[..., Any],
+    *,
+    op: str | Sequence[str] | None = None,
+    order: Several = None,
+    alpha: Several = None,
+    dtype: str | Sequence[str] | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    call: str | None = None,
+    output: int | str | None = None,
+    array: str | None = None,
+    contract: str | Path | Mapping[str, Any] | None = None,
+    variant: str | None = None,
+    serial: bool = False,
+) -> tuple[Target, Selection, dict[str, Any]]:
+    """One target as a search needs it: described where it cannot hurt, what is asked of it, and the environment.
+
+    Raises:
+        DomainError: an argument is not one of what is allowed.
+        TargetError: the target cannot be loaded, or not without an order, or it does not run on the device.
+    """
+    selection = _selection(op, order, alpha, dtype, "standard", seed)
+    told = {"call": call, "output": output, "array": array, "variant": variant}
+    (place,) = _declared([find(_text(target))], [target], contract=contract, **told)
+    with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
+        loaded, _, _ = _load(work, [place], device, explicit=True)
+        held: dict[str, Any] = work.environment(with_torch=loaded[0].array == "torch", seed=seed).result()
+    return _told(loaded, selection, None)[0], selection, held
 
 
 def _selection(op: Any, order: Several, alpha: Several, dtype: Any, suite: str, seed: int) -> Selection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from kernelproof.commands import lines
 
 if TYPE_CHECKING:
     from kernelproof.verify.results import Results, Target
@@ -117,6 +118,10 @@ def verify(
     raise typer.Exit(OK if results.passed else FAILED)
 
 
+app.command()(lines.fuzz)
+app.command()(lines.worst)
+
+
 @app.command()
 def theory(
     claim: Annotated[
@@ -131,6 +136,8 @@ def theory(
     ),
 ) -> None:
     """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
@@ -142,7 +149,7 @@ def theory(
             precision=precision,
             seed=seed,
             search=search,
-            seconds=_seconds(time),
+            seconds=seconds_of(time),
             out=out,
             done=lambda _: shown.advance(1),
         )
@@ -150,7 +157,7 @@ def theory(
         (each.label, each.id, each.title, each.verdict.value, ", ".join(kind.value for kind in each.evidence))
         for each in results.claims
     ]
-    _table(("", "claim", "", "verdict", "evidence"), rows)
+    show(("", "claim", "", "verdict", "evidence"), rows)
     for each in results.claims:
         for check in each.checks:
             if check.finding is not None and not check.finding.verdict.passes:
@@ -160,24 +167,6 @@ def theory(
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
-
-
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def _seconds(text: str) -> float:
-    """The seconds in a span of time such as 90, 90s, 5m or 1h."""
-    from kernelproof.reference.errors import DomainError  # noqa: PLC0415
-
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    try:
-        found = float(number) * _UNITS[unit]
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        msg = f"a time must be positive, such as 90s, 5m or 1h; got {text!r}"
-        raise DomainError(msg)
-    return found
 
 
 @app.command()
@@ -197,6 +186,7 @@ def converge(
     """Measure the limit n → ∞ and write the figures of a paper. Exit code 0: every fit holds; 1: one does not."""
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
     from kernelproof.commands.converge import wanted  # noqa: PLC0415
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
 
     # Each is heard of twice, when it is measured and when it is drawn.
@@ -221,7 +211,7 @@ def converge(
             ratio = "-" if fit is None or fit.ratio is None else f"{fit.ratio.middle:.4f}"
             rows.append((study.slug, curve.datum, curve.norm.value, slope, ratio, curve.state.value))
     if rows:
-        _table(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
+        show(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
     typer.echo(f"{'passed' if results.passed else 'FAILED'}; the figures are in {out}, all on {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
 
@@ -240,6 +230,7 @@ def bench(
 ) -> None:
     """Measure speed beside rivals. Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage."""
     from kernelproof.commands import bench as command  # noqa: PLC0415
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reports.bench import wording  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
 
@@ -249,7 +240,7 @@ def bench(
             only=only, quick=quick, out=out, readme=readme, kept=kept, done=lambda _: shown.advance(1)
         )
     rows = [wording.row(claim) for family in results.families for claim in family.claims]
-    _table(
+    show(
         ("what", "goal", "measured", "met", ""),
         [(row.title, row.goal, row.measured, row.met, row.state.value) for row in rows],
     )
@@ -260,6 +251,7 @@ def bench(
 @app.command()
 def backends() -> None:
     """List what has a name: the built-in backends, the peers, and what installed packages registered."""
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.verify.declaring import declared  # noqa: PLC0415
     from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
     from kernelproof.verify.loading import registered  # noqa: PLC0415
@@ -278,45 +270,16 @@ def backends() -> None:
         rows.append((name, found.available() or "available", *cells))
     # What a package registered is only named: importing it may do anything.
     rows += [(name, f"registered as {value}", "", "") for name, value in registered().items()]
-    _table(("target", "state", "devices", "dtypes"), rows)
-
-
-def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, because a name from outside may look like markup.
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    # A pipe has no width of its own, and 80 columns would break names.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    show(("target", "state", "devices", "dtypes"), rows)
 
 
 _TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "support"})
 """Checks whose failure says most; one of them is shown first."""
-_STYLES = {
-    "PASS": "green",
-    "PROVED": "green",
-    "MET": "green",
-    "MISSED": "yellow",
-    "WRONG": "bold red",
-    "CONSISTENT": "cyan",
-    "REFUTED": "bold red",
-    "FAIL": "bold red",
-    "XFAIL": "yellow",
-    "XPASS": "bold red",
-    "CRASH": "bold red",
-    "UNDECIDED": "yellow",
-    "UNAVAILABLE": "yellow",
-}
 
 
 def _summarize(results: Results, out: Path) -> None:
     """Ten seconds of reading: each target, and what to look at first."""
+    from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reports.text import clean  # noqa: PLC0415
 
     rows = []
@@ -337,7 +300,7 @@ def _summarize(results: Results, out: Path) -> None:
                 ", ".join(failed) or target.note or "-",
             )
         )
-    _table(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
+    show(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
     for target in results.targets:
         bad = [check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst]
         first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)

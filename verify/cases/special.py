@@ -21,6 +21,7 @@ class Special:
 
     id = "special"
     title = "NaN and +∞"
+    keys = (5, 2**14)
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """Each of them in rows of scores; NaN queries for the other ops."""

@@ -36,6 +36,8 @@ class Tensors:
 
     id = "tensors"
     title = "real tensors"
+    keys = (128, 128)
+    rows = 128
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
         """One head of each layer; every head in the exhaustive suite."""

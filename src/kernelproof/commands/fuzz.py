@@ -1,0 +1,178 @@
+"""`kernelproof fuzz TARGET`: search for inputs on which a target fails, and shrink each to a minimal witness."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kernelproof import reports
+from kernelproof.api import COLD_SECONDS, prepared
+from kernelproof.reference.errors import DomainError
+from kernelproof.reports.fuzzing import write_fuzz
+from kernelproof.verify.case import Case
+from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.fuzz.arena import Arena, Here
+from kernelproof.verify.fuzz.database import Database
+from kernelproof.verify.fuzz.findings import FuzzResults
+from kernelproof.verify.fuzz.ledger import MOST, Budget
+from kernelproof.verify.fuzz.recipes import Space
+from kernelproof.verify.fuzz.session import Session
+from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.progress import Progress
+from kernelproof.verify.runner import with_patience
+from kernelproof.verify.targets import Place
+from kernelproof.verify.worker import Limits
+
+FUZZ_SECONDS = 10.0
+"""Time limit of the calls of one recipe."""
+GRACE = 6.0
+"""Seconds after the end of a run in which a last finding may be confirmed and written."""
+
+
+def fuzz(
+    target: str | Callable[..., Any],
+    *,
+    seconds: float | None = None,
+    examples: int | None = None,
+    seed: int = 0,
+    most: int = MOST,
+    op: Any = None,
+    order: Any = None,
+    alpha: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    call: str | None = None,
+    output: int | str | None = None,
+    array: str | None = None,
+    contract: Any = None,
+    variant: str | None = None,
+    out: str | Path | None = None,
+    database: str | Path | None = None,
+    limits: Limits | None = None,
+    serial: bool = False,
+    progress: bool = False,
+) -> FuzzResults:
+    """Search for inputs on which `target` fails; each finding is shrunk and has a script that shows it.
+
+    Args:
+        target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
+        seconds: how long to search; 60 if neither this nor `examples` is given.
+        examples: how many recipes to judge; with a seed this gives the same findings again.
+        seed: of everything drawn.
+        most: findings after which the run ends.
+        op: one or more of entmax, weights, regression, attention; default: what the target has.
+        order: one or more orders; default: all kinds.
+        alpha: one or more values of α instead; then entmax only.
+        dtype: one or more dtypes; default: what the target takes.
+        device: "cpu" or "cuda"; default: the first that the target runs on.
+        call: how the target is called, such as ``"f(z, dim=-1)"``.
+        output: which item of what it returns is the output.
+        array: what it computes on: numpy, torch, jax or cupy.
+        contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
+        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
+        out: folder for fuzz.json and fuzz.md; None writes nothing.
+        database: folder of the example database; None keeps and replays nothing.
+        limits: time and memory of the calls of one recipe.
+        serial: in this process, without protection from the target: for tests.
+        progress: show how far it is on standard error.
+
+    Raises:
+        DomainError: an argument is not one of what is allowed.
+        TargetError: the target cannot be loaded, or not without an order.
+    """
+    started = datetime.now(UTC)
+    if examples is not None and examples < 1:
+        msg = f"examples must be at least 1; got {examples!r}"
+        raise DomainError(msg)
+    if seconds is None and examples is None:
+        seconds = 60.0
+    if out is not None:
+        reports.check_writable(Path(out))
+    chosen, selection, environment = prepared(
+        target,
+        op=op,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        seed=seed,
+        device=device,
+        call=call,
+        output=output,
+        array=array,
+        contract=contract,
+        variant=variant,
+        serial=serial,
+    )
+    space = Space(
+        target=chosen,
+        ops=tuple(each for each in selection.grid_ops if each in chosen.ops),
+        orders=selection.orders,
+        alphas=selection.alphas,
+        dtypes=tuple(name for name in selection.dtypes or chosen.dtypes if name in chosen.dtypes),
+    )
+    if not space.ops or not space.dtypes:
+        has = f"the ops {', '.join(chosen.ops)} and takes {', '.join(chosen.dtypes)}"
+        msg = f"nothing was asked for that the target {chosen.name!r} has: it has {has}"
+        raise DomainError(msg)
+    budget = Budget(seconds, examples, seed, most)
+    kept = None if database is None else Database(Path(database), chosen.name)
+    total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
+    held = limits or Limits(seconds=FUZZ_SECONDS)
+    # Its cache on disk may lack some functions though it is there.
+    cold = chosen.name == "numba"
+    held = with_patience(held, COLD_SECONDS) if cold else held
+    with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
+
+        def searched(judge: Any) -> tuple[Session, list[Any], int]:
+            session = Session(judge, space, budget, kept, shown)
+            return session, session.run(), judge.deaths
+
+        if serial:
+            session, findings, deaths = searched(Here(chosen))
+        else:
+            with Arena(chosen, held) as judge:
+                if cold:
+                    shown.say("numba compiles its functions once, before the clock starts")
+                    for name in space.dtypes:
+                        judge.ask(
+                            Question(Subject(Case("entmax", "2", None, "adaptive:1", name, "random", (2, 4), "1")))
+                        )
+                judge.ends = None if seconds is None else time.monotonic() + seconds + GRACE
+                session, findings, deaths = searched(judge)
+    results = FuzzResults(
+        passed=not findings and session.examples > 0 and any(cell.decided for cell in session.coverage()),
+        target=chosen.name,
+        device=chosen.device,
+        seed=seed,
+        command=_command(chosen.place, selection, budget, device),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(session.elapsed, 3),
+        examples=session.examples,
+        rows=session.rows,
+        cpu_seconds=round(session.cpu, 3),
+        rows_per_second=round(session.rows / session.cpu, 1) if session.cpu else 0.0,
+        deaths=deaths,
+        replayed=session.replayed,
+        mended=session.mended,
+        environment=environment,
+        notes=list(session.notes),
+        findings=findings,
+        coverage=session.coverage(),
+    )
+    if out is not None:
+        write_fuzz(results, Path(out))
+    return results
+
+
+def _command(place: Place, selection: Any, budget: Any, device: str | None) -> str:
+    """The command that does this run again."""
+    words = ["kernelproof", "fuzz", place.name, *place.words]
+    lists = {"op": selection.ops, "order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
+    words += [word for key, held in lists.items() if held for word in (f"--{key}", ",".join(held))]
+    words += ["--time", f"{budget.seconds:g}s"] if budget.seconds is not None else []
+    words += ["--examples", str(budget.examples)] if budget.examples is not None else []
+    return shlex.join([*words, "--seed", str(budget.seed), *(("--device", device) if device else ())])

@@ -1,0 +1,143 @@
+"""The command lines of ``fuzz`` and ``worst``; everything heavy is imported inside, for a quick ``--help``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Target = Annotated[str | None, typer.Argument(help="A backend, a peer, file.py:object or package.module:object.")]
+Execute = Annotated[
+    str | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program instead, which speaks JSON lines.")
+]
+Op = Annotated[str | None, typer.Option(help="Some of: entmax,weights,regression,attention.")]
+Order = Annotated[str | None, typer.Option(help="Orders in [0, inf], such as 1/2,1,inf; default: all kinds.")]
+Alpha = Annotated[str | None, typer.Option(help="Values of alpha in [1, inf] instead; for entmax.")]
+Dtype = Annotated[str | None, typer.Option(help="Some dtypes; default: those the target takes.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: the first the target runs on.")]
+Call = Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the target is called.")]
+Output = Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")]
+ArrayKind = Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")]
+ContractFile = Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")]
+VariantOf = Annotated[str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant that it computes.")]
+Time = Annotated[str | None, typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
+
+
+def fuzz(
+    target: Target = None,
+    execute: Execute = None,
+    time: Time = None,
+    examples: Annotated[int | None, typer.Option(help="How many recipes to judge, instead of a time.")] = None,
+    seed: Seed = 0,
+    op: Op = None,
+    order: Order = None,
+    alpha: Alpha = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    call: Call = None,
+    output: Output = None,
+    array: ArrayKind = None,
+    contract: ContractFile = None,
+    variant: VariantOf = None,
+    database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
+        ".kernelproof/examples"
+    ),
+    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json and fuzz.md.")] = Path(
+        "kernelproof-fuzz"
+    ),
+) -> None:
+    """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
+    from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (as above)
+    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
+
+    results = search(
+        _one(target, execute),
+        seconds=None if time is None else seconds_of(time),
+        examples=examples,
+        seed=seed,
+        op=op,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        device=device,
+        call=call,
+        output=output,
+        array=array,
+        contract=contract,
+        variant=variant,
+        out=out,
+        database=database,
+        progress=True,
+    )
+    for finding in results.findings:
+        typer.echo(clean(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}"))
+        typer.echo(clean(finding.script or f"  {finding.small_recipe}"))
+    for note in results.notes:
+        typer.echo(f"note: {note}")
+    rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
+    verdict = "nothing found" if results.passed else f"{len(results.findings)} found"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'fuzz.md'}")
+    raise typer.Exit(0 if results.passed else 1)
+
+
+def worst(
+    target: Target = None,
+    execute: Execute = None,
+    time: Time = None,
+    blocks: Annotated[int | None, typer.Option(help="Blocks of rows at each place, instead of a time.")] = None,
+    seed: Seed = 0,
+    order: Order = None,
+    alpha: Alpha = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    call: Call = None,
+    output: Output = None,
+    array: ArrayKind = None,
+    contract: ContractFile = None,
+    variant: VariantOf = None,
+    out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
+) -> None:
+    """Search for the largest errors of entmax. Exit code 0: within the promised grade; 1: not; 2: bad usage."""
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
+    from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
+    from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
+    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
+    from kernelproof.reports.worst import HEAD, cells  # noqa: PLC0415 (as above)
+
+    results = search(
+        _one(target, execute),
+        seconds=None if time is None else seconds_of(time),
+        blocks=blocks,
+        seed=seed,
+        order=order,
+        alpha=alpha,
+        dtype=dtype,
+        device=device,
+        call=call,
+        output=output,
+        array=array,
+        contract=contract,
+        variant=variant,
+        out=out,
+        progress=True,
+    )
+    show(HEAD, [tuple(clean(cell) for cell in cells(row)) for row in results.table])
+    verdict = "within" if results.passed else "NOT within"
+    said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
+    typer.echo(f"{said}; the report is {out / 'worst.md'}")
+    raise typer.Exit(0 if results.passed else 1)
+
+
+def _one(target: str | None, program: str | None) -> str:
+    """The text of the one target.
+
+    Raises:
+        BadParameter: there is none, or there are two.
+    """
+    if (target is None) == (program is None):
+        given = [each for each in (target, program) if each is not None]
+        raise typer.BadParameter(f"say one target, or a program with --exec; got {given!r}")  # noqa: EM102 (as usage)
+    return target if target is not None else f"exec:{program}"

@@ -1,0 +1,38 @@
+"""Tables on a terminal, or in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {
+    "PASS": "green",
+    "PROVED": "green",
+    "MET": "green",
+    "MISSED": "yellow",
+    "WRONG": "bold red",
+    "CONSISTENT": "cyan",
+    "REFUTED": "bold red",
+    "FAIL": "bold red",
+    "XFAIL": "yellow",
+    "XPASS": "bold red",
+    "CRASH": "bold red",
+    "UNDECIDED": "yellow",
+    "UNAVAILABLE": "yellow",
+}
+
+
+def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print `rows` under `columns`; cells that are verdicts have their colour."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, because a name from outside may look like markup.
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    # A pipe has no width of its own, and 80 columns would break names.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

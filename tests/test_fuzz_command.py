@@ -1,0 +1,77 @@
+"""The commands fuzz and worst: exit codes, reports, one line for bad usage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kernelproof import cli
+from kernelproof.commands.spans import seconds_of
+from kernelproof.reference.errors import DomainError
+
+FAULTY = Path(__file__).parent / "verify" / "fuzz" / "faulty.py"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_fault_is_exit_code_1_with_its_script_and_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = cli.run(["fuzz", f"{FAULTY}:support3", "--examples", "20", "--order", "1", "--dtype", "float32"])
+    assert code == cli.FAILED
+    said = capsys.readouterr()
+    assert "sys.exit(1 if wrong else 0)" in said.out
+    assert "of 20 examples" in said.err
+    kept = json.loads((tmp_path / "kernelproof-fuzz" / "fuzz.json").read_text(encoding="utf-8"))
+    assert kept["schema"] == "kernelproof-fuzz/1"
+    assert not kept["passed"]
+    page = (tmp_path / "kernelproof-fuzz" / "fuzz.md").read_text(encoding="utf-8")
+    assert kept["findings"][0]["script"].strip() in page
+    assert list((tmp_path / ".kernelproof" / "examples").rglob("*.json"))
+
+
+def test_nothing_found_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.run(["fuzz", f"{FAULTY}:right", "--examples", "10", "--order", "1", "--dtype", "float32"])
+    assert code == cli.OK
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_worst_prints_a_table_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.run(["worst", "numpy", "--blocks", "2", "--order", "1,2", "--dtype", "float32", "--out", "found"])
+    assert code == cli.OK
+    assert "worst ulp" in capsys.readouterr().out
+    kept = json.loads((tmp_path / "found" / "worst.json").read_text(encoding="utf-8"))
+    assert [row["order"] for row in kept["table"]] == ["1", "2"]
+    assert "| 1 | float32 |" in (tmp_path / "found" / "worst.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fuzz", "nothing"], "unknown target 'nothing'"),
+        (["fuzz", "numpy", "--time", "soon"], "a time must be positive"),
+        (["fuzz", "numpy", "--examples", "0"], "examples must be at least 1"),
+        (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
+        (["worst", "numpy", "--order", "x"], "'x'"),
+        (["worst"], "say one target, or a program with --exec"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == cli.USAGE
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+def test_spans_of_time() -> None:
+    assert (seconds_of("90"), seconds_of("2m"), seconds_of("1h")) == (90.0, 120.0, 3600.0)
+    for text in ("", "-1s", "inf", "nan", "5d"):
+        with pytest.raises(DomainError, match="a time must be positive"):
+            seconds_of(text)

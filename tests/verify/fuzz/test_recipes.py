@@ -1,0 +1,75 @@
+"""Every recipe that is drawn can be built, and the draws reach all there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.discovery import families
+from kernelproof.verify.fuzz.recipes import Space, features, recipes
+from kernelproof.verify.scope import Scope
+from kernelproof.verify.targets import Target
+
+Loaded = Callable[[str], Target]
+
+
+def drawn(space: Space, count: int) -> list[Case]:
+    found: list[Case] = []
+
+    @hypothesis.seed(0)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(recipes(space))
+    def collect(case: Case | None) -> None:
+        if case is not None:
+            found.append(case)
+
+    collect()
+    return found
+
+
+@pytest.fixture
+def everything(faulty: Loaded) -> Space:
+    dtypes = ("float32", "float64", "float16", "bfloat16")
+    target = replace(faulty("ops"), scopes=tuple(Scope(op, dtypes=dtypes) for op in OPS))
+    return Space(target, OPS, dtypes=target.dtypes)
+
+
+def test_what_is_drawn_can_be_built_and_is_a_line_of_text(everything: Space) -> None:
+    for case in drawn(everything, 250):
+        assert Case.parse(case.text) == case
+        assert case.inputs().arrays
+
+
+def test_draws_reach_every_op_dtype_and_family(everything: Space) -> None:
+    found = drawn(everything, 1000)
+    assert {case.op for case in found} == set(OPS)
+    assert {case.dtype for case in found} == set(everything.dtypes)
+    for op in ("entmax", "weights"):
+        wanted = {name for name in families() if features(name, op)[0]}
+        assert {case.family for case in found if case.op == op} == wanted
+    assert any(case.alpha is not None for case in found)
+    assert any(case.order == "inf" for case in found)
+
+
+def test_what_the_user_asks_for_is_all_that_is_drawn(everything: Space) -> None:
+    space = replace(everything, ops=("entmax",), orders=("3/2",), dtypes=("float32",))
+    found = drawn(space, 60)
+    assert {(case.op, case.order, case.dtype) for case in found} == {("entmax", "3/2", "float32")}
+
+
+def test_a_target_of_one_order_is_asked_for_no_other(faulty: Loaded) -> None:
+    target = replace(faulty("right"), scopes=(Scope("entmax", takes=(), dtypes=("float32",)),)).told("2", None)
+    found = drawn(Space(target, ("entmax",), dtypes=("float32",)), 40)
+    assert found
+    assert {case.order for case in found} == {"2"}

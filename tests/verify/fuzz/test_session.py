@@ -1,0 +1,107 @@
+"""A run finds the fault, says the same again, goes on after a death, and tries first what it found before."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+import kernelproof
+from kernelproof.verify.fuzz.findings import FuzzResults
+from kernelproof.verify.worker import Limits
+
+FAULTY = Path(__file__).with_name("faulty.py")
+QUICK = {"order": "1,2", "dtype": "float32"}
+"""A part of what can be drawn, for the sake of time."""
+
+
+def run(name: str, examples: int = 60, seed: int = 0, **options: object) -> FuzzResults:
+    chosen: dict[str, object] = {"examples": examples, "seed": seed, "serial": True, "op": "entmax", **QUICK, **options}
+    return kernelproof.fuzz(f"{FAULTY}:{name}", **chosen)  # type: ignore[arg-type]
+
+
+def test_nothing_is_found_where_nothing_is_wrong_and_something_was_decided() -> None:
+    found = run("right")
+    assert found.passed
+    assert found.examples == 60
+    assert sum(cell.decided for cell in found.coverage) > 1000
+    assert found.rows == sum(cell.rows for cell in found.coverage)
+
+
+@pytest.mark.nightly
+def test_a_fault_comes_out_as_its_least_witness_with_a_script() -> None:
+    found = run("support3")
+    assert not found.passed
+    (finding,) = [each for each in found.findings if each.check == "accuracy"]
+    assert finding.witness is not None
+    assert finding.witness["z"] == [0.0, 0.0, 0.0]
+    assert finding.shrunk
+    assert finding.confirmed
+    assert "from faulty import support3 as target" in finding.script
+    assert finding.also
+
+
+def test_the_same_seed_and_examples_give_the_same_findings() -> None:
+    first, second = run("support3", 40, 5), run("support3", 40, 5)
+    keep = {"seconds"}
+    assert [each.model_dump(exclude=keep) for each in first.findings] == [
+        each.model_dump(exclude=keep) for each in second.findings
+    ]
+    assert first.coverage == second.coverage
+    other = run("right", 5, 6)
+    assert other.coverage != first.coverage
+
+
+def test_what_was_found_is_tried_first_in_the_next_run(tmp_path: Path) -> None:
+    first = run("support3", database=tmp_path)
+    again = run("support3", 1, database=tmp_path)
+    assert first.findings
+    assert again.replayed == len(first.findings)
+    assert again.mended == 0
+    assert {each.check for each in again.findings} >= {each.check for each in first.findings}
+    assert all(each.replayed for each in again.findings)
+
+
+def test_a_mended_witness_is_counted_and_no_finding(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    text = FAULTY.read_text(encoding="utf-8")
+    mine.write_text(text, encoding="utf-8")
+    first = kernelproof.fuzz(f"{mine}:support3", examples=40, database=tmp_path / "kept", order="1", dtype="float32")
+    mine.write_text(text.replace("found.dtype.type(1.125), found)", "found.dtype.type(1), found)"), encoding="utf-8")
+    again = kernelproof.fuzz(f"{mine}:support3", examples=3, database=tmp_path / "kept", order="1", dtype="float32")
+    assert first.findings
+    assert again.passed
+    assert again.mended == again.replayed == len(first.findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "sort"),
+    [
+        ("eats", "memory"),
+        pytest.param("dies", "death", marks=pytest.mark.nightly),
+        pytest.param("hangs", "hang", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_run_survives_its_target_and_goes_on(name: str, sort: str) -> None:
+    found = run(name, 60, 1, serial=False, limits=Limits(seconds=1.0, memory=2**30))
+    assert sort in {each.kind for each in found.findings}
+    assert found.examples == 60
+    finding = next(each for each in found.findings if each.kind == sort)
+    assert finding.check == "crash"
+    assert finding.confirmed
+    assert "subprocess.run" in finding.script
+
+
+def test_a_run_ends_on_time_though_the_target_hangs() -> None:
+    started = time.monotonic()
+    found = kernelproof.fuzz(f"{FAULTY}:hangs", seconds=3.0, op="entmax", limits=Limits(seconds=60.0))
+    # Loading and the last finding have their own time: far less than the limit of the call.
+    assert time.monotonic() - started < 45
+    assert found.seconds < 20
+
+
+def test_exceptions_and_wrong_numbers_are_different_findings() -> None:
+    found = run("raises_on_ties")
+    assert {each.kind for each in found.findings} == {"exception"}
+    assert all("two equal scores" in each.message for each in found.findings)

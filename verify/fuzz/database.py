@@ -1,0 +1,131 @@
+"""The example database: what failed before, tried first in the next run.
+
+A folder for each target holds one JSON file for each witness: the line of its case, the check that failed, and the
+arrays as hexadecimal floats where it is no plain recipe. It can be read, kept under version control and edited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.case import Case
+from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.seams import Array, Inputs
+
+DEFAULT = Path(".kernelproof") / "examples"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kept witness: the check that failed on `subject`."""
+
+    check: str
+    subject: Subject
+
+
+class Database:
+    """The kept witnesses of one target.
+
+    Args:
+        folder: of all targets.
+        name: the text that names the target.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[-60:]
+        self.folder = folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+    def entries(self) -> Iterator[Entry]:
+        """What is kept, in the order of the file names.
+
+        Raises:
+            DomainError: a file is none of ours.
+        """
+        for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
+            try:
+                yield entry_of(json.loads(path.read_text(encoding="utf-8")))
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                msg = f"{str(path)!r} is no entry of an example database ({type(error).__name__}: {error}); remove it"
+                raise DomainError(msg) from None
+
+    def save(self, entry: Entry) -> Path:
+        """Keep `entry`; the same one twice is one file.
+
+        Raises:
+            DomainError: the folder cannot be written.
+        """
+        text = json.dumps(record_of(entry), indent=1, sort_keys=True) + "\n"
+        path = self.folder / f"{entry.check}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            place = f"{str(self.folder)!r} ({error.strerror})"
+            msg = f"the example database must be a folder that can be written; got {place}"
+            raise DomainError(msg) from None
+        return path
+
+
+def record_of(entry: Entry) -> dict[str, Any]:
+    """`entry` as plain data."""
+    inputs = entry.subject.inputs
+    found: dict[str, Any] = {"check": entry.check, "case": entry.subject.case.text}
+    if inputs is not None:
+        found["arrays"] = {name: _written(array) for name, array in inputs.arrays.items()}
+        found["options"] = {
+            name: _written(np.asarray(value)) if hasattr(value, "dtype") else value
+            for name, value in inputs.options.items()
+        }
+        found["cotangent"] = None if inputs.cotangent is None else _written(inputs.cotangent)
+    return found
+
+
+def entry_of(found: dict[str, Any]) -> Entry:
+    """The entry that `record_of` wrote.
+
+    Raises:
+        KeyError: a field is missing.
+        ValueError: a number is none.
+    """
+    case = Case.parse(found["case"])
+    if "arrays" not in found:
+        return Entry(found["check"], Subject(case))
+    upstream = found["cotangent"]
+    inputs = Inputs(
+        arrays={name: _read(array) for name, array in found["arrays"].items()},
+        options={name: _read(value) if isinstance(value, dict) else value for name, value in found["options"].items()},
+        cotangent=None if upstream is None else _read(upstream),
+    )
+    return Entry(found["check"], Subject(case, inputs))
+
+
+def _written(array: Array) -> dict[str, Any]:
+    """Shape, dtype, and numbers: hexadecimal floats, which are exact in every dtype."""
+    flat = array.reshape(-1)
+    if array.dtype.kind in "bi":
+        return {"dtype": array.dtype.name, "shape": list(array.shape), "numbers": flat.tolist()}
+    numbers = [_hex(float(value)) for value in flat.astype(np.float64)]
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "numbers": numbers}
+
+
+def _hex(value: float) -> str:
+    return value.hex() if math.isfinite(value) else repr(value)
+
+
+def _read(found: dict[str, Any]) -> Array:
+    name, shape = found["dtype"], tuple(found["shape"])
+    if name in FORMATS:
+        values = np.array([float.fromhex(number) for number in found["numbers"]], dtype=np.float64)
+        return values.astype(FORMATS[name].dtype).reshape(shape)
+    return np.array(found["numbers"], dtype=np.dtype(name)).reshape(shape)

@@ -1,0 +1,110 @@
+"""The record of a fuzzing run: what `fuzz.json` holds and what its report is a pure function of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FUZZ_SCHEMA = "kernelproof-fuzz/1"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+
+class Place(_Record):
+    """Where else the same check failed: how often, and the first case."""
+
+    order: str
+    dtype: str
+    count: int
+    case: str
+
+
+class Finding(_Record):
+    """One fault: the check that saw it, the smallest witness, and a script that shows it.
+
+    Attributes:
+        kind: "value", "not finite", "exception", or how the process ended: "death", "hang" or "memory".
+        recipe: the case that first showed it.
+        small_recipe: the smallest recipe that shows it.
+        witness: the arrays of the smallest witness as nested lists, by argument; None where it stayed a recipe.
+        script: runs as pasted, and exits nonzero on the fault; "" where a fault needs the history of the process.
+        also: every order and dtype at which the check failed.
+        examples: how many examples had been judged when it was found.
+        seconds: when it was found, from the start.
+        judged: how many subjects shrinking took.
+        shrunk: whether shrinking ended by itself.
+        confirmed: whether it showed again in a fresh process.
+        replayed: whether it came from the example database.
+    """
+
+    op: str
+    check: str
+    kind: str
+    order: str
+    dtype: str
+    message: str
+    kappa: float | None
+    recipe: str
+    small_recipe: str
+    witness: dict[str, Any] | None
+    script: str
+    also: list[Place] = Field(default_factory=list)
+    examples: int
+    seconds: float
+    judged: int
+    shrunk: bool
+    confirmed: bool
+    replayed: bool = False
+
+
+class Cell(_Record):
+    """What was tried at one op, order, dtype and family."""
+
+    op: str
+    order: str
+    dtype: str
+    family: str
+    examples: int
+    rows: int
+    decided: int
+    undecided: int
+    kappa: float
+
+
+class FuzzResults(_Record):
+    """Everything one fuzzing run found.
+
+    Attributes:
+        passed: nothing was found, and something was decided.
+        examples: recipes judged, without those of shrinking.
+        rows: rows of them.
+        cpu_seconds: processor time of the search and of truth, target and checks; not of shrinking.
+        rows_per_second: rows over that time: of one core.
+        deaths: processes that the target ended.
+        replayed: entries of the database that were tried first.
+        mended: those of them that no longer fail.
+        notes: what was given up, and why.
+    """
+
+    format: Literal["kernelproof-fuzz/1"] = Field(default="kernelproof-fuzz/1", alias="schema")
+    passed: bool
+    target: str
+    device: str
+    seed: int
+    command: str
+    started: str
+    seconds: float
+    examples: int
+    rows: int
+    cpu_seconds: float
+    rows_per_second: float
+    deaths: int
+    replayed: int
+    mended: int
+    environment: dict[str, Any]
+    notes: list[str] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list)
+    coverage: list[Cell] = Field(default_factory=list)

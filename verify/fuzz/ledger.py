@@ -1,0 +1,101 @@
+"""What a fuzzing run counts: its budget, what was tried where, and which kinds of failure are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from kernelproof.verify.case import Case
+from kernelproof.verify.fuzz.findings import Cell
+from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.seams import Failure
+
+MOST = 12
+"""Findings of a run; with so many faults, the next is of little use."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run may take.
+
+    Attributes:
+        seconds: of the clock; None: no limit.
+        examples: recipes to judge, without those of shrinking; None: no limit.
+        seed: of everything drawn.
+        findings: the run ends when it has so many.
+    """
+
+    seconds: float | None = 60.0
+    examples: int | None = None
+    seed: int = 0
+    findings: int = MOST
+
+
+@dataclass
+class Tally:
+    """What was tried at one op, order, dtype and family."""
+
+    examples: int = 0
+    rows: int = 0
+    decided: int = 0
+    undecided: int = 0
+    kappa: float = 0.0
+
+
+@dataclass
+class Known:
+    """A kind of failure: where it was first seen, and how often at each order and dtype, with the first case."""
+
+    first: Subject
+    failure: Failure
+    examples: int
+    seconds: float
+    places: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
+
+
+def cells(tallies: Mapping[tuple[str, str, str, str], Tally]) -> list[Cell]:
+    """The coverage, sorted."""
+    return [
+        Cell(
+            op=op,
+            order=order,
+            dtype=dtype,
+            family=family,
+            examples=held.examples,
+            rows=held.rows,
+            decided=held.decided,
+            undecided=held.undecided,
+            kappa=held.kappa,
+        )
+        for (op, order, dtype, family), held in sorted(tallies.items())
+    ]
+
+
+def places(case: Case) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where a death of the process counts: in the family, and at the order and dtype."""
+    return ("family", case.op, case.family), ("order", case.op, case.order_label, case.dtype)
+
+
+def rows_of(case: Case) -> int:
+    """How many rows of weights a case has.
+
+    >>> rows_of(Case.parse("entmax order=1 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0"))
+    4
+    """
+    if case.op in {"entmax", "weights"}:
+        return prod(case.shape[:-1])
+    return prod(case.shape[:-3]) if case.op == "regression" else prod(case.shape[:-5]) * case.shape[-4]
+
+
+def lists(subject: Subject, record: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of an explicit subject as nested lists of numbers, for a reader."""
+    assert subject.inputs is not None  # the caller has seen to it
+    held = dict(subject.inputs.arrays)
+    if subject.inputs.cotangent is not None:
+        held["cotangent"] = subject.inputs.cotangent
+    shown = {name: array.astype("float64").tolist() for name, array in held.items()}
+    options = {name: value for name, value in record["options"].items() if not isinstance(value, dict)}
+    arrays = {name: value.tolist() for name, value in subject.inputs.options.items() if hasattr(value, "dtype")}
+    return {**shown, **options, **arrays}

@@ -1,0 +1,167 @@
+"""Recipes to draw: every family, feature, shape, order, rule, dtype and seed that a target takes.
+
+Hypothesis draws a recipe of a dozen small choices and never an array: its buffer of 8 KiB could not hold a row of
+1000 floats, and a recipe of one line stands for thousands of rows. What comes first in a list is what it shrinks to.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from hypothesis import strategies as st
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import INFINITY, Kernel
+from kernelproof.verify.case import OPS, Case, number_of
+from kernelproof.verify.discovery import families
+from kernelproof.verify.scope import Scope
+from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
+from kernelproof.verify.targets import Target
+
+KEYS = (1, 2, 3, 4, 5, 8, 64, 64, 16, 64, 33, 7, 64, 9, 64, 129, 31, 64, 257)
+ROWS = (1, 2, 3, 128, 256, 8, 256, 17, 256, 33, 256, 512)
+"""Most draws are blocks of rows, because a call costs more than a row; the small ones are to shrink to."""
+CELLS = 2**15
+"""The most scores of one recipe: a run has to end on time."""
+SEEDS = 2**20
+
+
+@dataclass(frozen=True)
+class Space:
+    """What recipes are drawn from.
+
+    Attributes:
+        target: whom they are for.
+        ops: a part of `OPS`.
+        orders: texts of orders; empty: the grid of the suites, and any other.
+        alphas: texts of α, for entmax.
+        dtypes: names of dtypes.
+    """
+
+    target: Target
+    ops: tuple[str, ...]
+    orders: tuple[str, ...] = ()
+    alphas: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def allows(self, case: Case) -> bool:
+        """Whether `case` can be asked of the target."""
+        return self.target.refuses(case) is None
+
+
+@cache
+def features(family: str, op: str) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...], tuple[int, int] | None]:
+    """Features and shapes of a family's recipes for an op, and the range of the features if all are integers."""
+    recipes = list(families()[family].recipes("exhaustive", op))
+    names = tuple(dict.fromkeys(feature for _, feature in recipes))
+    shapes = tuple(dict.fromkeys(shape for shape, _ in recipes))
+    whole = [int(name) for name in names if re.fullmatch(r"[+-]?\d+", name)]
+    span = (min(whole), max(whole)) if names and len(whole) == len(names) and len(set(whole)) > 1 else None
+    return names, shapes, span
+
+
+def keys_of(family: str) -> tuple[int, int]:
+    """The least and the most keys that rows of a family may have: its attribute ``keys``, or any number from 1 on."""
+    least, most = getattr(families()[family], "keys", (1, CELLS))
+    return int(least), int(most)
+
+
+@st.composite
+def recipes(draw: Any, space: Space) -> Case | None:
+    """A case for the target of `space`; None where the draw came to no legal one."""
+    ops = [op for op in OPS if op in space.ops]
+    # Scores are many rows a call, the other ops a few: they get every fourth draw.
+    scored = [op for op in ops if op in {"entmax", "weights"}]
+    op = draw(st.sampled_from([*scored, *scored, *ops]))
+    dtype = draw(st.sampled_from(space.dtypes))
+    order, alpha = draw(_numbers(space, op))
+    rule = "adaptive:1" if op == "entmax" else draw(_rules(space, op, order))
+    names = [name for name in families() if features(name, op)[0] and not pointless(op, name, order, dtype)]
+    # The plainest first, to shrink to.
+    names.sort(key=lambda name: (name not in {"random", "ties"}, name))
+    family = draw(st.sampled_from(names))
+    words, shapes, span = features(family, op)
+    feature = draw(st.sampled_from(words) if span is None else st.one_of(st.sampled_from(words), _whole(words, *span)))
+    shape = draw(_shapes(op, family, shapes))
+    seed = draw(st.integers(0, SEEDS))
+    try:
+        case = Case(op, order, alpha, rule, dtype, family, shape, feature, seed)
+    except DomainError:  # an order that does not go with the rule; nothing is to be learned from it
+        return None
+    return case if space.allows(case) else None
+
+
+def _whole(words: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[str]:
+    signed = any(word.startswith("+") for word in words)
+    return st.integers(least, most).map(lambda n: f"{n:+d}" if signed and n else str(n))
+
+
+def _numbers(space: Space, op: str) -> st.SearchStrategy[tuple[str, str | None]]:
+    """(order, α) with one of them empty."""
+    scope = space.target.scope(op)
+    assert scope is not None  # a space has ops of its target only
+    if scope.fixed:
+        alpha = scope.alpha if op == "entmax" else None
+        order = _order_text(scope) if alpha is None else ""
+        return st.just((order, alpha))
+    if space.alphas or space.orders:
+        held = [(order, None) for order in space.orders] + [("", alpha) for alpha in space.alphas if op == "entmax"]
+        return st.sampled_from(held)
+    if scope.orders and all(".." not in each for each in scope.orders):
+        return st.sampled_from([(each, None) for each in scope.orders])
+    plain = ("1", "2", "inf", "3", *(order for order in ORDERS if order not in {"1", "2", "inf", "3"}))
+    grid: list[tuple[str, str | None]] = [(order, None) for order in plain]
+    if op != "entmax":
+        grid.append(("0", None))
+    else:
+        grid += [("", alpha) for alpha in ALPHAS]
+    free: list[st.SearchStrategy[tuple[str, str | None]]] = [
+        st.integers(1, 100).map(lambda n: (str(n), None)),
+        st.integers(1, 160).map(lambda n: (str(Fraction(n, 16)), None)),
+    ]
+    if op == "entmax":
+        free.append(st.integers(1, 192).map(lambda n: ("", str(1 + Fraction(n, 64)))))
+    # Orders with code of their own in most implementations: sparsemax, entmax15, softmax.
+    usual: list[tuple[str, str | None]] = [("1", None), ("2", None), ("inf", None)]
+    return st.one_of(st.sampled_from(usual), st.sampled_from(usual), st.sampled_from(grid), *free)
+
+
+def _order_text(scope: Scope) -> str:
+    """The order of a target that computes one, as text."""
+    if scope.order is not None:
+        return scope.order
+    order = Kernel.from_alpha(float(number_of(scope.alpha or "1", "alpha"))).order
+    return "inf" if order == INFINITY else str(Fraction(order))
+
+
+def _rules(space: Space, op: str, order: str) -> st.SearchStrategy[str]:
+    scope = space.target.scope(op)
+    kinds = (scope.rules if scope is not None else ()) or RULES
+    if order == "0":
+        kinds = tuple(kind for kind in kinds if kind.partition(":")[0] in {"fixed", "nearest"}) or RULES[1:2]
+    return st.builds(lambda kind, turn: rule_text(kind, op, order, turn), st.sampled_from(kinds), st.integers(0, 35))
+
+
+def _shapes(op: str, family: str, shapes: tuple[tuple[int, ...], ...]) -> st.SearchStrategy[tuple[int, ...]]:
+    if op in {"entmax", "weights"}:
+        least, most = keys_of(family)
+        keys = [size for size in KEYS if least <= size <= most] or [least]
+        fit = [shape for shape in shapes if max(shape, default=0) <= CELLS]
+        there = int(getattr(families()[family], "rows", CELLS))
+        free = st.builds(lambda rows, size: (min(rows, max(CELLS // size, 1), there), size), _of(ROWS), _of(keys))
+        return st.one_of(free, free, free, st.sampled_from(fit)) if fit else free
+    fixed = keys_of(family)[0] > 1
+
+    def varied(shape: tuple[int, ...], count: int, size: int, out: int) -> tuple[int, ...]:
+        return (*shape[:-4], count, size, shape[-2], out)
+
+    alike = st.builds(varied, st.sampled_from(shapes), st.integers(1, 6), st.integers(1, 24), st.integers(1, 4))
+    return st.sampled_from(shapes) if fixed else st.one_of(alike, st.sampled_from(shapes))
+
+
+def _of(values: Any) -> st.SearchStrategy[int]:
+    return st.sampled_from(list(values))

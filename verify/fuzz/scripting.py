@@ -1,0 +1,74 @@
+"""Scripts for the failures of a verification: the smallest of the failing cases, shrunk within a small budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from kernelproof.verify.case import Case
+from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.fuzz.arena import Arena, Here, Judge
+from kernelproof.verify.fuzz.shrinking import Shrinker
+from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject, size_of
+from kernelproof.verify.results import Check, Verdict
+from kernelproof.verify.results import Target as TargetRecord
+from kernelproof.verify.targets import Target
+from kernelproof.verify.worker import Limits
+
+SECONDS = 12.0
+"""What shrinking may take in all, for every target of a run together."""
+SHARE = 3.0
+"""What it may take for one check."""
+SUBJECTS = 150
+"""Subjects that may be judged for one check."""
+QUICK = 5.0
+"""The time limit of a call while shrinking: the case is small, or it becomes so."""
+
+
+def with_scripts(
+    records: Sequence[TargetRecord], targets: Sequence[Target], *, limits: Limits, serial: bool
+) -> list[TargetRecord]:
+    """`records` with a script at every check that failed or whose call ended the process.
+
+    Args:
+        records: one for each of `targets`, in their order.
+        targets: what was verified.
+        limits: of a case in the run.
+        serial: in this process, for tests.
+    """
+    ends = time.monotonic() + SECONDS
+    found = []
+    for record, target in zip(records, targets, strict=True):
+        wanted = [check for check in record.checks if check.verdict in {Verdict.FAIL, Verdict.CRASH} and check.worst]
+        if not wanted:
+            found.append(record)
+            continue
+        with ExitStack() as stack:
+            quick = Limits(min(limits.seconds, QUICK), limits.memory)
+            judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
+            scripts = {check.id: _script(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
+        checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
+        found.append(record.model_copy(update={"checks": checks}))
+    return found
+
+
+def _script(judge: Judge, check: Check, ends: float) -> str | None:
+    """The script for one failed check."""
+    assert check.worst is not None  # the caller has seen to it
+    name = CRASH if check.verdict is Verdict.CRASH else check.id
+    held = dict.fromkeys([*(each.case for each in check.failures), check.worst.case])
+    subject = min((Subject(Case.parse(text)) for text in held), key=size_of)
+    message = next((each.message for each in check.failures if each.case == subject.case.text), check.worst.message)
+    if name != CRASH:
+        answer: Answer = judge.ask(Question(subject, frozenset({name})))
+        if name in answer.failures:
+            shrinker = Shrinker(judge, name, most=SUBJECTS, stop=lambda: time.monotonic() >= ends)
+            small = shrinker.shrink(subject, answer.failures[name])
+            subject, message = small.subject, small.failure.message
+    script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))
+    if not script and subject.inputs is not None:
+        # No single number shows it: then the recipe is run again.
+        case = Subject(min((Case.parse(text) for text in held), key=lambda case: size_of(Subject(case))))
+        script = str(judge.ask(Question(case, wants="script", check=name, message=message)))
+    return script or None

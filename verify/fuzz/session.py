@@ -1,0 +1,347 @@
+"""One fuzzing run: what was found before, then rounds of Hypothesis, each finding shrunk twice.
+
+A round ends at the first failure of a kind not yet known; Hypothesis shrinks the recipe, the delta debugger of
+`shrinking` the arrays. Later rounds count failures of that kind, and look for others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis.errors import Flaky
+
+from kernelproof.verify.case import Case
+from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.fuzz.arena import Judge, OutOfTime
+from kernelproof.verify.fuzz.database import Database, Entry, record_of
+from kernelproof.verify.fuzz.findings import Cell, Finding, Place
+from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, places, rows_of
+from kernelproof.verify.fuzz.recipes import Space, recipes
+from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk
+from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject, kind, primary, size_of
+from kernelproof.verify.progress import Progress
+from kernelproof.verify.seams import Failure
+
+ROUND = 100
+"""Examples of a round; Hypothesis explores in the first half and climbs κ in the second."""
+RECIPES = 80
+"""Recipes that shrinking one finding may judge; then the arrays have their turn."""
+RECIPE_SHARE = 0.1
+"""The part of the time that it may take."""
+DRY = 5
+"""Rounds in a row without a new recipe, after which there is nothing left to draw."""
+SUBJECTS = 400
+"""Subjects that shrinking one finding's arrays may judge."""
+DEATHS = {"death": 24, "memory": 16, "hang": 8}
+"""The same for what ends the process: each costs a new one, or the time limit."""
+QUICK_SECONDS = 2.0
+"""The time limit while a hang is shrunk."""
+GIVEN_UP = 3
+"""Deaths in one family of an op, or at one order and dtype of it, after which such recipes are left out."""
+
+Signature = tuple[str, str, str]
+"""Op, check, and kind of failure."""
+
+
+class Found(Exception):
+    """A failure for Hypothesis to shrink."""
+
+
+class _Enough(BaseException):
+    """Shrinking a recipe has had its share; no Exception, so that Hypothesis lets it pass."""
+
+
+class Session:
+    """A run on one target.
+
+    Args:
+        judge: who answers; its clock must end later than the run, so that findings can be written.
+        space: what recipes are drawn from.
+        budget: how long.
+        database: where witnesses are kept; None keeps none.
+        progress: is told of seconds or of examples.
+    """
+
+    def __init__(
+        self, judge: Judge, space: Space, budget: Budget, database: Database | None, progress: Progress
+    ) -> None:
+        self.judge, self.space, self.budget, self.database = judge, space, budget, database
+        self.progress = progress
+        self.started, self.clock, self.cpu = time.monotonic(), time.process_time(), 0.0
+        self.told = self.dry = 0
+        self.until = float("inf")
+        self.examples = self.rows = self.replayed = self.mended = 0
+        self.tallies: dict[tuple[str, str, str, str], Tally] = defaultdict(Tally)
+        self.known: dict[Signature, Known] = {}
+        self.findings: dict[Signature, Finding] = {}
+        self.answers: dict[tuple[str, str], Answer] = {}
+        self.deaths: dict[tuple[str, ...], int] = defaultdict(int)
+        self.notes: dict[str, None] = {}
+        self.hunting: Signature | None = None
+        self.best: tuple[Subject, Failure] | None = None
+        self.left = 0
+        self.pending: list[Signature] = []
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.budget.seconds is not None and self.elapsed >= self.budget.seconds
+
+    def run(self) -> list[Finding]:
+        """Search until the time, the examples or the patience is up."""
+        try:
+            self._replay()
+            number = 0
+            while not self._done():
+                self._round(number)
+                number += 1
+        except OutOfTime:
+            pass
+        for signature in [each for each in self.known if each not in self.findings]:
+            self._conclude(signature)
+        return [
+            self.findings[signature].model_copy(update={"also": self._also(signature)}) for signature in self.findings
+        ]
+
+    def _done(self) -> bool:
+        spent = self.budget.examples is not None and self.examples >= self.budget.examples
+        full = len(self.findings) >= self.budget.findings
+        if full:
+            self.notes[f"the run ended at {self.budget.findings} findings"] = None
+        if self.dry >= DRY:
+            self.notes["the recipes that could be drawn were used up"] = None
+        return spent or self.over() or full or self.dry >= DRY
+
+    def _replay(self) -> None:
+        for entry in self.database.entries() if self.database is not None else ():
+            self._tick()
+            if not self.space.allows(entry.subject.case):
+                continue
+            self.replayed += 1
+            answer: Answer = self.judge.ask(Question(entry.subject))
+            if not answer.failures:
+                self.mended += 1
+                continue
+            name = primary(answer.failures)
+            signature = (entry.subject.case.op, name, kind(answer.failures[name]))
+            self._note(signature, entry.subject, answer.failures[name])
+            self._conclude(signature, replayed=True)
+
+    def _round(self, number: int) -> None:
+        """One run of Hypothesis, up to the first new failure."""
+        before = self.examples
+        quiet = settings(
+            max_examples=ROUND,
+            database=None,
+            deadline=None,
+            derandomize=False,
+            # Every second round only explores: climbing κ keeps to what it has found.
+            phases=(Phase.generate, *([Phase.target] if number % 2 else []), Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+            print_blob=False,
+            verbosity=Verbosity.quiet,
+        )
+
+        @hypothesis.seed(self.budget.seed * 1_000_003 + number)
+        @quiet
+        @given(recipes(self.space))
+        def example(case: Case | None) -> None:
+            # One place to raise from: Hypothesis takes two for two faults.
+            if self._fails(case):
+                raise Found
+
+        self.clock = time.process_time()
+        self.hunting, self.best, self.left = None, None, RECIPES
+        try:
+            example()
+        except (Found, _Enough, Flaky):
+            # Flaky: a recipe that showed a known fault too was let pass when it was drawn, and not while shrinking.
+            pass
+        finally:
+            if self.hunting is None:
+                self.cpu += time.process_time() - self.clock
+            found, self.hunting = self.hunting, None
+        if found is not None and self.best is not None:
+            self._conclude(found, self.best)
+        while self.pending:
+            self._conclude(self.pending.pop())
+        self.dry = self.dry + 1 if self.examples == before and found is None else 0
+
+    def _tick(self) -> None:
+        """Tell how far it is, and end the run on time."""
+        unit = int(self.elapsed) if self.budget.seconds is not None else self.examples
+        if unit > self.told:
+            self.progress.advance(unit - self.told)
+            self.told = unit
+        if self.over():
+            raise OutOfTime
+
+    def _fails(self, case: Case | None) -> bool:
+        """Judge one recipe; whether it has the failure that is to be shrunk, which is the first new one of a round."""
+        self._tick()
+        if case is None or (self.hunting is None and self._is_given_up(case)):
+            hypothesis.reject()
+        if self.hunting is not None:
+            self.left -= 1
+            if self.left < 0 or self.elapsed > self.until:
+                raise _Enough
+        elif self.budget.examples is not None and self.examples >= self.budget.examples:
+            raise _Enough
+        answer = self._answer(case)
+        if answer.rejected:
+            self.notes[f"not tried: {case.family} of {case.op} as drawn ({answer.rejected[:120]})"] = None
+            hypothesis.reject()
+        if not answer.failures:
+            # What fails already is no slope to climb: the search is for what nearly does.
+            hypothesis.target(min(answer.kappa, 1e9), label=f"κ {case.op} {case.dtype}")
+            return False
+        subject = Subject(case)
+        signature, failure = self._signature(case, answer)
+        if self.hunting is not None:
+            if signature == self.hunting and (self.best is None or size_of(subject) < size_of(self.best[0])):
+                self.best = (subject, failure)
+            return signature == self.hunting
+        if not self._note(signature, subject, failure):
+            return False
+        if signature[1] == CRASH:
+            # Each probe costs a process or the time limit: Hypothesis would take hundreds.
+            self.pending.append(signature)
+            return False
+        # From here on it is shrinking, which is not counted.
+        self.cpu += time.process_time() - self.clock
+        self.hunting, self.best = signature, (subject, failure)
+        self.until = self.elapsed + RECIPE_SHARE * (self.budget.seconds or float("inf"))
+        return True
+
+    @staticmethod
+    def _signature(case: Case, answer: Answer) -> tuple[Signature, Failure]:
+        name = primary(answer.failures)
+        return (case.op, name, kind(answer.failures[name])), answer.failures[name]
+
+    def _answer(self, case: Case) -> Answer:
+        """What the checks say of a recipe; while one is shrunk, what the check that failed says."""
+        name = (case.text, "" if self.hunting is None else self.hunting[1])
+        if name in self.answers:
+            return self.answers[name]
+        only = None if self.hunting is None else frozenset({self.hunting[1]})
+        answer: Answer = self.judge.ask(Question(Subject(case), only))
+        self.answers[name] = answer
+        if CRASH in answer.failures:
+            for place in places(case):
+                self.deaths[place] += 1
+        if self.hunting is None and not answer.rejected:
+            self.examples += 1
+            count = rows_of(case)
+            self.rows += count
+            self.cpu += answer.seconds
+            tally = self.tallies[case.op, case.order_label, case.dtype, case.family]
+            tally.examples += 1
+            tally.rows += count
+            tally.decided += answer.decided
+            tally.undecided += answer.undecided
+            tally.kappa = max(tally.kappa, answer.kappa)
+        return answer
+
+    def _is_given_up(self, case: Case) -> bool:
+        for place in places(case):
+            if self.deaths[place] >= GIVEN_UP:
+                self.notes[f"left out after {GIVEN_UP} deaths of the process: {', '.join(place[1:])}"] = None
+                return True
+        return False
+
+    def _note(self, signature: Signature, subject: Subject, failure: Failure) -> bool:
+        """Count a failure; whether its kind is new."""
+        fresh = signature not in self.known
+        if fresh:
+            self.known[signature] = Known(subject, failure, self.examples, self.elapsed)
+        held = self.known[signature].places
+        key = (subject.case.order_label, subject.case.dtype)
+        count, first = held.get(key, (0, subject.case.text))
+        held[key] = (count + 1, first)
+        return fresh
+
+    def _also(self, signature: Signature) -> list[Place]:
+        return [
+            Place(order=order, dtype=dtype, count=count, case=first)
+            for (order, dtype), (count, first) in self.known[signature].places.items()
+        ]
+
+    def _conclude(
+        self, signature: Signature, best: tuple[Subject, Failure] | None = None, *, replayed: bool = False
+    ) -> None:
+        """Shrink the arrays of a finding, confirm it in a fresh process, write its script, keep it."""
+        known = self.known[signature]
+        op, check, sort = signature
+        subject, failure = best or (known.first, known.failure)
+        shrinker = Shrinker(
+            self.judge,
+            check,
+            most=DEATHS.get(sort, SUBJECTS),
+            seconds=QUICK_SECONDS if sort == "hang" else None,
+            stop=self.over,
+        )
+        small = _guarded(lambda: shrinker.shrink(subject, failure), Shrunk(subject, failure, 0, complete=False))
+        confirmed = _guarded(lambda: self._confirmed(small, check), False)
+        script = _guarded(lambda: self._script(small, signature), "")
+        if self.database is not None and not replayed:
+            self.database.save(Entry(check, small.subject))
+        record = record_of(Entry(check, small.subject))
+        self.findings[signature] = Finding(
+            op=op,
+            check=check,
+            kind=sort,
+            order=small.subject.case.order_label,
+            dtype=small.subject.case.dtype,
+            message=small.failure.message,
+            kappa=small.failure.kappa,
+            recipe=known.first.case.text,
+            small_recipe=subject.case.text,
+            witness=None if small.subject.inputs is None else lists(small.subject, record),
+            script=script,
+            examples=known.examples,
+            seconds=round(known.seconds, 3),
+            judged=shrinker.tried + (RECIPES - max(self.left, 0) if best else 0),
+            shrunk=small.complete,
+            confirmed=confirmed,
+            replayed=replayed,
+        )
+        self.progress.say(f"{op}, {check} ({sort}): {small.failure.message}")
+
+    def _confirmed(self, small: Shrunk, check: str) -> bool:
+        self.judge.fresh()
+        only = None if check == CRASH else frozenset({check})
+        answer: Answer = self.judge.ask(Question(small.subject, only))
+        return check in answer.failures
+
+    def _script(self, small: Shrunk, signature: Signature) -> str:
+        check = signature[1]
+        question = Question(small.subject, wants="script", check=check, message=small.failure.message)
+        script = str(self.judge.ask(question))
+        if script:
+            return script
+        # No single number of the smallest witness shows it: then the recipe is run again.
+        first = self.known[signature].first
+        return str(self.judge.ask(replace(question, subject=first)))
+
+    def coverage(self) -> list[Cell]:
+        """What was tried where."""
+        return cells(self.tallies)
+
+
+def _guarded(action: Callable[[], Any], otherwise: Any) -> Any:
+    """What `action` gives, or `otherwise` if the run's last seconds end first."""
+    try:
+        return action()
+    except OutOfTime:
+        return otherwise

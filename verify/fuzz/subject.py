@@ -1,0 +1,147 @@
+"""What is judged: a case with the inputs of its recipe, or with explicit arrays that a shrinker made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from kernelproof.verify.building import Layout, packed
+from kernelproof.verify.case import Case
+from kernelproof.verify.cases.layouts import laid
+from kernelproof.verify.seams import Array, Failure, Inputs
+
+CRASH = "crash"
+"""The id under which the end of a target's process is reported beside the checks."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A case, and its inputs where they are not those of the recipe.
+
+    Attributes:
+        case: with explicit inputs its shape is theirs, and its family says which checks apply.
+        inputs: explicit arrays in C order; None: the recipe's.
+    """
+
+    case: Case
+    inputs: Inputs | None = None
+
+    def built(self) -> Inputs:
+        """The inputs; of the family ``layouts`` they lie in memory as its feature says."""
+        if self.inputs is None:
+            return self.case.inputs()
+        if self.case.family != "layouts":
+            return self.inputs
+        arrays = {name: laid(array, self.case.feature) for name, array in self.inputs.arrays.items()}
+        upstream = self.inputs.cotangent
+        return replace(
+            self.inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature)
+        )
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the inputs hold, or for a recipe its shape."""
+        if self.inputs is None:
+            return prod(self.case.shape)
+        return sum(array.size for array in self.inputs.arrays.values())
+
+
+def explicit(subject: Subject) -> Subject:
+    """`subject` with its inputs written out, in C order and writeable."""
+    inputs = subject.case.inputs() if subject.inputs is None else subject.inputs
+    upstream = inputs.cotangent
+    return Subject(
+        subject.case,
+        replace(
+            inputs,
+            arrays={name: plain(array) for name, array in inputs.arrays.items()},
+            cotangent=None if upstream is None else plain(upstream),
+        ),
+    )
+
+
+def plain(array: Array) -> Array:
+    """A writeable copy of `array` in C order."""
+    return Layout(array.reshape(-1).copy(), packed(array.shape), 0).view(array.shape)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the checks said of one subject.
+
+    Attributes:
+        failures: the worst failure of every check that failed; under `CRASH` what ended the process or the call.
+        kappa: the worst κ of the outputs that was decided; 0 if none was.
+        decided: comparisons decided.
+        undecided: comparisons not decided.
+        called: whether the target was called at all.
+        rejected: why no family can build the recipe, or "".
+        seconds: processor time that truth, target and checks took.
+    """
+
+    failures: dict[str, Failure] = field(default_factory=dict)
+    kappa: float = 0.0
+    decided: int = 0
+    undecided: int = 0
+    called: bool = False
+    rejected: str = ""
+    seconds: float = 0.0
+
+
+_RANK = (CRASH, "special_values", "gradients", "accuracy", "support", "simplex", "empty_rows", "dtype_kept")
+"""Which failure names a fault best where several checks see it; the others follow by name."""
+
+
+def primary(failures: dict[str, Failure]) -> str:
+    """The failed check that names the fault best.
+
+    >>> primary({"kkt": Failure("no μ"), "accuracy": Failure("off")})
+    'accuracy'
+    """
+    return min(failures, key=lambda name: (_RANK.index(name) if name in _RANK else len(_RANK), name))
+
+
+def kind(failure: Failure) -> str:
+    """What sort of failure it is: a value, an exception, or what ended a call."""
+    for word, name in (
+        ("no answer in", "hang"),
+        ("out of memory", "memory"),
+        ("the process ended", "death"),
+        ("the call gave no output: ", "exception"),
+    ):
+        if word in failure.message:
+            return name
+    return "value" if failure.kappa is None or math.isfinite(failure.kappa) else "not finite"
+
+
+def size_of(subject: Subject) -> tuple[int, int, int, str]:
+    """The smaller, the simpler: how many numbers, how many bits and letters they take."""
+    if subject.inputs is None:
+        return (subject.elements, 10**9, len(subject.case.text), subject.case.text)
+    bits = sum(complexity(value) for array in subject.inputs.arrays.values() for value in floats(array).flat)
+    return (subject.elements, bits, len(subject.case.text), subject.case.text)
+
+
+def floats(array: Array) -> Array:
+    """`array` as float64, which holds every dtype exactly."""
+    return np.asarray(array).astype(np.float64)
+
+
+def complexity(value: float) -> int:
+    """How far `value` is from the simplest numbers: 0, then 1, −1, small integers, powers of two, short mantissas.
+
+    >>> [complexity(value) for value in (0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 0.1)]
+    [0, 1, 2, 2, 3, 3, 56]
+    """
+    if value == 0:
+        return 0 if math.copysign(1.0, value) > 0 else 1
+    if not math.isfinite(value):
+        return 1 if value == -math.inf else 2
+    mantissa, exponent = math.frexp(abs(value))
+    scaled = int(mantissa * 2**53)
+    bits = 53 - ((scaled & -scaled).bit_length() - 1)
+    # The distance of the exponent from that of 1 counts by its length, so that 2^100 is simpler than 0.1.
+    return bits + abs(exponent - 1).bit_length() + (exponent < 1) + (value < 0)

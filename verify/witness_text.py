@@ -1,0 +1,186 @@
+"""The pieces of a witness script: arrays as exact literals, the import of a target, and its calls."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.building import layout_of, packed
+from kernelproof.verify.calling import Caller, Calling
+from kernelproof.verify.case import Case
+from kernelproof.verify.scope import case_of
+from kernelproof.verify.seams import Array, Call
+from kernelproof.verify.targets import BUILT_IN, Target, functions_of
+
+LARGEST = 4096
+"""Arrays of more numbers are not written out."""
+PEERS = "kernelproof.verify.peers."
+_MADE: tuple[str, ...] = ("if isinstance(target, type):", "    target = target()")
+"""A class is called without arguments, as `loading.load` does; left out where the target is none."""
+_RULES = ("Adaptive", "Anchored", "Fixed", "Nearest")
+
+
+def numbers(array: Array) -> str:
+    """The elements of `array` as nested lists of literals that read back to the same bits.
+
+    >>> numbers(np.array([[0.1, -0.0]], dtype=np.float32))
+    '[[0.10000000149011612, -0.0]]'
+    """
+    kept = array if array.dtype.kind in "bi" else array.astype(np.float64)
+    return repr(kept.tolist())
+
+
+def array_text(array: Array, target: Target) -> str:
+    """An expression for `array` as the target gets it, with its layout."""
+    if target.array == "torch":
+        return _tensor(array, target.device)
+    if target.array == "jax":
+        return f"jnp.asarray({_packed(np.ascontiguousarray(array))})"
+    return _packed(array)
+
+
+def _packed(array: Array) -> str:
+    kind = f"ml_dtypes.{array.dtype.name}" if _foreign(array) else f"np.{array.dtype.name}"
+    kind = "bool" if array.dtype == bool else kind
+    if array.flags.c_contiguous and array.flags.writeable:
+        shape = "" if array.size else f".reshape({array.shape!r})"
+        return f"np.array({numbers(array)}, dtype={kind}){shape}"
+    layout = layout_of(array)
+    strides = tuple(stride * array.itemsize for stride in layout.strides)
+    memory = f"np.array({numbers(layout.memory)}, dtype={kind})"
+    return f"np.ndarray({array.shape!r}, {kind}, {memory}, {layout.offset * array.itemsize}, {strides!r})"
+
+
+def _foreign(array: Array) -> bool:
+    return array.dtype.name in FORMATS and array.dtype.name not in {"float64", "float32", "float16"}
+
+
+def _tensor(array: Array, device: str) -> str:
+    place = "" if device == "cpu" else f', device="{device}"'
+    kind = f"torch.{array.dtype.name}"
+    layout = layout_of(array)
+    if min(layout.strides, default=0) >= 0 and layout.strides != packed(array.shape) and array.size:
+        memory = f"torch.tensor({numbers(layout.memory)}, dtype={kind}{place})"
+        return f"{memory}.as_strided({array.shape!r}, {layout.strides!r}, {layout.offset})"
+    shape = "" if array.size else f".reshape({array.shape!r})"
+    return f"torch.tensor({numbers(array)}, dtype={kind}{place}){shape}"
+
+
+def target_lines(target: Target, *, made: bool = False) -> list[str]:
+    """Lines that make the name ``target``; `made`: it is an object of a class."""
+    lines = _loaded(target)
+    return lines if made else [line for line in lines if line not in _MADE]
+
+
+def _loaded(target: Target) -> list[str]:
+    place = target.place
+    if place.module.startswith(PEERS):
+        made = f".{place.object}" if place.object else ".BACKEND"
+        module = place.module.rpartition(".")
+        return [f"from {module[0]} import {module[2]}", "", f"target = {module[2]}{made}", *_MADE]
+    if place.module.startswith(BUILT_IN):
+        name = place.module.removeprefix(BUILT_IN)
+        return ["import kernelproof", "", f'target = kernelproof.backend("{name}")']
+    if not place.module.endswith(".py"):
+        return ['sys.path.append(".")', *_imported(place.module, place.object)]
+    path = place.name.rpartition(":")[0]
+    shown = Path(path if path.endswith(".py") else place.module)
+    stem = shown.stem
+    if stem.isidentifier() and stem not in sys.stdlib_module_names and _is_free(stem, place.module):
+        folder = shown.parent.as_posix()
+        return [f"sys.path.insert(0, {folder!r})", *_imported(stem, place.object)]
+    return [
+        f"spec = importlib.util.spec_from_file_location({stem!r}, {shown.as_posix()!r})",
+        f"module = sys.modules[{stem!r}] = importlib.util.module_from_spec(spec)",
+        "spec.loader.exec_module(module)",
+        f"target = module.{place.object}",
+        *_MADE,
+    ]
+
+
+def _is_free(stem: str, file: str) -> bool:
+    """Whether no other module is called `stem`."""
+    try:
+        found = importlib.util.find_spec(stem)
+    except (ImportError, ValueError):
+        return False
+    return found is None or found.origin == file
+
+
+def _imported(module: str, name: str) -> list[str]:
+    first, _, rest = name.partition(".")
+    if rest:
+        return [f"from {module} import {first}", "", f"target = {name}", *_MADE]
+    return [f"from {module} import {first} as target", *_MADE]
+
+
+@dataclass(frozen=True)
+class _Variable:
+    """A variable of the script that stands for an array of this shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) -> str:
+    """An expression that calls the target as the binding does.
+
+    Args:
+        case: gives order, kernel and rule.
+        call: the call.
+        caller: the loaded target, no program.
+        names: the variables that hold the arrays, by argument.
+    """
+    assert isinstance(caller, Caller)  # a program is asked another way
+    binding = caller.bound[case.op][1]
+    held = {**call.inputs.arrays, **call.inputs.options}
+    arrays = {name: _Variable(names[name], array.shape) for name, array in call.inputs.arrays.items()}
+    options = {
+        name: _Variable(names[name], held[name].shape) if name in names else value
+        for name, value in call.inputs.options.items()
+    }
+    called = binding.call(case_of(case, call), arrays, options, axis=call.axis)
+    assert called is not None  # `Scope.refuses` has seen to it
+    words = [*map(repr, called[0]), *(f"{key}={value!r}" for key, value in called[1].items())]
+    if call.mode == "vjp" and has_vjp(caller):
+        return f'target.vjp("{case.op}", {", ".join([names["cotangent"], *words])})'
+    own = case.op in functions_of(caller.found)
+    return f"target{'.' + case.op if own else ''}({', '.join(words)})"
+
+
+def picked_lines(variable: str, caller: Calling, op: str) -> list[str]:
+    """Lines that leave the output in `variable`, which holds what the target returned."""
+    assert isinstance(caller, Caller)  # as above
+    output = caller.bound[op][2].output
+    if output is None:
+        return [f"{variable} = {variable}[0] if isinstance({variable}, tuple) and {variable} else {variable}"]
+    if isinstance(output, int):
+        return [f"{variable} = {variable}[{output}]"]
+    return [f"{variable} = {variable}[{output!r}] if isinstance({variable}, dict) else {variable}.{output}"]
+
+
+def leaves(case: Case, call: Call, caller: Calling) -> list[str]:
+    """The arrays that autograd differentiates in."""
+    scope = caller.target.scope(case.op)
+    wanted = None if scope is None else scope.gradients
+    return [name for name in call.inputs.arrays if wanted is None or name in wanted]
+
+
+def has_vjp(caller: Calling) -> bool:
+    """Whether the target has vector-Jacobian products of its own, instead of those of autograd."""
+    return callable(getattr(getattr(caller, "found", None), "vjp", None))
+
+
+def model_imports(text: str) -> list[str]:
+    """Imports for the kernels, rules and fractions that `text` names."""
+    named = [name for name in ("Kernel", *_RULES) if f"{name}(" in text]
+    lines = ["from fractions import Fraction"] if "Fraction(" in text else []
+    return [*lines, *([f"from kernelproof import {', '.join(sorted(named))}"] if named else [])]
