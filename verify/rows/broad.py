@@ -66,7 +66,7 @@ def weigh(
         ends: (n,) no key from there on is allowed.
         errors: (n,) how far a score may be from the exact one.
         shifts: (n,) what the scores of a query are too large by.
-        law: (4,) as in `sparse`, of an order 1 ≤ n < ∞.
+        law: (5,) as in `sparse`, of an order 1 ≤ n < ∞.
         totals: (n,), filled.
         left: (n,), filled: the queries left to others, whose weights are 0.
     """

@@ -30,6 +30,8 @@ from kernelproof.verify.rows.visible import KeyHead, allowed_of
 
 TILE = 1 << 20  # scores of a tile: 4 MiB of float32
 PIECES = 8
+SHARE = 1 / 4  # of the keys that may be taken one by one, where all others are done slowly
+SHARE_OF_FEW = 1 / 16  # the same where BLAS is the other way, whose cost per key is a sixteenth or so
 SMALL = 1 << 22  # scores; below that threads cost more than they save
 # Untyped: most of their arguments come as one tuple.
 _FORWARD: Any = sparse.forward
@@ -85,8 +87,13 @@ def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
         at += stop - row
 
 
-def _numbers(law: Law, reach: float) -> Floats:
-    return np.array([KINDS.index(law.kind), law.order, law.parameter, reach])
+def _numbers(law: Law, reach: float, share: float) -> Floats:
+    return np.array([KINDS.index(law.kind), law.order, law.parameter, reach, share])
+
+
+def _broad(problem: Problem, law: Law) -> bool:
+    """Whether `Broad` does what `Sparse` leaves."""
+    return problem.narrow and 1 <= law.order < np.inf
 
 
 def exact_scores(problem: Problem, head: KeyHead, at: int, rows: Ints | slice, ends: Ints) -> tuple[Floats, Floats]:
@@ -129,7 +136,9 @@ class Sparse:
         problem, heads = self.problem, self.problem.heads
         head = KeyHead(problem, piece.head)
         proposer = Proposer(problem, head)
-        numbers = _numbers(self.law, self.reach)
+        # Of an adaptive rule most keys in reach have no weight, and are left out before they cost much.
+        quick = upstream is None and _broad(problem, self.law) and self.law.kind != "adaptive"
+        numbers = _numbers(self.law, self.reach, SHARE_OF_FEW if quick else SHARE)
         for part in parts_of(problem, piece, TILE):
             q = heads.q[part.head, part.rows]
             bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
@@ -253,7 +262,7 @@ class Broad:
 
     def forward(self, piece: Piece, y: Array) -> None:
         """Fill y (F, T, e) where it can."""
-        head, numbers = KeyHead(self.problem, piece.head), _numbers(self.law, np.inf)
+        head, numbers = KeyHead(self.problem, piece.head), _numbers(self.law, np.inf, 1.0)
         for part in parts_of(self.problem, piece, TILE // 2):
             todo = self.left[part.head, part.rows]
             if not todo.any():
@@ -283,7 +292,7 @@ class TiledCore(SwiftCore):
         mechanism = _mechanism(problem, plan, left)
         if mechanism is not None:
             _each(problem, lambda piece: mechanism.forward(piece, y), pieces_of(problem))
-        if isinstance(mechanism, Sparse) and problem.narrow and 1 <= plan.law.order < np.inf and left.any():
+        if isinstance(mechanism, Sparse) and _broad(problem, plan.law) and left.any():
             rest = Broad(problem, plan.law, left)
             _each(problem, lambda piece: rest.forward(piece, y), pieces_of(problem))
         return left
