@@ -36,7 +36,7 @@ def jit(function):
     return function
 
 
-parallel = jit
+parallel = contracted = reassociated = inlined = released = jit
 """
 _MATH = """
 import math
@@ -83,8 +83,11 @@ def sources(backend: str) -> dict[str, str]:
     return found | {"backend": (floor / "backends" / f"{backend}.py").read_text("utf-8")}
 
 
-def write_copy(folder: Path, backend: str, change: Change | None) -> str:
-    """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target."""
+def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool = False) -> str:
+    """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target.
+
+    With `tiled`, Numba's copy has its tiles, for regression and attention, and all tiles are of a few scores.
+    """
     package = f"planted_{backend}_{next(_NUMBERS)}"
     texts = sources(backend)
     if backend == "numba":
@@ -95,9 +98,14 @@ def write_copy(folder: Path, backend: str, change: Change | None) -> str:
     if backend == "numba":
         texts |= {"jit": _JIT, "ieee": _MATH}
         # Plain Python has no bits of a float at hand: the copy solves every row carefully.
-        texts["backend"] = Change("backend", "rows.tiled", "rows.compiled").apply(texts["backend"])
+        if not tiled:
+            texts["backend"] = Change("backend", "rows.tiled", "rows.compiled").apply(texts["backend"])
         for name in ("compiled", "scalar"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
+    if tiled:
+        for module, size in (("tiles", "1 << 18"), ("tiled", "1 << 20")):
+            texts[module] = Change(module, f"\nTILE = {size}", "\nTILE = 16").apply(texts[module])
+        texts["tiled"] = Change("tiled", "\nPIECES = 8", "\nPIECES = 1").apply(texts["tiled"])
     home = folder / package
     home.mkdir()
     for name, text in texts.items():
@@ -123,9 +131,9 @@ def loaded_here(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def verify_copy(folder: Path, backend: str, change: Change | None, case: str) -> Results:
+def verify_copy(folder: Path, backend: str, change: Change | None, case: str, *, tiled: bool = False) -> Results:
     """What `verify` says of a private copy of `backend` with `change` on one case."""
-    target = write_copy(folder, backend, change)
+    target = write_copy(folder, backend, change, tiled=tiled)
     with loaded_here(folder):
         return verify(target, case=case, serial=True)
 

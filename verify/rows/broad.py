@@ -1,4 +1,4 @@
-"""Queries of a finite order whose kernel has most of the keys in its reach: a tile in float64, for inputs of fewer bits.
+"""Queries of a finite order whose kernel reaches most of the keys: a tile in float64, for inputs of fewer bits.
 
 `sparse` leaves them, as gathering nearly all keys one by one takes longer than BLAS does over all. With 29 bits to
 spare what BLAS loses is not seen; a query is left to others where an error of its scores would be.
@@ -25,7 +25,7 @@ def gather(scores: Floats, top: float, factor: float, reach: float, at: Array, z
         gap = (top - scores[i]) * factor
         z[count], at[count] = gap, i
         count += np.uint64(gap < reach)
-    return np.int64(count)
+    return int(count)
 
 
 @jit

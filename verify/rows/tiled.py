@@ -2,7 +2,8 @@
 
 A kernel of bounded reach goes by `sparse`, in any dtype, and of inputs below float64 what that leaves by `broad`; the
 Gaussian of such inputs goes by `gaussian`. What none can do (nearest keys, rows with NaN, empty rows, float64 rows
-where nearly every key has weight) they leave to `tiles`. Work is dealt in pieces of a key head, no more than keep threads busy, as each has gradients of its own.
+where nearly every key has weight) they leave to `tiles`. Work is dealt in pieces of a key head, no more than keep
+threads busy, as each has gradients of its own.
 """
 
 from __future__ import annotations
