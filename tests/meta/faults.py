@@ -328,3 +328,54 @@ ROUNDED_INPUTS = (
     ),
 )
 """Float64 inputs of the family random must have more bits than float32, or these are not seen."""
+
+
+TILED_CASE = "attention order=2 rule=adaptive:1 dtype=float64 family=random shape=2x1x3x8x4x2 feature=1 seed=0"
+CAUSAL_CASE = "attention order=8 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=causal seed=0"
+"""At a high order, so that every key that is seen has weight."""
+TILED = (
+    Fault(
+        "numpy",
+        "causal edge",  # one key more than a query may see
+        Change("tiles", "np.arange(tile.end) >= ends[:, None]", "np.arange(tile.end) > ends[:, None]"),
+        ("accuracy",),
+        CAUSAL_CASE,
+    ),
+    Fault(
+        "numpy",
+        "last tile only",  # gradients of the keys from the tiles before are forgotten
+        Change("tiles", "sums[0], lost = two_sum(sums[0], part)", "sums[0], lost = two_sum(0 * sums[0], part)"),
+        ("gradients",),
+        TILED_CASE,
+    ),
+    Fault(
+        "numba",
+        "narrow reach",  # keys in the far half of the ball are never proposed
+        Change("sparse", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
+        ("accuracy",),
+        TILED_CASE,
+    ),
+    Fault(
+        "numba",
+        "wrong values",  # those of the weights' slopes
+        Change(
+            "sparse",
+            "add(of_v[0, at[j]], of_v[1, at[j]], solved[P, j]",
+            "add(of_v[0, at[j]], of_v[1, at[j]], solved[SHARE, j]",
+        ),
+        ("gradients",),
+        TILED_CASE,
+    ),
+    Fault(
+        "numba",
+        "one end for a tile",  # its queries see what the last of them may
+        Change(
+            "tiled",
+            "ends = problem.masking.ends(head, slice(row, stop))",
+            "ends = np.full(stop - row, problem.masking.ends(head, slice(row, stop)).max())",
+        ),
+        ("accuracy",),
+        CAUSAL_CASE,
+    ),
+)
+"""In tiles, which rows alone never reach; planted in copies whose tiles are small."""

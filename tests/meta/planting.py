@@ -38,7 +38,7 @@ def jit(function):
     return function
 
 
-parallel = contracted = reassociated = inlined = jit
+parallel = contracted = reassociated = inlined = released = jit
 """
 _VECTORS = """
 from fractions import Fraction
@@ -164,8 +164,11 @@ def sources(backend: str) -> dict[str, str]:
     return found | {"backend": (floor / "backends" / f"{backend.partition(' ')[0]}.py").read_text("utf-8")}
 
 
-def write_copy(folder: Path, backend: str, change: Change | None) -> str:
-    """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target."""
+def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool = False) -> str:
+    """Write a private copy of `backend` with `change` into `folder`; the text that names it as a target.
+
+    With `tiled`, Numba's copy has its tiles, for regression and attention, and all tiles are of a few scores.
+    """
     package = f"planted_{backend.replace(' ', '_')}_{next(_NUMBERS)}"
     texts = sources(backend)
     if change is not None:
@@ -175,9 +178,14 @@ def write_copy(folder: Path, backend: str, change: Change | None) -> str:
         assert "def parallel(" in texts["jit"]
         texts |= {"jit": _JIT, "ieee": _MATH, "vectors": _VECTORS}
         core = "rows.compiled" if backend == "numba" else "rows.swift"
-        texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
+        if not tiled:
+            texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
         for name in ("compiled", "scalar", "newton", "proved"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
+    if tiled:
+        for module, size in (("tiles", "1 << 18"), ("tiled", "1 << 20")):
+            texts[module] = Change(module, f"\nTILE = {size}", "\nTILE = 16").apply(texts[module])
+        texts["tiled"] = Change("tiled", "\nPIECES = 8", "\nPIECES = 1").apply(texts["tiled"])
     home = folder / package
     home.mkdir()
     for name, text in texts.items():
@@ -203,9 +211,9 @@ def loaded_here(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def verify_copy(folder: Path, backend: str, change: Change | None, case: str) -> Results:
+def verify_copy(folder: Path, backend: str, change: Change | None, case: str, *, tiled: bool = False) -> Results:
     """What `verify` says of a private copy of `backend` with `change` on one case."""
-    target = write_copy(folder, backend, change)
+    target = write_copy(folder, backend, change, tiled=tiled)
     with loaded_here(folder):
         return verify(target, case=case, serial=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
+from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, TILED, Fault
 from tests.meta.planting import FAST, PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
@@ -67,6 +67,14 @@ def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ROUNDED_INPUTS, ids=lambda fault: fault.id)
 def test_everyday_inputs_use_all_their_bits(fault: Fault, tmp_path: Path) -> None:
     assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case), fault)
+
+
+@pytest.mark.parametrize("fault", TILED, ids=lambda fault: fault.id)
+def test_a_fault_in_the_tiles_turns_it_red(fault: Fault, tmp_path: Path) -> None:
+    whole = verify_copy(tmp_path, fault.backend, None, fault.case, tiled=True)
+    assert failing(whole) == {}
+    assert whole.passed
+    assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case, tiled=True), fault)
 
 
 def test_a_copy_that_raises_is_no_fault_found(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
 from kernelproof.verify import backends
-from kernelproof.verify.rows import contraction, dense, tiled, tiles
+from kernelproof.verify.rows import broad, contraction, dense, tiled, tiles
+from kernelproof.verify.rows.gaussian import VISIBLE
 from kernelproof.verify.rows.policy import plan_of
 from kernelproof.verify.rows.problem import attention_of
 from kernelproof.verify.rows.proposing import Proposer, reach_of
@@ -60,7 +61,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("kernel", "rule"), MECHANISMS)
-@pytest.mark.parametrize("queries", [7, 8, 9, 17])
+@pytest.mark.parametrize("queries", [8, 17])  # one tile to the last query; two and one query
 def test_many_tiles_are_one_tile(
     backend: Any, kernel: Kernel, rule: Any, queries: int, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,12 +108,11 @@ def test_a_query_alone_is_the_query_in_a_batch(backend: Any, kernel: Kernel, rul
     np.testing.assert_allclose(np.concatenate(alone, axis=2), together, rtol=2.0**-23, atol=333 * 4 * U)
     law = plan_of(kernel, rule, "nan").law
     if backend.name == "numba" and reach_of(law.kind, law.order, law.parameter) is not None:
-        # What BLAS says is only where to look.
+        # What BLAS says is only where to look, or it has 29 bits to spare, which no rounding here shows.
         np.testing.assert_array_equal(np.concatenate(alone, axis=2), together)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("dtype", "groups"), [("float64", 1), ("float32", 2)])
 def test_the_backends_agree(dtype: str, groups: int) -> None:
     q, k, v, g = arrays(2, 20, 280, dtype, groups)
     rng = np.random.default_rng(1)
@@ -137,8 +137,7 @@ def test_the_backends_agree(dtype: str, groups: int) -> None:
                 np.testing.assert_allclose(b, a, rtol=64 * unit, atol=8 * unit * 40 * 100)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("dtype", "causal"), [("float64", False), ("float32", True)])
 @pytest.mark.parametrize(("name", "order"), [("numpy", INF), ("numba", 1), ("numba", INF)])
 def test_memory_grows_as_the_inputs_do(
     name: str, dtype: str, causal: bool, order: float, monkeypatch: pytest.MonkeyPatch
@@ -161,9 +160,9 @@ def test_memory_grows_as_the_inputs_do(
     peak(64)  # what is imported and compiled once
     # A query has some 2·(d + e) = 22 numbers in and out of 8 bytes, of which the halves, copies and pieces of the
     # gradients make 12 at most; a tile of one query, which grows too, has 40 arrays at most.
-    assert peak(1024) - peak(512) < 512 * 8 * (22 * 12 + 40)
+    assert peak(768) - peak(384) < 384 * 8 * (22 * 12 + 40)
     # Half of the scores of the larger would already be more than that.
-    assert 512 * 8 * (22 * 12 + 40) < 1024 * 1024 * 4 / 2
+    assert 384 * 8 * (22 * 12 + 40) < 768 * 768 * 4 / 2
 
 
 def test_an_empty_query_is_named_by_its_number_in_all(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +218,45 @@ def test_threads_change_no_bit(dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
             np.testing.assert_allclose(fast.attention(q, k, v, kernel, rule), y, **close)
             for name, part in fast.vjp("attention", g, q, k, v, kernel, rule).items():
                 np.testing.assert_allclose(part, back[name], **close)
+
+
+@pytest.mark.parametrize(
+    ("order", "rule"), [(1, Fixed(5)), (2, Anchored(40)), (3, Adaptive(0.2)), (2.5, Adaptive(0.1)), (64, Adaptive(2))]
+)
+@pytest.mark.parametrize("op", ["attention", "regression"])
+def test_queries_with_most_keys_in_reach_go_through_blas(
+    op: str, order: float, rule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, k, v, _ = arrays(2, 33, 280, "float32")
+    left: list[int] = []
+    forward = tiled.Broad.forward
+
+    def watched(self: tiled.Broad, piece: tiled.Piece, y: Any) -> None:
+        left.append(int(self.left.sum()))
+        forward(self, piece, y)
+        left.append(int(self.left.sum()))
+
+    monkeypatch.setattr(tiled.Broad, "forward", watched)
+    found = getattr(backends.backend("numba"), op)(q, k, v, Kernel(order), rule, empty="zeros")
+    assert left[0] > 0
+    assert left[-1] == 0
+    # The same numbers in float64, which never go that way: half a unit of float32 and what is lost in that dtype.
+    wide = (array.astype(np.float64) for array in (q, k, v))
+    exact = getattr(backends.backend("numba"), op)(*wide, Kernel(order), rule, empty="zeros")
+    np.testing.assert_allclose(found, exact, rtol=2.0**-24 * (1 + 2.0**-3), atol=2.0**-28)
+
+
+def test_a_query_is_left_where_the_error_of_its_scores_would_be_seen() -> None:
+    scores = np.linspace(-1.0, 0.0, 80).reshape(1, -1)
+    law = np.array([1.0, 1.0, 2.0, 2.0, 1.0])  # anchored, order 1, γ = 2
+    x = -scores[0] / 2
+    # Error of Σ|w|: 3ε/γ·(keys in the ball)/Σ[1 − d/γ], and it may be VISIBLE at most.
+    edge = VISIBLE / (3 / 2 * 80 / (1 - x).sum())
+    for error, expected in ((edge * 0.99, False), (edge * 1.01, True), (np.nan, True)):
+        weights, totals, left = scores.copy(), np.empty(1), np.zeros(1, np.bool_)
+        broad.weigh(weights, np.array([80]), np.array([error]), np.zeros(1), law, totals, left)
+        assert bool(left[0]) is expected
+        np.testing.assert_allclose(weights[0], np.zeros(80) if expected else 1 - x, rtol=4 * U)
 
 
 @pytest.mark.parametrize("distances", [False, True])

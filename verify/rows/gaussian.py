@@ -24,7 +24,8 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
     A query is `left` to others, and has weights 0, if it has nothing to attend to, or if an error of its scores of
     `errors` (n,) would be seen.
     """
-    lanes = np.empty(LANES)
+    # In place the loops would not be vectorized: nobody can tell LLVM that in and out are the same numbers.
+    lanes, room = np.empty(LANES), np.empty(scores.shape[1])
     for row in range(scores.shape[0]):
         end = ends[row]
         top, odd = (-np.inf, False) if end == 0 else highest(scores[row, :end], lanes)
@@ -36,8 +37,9 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
         total = 0.0
         for start in range(0, end, BLOCK):
             stop = min(start + BLOCK, end)
-            gaussians(scores[row], start, stop, top, factor, scores[row])
-            total += lane_sum(scores[row], start, stop)
+            gaussians(scores[row], start, stop, top, factor, room)
+            total += lane_sum(room, start, stop)
+        scores[row, :end] = room[:end]
         scores[row, end:] = 0.0
         totals[row] = total
 

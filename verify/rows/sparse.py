@@ -35,7 +35,6 @@ from kernelproof.verify.rows.scalar import two_sum
 from kernelproof.verify.rows.sums import product, squared_distance
 
 FEW = 64  # keys that are always taken
-PART = 4  # so many keys per key that is taken, else the query is left
 SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
 
 
@@ -54,6 +53,15 @@ def above(scores: Array, limit: Any, at: Array) -> Any:
 
 
 @jit
+def many(scores: Array, limit: Any) -> int:
+    """How many keys are above the limit."""
+    count = 0
+    for i in range(np.uint64(scores.size)):
+        count += scores[i] > limit
+    return count
+
+
+@jit
 def propose(
     scores: Array, floor: float, slack: float, law: Floats, lanes: Array, at: Array, order: Array, room: Floats
 ) -> Any:
@@ -65,9 +73,11 @@ def propose(
         return 0
     limit = max(floor - slack, top - law[3] - 2.0 * slack)
     # Lower by more than all roundings on the way, that to float32 included.
-    count = above(scores, scores.dtype.type(limit - abs(limit) * 1e-6 - 1e-30), at)
-    if count > max(FEW, scores.size // PART):
+    edge = scores.dtype.type(limit - abs(limit) * 1e-6 - 1e-30)
+    # Counted first: that is one pass of vectors, and to note where they are costs as much per key as BLAS.
+    if many(scores, edge) > max(FEW, scores.size * law[4]):
         return 0
+    count = above(scores, edge, at)
     return closer(scores, top, slack, law, at, count, order, room) if count > STRIDE else count
 
 
@@ -220,7 +230,7 @@ def forward(
         q: (n, d).
         k: (S, d).
         v: (S, e).
-        law: (4,) kind, order, parameter, and the reach below the best score.
+        law: (5,) kind, order, parameter, the reach below the best score, and the share of keys that it may hold.
         scale: of the scores.
         distances: how they come about.
         sharp: float64 inputs: no digit to spare.

@@ -1,8 +1,9 @@
 """The core of the Numba backend: rows by `swift`, and tiles of regression and attention in threads.
 
-A kernel of bounded reach goes by `sparse`, in any dtype; the Gaussian of inputs below float64 by `gaussian`. What
-neither can do (nearest keys, rows with NaN, rows where nearly every key has weight, empty rows) they leave to
-`tiles`. Work is dealt in pieces of a key head, no more than keep threads busy, as each has gradients of its own.
+A kernel of bounded reach goes by `sparse`, in any dtype, and of inputs below float64 what that leaves by `broad`; the
+Gaussian of such inputs goes by `gaussian`. What none can do (nearest keys, rows with NaN, empty rows, float64 rows
+where nearly every key has weight) they leave to `tiles`. Work is dealt in pieces of a key head, no more than keep
+threads busy, as each has gradients of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from kernelproof.verify.rows import gaussian, sparse
+from kernelproof.verify.rows import broad, gaussian, sparse
 from kernelproof.verify.rows.core import KINDS, Array, Flags, Floats, Law
 from kernelproof.verify.rows.masking import Ints
 from kernelproof.verify.rows.policy import Plan
@@ -30,6 +31,8 @@ from kernelproof.verify.rows.visible import KeyHead, allowed_of
 
 TILE = 1 << 20  # scores of a tile: 4 MiB of float32
 PIECES = 8
+SHARE = 1 / 4  # of the keys that may be taken one by one, where all others are done slowly
+SHARE_OF_FEW = 1 / 16  # the same where BLAS is the other way, whose cost per key is a sixteenth or so
 SMALL = 1 << 22  # scores; below that threads cost more than they save
 # Untyped: most of their arguments come as one tuple.
 _FORWARD: Any = sparse.forward
@@ -85,8 +88,27 @@ def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
         at += stop - row
 
 
-def _numbers(law: Law, reach: float) -> Floats:
-    return np.array([KINDS.index(law.kind), law.order, law.parameter, reach])
+def _numbers(law: Law, reach: float, share: float) -> Floats:
+    return np.array([KINDS.index(law.kind), law.order, law.parameter, reach, share])
+
+
+def _broad(problem: Problem, law: Law) -> bool:
+    """Whether `Broad` does what `Sparse` leaves."""
+    return problem.narrow and 1 <= law.order < np.inf
+
+
+def exact_scores(problem: Problem, head: KeyHead, at: int, rows: Ints | slice, ends: Ints) -> tuple[Floats, Floats]:
+    """Scores (n, end) of queries of the query head `at` in float64, as `Proposal` has them, and their errors (n,)."""
+    q, width, end = problem.heads.q[at, rows], head.k.shape[1], int(ends.max())
+    bias, allowed = allowed_of(problem, at, rows, end)
+    with np.errstate(all="ignore"):
+        scores = np.matmul(problem.scale * q, head.k[:end].T)
+        if problem.distances:
+            scores -= problem.scale * head.squares[:end] / 2
+        head.mask(scores, bias, allowed)
+        sizes = np.sqrt((q * q).sum(axis=1)) + head.longest(ends, allowed)
+        errors = (2 * width + 8) * 2.0**-53 * abs(problem.scale) * sizes**2
+    return scores, errors
 
 
 def _each(problem: Problem, job: Callable[[Any], None], jobs: Sequence[Any]) -> None:
@@ -115,7 +137,9 @@ class Sparse:
         problem, heads = self.problem, self.problem.heads
         head = KeyHead(problem, piece.head)
         proposer = Proposer(problem, head)
-        numbers = _numbers(self.law, self.reach)
+        # Of an adaptive rule most keys in reach have no weight, and are left out before they cost much.
+        quick = upstream is None and _broad(problem, self.law) and self.law.kind != "adaptive"
+        numbers = _numbers(self.law, self.reach, SHARE_OF_FEW if quick else SHARE)
         for part in parts_of(problem, piece, TILE):
             q = heads.q[part.head, part.rows]
             bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
@@ -179,18 +203,9 @@ class Gaussian:
 
     def _parts(self, piece: Piece, head: KeyHead) -> Iterator[tuple[Part, Floats, Floats]]:
         """The tiles of a piece, their weights and the sums of those; where a query is left, weights are 0."""
-        problem, width = self.problem, head.k.shape[1]
-        for part in parts_of(problem, piece, TILE // 2):
-            q = problem.heads.q[part.head, part.rows]
-            bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
-            with np.errstate(all="ignore"):
-                scores = np.matmul(problem.scale * q, head.k[: part.end].T)
-                if problem.distances:
-                    scores -= problem.scale * head.squares[: part.end] / 2
-                head.mask(scores, bias, allowed)
-                sizes = np.sqrt((q * q).sum(axis=1)) + head.longest(part.ends, allowed)
-                errors = (2 * width + 8) * 2.0**-53 * abs(problem.scale) * sizes**2
-            totals = np.empty(len(q))
+        for part in parts_of(self.problem, piece, TILE // 2):
+            scores, errors = exact_scores(self.problem, head, part.head, part.rows, part.ends)
+            totals = np.empty(len(scores))
             gaussian.weigh(scores, part.ends, errors, self.factor, totals, self.left[part.head, part.rows])
             yield part, scores, totals
 
@@ -232,6 +247,38 @@ class Gaussian:
         return moment * (1.0 if self.law.kind == "adaptive" else -2.0) / self.law.parameter
 
 
+@dataclass(frozen=True)
+class Broad:
+    """A finite order n ≥ 1 of inputs below float64, where most keys have weight.
+
+    Attributes:
+        problem: what it is about.
+        law: kernel and rule.
+        left: (F, T) the queries to do; those that stay are left.
+    """
+
+    problem: Problem
+    law: Law
+    left: Flags
+
+    def forward(self, piece: Piece, y: Array) -> None:
+        """Fill y (F, T, e) where it can."""
+        head, numbers = KeyHead(self.problem, piece.head), _numbers(self.law, np.inf, 1.0)
+        for part in parts_of(self.problem, piece, TILE // 2):
+            todo = self.left[part.head, part.rows]
+            if not todo.any():
+                continue
+            rows, ends = part.rows.start + np.flatnonzero(todo), part.ends[todo]
+            scores, errors = exact_scores(self.problem, head, part.head, rows, ends)
+            q = self.problem.heads.q[part.head, rows]
+            shifts = self.problem.scale * (q * q).sum(axis=1) / 2 if self.problem.distances else np.zeros(len(q))
+            totals, left = np.empty(len(q)), np.ones(len(q), np.bool_)
+            broad.weigh(scores, ends, errors, shifts, numbers, totals, left)
+            found = np.matmul(scores, head.v[: scores.shape[1]]) / totals[:, None]
+            y[part.head, rows] = rounded(found, y.dtype)
+            self.left[part.head, rows] = left
+
+
 class TiledCore(SwiftCore):
     """The row core compiled by Numba, with its fast path for rows and its tiles."""
 
@@ -246,6 +293,9 @@ class TiledCore(SwiftCore):
         mechanism = _mechanism(problem, plan, left)
         if mechanism is not None:
             _each(problem, lambda piece: mechanism.forward(piece, y), pieces_of(problem))
+        if isinstance(mechanism, Sparse) and _broad(problem, plan.law) and left.any():
+            rest = Broad(problem, plan.law, left)
+            _each(problem, lambda piece: rest.forward(piece, y), pieces_of(problem))
         return left
 
     def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: Gradients) -> Flags:
