@@ -176,7 +176,7 @@ def write_copy(folder: Path, backend: str, change: Change | None) -> str:
         texts |= {"jit": _JIT, "ieee": _MATH, "vectors": _VECTORS}
         core = "rows.compiled" if backend == "numba" else "rows.swift"
         texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
-        for name in ("compiled", "scalar", "newton", "proved"):
+        for name in ("compiled", "scalar", "newton", "proved", "pulling"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
     home = folder / package
     home.mkdir()

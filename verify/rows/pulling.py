@@ -216,7 +216,7 @@ def pull(
         The derivative in α = 1 + 1/n.
     """
     gaussian = n >= GAUSSIAN
-    coarse = COARSE * 2.0 ** math.ceil(math.log2(size)) if size > 0.0 else COARSE
+    coarse = math.ldexp(COARSE, math.frexp(size)[1])
     at = 0
     while kept[at] < top:
         at += 1
