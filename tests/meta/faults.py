@@ -289,8 +289,8 @@ FAULTS = (
     ),
     Fault(
         FAST,
-        "wrong Jacobian term",
-        Change("compiled", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
+        "wrong Jacobian term",  # half of what the order does to the threshold
+        Change("pulling", "(x * log_total + n * spread(x))", "(n * spread(x))"),
         ("gradients",),
         single(RANDOM),
     ),
@@ -379,3 +379,21 @@ TILED = (
     ),
 )
 """In tiles, which rows alone never reach; planted in copies whose tiles are small."""
+_SOFTMAX = _ENTMAX.format("inf", "random", "3x8", 1)
+_REAL = _ENTMAX.format(1.5, "random", "3x8", 1)
+FAST_PRODUCTS = tuple(
+    Fault(FAST, kind, Change("pulling", old, new), ("gradients",), case)
+    for kind, old, new, case in (
+        ("mean of no shares", "mean = (value + value_low) / e_total", "mean = value + value_low", RANDOM),
+        ("sum at the top", "(scale * e[at]) * ((apart + apart_low) / e_total)", "(scale * e[at]) * apart", RANDOM),
+        ("scale", "n * rate / total", "rate / total", RANDOM),
+        ("last step", "rate = inverse / (1.0 + change / n)", "rate = inverse / (1.0 + 1e-7)", RANDOM),
+        ("integer share", "share + share_low if inside", "share * u if inside", RANDOM),
+        ("real share", "exponential((n - 1.0) * log1m(x))", "exponential(n * log1m(x))", _REAL),
+        ("spread near the top", "near = half * (1.0 + x) + u * tail", "near = half + u * tail", RANDOM),
+        ("spread far off", "far = u * (", "far = (", RANDOM),
+        ("mean of softmax", "scale = factor / total", "scale = factor / (2.0 * total)", _SOFTMAX),
+        ("cotangent in float32", "term = e[i] * g[i]", "term = e[i] * np.float32(g[i])", RANDOM),
+    )
+)
+"""One in each term of the fast vector-Jacobian product."""

@@ -180,7 +180,7 @@ def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool
         core = "rows.compiled" if backend == "numba" else "rows.swift"
         if not tiled:
             texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
-        for name in ("compiled", "scalar", "newton", "proved"):
+        for name in ("compiled", "scalar", "newton", "proved", "pulling"):
             texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
     if tiled:
         for module, size in (("tiles", "1 << 18"), ("tiled", "1 << 20")):

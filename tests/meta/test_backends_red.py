@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, TILED, Fault
+from tests.meta.faults import FAST_PRODUCTS, FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, TILED, Fault
 from tests.meta.planting import FAST, PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
 from kernelproof.verify.backends import names
 from kernelproof.verify.results import Results, Verdict
 
-CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in (*FAULTS, *ROUNDED_INPUTS)))
+CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in (*FAULTS, *ROUNDED_INPUTS, *FAST_PRODUCTS)))
 ERROR = Fault("numpy", "error", Change("support", "np.exp(n * log)", "np.exp(n * lag)"), ("accuracy",), RANDOM)
 """A copy that computes nothing: it fails the accuracy check, and is no example of a wrong number found."""
 
@@ -49,7 +49,9 @@ def test_without_a_fault_it_is_green(backend: str, case: str, tmp_path: Path) ->
     results = verify_copy(tmp_path, backend, None, case)
     assert failing(results) == {}
     assert results.passed
-    needed = {name for fault in (*FAULTS, *ROUNDED_INPUTS) if fault.case == case for name in fault.checks}
+    needed = {
+        name for fault in (*FAULTS, *ROUNDED_INPUTS, *FAST_PRODUCTS) if fault.case == case for name in fault.checks
+    }
     for name in needed:
         check = check_of(results, name)
         assert check.verdict is Verdict.PASS
@@ -75,6 +77,13 @@ def test_a_fault_in_the_tiles_turns_it_red(fault: Fault, tmp_path: Path) -> None
     assert failing(whole) == {}
     assert whole.passed
     assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case, tiled=True), fault)
+
+
+@pytest.mark.parametrize("fault", FAST_PRODUCTS, ids=lambda fault: fault.id)
+def test_a_fault_in_a_term_of_the_fast_product_turns_gradients_red(fault: Fault, tmp_path: Path) -> None:
+    results = verify_copy(tmp_path, fault.backend, fault.change, fault.case)
+    assert_found(results, fault)
+    assert failing(results).keys() <= {"gradients"}
 
 
 def test_a_copy_that_raises_is_no_fault_found(tmp_path: Path) -> None:

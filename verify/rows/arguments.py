@@ -134,11 +134,20 @@ def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
     Raises:
         DomainError: its shape is not that of the output, or its dtype is not floating.
     """
+    return double(cotangent_as(cotangent, shape))
+
+
+def cotangent_as(cotangent: Any, shape: tuple[int, ...]) -> Array:
+    """The upstream gradient as it came.
+
+    Raises:
+        DomainError: its shape is not that of the output, or its dtype is not floating.
+    """
     array = floating(cotangent, "cotangent")
     if array.shape != shape:
         msg = f"cotangent must have the shape of the output, {shape}; got {array.shape}"
         raise DomainError(msg)
-    return double(array)
+    return array
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,19 @@ class DirectCore(Protocol):
 
 
 @runtime_checkable
+class PullingCore(Protocol):
+    """A core that takes the plain case of a vector-Jacobian product as it comes."""
+
+    def pulled(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
+        """Adaptive rows, both arrays (R, m) of one dtype, float32 or float64.
+
+        Returns:
+            (R, m) gradients in the scores, in their dtype; (R,) in α, 0 if not wanted; (R,) rows left undone, whose
+            numbers mean nothing.
+        """
+
+
+@runtime_checkable
 class ProvedCore(Protocol):
     """A core that rounds float32 weights correctly, and proves it."""
 

@@ -20,7 +20,7 @@ WIDE = 3.0  # orders above start from a sample
 BLOCKS, RUN = 8, 8  # of a sample, and the keys of each
 SAMPLE = BLOCKS * RUN
 STEPS = 60
-FAST, SHARP, PROVED = range(3)
+FAST, SHARP, PROVED, FAST_PULL, SHARP_PULL = range(5)
 # Newton's relative error after a step δ is about ``(1 + n)·δ²/2``, of high orders less.
 STIFF = 16.0
 # From float32 to float64; beyond REPEATED a pass in float64 costs three in float32, so that one more of those pays.
@@ -125,7 +125,7 @@ def polish(
         factor: β.
         n: the order.
         reach: γ nearly.
-        goal: FAST, SHARP or PROVED.
+        goal: FAST, SHARP or PROVED; FAST_PULL or SHARP_PULL where ``[1 − z/γ]₊ⁿ⁻¹`` matters as well.
         out: filled with ``r = [1 − z/γ]₊ⁿ``.
         slopes: filled with ``γ/n·∂r/∂γ``.
 
@@ -133,9 +133,11 @@ def polish(
         n·δ, δ the relative step in γ that is still to be taken to first order (`lanes.finish`); Σr before it, 0 where
         only the exact test can tell which keys have weight; its slope; and β/γ before it.
     """
-    sharp = goal != FAST
+    sharp = goal not in (FAST, FAST_PULL)
     settled, digits = (SETTLED_64, 2.0**55) if sharp else (SETTLED_32, 2.0**26)
-    lowest = -1080.0 if goal == SHARP else -160.0  # log2 of what is an underflow
+    lowest = -1080.0 if goal in (SHARP, SHARP_PULL) else -160.0  # log2 of what is an underflow
+    if goal in (FAST_PULL, SHARP_PULL):
+        lowest = lowest * n / (n - 1.0) if n > 1.0 else -np.inf
     for _ in range(STEPS):
         inverse = factor / reach
         back, error = two_product(inverse, reach)

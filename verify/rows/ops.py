@@ -18,7 +18,7 @@ import numpy as np
 from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, resolve_kernel
 from kernelproof.verify.rows import arguments, tiles
-from kernelproof.verify.rows.core import Array, DirectCore, Floats, ProvedCore, RowCore
+from kernelproof.verify.rows.core import Array, DirectCore, Floats, ProvedCore, PullingCore, RowCore
 from kernelproof.verify.rows.policy import Plan, directly, parameter_of, plan_of, pull_back, weigh
 from kernelproof.verify.rows.problem import Problem, attention_of, regression_of
 from kernelproof.verify.rows.rounding import DTYPES, rounded
@@ -215,9 +215,10 @@ class RowBackend:
     ) -> dict[str, Any]:
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
         axis = arguments.axis_of(dim, array.ndim)
-        upstream = np.moveaxis(arguments.cotangent_of(cotangent, array.shape), axis, -1)
+        upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), axis, -1)
         plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
-        found = self._pull(np.moveaxis(array, axis, -1), upstream, plan)
+        moved, wanted = np.moveaxis(array, axis, -1), order is not None or alpha is not None
+        found = self._pull_directly(moved, upstream, plan, wanted=wanted)
         result = {"z": rounded(np.moveaxis(found["scores"], -1, axis), array.dtype)}
         if order is not None:
             result["order"] = found["order"]
@@ -232,6 +233,22 @@ class RowBackend:
         found = self._pull(array, arguments.cotangent_of(cotangent, array.shape), plan_of(kernel, rule, empty))
         gradient = rounded(found["scores"], array.dtype)
         return {"scores": gradient, "order": found["order"], parameter_of(rule): found["parameter"]}
+
+    def _pull_directly(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
+        """As `_pull`, by the core's fast path where it has one, with no "parameter"."""
+        core = self.core
+        same = upstream.dtype == scores.dtype and directly(plan, scores.dtype)
+        if not (same and scores.size and isinstance(core, PullingCore)):
+            return self._pull(scores, upstream, plan)
+        flat, given = (a.reshape(-1, scores.shape[-1]) for a in (scores, upstream))
+        gradient, by_row, left = core.pulled(flat, given, plan.law, wanted)
+        total = by_row[~left].sum()
+        if left.any():
+            rest = self._pull(flat[left], given[left], plan)
+            gradient[left] = rounded(rest["scores"], gradient.dtype)
+            total += rest["alpha"]
+        order = -total / plan.law.order / plan.law.order
+        return {"scores": gradient.reshape(scores.shape), "order": np.float64(order), "alpha": np.float64(total)}
 
     def _pull(self, scores: Array, upstream: Floats, plan: Plan) -> dict[str, Any]:
         if not scores.size:

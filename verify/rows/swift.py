@@ -9,7 +9,8 @@ import numpy as np
 
 from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.rows.compiled import CompiledCore
-from kernelproof.verify.rows.core import Array, Law, law_of
+from kernelproof.verify.rows.core import Array, Flags, Floats, Law, law_of
+from kernelproof.verify.rows.pulling import pull_rows
 from kernelproof.verify.rows.quick import PARTS, entmax_rows
 
 
@@ -27,6 +28,14 @@ class SwiftCore(CompiledCore):
         weights = np.empty_like(scores)
         entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
         return weights
+
+    def pulled(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
+        """Gradients in (R, m) scores and, if wanted, in α by row; which rows are left undone."""
+        scores, cotangent = (np.require(a, requirements=["C", "W"]) for a in (scores, cotangent))
+        gradient, alpha, left = np.empty_like(scores), np.empty(len(scores)), np.empty(len(scores), np.bool_)
+        chunk = chunk_of(len(scores))
+        pull_rows(scores, cotangent, law.order, law.parameter, wanted, gradient, alpha, left, chunk)
+        return gradient, alpha, left
 
     def proved(self, scores: Array, order: Any) -> Array:
         """Adaptive weights of float32 (R, m) scores, each the nearest to the exact one, ties to even.

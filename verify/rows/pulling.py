@@ -1,0 +1,371 @@
+"""Vector-Jacobian products of entmax in the dtype that came: the fast path of the Numba core, backwards.
+
+The root γ is found as in `quick`, on packed keys. One pass at the root takes the shares ``e = [1 − z/γ]₊ⁿ⁻¹`` and
+their sums with the cotangent, a second one writes ``β·w·(g − Σeg/Σe)``, ``w = (n/γ)·e/Σ[1 − z/γ]₊ⁿ``, and sums what
+the order does (`spread`). A row whose root `quick` would give to the careful solver, whose scores or cotangents are
+not finite (but for masked keys), or so large or small that a product might leave the range, is left undone.
+
+Source: docs/theory.md §3, G1 and G2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from kernelproof.verify.rows.core import Array, Flags, Floats
+from kernelproof.verify.rows.jit import inlined, jit, parallel, reassociated
+from kernelproof.verify.rows.lanes import (
+    BLOCK,
+    LN2_HIGH,
+    LN2_LOW,
+    REPEATED,
+    exponential,
+    fraction,
+    gaussians,
+    log1m,
+    product,
+    rest,
+    split_sum,
+)
+from kernelproof.verify.rows.newton import FAST_PULL, SHARP_PULL, polish, settle, underflown
+from kernelproof.verify.rows.packing import ask, highest, pack, padded, unpack
+from kernelproof.verify.rows.quick import GAUSSIAN, LARGE, LARGEST, SMALLEST
+from kernelproof.verify.rows.scalar import two_sum
+from kernelproof.verify.rows.vectors import SLACK, exponent, mantissa, ranked, unranked, wide
+
+COARSE = 1536.0  # times a bound of the terms: their upper parts then have an exact sum in any order, 2^10 at a time
+LEAST, MOST = 1e-250, 1e250  # cotangents that products with weights and slopes keep in range
+
+
+@inlined
+def upper(term: float, coarse: float) -> float:
+    """The term to a multiple of the last bit of `coarse`."""
+    return (term + coarse) - coarse
+
+
+@inlined
+def spread(x: float) -> Any:
+    """``u·log u + x``, ``u = 1 − x``, which is ``x²/2 + x³/6 + …``: no difference of nearly equal numbers.
+
+    Where u is in [√½, 1] its logarithm is ``−x − x²/2 + s·(x²/2 + series)`` (`lanes.log1m`), and the first two terms
+    of ``u·log u + x`` are ``x²/2·(1 + x)``. The rounding error of u itself is a part of x² there only through s.
+    """
+    u = 1.0 - x
+    k = exponent(u)
+    f = -x if k == 0.0 else mantissa(u) - 1.0
+    s = f / (2.0 + f)
+    z = s * s
+    series = 1.818357216161805012e-01 + z * (1.531383769920937332e-01 + z * 1.479819860511658591e-01)
+    series = 3.999999999940941908e-01 + z * (2.857142874366239149e-01 + z * (2.222219843214978396e-01 + z * series))
+    series = z * (6.666666666666735130e-01 + z * series)
+    half = 0.5 * f * f
+    tail = s * (half + series)
+    near = half * (1.0 + x) + u * tail
+    far = u * (k * LN2_HIGH - ((half - (tail + k * LN2_LOW)) - f)) + x
+    return near if k == 0.0 else far
+
+
+@reassociated
+def whole_shares(kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats) -> None:
+    """``e = [1 − z/γ]₊ⁿ⁻¹`` for n from 1 to REPEATED, by twofold numbers, within 2^-53 and a little."""
+    wide()
+    once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        u = 1.0 - x
+        low = (1.0 - u) - x
+        inside = u > 0.0
+        u, low = (u if inside else 0.0), (low if inside else 0.0)
+        square, square_low = product(u, low, u, low)
+        fourth, fourth_low = product(square, square_low, square, square_low)
+        share, share_low = (u if once else 1.0), (low if once else 0.0)
+        share, share_low = product(share, share_low, square if twice else 1.0, square_low if twice else 0.0)
+        share, share_low = product(share, share_low, fourth if fourfold else 1.0, fourth_low if fourfold else 0.0)
+        out[i] = share + share_low if inside else 0.0
+
+
+@reassociated
+def real_shares(kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats) -> None:
+    """As `whole_shares`, any n ≥ 1."""
+    wide()
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        inside = x < 1.0
+        x = x if inside else 0.0
+        e = exponential((n - 1.0) * log1m(x))
+        out[i] = e if inside else 0.0
+
+
+@reassociated
+def paired(e: Floats, g: Array, start: int, end: int, coarse: float) -> tuple[float, float]:
+    """``Σ e·g`` over a block, in two parts; both are small against the rounding of one product."""
+    wide()
+    value, lost = 0.0, 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        term = e[i] * g[i]
+        high = upper(term, coarse)
+        value += high
+        lost += rest(term, high)
+    return value, lost
+
+
+@reassociated
+def differed(e: Floats, g: Array, start: int, end: int, first: float, coarse: float) -> tuple[float, float]:
+    """As `paired`, of ``e·(first − g)``."""
+    wide()
+    value, lost = 0.0, 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        term = e[i] * (first - g[i])
+        high = upper(term, coarse)
+        value += high
+        lost += rest(term, high)
+    return value, lost
+
+
+@reassociated
+def written(e: Floats, g: Array, start: int, end: int, mean: float, scale: float, out: Array) -> None:
+    """The gradient ``scale·e·(g − mean)`` of a block, in the dtype of `out`."""
+    wide()
+    for i in range(np.uint64(start), np.uint64(end)):
+        out[i] = (scale * e[i]) * (g[i] - mean)
+
+
+@reassociated
+def bent(
+    kept: Array,
+    e: Floats,
+    g: Array,
+    start: int,
+    end: int,
+    mean: float,
+    top: float,
+    inverse: float,
+    n: float,
+    log_total: float,
+) -> float:
+    """``Σ e·(g − mean)·(x·log R + n·(u·log u + x))`` over a block (G2)."""
+    wide()
+    value = 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        x = fraction(top, kept[i], inverse)
+        x = x if x < 1.0 else 0.0  # its share is 0
+        value += e[i] * (g[i] - mean) * (x * log_total + n * spread(x))
+    return value
+
+
+@reassociated
+def bent_gaussian(
+    kept: Array, e: Floats, g: Array, start: int, end: int, mean: float, top: float, factor: float, log_total: float
+) -> float:
+    """The limit of `bent` at n = ∞: ``Σ e·(g − mean)·(z·log R + z²/2)``."""
+    wide()
+    value = 0.0
+    for i in range(np.uint64(start), np.uint64(end)):
+        z = (top - kept[i]) * factor
+        z = z if e[i] > 0.0 else 0.0
+        value += e[i] * (g[i] - mean) * (z * (log_total + 0.5 * z))
+    return value
+
+
+@jit
+def magnitude(cotangent: Array) -> float:
+    """The largest ``|g|``; NaN or inf if there is one."""
+    wide()
+    high = ranked(abs(cotangent[0]))
+    for i in range(cotangent.size):
+        high = max(high, ranked(abs(cotangent[i])))
+    return np.float64(unranked(high))
+
+
+@jit
+def pull(
+    kept: Array,
+    count: int,
+    top: float,
+    rate: float,
+    n: float,
+    total: float,
+    factor: float,
+    size: float,
+    e: Floats,
+    g: Array,
+    wanted: bool,
+    out: Array,
+) -> float:
+    """Gradients of packed keys from their shares.
+
+    Args:
+        kept: packed scores.
+        count: how many, e and g are meaningful for.
+        top: the largest score.
+        rate: β/γ, β at n = ∞.
+        n: the order; ∞ is told by its size.
+        total: ``Σ[1 − z/γ]₊ⁿ``.
+        factor: β.
+        size: a bound of ``|g|``.
+        e: shares.
+        g: packed cotangents.
+        wanted: whether the derivative in α is.
+        out: filled; may be g's own memory only where nothing else reads it.
+
+    Returns:
+        The derivative in α = 1 + 1/n.
+    """
+    gaussian = n >= GAUSSIAN
+    coarse = math.ldexp(COARSE, math.frexp(size)[1])
+    at = 0
+    while kept[at] < top:
+        at += 1
+    first = np.float64(g[at])
+    e_high, e_low, value, value_low, apart, apart_low = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for start in range(0, count, BLOCK):
+        end = min(start + BLOCK, count)
+        high, low = split_sum(e, start, end)
+        e_high, lost = two_sum(e_high, high)
+        e_low += lost + low
+        high, low = paired(e, g, start, end, coarse)
+        value, lost = two_sum(value, high)
+        value_low += lost + low
+        high, low = differed(e, g, start, end, first, 2.0 * coarse)
+        apart, lost = two_sum(apart, high)
+        apart_low += lost + low
+    e_total = e_high + e_low
+    mean = (value + value_low) / e_total
+    scale = factor / total if gaussian else n * rate / total
+    alpha = 0.0
+    if wanted:
+        log_total = math.log(total)
+        low = 0.0
+        for start in range(0, count, BLOCK):
+            end = min(start + BLOCK, count)
+            if gaussian:
+                part = bent_gaussian(kept, e, g, start, end, mean, top, factor, log_total)
+            else:
+                part = bent(kept, e, g, start, end, mean, top, rate, n, log_total)
+            alpha, lost = two_sum(alpha, part)
+            low += lost
+        # n²(ξ − ξ_top) is (γ/n)·n·(x·log R + n·(u·log u + x)), and γ is β/rate.
+        alpha = -(alpha + low) * scale / factor * (1.0 if gaussian else factor / rate)
+    for start in range(0, count, BLOCK):
+        written(e, g, start, min(start + BLOCK, count), mean, scale, out)
+    # Where one share is nearly 1 its cotangent is nearly the mean; the difference is a sum over the others.
+    out[at] = (scale * e[at]) * ((apart + apart_low) / e_total)
+    return alpha
+
+
+@jit
+def pull_finite(
+    scores: Array,
+    cotangent: Array,
+    top: float,
+    factor: float,
+    n: float,
+    size: float,
+    wanted: bool,
+    kept: Array,
+    g: Array,
+    room: Floats,
+    gradient: Array,
+) -> tuple[bool, float]:
+    """Order 1 ≤ n < ∞: whether it is done, and the derivative in α."""
+    sharp = scores.itemsize == 8
+    e, slopes = room[0], room[1]
+    count, reach, limit = settle(scores, top, factor, n, kept)
+    end = padded(kept, count)
+    goal = SHARP_PULL if sharp else FAST_PULL
+    change, total, s_total, inverse = polish(kept, end, top, factor, n, reach, goal, e, slopes)
+    if total == 0.0 or (sharp and underflown(kept, count, top, inverse, e)):
+        return False, 0.0
+    total += change * s_total
+    rate = inverse / (1.0 + change / n)
+    repeated = n <= REPEATED and n == int(n)
+    for start in range(0, end, BLOCK):
+        stop = min(start + BLOCK, end)
+        if repeated:
+            whole_shares(kept, start, stop, top, rate, int(n), e)
+        else:
+            real_shares(kept, start, stop, top, rate, n, e)
+    if count == scores.size:
+        return True, pull(kept, count, top, rate, n, total, factor, size, e, cotangent, wanted, gradient)
+    pack(scores, 0, scores.size, limit, cotangent, g, 0)
+    alpha = pull(kept, count, top, rate, n, total, factor, size, e, g, wanted, kept)
+    unpack(scores, limit, kept, gradient)
+    return True, alpha
+
+
+@jit
+def pull_gaussian(
+    scores: Array,
+    cotangent: Array,
+    top: float,
+    factor: float,
+    size: float,
+    wanted: bool,
+    e: Floats,
+    gradient: Array,
+) -> tuple[bool, float]:
+    """As `pull_finite`, order ∞."""
+    total, low = 0.0, 0.0
+    for start in range(0, scores.size, BLOCK):
+        end = min(start + BLOCK, scores.size)
+        gaussians(scores, start, end, top, factor, e)
+        high, lost = split_sum(e, start, end)
+        total, carry = two_sum(total, high)
+        low += carry + lost
+    total += low
+    if scores.itemsize == 8 and underflown(scores, scores.size, top, 0.0, e):
+        return False, 0.0
+    return True, pull(scores, scores.size, top, factor, np.inf, total, factor, size, e, cotangent, wanted, gradient)
+
+
+@parallel
+def pull_rows(
+    scores: Array,
+    cotangent: Array,
+    n: float,
+    factor: float,
+    wanted: bool,
+    gradient: Array,
+    alpha: Floats,
+    left: Flags,
+    chunk: int,
+) -> None:
+    """Vector-Jacobian products of (R, m) scores at an order n > 0, `chunk` rows at a time on one thread.
+
+    Args:
+        scores: (R, m).
+        cotangent: (R, m), of the same dtype.
+        n: the order.
+        factor: β.
+        wanted: whether the derivative in α is.
+        gradient: (R, m), filled.
+        alpha: (R,), filled with derivatives in α.
+        left: (R,), True for rows that are left undone.
+        chunk: how many rows.
+    """
+    rows, length = scores.shape
+    gaussian = n >= GAUSSIAN
+    for part in numba.prange((rows + chunk - 1) // chunk):
+        kept, g = np.empty(length + SLACK, scores.dtype), np.empty(length + SLACK, scores.dtype)
+        room = np.empty((2, length + SLACK))
+        for row in range(part * chunk, min(rows, part * chunk + chunk)):
+            top, odd = highest(scores[row])
+            size = magnitude(cotangent[row])
+            if row + 1 < rows:
+                ask(scores[row + 1])
+                ask(cotangent[row + 1])
+            done, alpha[row] = False, 0.0
+            if not odd and top > -np.inf and size < MOST and (size > LEAST or size == 0.0):
+                if gaussian and factor < LARGEST:
+                    done, alpha[row] = pull_gaussian(
+                        scores[row], cotangent[row], top, factor, size, wanted, room[0], gradient[row]
+                    )
+                elif n >= 1.0 and factor / n > SMALLEST and factor < LARGEST and abs(top) + n / factor < LARGE:
+                    done, alpha[row] = pull_finite(
+                        scores[row], cotangent[row], top, factor, n, size, wanted, kept, g, room, gradient[row]
+                    )
+            left[row] = not done
