@@ -3,8 +3,8 @@
 Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA are exact, u = 2^-53.
 
 **Integer orders.** At a float64 w near 1/γ, let ``u_i = 1 − d_i·w``, ``r_i = u_iⁿ``, ``N = (n·w)ⁿ``: the weights are
-``r_i/N·(1 + δ/u_i)ⁿ`` where γ = (1 + δ)/w is the root of ``Σ r_i(1 + δ/u_i)ⁿ = N``, convex and increasing in δ. Newton's
-step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R ≥ 1``.
+``r_i/N·(1 + δ/u_i)ⁿ`` where γ = (1 + δ)/w is the root of ``Σ r_i(1 + δ/u_i)ⁿ = N``, convex and increasing in δ.
+Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R ≥ 1``.
 
 - d_i is exact (TwoSum). ``d_i·w`` loses the rounding of the rests, 3u², and ``1 −`` it 2u² more: u_i within 6u².
 - A product of pairs with ``|low| ≤ λ|high|`` drops ``λ_a·λ_b`` and rounds its rest thrice; rests obey λ_k ≤ 2k·u for a

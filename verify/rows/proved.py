@@ -1,4 +1,6 @@
-"""Float32 weights proved correctly rounded, as far as float64 can prove it; what it leaves is marked for `deciding`.
+"""Float32 weights proved correctly rounded, as far as float64 can prove it.
+
+What it leaves is decided in pairs of float64 by `doubled`, and what that leaves is marked for `deciding`.
 
 **The bound.** u = 2^-53; a result of `lanes` is ``r̂ = r(1 + ε)``. With ``x = z/γ`` and ``T = n·x/(1 − x)``:
 
