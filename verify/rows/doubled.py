@@ -2,7 +2,7 @@
 
 Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA are exact, u = 2^-53.
 
-**Integer orders.** At a float64 w near 1/γ, let ``u_i = 1 − d_i·w``, ``r_i = u_iⁿ``, ``N = (n·w)ⁿ``: the weights are
+**Finite orders.** At a float64 w near 1/γ, let ``u_i = 1 − d_i·w``, ``r_i = u_iⁿ``, ``N = (n·w)ⁿ``: the weights are
 ``r_i/N·(1 + δ/u_i)ⁿ`` where γ = (1 + δ)/w is the root of ``Σ r_i(1 + δ/u_i)ⁿ = N``, convex and increasing in δ.
 Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R ≥ 1``.
 
@@ -10,6 +10,9 @@ Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R
 - A product of pairs with ``|low| ≤ λ|high|`` drops ``λ_a·λ_b`` and rounds its rest thrice; rests obey λ_k ≤ 2k·u for a
   k-th power. If ρ_k ≤ 16k²u² bounds the relative error of the k-th power, ``ρ_a + ρ_b + 4ab·u² + 6(a + b)u²`` is below
   ``16(a + b)²u²``, as ``6(a + b) ≤ 28ab``. So r_i is within ``16n²u² + 6n·u²/u_i``, and N, whose base is exact, 16n²u².
+- Other orders take ``exp(n·log u)``. With l a float64 near ``log u`` (libm's, within 2^-45 for ``u > exp(−200)``) and
+  v its exponential, ``log u`` is ``l + (u − v)/v`` but for the square of that, below 2^-90, and the 2^-68 of v; the
+  heads of u and v are subtracted exactly. n·l is exact, so the power is within ``(n + 1)·2^-67`` instead of 16n²u².
 - A sum of K terms, rests added apart, is within ``2K²u²`` (Ogita, Rump, Oishi, Prop. 4.5, before its last rounding).
   So R is within ``ε = 16n²u² + 6n·u²·W/R + 2K²u²``, and W within 2^-40 for K < 2^11.
 - N − R is exact in its heads (Sterbenz) or rounded once, within 2^-52 of it, so n·δ is within ``1.1(ε + 16n²u²)`` and
@@ -22,13 +25,15 @@ are exact, all but ``r³(1/6 + …)`` is a pair, and that is within 12u of itsel
 Six doublings ``a ← 2a + a²`` of ``a = exp − 1`` double the relative error of ``1 + a`` each and add 2^-100: 2^-68.
 
 A weight is compared with the midpoint M by ``r_i(1 + τ_i) − M·N``, whose heads are subtracted exactly, and whose rests
-round within ``2^-51·(8n·u + |τ_i|)``. Underflows are below 2^-900 and R ≥ 1. All is doubled for products of errors.
+round within ``2^-51·(8n·u + |τ_i|)``. Underflows are below 2^-288 and R ≥ 1. All is doubled for products of errors.
 
 Source: T. J. Dekker, 1971; D. E. Knuth, TAOCP 2, 4.2.2; M. Joldes, J.-M. Muller, V. Popescu, ACM TOMS 44(2), 2017,
 algorithms 1 to 3 and 11; T. Ogita, S. M. Rump, S. Oishi, SIAM J. Sci. Comput. 26(6), 2005.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -57,7 +62,7 @@ def exact_sum(a: float, b: float) -> tuple[float, float]:
 
 @exact
 def exponential(high: float, low: float) -> tuple[float, float]:
-    """``exp(high + low)`` for LOWEST ≤ high ≤ 0, within a relative 2^-68."""
+    """``exp(high + low)`` for LOWEST ≤ high ≤ 200, within a relative 2^-68."""
     shifted = high * LOG2_E + MAGIC
     k = shifted - MAGIC
     head, tail = exact_sum(high - k * LN2_HIGH, -k * LN2_MIDDLE)
@@ -127,6 +132,30 @@ def powers(room: Floats, size: int, n: int) -> None:
 
 
 @jit
+def real_powers(room: Floats, size: int, n: float) -> None:
+    """As `powers`, any n; a power below exp(LOWEST) is taken for 0."""
+    high, low, r, r_low = room[HIGH], room[LOW], room[R_HIGH], room[R_LOW]
+    for i in range(size):
+        r[i], r_low[i] = 0.0, 0.0
+        if high[i] > 0.0:
+            log = math.log(high[i])
+            back, back_low = exponential(log, 0.0)
+            log_low = ((high[i] - back) + (low[i] - back_low)) / back
+            y, y_low = exact_sum(n * log, fused(n, log, -(n * log)) + n * log_low)
+            if y > LOWEST:
+                r[i], r_low[i] = exponential(y, y_low)
+
+
+@jit
+def raised(room: Floats, size: int, n: float) -> None:
+    """The n-th powers of a block of bases, which are used up."""
+    if n == int(n):
+        powers(room, size, int(n))
+    else:
+        real_powers(room, size, n)
+
+
+@jit
 def add(room: Floats, size: int) -> None:
     """Add a block to the running sums, one for each place of it."""
     wide()
@@ -155,7 +184,7 @@ def masses(scores: Array, count: int, top: float, inverse: float, n: float, room
             gaussians(scores, start, end, top, room)
         else:
             bases(scores, start, end, top, inverse, room)
-            powers(room, end - start, int(n))
+            raised(room, end - start, n)
         add(room, end - start)
     high, low, slope = 0.0, 0.0, 0.0
     for i in range(min(count, BLOCK)):
@@ -172,7 +201,8 @@ def compared(middle: float, norm: float, norm_low: float, change: float, room: F
     r, r_low = room[R_HIGH, 0], room[R_LOW, 0]
     limit = middle * norm
     limit_low = fused(middle, norm, -limit) + middle * norm_low
-    return ((r - limit) + ((r_low - limit_low) + r * (change * room[INVERSE, 0]))) / r
+    excess: float = ((r - limit) + ((r_low - limit_low) + r * (change * room[INVERSE, 0]))) / r
+    return excess
 
 
 @jit
@@ -183,8 +213,14 @@ def sum_error(count: int) -> float:
 
 
 @jit
+def power_error(n: float) -> float:
+    """The relative error of a power that `raised` adds to n times that of its base."""
+    return 16.0 * n * n * U2 if n == int(n) else (n + 1.0) * 2.0**-67
+
+
+@jit
 def finite_error(n: float, count: int, fraction: float, inverse: float, change: float, nearness: float) -> float:
-    """The bound of `compared` at an integer order.
+    """The bound of `compared` at a finite order.
 
     Args:
         n: the order.
@@ -194,7 +230,7 @@ def finite_error(n: float, count: int, fraction: float, inverse: float, change: 
         change: n·δ.
         nearness: μ.
     """
-    whole = 16.0 * n * n * U2
+    whole = power_error(n)
     total = whole + 6.0 * n * U2 * fraction + sum_error(count)
     tau = abs(change) * inverse
     own = 2.0 * whole + 6.0 * n * U2 * inverse + 1.1 * (total + whole) * inverse
@@ -214,7 +250,7 @@ def resolve(scores: Array, top: float, n: float, inverse: float, kept: Array, co
     Args:
         scores: (m,) float32.
         top: the largest.
-        n: an integer order from 2 to MOST, or inf.
+        n: an order from 1 (not itself) to MOST, or inf.
         inverse: 1/γ nearly, 1 at order ∞.
         kept: the scores that may have weight.
         count: how many.
@@ -230,7 +266,7 @@ def resolve(scores: Array, top: float, n: float, inverse: float, kept: Array, co
         nearest = room[CLOSEST].min()
         room[HIGH, 0] = n * inverse
         room[LOW, 0] = fused(n, inverse, -room[HIGH, 0])
-        powers(room, 1, int(n))
+        raised(room, 1, n)
         norm, norm_low = room[R_HIGH, 0], room[R_LOW, 0]
         change = ((norm - r_total) + (norm_low - r_low)) / slope
         nearness, fraction = abs(change) / nearest, slope / r_total
@@ -252,7 +288,7 @@ def resolve(scores: Array, top: float, n: float, inverse: float, kept: Array, co
             error = gaussian_error(count)
         else:
             bases(scores, i, i + 1, top, inverse, room)
-            powers(room, 1, int(n))
+            raised(room, 1, n)
             error = finite_error(n, count, fraction, room[INVERSE, 0], change, nearness)
         if not room[R_HIGH, 0] > 0.0:
             continue

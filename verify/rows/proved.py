@@ -85,7 +85,7 @@ def finite_row(scores: Array, top: float, n: float, weights: Array, kept: Array,
     scale = 1.0 / (r_total + change * s_total)
     doubts = rounded_weights(out, slopes, 0, count, change, scale, a, n * b * scale, kept)
     unpack(scores, limit, kept, weights)
-    if doubts and n == int(n) and n <= MOST and count <= LONGEST:
+    if doubts and n <= MOST and count <= LONGEST:
         count = pack(scores, 0, scores.size, limit, scores, kept, 0)
         return resolve(scores, top, n, inverse / (1.0 + change / n), kept, count, weights)
     return doubts
