@@ -35,6 +35,11 @@ def inlined(function: Function) -> Function:
     return cast("Function", numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)(function))
 
 
+def exact(function: Function) -> Function:
+    """As `inlined`, but each operation is rounded: for errors of roundings, which contraction would change."""
+    return cast("Function", numba.njit(error_model="numpy", forceinline=True)(function))
+
+
 def released(function: Function) -> Function:
     """As `jit`, and other Python threads run meanwhile."""
     return cast("Function", numba.njit(cache=True, error_model="numpy", nogil=True)(function))

@@ -1,4 +1,6 @@
-"""Float32 weights proved correctly rounded, as far as float64 can prove it; what it leaves is marked for `deciding`.
+"""Float32 weights proved correctly rounded, as far as float64 can prove it.
+
+What it leaves is decided in pairs of float64 by `doubled`, and what that leaves is marked for `deciding`.
 
 **The bound.** u = 2^-53; a result of `lanes` is ``r̂ = r(1 + ε)``. With ``x = z/γ`` and ``T = n·x/(1 − x)``:
 
@@ -32,10 +34,11 @@ import numba
 import numpy as np
 
 from kernelproof.verify.rows.core import Array, Floats
+from kernelproof.verify.rows.doubled import LONGEST, MOST, resolve
 from kernelproof.verify.rows.jit import contracted, jit, parallel
 from kernelproof.verify.rows.lanes import BLOCK, gaussians, split_sum
 from kernelproof.verify.rows.newton import PROVED, polish, settle
-from kernelproof.verify.rows.packing import highest, padded, unpack
+from kernelproof.verify.rows.packing import highest, pack, padded, unpack
 from kernelproof.verify.rows.quick import GAUSSIAN, LARGE, SMALLEST, careful
 from kernelproof.verify.rows.scalar import two_product, two_sum
 from kernelproof.verify.rows.vectors import SLACK, fused, ranked, wide
@@ -75,13 +78,16 @@ def finite_row(scores: Array, top: float, n: float, weights: Array, kept: Array,
     out, slopes = room[0], room[1]
     count, reach, limit = settle(scores, top, 1.0, n, kept)
     end = padded(kept, count)
-    change, r_total, s_total, _ = polish(kept, end, top, 1.0, n, reach, PROVED, out, slopes)
+    change, r_total, s_total, inverse = polish(kept, end, top, 1.0, n, reach, PROVED, out, slopes)
     if r_total == 0.0:
         return ALL
     a, b = finite_bound(n, r_total, s_total)
     scale = 1.0 / (r_total + change * s_total)
     doubts = rounded_weights(out, slopes, 0, count, change, scale, a, n * b * scale, kept)
     unpack(scores, limit, kept, weights)
+    if doubts and n <= MOST and count <= LONGEST:
+        count = pack(scores, 0, scores.size, limit, scores, kept, 0)
+        return resolve(scores, top, n, inverse / (1.0 + change / n), kept, count, weights)
     return doubts
 
 
@@ -115,7 +121,10 @@ def softmax_row(scores: Array, top: float, weights: Array, out: Floats) -> int:
         r_lost += lost + low
     # ``G = Σpz`` is the entropy of the row less log R, and no more than the logarithm of its length.
     a, b = (2 * 2 * U + 2 * U * (math.log(scores.size) + 1.0) + 8 * U) * 1.0625, 2 * U * 1.0625
-    return rounded_gaussians(scores, 0, scores.size, top, out, 1.0 / (r_total + r_lost), a, b, weights)
+    doubts = rounded_gaussians(scores, 0, scores.size, top, out, 1.0 / (r_total + r_lost), a, b, weights)
+    if doubts and scores.size <= LONGEST:
+        return resolve(scores, top, np.inf, 1.0, scores, scores.size, weights)
+    return doubts
 
 
 @jit
