@@ -206,7 +206,7 @@ def pull(
         e: shares.
         g: packed cotangents.
         wanted: whether the derivative in α is.
-        out: filled; may be g's own memory only where nothing else reads it.
+        out: filled; it may be kept's own memory, which is read before.
 
     Returns:
         The derivative in α = 1 + 1/n.
