@@ -258,8 +258,9 @@ def moment(balanced: Floats, values: Floats, top: int) -> float:
     """``Σ balanced·values`` where balanced sums to 0, so that the value at the largest share may be taken off."""
     value, carry = 0.0, 0.0
     for i in range(values.size):
-        value, error = two_sum(value, balanced[i] * (values[i] - values[top]))
-        carry += error
+        if balanced[i] != 0.0:  # no weight, and the value of a gap that is huge overflows
+            value, error = two_sum(value, balanced[i] * (values[i] - values[top]))
+            carry += error
     return value + carry
 
 

@@ -219,7 +219,8 @@ class RowBackend:
         plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
         moved, wanted = np.moveaxis(array, axis, -1), order is not None or alpha is not None
         found = self._pull_directly(moved, upstream, plan, wanted=wanted)
-        result = {"z": rounded(np.moveaxis(found["scores"], -1, axis), array.dtype)}
+        gradient = found["scores"] if found["scores"].dtype == array.dtype else rounded(found["scores"], array.dtype)
+        result = {"z": np.moveaxis(gradient, -1, axis)}
         if order is not None:
             result["order"] = found["order"]
         if alpha is not None:

@@ -101,29 +101,25 @@ def real_shares(kept: Array, start: int, end: int, top: float, inverse: float, n
 
 
 @reassociated
-def paired(e: Floats, g: Array, start: int, end: int, coarse: float) -> tuple[float, float]:
-    """``Σ e·g`` over a block, in two parts; both are small against the rounding of one product."""
+def sums(
+    e: Floats, g: Array, start: int, end: int, first: float, coarse: float
+) -> tuple[float, float, float, float, float, float]:
+    """``Σe``, ``Σe·g`` and ``Σe·(first − g)`` over a block, each in two parts: an exact one, and a small one."""
     wide()
-    value, lost = 0.0, 0.0
+    e_high, e_low, value, value_low, apart, apart_low = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(np.uint64(start), np.uint64(end)):
+        high = upper(e[i], COARSE)
+        e_high += high
+        e_low += rest(e[i], high)
         term = e[i] * g[i]
         high = upper(term, coarse)
         value += high
-        lost += rest(term, high)
-    return value, lost
-
-
-@reassociated
-def differed(e: Floats, g: Array, start: int, end: int, first: float, coarse: float) -> tuple[float, float]:
-    """As `paired`, of ``e·(first − g)``."""
-    wide()
-    value, lost = 0.0, 0.0
-    for i in range(np.uint64(start), np.uint64(end)):
+        value_low += rest(term, high)
         term = e[i] * (first - g[i])
-        high = upper(term, coarse)
-        value += high
-        lost += rest(term, high)
-    return value, lost
+        high = upper(term, 2.0 * coarse)
+        apart += high
+        apart_low += rest(term, high)
+    return e_high, e_low, value, value_low, apart, apart_low
 
 
 @reassociated
@@ -210,7 +206,7 @@ def pull(
         e: shares.
         g: packed cotangents.
         wanted: whether the derivative in α is.
-        out: filled; may be g's own memory only where nothing else reads it.
+        out: filled; it may be kept's own memory, which is read before.
 
     Returns:
         The derivative in α = 1 + 1/n.
@@ -224,15 +220,13 @@ def pull(
     e_high, e_low, value, value_low, apart, apart_low = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for start in range(0, count, BLOCK):
         end = min(start + BLOCK, count)
-        high, low = split_sum(e, start, end)
+        high, low, value_high, value_rest, apart_high, apart_rest = sums(e, g, start, end, first, coarse)
         e_high, lost = two_sum(e_high, high)
         e_low += lost + low
-        high, low = paired(e, g, start, end, coarse)
-        value, lost = two_sum(value, high)
-        value_low += lost + low
-        high, low = differed(e, g, start, end, first, 2.0 * coarse)
-        apart, lost = two_sum(apart, high)
-        apart_low += lost + low
+        value, lost = two_sum(value, value_high)
+        value_low += lost + value_rest
+        apart, lost = two_sum(apart, apart_high)
+        apart_low += lost + apart_rest
     e_total = e_high + e_low
     mean = (value + value_low) / e_total
     scale = factor / total if gaussian else n * rate / total
