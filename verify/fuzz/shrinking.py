@@ -257,11 +257,13 @@ def _simpler(value: float, dtype: str) -> Iterator[float]:
         mantissa, exponent = math.frexp(value)
         candidates = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, math.copysign(1.0, value), float(round(value))]
         candidates += [math.copysign(2.0**k, value) for k in (exponent, exponent - 1) if abs(k) < 1000]
-        candidates += [math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits) for bits in _WIDTHS]
+        with np.errstate(over="ignore"):
+            # The largest numbers may round up to infinity, which is no simpler number; math.ldexp would raise.
+            candidates += [float(np.ldexp(round(mantissa * 2.0**bits), exponent - bits)) for bits in _WIDTHS]
         candidates += [math.trunc(value) * 1.0, -value]
     target = FORMATS[dtype]
     seen = set()
-    for candidate in sorted(candidates, key=complexity):
+    for candidate in sorted(filter(math.isfinite, candidates), key=complexity):
         number = float(cast(np.array([candidate]), dtype).astype(np.float64)[0])
         if complexity(number) < complexity(value) and number not in seen and abs(number) <= target.largest:
             seen.add(number)

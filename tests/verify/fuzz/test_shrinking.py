@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Here
-from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk
-from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk, _simpler
+from kernelproof.verify.fuzz.subject import Subject, complexity
 from kernelproof.verify.targets import Target
 
 Loaded = Callable[[str], Target]
@@ -109,3 +110,13 @@ def test_what_is_right_is_no_witness(faulty: Loaded) -> None:
     answer = judge.ask(Question(Subject(Case.parse(case("3", "float32", "random", "32x64", "1")))))
     assert answer.failures == {}
     assert answer.decided > 32 * 64
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_the_largest_number_has_simpler_ones_and_no_infinity(dtype: str, sign: int) -> None:
+    # Its mantissa rounds up to a power of two beyond the format, for which math.ldexp raises OverflowError.
+    value = sign * FORMATS[dtype].largest
+    found = list(_simpler(value, dtype))
+    assert found
+    assert all(np.isfinite(number) and complexity(number) < complexity(value) for number in found)
