@@ -39,7 +39,7 @@ from kernelproof.verify.runner import Runner
 from kernelproof.verify.seams import Call, Inputs
 from kernelproof.verify.targets import BUILT_IN, Target
 from kernelproof.verify.units import RowUnits
-from kernelproof.verify.worker import Limits, caller_of, limit_memory
+from kernelproof.verify.worker import Limits, guard_of, limit_memory
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 """Tried by default."""
@@ -258,7 +258,7 @@ def ask(job: _Job, limits: Limits | None = None) -> Answers:
         job: what to ask.
         limits: of memory, where the process is a worker's.
     """
-    caller = caller_of(job.target)
+    caller = guard_of(job.target).caller
     if limits is not None:
         limit_memory(limits, [job.target])
     array = np.array(job.logits).astype(FORMATS[job.dtype].dtype)

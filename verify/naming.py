@@ -23,7 +23,7 @@ def variant_at(text: str) -> Variant:
     Raises:
         DomainError: there is no such object, or it is no `Variant`.
     """
-    from kernelproof.verify.targets import Place, load  # noqa: PLC0415 (targets need cases, which need this)
+    from kernelproof.verify.loading import Place, load  # noqa: PLC0415 (loading needs declarations, which need this)
 
     module, colon, name = text.rpartition(":")
     if not colon or not module or not name:

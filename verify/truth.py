@@ -208,8 +208,9 @@ class _Mixed:
         found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
-        squares = ((point - keys) ** 2).sum(-1)
-        products = np.abs(keys) @ np.abs(point)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = ((point - keys) ** 2).sum(-1)
+            products = np.abs(keys) @ np.abs(point)
         if not options["key_norm_term"]:
             scores, moved = scale * (keys @ point), scale * products
         elif self.convention == "differences":

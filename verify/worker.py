@@ -183,9 +183,8 @@ def judge_target(
         # A check that is about another order or axis has nothing to say of a target that knows but one.
         special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
         # And none can compare what the target gives with what it gives for inputs that it does not take.
-        plain = [key for key, call in calls.items() if call.mode == "forward" and not _special(call)]
-        compares = not getattr(checks()[name], "apart", False)
-        if special or (compares and not set(plain) <= set(wanted[name])):
+        plain = {key for key, call in calls.items() if call.mode == "forward" and not _special(call)}
+        if special or not (plain <= wanted[name].keys() or getattr(checks()[name], "apart", False)):
             wanted[name] = {}
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
     wanted = {name: calls for name, calls in wanted.items() if calls}
@@ -281,11 +280,6 @@ def guard_of(target: Target) -> Guard:
     return _GUARDS[target]
 
 
-def caller_of(target: Target) -> Calling:
-    """What calls the loaded target of this process, without a guard."""
-    return guard_of(target).caller
-
-
 class Journal:
     """Pickled records appended to a file, each on the disk of the kernel before the next step."""
 
@@ -339,10 +333,9 @@ def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
 def run_task(task: Task) -> None:
     """Do `task`; results go to its journal.
 
-    Records: ("load", target), ("truth", case, how truths were come by), ("step", case, target, check, call), (RETURNED,
-    case, target, check, call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after
-    its calls), ("retired",) by a worker that ends because targets hold its memory, and ("fault", case, traceback) for
-    an error that is ours.
+    Records: ("load", target), ("truth", case, tally), ("step", case, target, check, call), (RETURNED, case, target,
+    check, call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls),
+    ("retired",) by a worker whose memory targets hold, ("fault", case, traceback) for an error of ours.
     """
     journal = Journal(task.journal)
     with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:

@@ -46,10 +46,10 @@ def falls(variant: Variant, low: Fraction, high: Fraction, exponent: int | None 
         if last == edge:
             at_edge, slope = _slope(variant, end)
             least = scale * arb((1, -40))
-            if not (at_edge.is_finite() and abs(at_edge).upper() <= least):
-                return False
+            vanishes = at_edge.is_finite() and abs(at_edge).upper() <= least
             # An order above 1 has no slope at the edge; a key there is a kink else, which the order would deny.
-            if variant.order > 1 and not (slope.is_finite() and abs(slope * (end - start)).upper() <= least):
+            flat = variant.order <= 1 or (slope.is_finite() and abs(slope * (end - start)).upper() <= least)
+            if vanishes is False or flat is False:
                 return False
         return _subdivided(variant, start, end, (scale * SHARE).lower())
 

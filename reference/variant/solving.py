@@ -249,14 +249,14 @@ def _bracket(variant: Variant, root: Root, gaps: list[Fraction]) -> tuple[arb, a
     step = arb(1)
     low = high = min(max(start, least, key=float), most, key=float).mid()
     while (_sign(variant, root, gaps, low) or 1) > 0:
-        if not low > least:
+        if low <= least:
             _no_root(variant, "below")
         low = (low / 4).mid() if variant.geometry == "ratio" else (low - step).mid()
         step *= 2
         low = max(low, least)
     step = arb(1)
     while (_sign(variant, root, gaps, high) or -1) < 0:
-        if not high < most:
+        if high >= most:
             _no_root(variant, "above")
         high = (high * 4).mid() if variant.geometry == "ratio" else (high + step).mid()
         step *= 2

@@ -73,15 +73,17 @@ class Kkt:
             return float("inf")
         with np.errstate(over="ignore", invalid="ignore"):
             gaps = np.minimum(beta * (scores[free].max() - scores[free]), 1e300)
-        weights, give = raw[free], slack[free]
-        low, middle, high = (
-            potential(np.maximum(part, 0.0), order) for part in (weights - give, weights, weights + give)
-        )
-        shift = order if LARGE <= order < INFINITY else 0.0
-        own = ROUNDING * (gaps + np.where(np.isfinite(high), np.abs(high), 0.0) + shift * ROUNDING)
-        # μ lies in [−gap − high, −gap − low]; where the weight may be 0 there is no upper end.
-        floor = -gaps - high - own
-        ceiling = np.where(weights - give > 0, -gaps - low + own, np.inf)
+        # What overflows is as far off as can be.
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights, give = raw[free], slack[free]
+            low, middle, high = (
+                potential(np.maximum(part, 0.0), order) for part in (weights - give, weights, weights + give)
+            )
+            shift = order if LARGE <= order < INFINITY else 0.0
+            own = ROUNDING * (gaps + np.where(np.isfinite(high), np.abs(high), 0.0) + shift * ROUNDING)
+            # μ lies in [−gap − high, −gap − low]; where the weight may be 0 there is no upper end.
+            floor = -gaps - high - own
+            ceiling = np.where(weights - give > 0, -gaps - low + own, np.inf)
         first, last = int(np.argmax(floor)), int(np.argmin(ceiling))
         with np.errstate(invalid="ignore", over="ignore"):
             miss = floor[first] - ceiling[last]

@@ -238,9 +238,9 @@ def _together(values: Array) -> Iterator[Array]:
     finite = np.isfinite(values)
     safe = np.where(finite, values, 0.0)
     top = safe.max(initial=0.0)
-    candidates = [np.zeros_like(safe), safe - top, np.sign(safe), np.round(safe)]
     exponent = np.frexp(safe)[1] - 1
     with np.errstate(over="ignore", invalid="ignore"):
+        candidates = [np.zeros_like(safe), safe - top, np.sign(safe), np.round(safe)]
         # Scaling the smallest and the largest numbers overflows: those stay.
         candidates += [
             np.ldexp(np.round(np.ldexp(safe, bits - exponent)), exponent - bits) for bits in (0, 1, 3, 7, 15)
