@@ -208,21 +208,22 @@ class _Mixed:
         found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
+        # Largest numbers overflow here: a unit that is infinite allows anything, and the truth itself is exact.
         with np.errstate(over="ignore", invalid="ignore"):
             squares = ((point - keys) ** 2).sum(-1)
             products = np.abs(keys) @ np.abs(point)
-        if not options["key_norm_term"]:
-            scores, moved = scale * (keys @ point), scale * products
-        elif self.convention == "differences":
-            # Differences are exact to a rounding each; squares and sums keep the relative error.
-            scores, moved = -scale * squares / 2, scale * squares
-        else:
-            scores, moved = -scale * squares / 2, scale * (products + (keys**2).sum(-1) / 2)
-        if options["scale"] is None:
-            # 1/√d by a root and a division is within two roundings of the float nearest to it.
-            moved = moved + 2 * np.abs(scores)
-        bias = options["mask"][0, 0]
-        scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
+            if not options["key_norm_term"]:
+                scores, moved = scale * (keys @ point), scale * products
+            elif self.convention == "differences":
+                # Differences are exact to a rounding each; squares and sums keep the relative error.
+                scores, moved = -scale * squares / 2, scale * squares
+            else:
+                scores, moved = -scale * squares / 2, scale * (products + (keys**2).sum(-1) / 2)
+            if options["scale"] is None:
+                # 1/√d by a root and a division is within two roundings of the float nearest to it.
+                moved = moved + 2 * np.abs(scores)
+            bias = options["mask"][0, 0]
+            scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
         weighting, size = found.weighting, len(scores)
         proved = Proved(
             weighting.weights.split()[0].reshape(1, size),

@@ -249,14 +249,17 @@ def _bracket(variant: Variant, root: Root, gaps: list[Fraction]) -> tuple[arb, a
     step = arb(1)
     low = high = min(max(start, least, key=float), most, key=float).mid()
     while (_sign(variant, root, gaps, low) or 1) > 0:
-        if low <= least:
+        inside_still = low > least
+        if inside_still is False:
+            # An end that is no binary number is a ball, and never proved to lie above itself.
             _no_root(variant, "below")
         low = (low / 4).mid() if variant.geometry == "ratio" else (low - step).mid()
         step *= 2
         low = max(low, least)
     step = arb(1)
     while (_sign(variant, root, gaps, high) or -1) < 0:
-        if high >= most:
+        inside_still = high < most
+        if inside_still is False:
             _no_root(variant, "above")
         high = (high * 4).mid() if variant.geometry == "ratio" else (high + step).mid()
         step *= 2

@@ -322,7 +322,7 @@ ROUNDED_INPUTS = (
     Fault(
         "numpy",
         "cotangent in float32",
-        Change("arguments", "    return double(array)\n", "    return double(array.astype(np.float32))\n"),
+        Change("arguments", "(cotangent_as(cotangent, shape))", "(cotangent_as(cotangent, shape).astype(np.float32))"),
         ("gradients",),
         REGRESSION,
     ),
