@@ -17,8 +17,9 @@ from kernelproof import reference
 from kernelproof.verify.calling import Caller
 from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import declared
+from kernelproof.verify.guarding import Guard, described
 from kernelproof.verify.seams import Call, Inputs
-from kernelproof.verify.targets import describe, find
+from kernelproof.verify.targets import find
 
 FOLDER = Path(__file__).parent / "mutants"
 torch = pytest.importorskip("torch")
@@ -39,7 +40,7 @@ def test_there_are_enough_of_each_kind() -> None:
 
 def asked(text: str) -> Any:
     """The target, one case within what it can be asked, and inputs of N(0, 1)."""
-    found = describe(find(text))
+    found = described(find(text))
     assert not isinstance(found, str), found
     target = found[0]
     scope = target.scopes[0]
@@ -74,8 +75,9 @@ def truth(case: Case, inputs: Inputs) -> Any:
 def test_a_plausible_mutant_passes_what_releases_are_tested_with(text: str, name: str) -> None:
     target, case, inputs = asked(text)
     caller = Caller(target)
-    with np.errstate(all="ignore"):
-        outcome = caller(case, Call(inputs))
+    # Guarded: what a mutant changes of the process must not reach other tests.
+    with np.errstate(all="ignore"), Guard(caller) as guard:
+        outcome = guard.call(case, Call(inputs), lambda: None)
     assert outcome.error is None
     torch.testing.assert_close(torch.from_numpy(outcome.arrays["output"]), torch.from_numpy(truth(case, inputs)))
     gives = target.scopes[0].gradients
