@@ -29,9 +29,11 @@ def ruled(scores, kernel, rule, *, square=True, keep=None):
     h = float(rule.h) ** 2 if square else float(rule.h)
     if order == np.inf:
         return softmax64(-gaps / h)
-    with np.errstate(invalid="ignore"):
-        found = np.maximum(h + 2 * wide, 0) ** order
-    return share(np.where(np.isnan(gaps), np.nan, np.where(np.isneginf(wide), 0, found)))
+    # [h² − D]₊ over that of the nearest key, so that nothing overflows; a ball without a key is 0/0.
+    reached = np.maximum(h / 2 + wide, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (reached / reached.max(-1, keepdims=True, initial=0)) ** order
+    return share(found)
 
 
 ORDERS = {"orders": ["1..8", "inf"]}
