@@ -89,10 +89,13 @@ def watchdog(seconds: float | None, memory: int) -> Iterator[None]:
 def _time(seconds: float) -> Iterator[None]:
     with open(os.devnull, "w", encoding="ascii") as sink:  # noqa: PTH123 (os.devnull is no place of the file system)
         faulthandler.dump_traceback_later(seconds, exit=True, file=sink)
+        process = os.getpid()
         try:
             yield
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            # A child that the call forked has no such thread: cancelling would wait for it without end.
+            if os.getpid() == process:
+                faulthandler.cancel_dump_traceback_later()
 
 
 @contextmanager
