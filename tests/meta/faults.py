@@ -18,14 +18,14 @@ KINDS = (
 
 
 # Named one by one, so that they do not depend on how a suite deals its cases; the nightly test runs the suite.
-_ENTMAX = "entmax order={} rule=adaptive:1 dtype=float64 family={} shape={} feature={} seed=0"
+ENTMAX = "entmax order={} rule=adaptive:1 dtype=float64 family={} shape={} feature={} seed=0"
 _WEIGHTS = "weights order=2 rule={} dtype=float64 family=random shape=3x8 feature=1 seed=0"
-RANDOM = _ENTMAX.format(2, "random", "3x8", 1)
-FULL_SUPPORT = _ENTMAX.format(2, "planted_support", "2x12", 12)
-TIES = _ENTMAX.format(2, "ties", "3x16", 3)
-FAR_OFF = _ENTMAX.format("inf", "offsets", "2x12", 5)
+RANDOM = ENTMAX.format(2, "random", "3x8", 1)
+FULL_SUPPORT = ENTMAX.format(2, "planted_support", "2x12", 12)
+TIES = ENTMAX.format(2, "ties", "3x16", 3)
+FAR_OFF = ENTMAX.format("inf", "offsets", "2x12", 5)
 """Here exp overflows if nothing is subtracted."""
-FAR_BELOW = _ENTMAX.format("inf", "offsets", "2x12", -5)
+FAR_BELOW = ENTMAX.format("inf", "offsets", "2x12", -5)
 """Here all of it is 0; above, the fast path's own exponential wraps around, which divides out."""
 COLD = _WEIGHTS.format("adaptive:1/2")
 ANCHORED = _WEIGHTS.format("anchored:2")
@@ -328,72 +328,3 @@ ROUNDED_INPUTS = (
     ),
 )
 """Float64 inputs of the family random must have more bits than float32, or these are not seen."""
-
-
-TILED_CASE = "attention order=2 rule=adaptive:1 dtype=float64 family=random shape=2x1x3x8x4x2 feature=1 seed=0"
-CAUSAL_CASE = "attention order=8 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=causal seed=0"
-"""At a high order, so that every key that is seen has weight."""
-TILED = (
-    Fault(
-        "numpy",
-        "causal edge",  # one key more than a query may see
-        Change("tiles", "np.arange(tile.end) >= ends[:, None]", "np.arange(tile.end) > ends[:, None]"),
-        ("accuracy",),
-        CAUSAL_CASE,
-    ),
-    Fault(
-        "numpy",
-        "last tile only",  # gradients of the keys from the tiles before are forgotten
-        Change("tiles", "sums[0], lost = two_sum(sums[0], part)", "sums[0], lost = two_sum(0 * sums[0], part)"),
-        ("gradients",),
-        TILED_CASE,
-    ),
-    Fault(
-        "numba",
-        "narrow reach",  # keys in the far half of the ball are never proposed
-        Change("sparse", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
-        ("accuracy",),
-        TILED_CASE,
-    ),
-    Fault(
-        "numba",
-        "wrong values",  # those of the weights' slopes
-        Change(
-            "sparse",
-            "add(of_v[0, at[j]], of_v[1, at[j]], solved[P, j]",
-            "add(of_v[0, at[j]], of_v[1, at[j]], solved[SHARE, j]",
-        ),
-        ("gradients",),
-        TILED_CASE,
-    ),
-    Fault(
-        "numba",
-        "one end for a tile",  # its queries see what the last of them may
-        Change(
-            "tiled",
-            "ends = problem.masking.ends(head, slice(row, stop))",
-            "ends = np.full(stop - row, problem.masking.ends(head, slice(row, stop)).max())",
-        ),
-        ("accuracy",),
-        CAUSAL_CASE,
-    ),
-)
-"""In tiles, which rows alone never reach; planted in copies whose tiles are small."""
-_SOFTMAX = _ENTMAX.format("inf", "random", "3x8", 1)
-_REAL = _ENTMAX.format(1.5, "random", "3x8", 1)
-FAST_PRODUCTS = tuple(
-    Fault(FAST, kind, Change("pulling", old, new), ("gradients",), case)
-    for kind, old, new, case in (
-        ("mean of no shares", "mean = (value + value_low) / e_total", "mean = value + value_low", RANDOM),
-        ("sum at the top", "(scale * e[at]) * ((apart + apart_low) / e_total)", "(scale * e[at]) * apart", RANDOM),
-        ("scale", "n * rate / total", "rate / total", RANDOM),
-        ("last step", "rate = inverse / (1.0 + change / n)", "rate = inverse / (1.0 + 1e-7)", RANDOM),
-        ("integer share", "share + share_low if inside", "share * u if inside", RANDOM),
-        ("real share", "exponential((n - 1.0) * log1m(x))", "exponential(n * log1m(x))", _REAL),
-        ("spread near the top", "near = half * (1.0 + x) + u * tail", "near = half + u * tail", RANDOM),
-        ("spread far off", "far = u * (", "far = (", RANDOM),
-        ("mean of softmax", "scale = factor / total", "scale = factor / (2.0 * total)", _SOFTMAX),
-        ("cotangent in float32", "term = e[i] * g[i]", "term = e[i] * np.float32(g[i])", RANDOM),
-    )
-)
-"""One in each term of the fast vector-Jacobian product."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.meta.faults import FAST_PRODUCTS, FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, TILED, Fault
+from tests.meta.fast_faults import FAST_PRODUCTS, TILED
+from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
 from tests.meta.planting import FAST, PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify

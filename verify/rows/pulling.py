@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from kernelproof.verify.rows.core import Array, Flags, Floats
-from kernelproof.verify.rows.jit import inlined, jit, parallel, reassociated
+from kernelproof.verify.rows.jit import contracted, inlined, jit, parallel, reassociated
 from kernelproof.verify.rows.lanes import (
     BLOCK,
     LN2_HIGH,
@@ -35,7 +35,7 @@ from kernelproof.verify.rows.newton import FAST_PULL, SHARP_PULL, polish, settle
 from kernelproof.verify.rows.packing import ask, highest, pack, padded, unpack
 from kernelproof.verify.rows.quick import GAUSSIAN, LARGE, LARGEST, SMALLEST
 from kernelproof.verify.rows.scalar import two_sum
-from kernelproof.verify.rows.vectors import SLACK, exponent, mantissa, ranked, unranked, wide
+from kernelproof.verify.rows.vectors import SLACK, exponent, fused, mantissa, ranked, unranked, wide
 
 COARSE = 1536.0  # times a bound of the terms: their upper parts then have an exact sum in any order, 2^10 at a time
 LEAST, MOST = 1e-250, 1e250  # cotangents that products with weights and slopes keep in range
@@ -122,12 +122,15 @@ def sums(
     return e_high, e_low, value, value_low, apart, apart_low
 
 
-@reassociated
-def written(e: Floats, g: Array, start: int, end: int, mean: float, scale: float, out: Array) -> None:
-    """The gradient ``scale·e·(g − mean)`` of a block, in the dtype of `out`."""
+@contracted
+def written(
+    e: Floats, g: Array, start: int, end: int, mean: float, mean_low: float, scale: float, scale_low: float, out: Array
+) -> None:
+    """The gradient ``scale·e·(g − mean)`` of a block, in the dtype of `out`; both factors come in two parts."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
-        out[i] = (scale * e[i]) * (g[i] - mean)
+        apart = (g[i] - mean) - mean_low
+        out[i] = (scale * e[i]) * apart + (scale_low * e[i]) * apart
 
 
 @reassociated
@@ -178,13 +181,22 @@ def magnitude(cotangent: Array) -> float:
 
 
 @jit
+def quotient(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
+    """``(a + a_low)/(b + b_low)`` as the rounded quotient of the heads and what is missing from it (Dekker)."""
+    head = a / b
+    return head, ((fused(-head, b, a) + a_low) - head * b_low) / b
+
+
+@jit
 def pull(
     kept: Array,
     count: int,
     top: float,
     rate: float,
+    rate_low: float,
     n: float,
     total: float,
+    total_low: float,
     factor: float,
     size: float,
     e: Floats,
@@ -199,8 +211,10 @@ def pull(
         count: how many, e and g are meaningful for.
         top: the largest score.
         rate: β/γ, β at n = ∞.
+        rate_low: what is missing from it.
         n: the order; ∞ is told by its size.
         total: ``Σ[1 − z/γ]₊ⁿ``.
+        total_low: what is missing from it.
         factor: β.
         size: a bound of ``|g|``.
         e: shares.
@@ -227,9 +241,13 @@ def pull(
         value_low += lost + value_rest
         apart, lost = two_sum(apart, apart_high)
         apart_low += lost + apart_rest
-    e_total = e_high + e_low
-    mean = (value + value_low) / e_total
-    scale = factor / total if gaussian else n * rate / total
+    e_total, e_rest = two_sum(e_high, e_low)
+    mean, mean_low = quotient(*two_sum(value, value_low), e_total, e_rest)
+    if gaussian:
+        scale, scale_low = quotient(factor, 0.0, total, total_low)
+    else:
+        whole = n * rate
+        scale, scale_low = quotient(whole, fused(n, rate, -whole) + n * rate_low, total, total_low)
     alpha = 0.0
     if wanted:
         log_total = math.log(total)
@@ -245,9 +263,10 @@ def pull(
         # n²(ξ − ξ_top) is (γ/n)·n·(x·log R + n·(u·log u + x)), and γ is β/rate.
         alpha = -(alpha + low) * scale / factor * (1.0 if gaussian else factor / rate)
     for start in range(0, count, BLOCK):
-        written(e, g, start, min(start + BLOCK, count), mean, scale, out)
+        written(e, g, start, min(start + BLOCK, count), mean, mean_low, scale, scale_low, out)
     # Where one share is nearly 1 its cotangent is nearly the mean; the difference is a sum over the others.
-    out[at] = (scale * e[at]) * ((apart + apart_low) / e_total)
+    largest = (apart + apart_low) / e_total
+    out[at] = (scale * e[at]) * largest + (scale_low * e[at]) * largest
     return alpha
 
 
@@ -274,8 +293,8 @@ def pull_finite(
     change, total, s_total, inverse = polish(kept, end, top, factor, n, reach, goal, e, slopes)
     if total == 0.0 or (sharp and underflown(kept, count, top, inverse, e)):
         return False, 0.0
-    total += change * s_total
-    rate = inverse / (1.0 + change / n)
+    total, total_low = two_sum(total, change * s_total)
+    rate, rate_low = quotient(inverse, 0.0, *two_sum(1.0, change / n))
     repeated = n <= REPEATED and n == int(n)
     for start in range(0, end, BLOCK):
         stop = min(start + BLOCK, end)
@@ -284,9 +303,11 @@ def pull_finite(
         else:
             real_shares(kept, start, stop, top, rate, n, e)
     if count == scores.size:
-        return True, pull(kept, count, top, rate, n, total, factor, size, e, cotangent, wanted, gradient)
+        return True, pull(
+            kept, count, top, rate, rate_low, n, total, total_low, factor, size, e, cotangent, wanted, gradient
+        )
     pack(scores, 0, scores.size, limit, cotangent, g, 0)
-    alpha = pull(kept, count, top, rate, n, total, factor, size, e, g, wanted, kept)
+    alpha = pull(kept, count, top, rate, rate_low, n, total, total_low, factor, size, e, g, wanted, kept)
     unpack(scores, limit, kept, gradient)
     return True, alpha
 
@@ -310,10 +331,12 @@ def pull_gaussian(
         high, lost = split_sum(e, start, end)
         total, carry = two_sum(total, high)
         low += carry + lost
-    total += low
+    total, low = two_sum(total, low)
     if scores.itemsize == 8 and underflown(scores, scores.size, top, 0.0, e):
         return False, 0.0
-    return True, pull(scores, scores.size, top, factor, np.inf, total, factor, size, e, cotangent, wanted, gradient)
+    return True, pull(
+        scores, scores.size, top, factor, 0.0, np.inf, total, low, factor, size, e, cotangent, wanted, gradient
+    )
 
 
 @parallel

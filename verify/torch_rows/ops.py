@@ -16,6 +16,10 @@ from kernelproof.verify.torch_rows import checks
 from kernelproof.verify.torch_rows.plan import Plan, entmax_plan, mechanism_plan, scalar
 from kernelproof.verify.torch_rows.rounding import narrow, widen
 from kernelproof.verify.torch_rows.row import row
+from kernelproof.verify.torch_rows.twofold import two_sum
+
+SHORT = 16
+"""Terms of a plain sum in float64: BLAS may add them one after the other, each time with a rounding of the sum."""
 
 
 def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Tensor:
@@ -69,7 +73,7 @@ def regression(q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "
     checks.triple(q, k, v, 2)
     scores = -_half_squares(widen(q), widen(k))
     w = _weights(scores, plan, checks.policy(empty))
-    return narrow(_mixed(w, widen(v)), q.dtype)
+    return narrow(_mixed(w, widen(v), sharp=q.dtype == torch.float64), q.dtype)
 
 
 def attention(
@@ -127,7 +131,7 @@ def attention(
     scores = scores if bias is None else scores + bias
     scores = torch.where(allowed, scores, -math.inf)
     w = _weights(scores, plan, empty)
-    y = narrow(_mixed(w, values), q.dtype)
+    y = narrow(_mixed(w, values, sharp=q.dtype == torch.float64), q.dtype)
     return _with_info(y, scores, plan, w) if info else y
 
 
@@ -137,10 +141,29 @@ def _repeated(heads: Tensor, groups: int) -> Tensor:
     return heads.unsqueeze(-3).expand(shape).flatten(-4, -3)
 
 
-def _mixed(w: Tensor, values: Tensor) -> Tensor:
-    """``Σ w_i v_i``; a row of NaN weights gives NaN, and nothing to the gradient of the values that others share."""
+def _mixed(w: Tensor, values: Tensor, *, sharp: bool) -> Tensor:
+    """``Σ w_i v_i``; a row of NaN weights gives NaN, and nothing to the gradient of the values that others share.
+
+    With `sharp`, where the result keeps all digits of float64, what a plain sum of many terms rounds away is put back.
+    """
     lost = w.isnan().any(-1, keepdim=True)
-    return torch.where(lost, math.nan, torch.where(lost, 0.0, w) @ values)
+    clean = torch.where(lost, 0.0, w)
+    plain = clean @ values
+    if sharp and values.shape[-2] > SHORT:
+        plain = plain + _lost_in(plain, clean, values)
+    return torch.where(lost, math.nan, plain)
+
+
+@torch.no_grad()
+def _lost_in(plain: Tensor, w: Tensor, values: Tensor) -> Tensor:
+    """What is missing from ``plain = w @ values``: sums of a few terms, and a compensated sum of those."""
+    head, tail = torch.zeros_like(plain), torch.zeros_like(plain)
+    for start in range(0, values.shape[-2], SHORT):
+        stop = start + SHORT
+        head, error = two_sum(head, w[..., start:stop] @ values[..., start:stop, :])
+        tail = tail + error
+    missing = (head - plain) + tail
+    return torch.where(missing.isfinite(), missing, 0.0)
 
 
 def _half_squares(q: Tensor, k: Tensor) -> Tensor:
