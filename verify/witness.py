@@ -38,6 +38,7 @@ from kernelproof.verify.worker import JUDGING, Step, truths_for
 
 WHOLE = frozenset({"axis", "global_state", "poison", "zero_upstream"})
 """Checks whose scripts run the case again with this package: what they claim is of no single number of one call."""
+CAME_BACK = "a child process of the call came back"
 REPEATED = 100
 """Calls that a script for changing results makes."""
 
@@ -291,7 +292,18 @@ class _Writer:
         if self.program:
             return self.fallback("crash")
         lines, names = self.arrays(Call(self.inputs), "")
-        inner = self.head("crash", [*lines, f"print({call_text(self.case, Call(self.inputs), self.caller, names)})"])
+        guarded = [
+            "import os",
+            "",
+            "parent = os.getpid()",
+            "try:",
+            f"    print({call_text(self.case, Call(self.inputs), self.caller, names)})",
+            "finally:",
+            "    if os.getpid() != parent:",
+            f"        print({CAME_BACK!r}, flush=True)",
+            "        os._exit(9)",
+        ]
+        inner = self.head("crash", [*lines, *guarded])
         inner = inner.partition('"""\n')[2].replace("\\", "\\\\").replace("'''", "\\'\\'\\'")
         body = [
             f"CALL = '''{inner.strip()}\nprint(\"returned\")\n'''",
@@ -299,7 +311,8 @@ class _Writer:
             "    run = subprocess.run([sys.executable, '-c', CALL], capture_output=True, text=True, timeout=60)",
             "except subprocess.TimeoutExpired:",
             '    sys.exit("no answer in 60 s")',
-            'fault = run.returncode != 0 or not run.stdout.rstrip().endswith("returned")',
+            f"fault = {CAME_BACK!r} in run.stdout or run.returncode != 0",
+            'fault = fault or not run.stdout.rstrip().endswith("returned")',
             'print(run.stdout, run.stderr, f"exit code {run.returncode}")',
             "sys.exit(1 if fault else 0)",
         ]

@@ -161,3 +161,25 @@ def test_bounds_are_rounded_inwards_and_values_once() -> None:
     assert Claim("x", np.nan, np.nan, np.nan, np.nan).met
     assert not Claim("x", 1.0, 0.0, 2.0, np.nan).met
     assert variable("forward") == "got"
+
+
+@pytest.mark.parametrize("child", ["pass", "raise RuntimeError('in the child')"])
+def test_a_child_that_comes_back_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "forks.py").write_text(
+        "import os\n"
+        "import numpy as np\n"
+        "def twice(z):\n"
+        "    if os.fork() == 0:\n"
+        f"        {child}\n"
+        "    e = np.exp(z - z.max(-1, keepdims=True))\n"
+        "    return e / e.sum(-1, keepdims=True)\n"
+    )
+    case = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x8 feature=1 seed=0"
+    scripts = failed(verify("forks.py:twice", case=case))
+    assert scripts
+    script = scripts["accuracy"]
+    assert pasted(script, tmp_path).returncode == 1
+    source = (tmp_path / "forks.py").read_text()
+    (tmp_path / "forks.py").write_text(source.replace("os.fork()", "1"))
+    assert pasted(script, tmp_path).returncode == 0
