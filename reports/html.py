@@ -1,6 +1,6 @@
 """The report as one page that opens offline: styles and figures are inside, and it has no script.
 
-Everything from outside passes through `_Text`, which spells control characters, and through jinja2's escaping.
+Everything from outside passes through `rendering.templates`, which spells control characters and escapes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from kernelproof.reports import summary, text
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
+from kernelproof.reports.rendering import templates
 from kernelproof.verify.results import Accuracy, Coverage, Results, Table, Target, Verdict
 
 ROWS = 60
@@ -92,15 +93,7 @@ def _target(target: Target, at: int) -> TargetView:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("kernelproof.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_Text(),
-    )
+    environment = templates()
     environment.filters |= {
         "number": text.number,
         "short": text.short,
@@ -114,13 +107,6 @@ def _environment() -> Environment:
     }
     environment.globals |= {"signs": _SIGNS}
     return environment
-
-
-class _Text:
-    """What is printed: strings without control characters, markup made here as it is."""
-
-    def __call__(self, value: Any) -> Any:
-        return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _drawn(figure: Drawn) -> Markup:

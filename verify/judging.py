@@ -91,6 +91,20 @@ def forward(inputs: Inputs) -> dict[str, Call]:
     return {"forward": Call(inputs)}
 
 
+def forward_of_weights(case: Case, inputs: Inputs, keys: int = 1) -> dict[str, Call]:
+    """`forward`, for ops that return weights, rows of at least so many keys, and scores that are no special values."""
+    applies = case.op in {"entmax", "weights"} and case.size >= keys and case.family != "special"
+    return forward(inputs) if applies else {}
+
+
+def forward_and_vjp(inputs: Inputs) -> dict[str, Call]:
+    """`forward`, and the vector-Jacobian product where there is a cotangent and no choice of rows."""
+    wanted = forward(inputs)
+    if inputs.cotangent is not None and inputs.rows is None:
+        wanted["vjp"] = Call(inputs, "vjp")
+    return wanted
+
+
 def scores_of(inputs: Inputs, truth: Truth) -> Floats:
     """(R, m) the checked rows of the scores of entmax or weights, as float64."""
     rows = select_rows(next(iter(inputs.arrays.values())), truth.margin.shape, inputs)

@@ -99,6 +99,12 @@ class Selection:
     rules: tuple[str, ...] = ()
 
     @property
+    def words(self) -> list[str]:
+        """The options of the command line that restrict a run so; suite and seed are the caller's."""
+        lists = {"op": self.ops, "order": self.orders, "alpha": self.alphas, "dtype": self.dtypes}
+        return [word for name, held in lists.items() if held for word in (f"--{name}", ",".join(held))]
+
+    @property
     def grid_ops(self) -> tuple[str, ...]:
         """The ops of the run."""
         chosen = self.ops or OPS

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from kernelproof.reports import text
 from kernelproof.reports.bench import pictures, wording
+from kernelproof.reports.rendering import templates
 from kernelproof.reports.summary import flat
 from kernelproof.verify.bench.records import BenchResults, PictureRecord, State
 
@@ -40,15 +39,7 @@ def page(results: BenchResults) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("kernelproof.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_clean,
-    )
+    environment = templates()
     environment.filters |= {
         "number": text.number,
         "duration": text.duration,
@@ -80,7 +71,3 @@ def _growth(picture: PictureRecord) -> Markup | None:
 
 def _markup(drawn: str | None) -> Markup | None:
     return None if drawn is None else Markup(drawn)  # noqa: S704 (svg escapes what came from outside)
-
-
-def _clean(value: Any) -> Any:
-    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

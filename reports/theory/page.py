@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from kernelproof.reports import text
 from kernelproof.reports.drawing import MARKERS, SERIES, drawing, svg
+from kernelproof.reports.rendering import templates
 from kernelproof.reports.summary import flat
 from kernelproof.reports.theory import wording
 from kernelproof.reports.theory.prose import html
@@ -53,15 +53,7 @@ def page(results: TheoryResults) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("kernelproof.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_clean,
-    )
+    environment = templates()
     environment.filters |= {
         "number": lambda value: text.number(value, 4),
         "duration": text.duration,
@@ -76,10 +68,6 @@ def _environment() -> Environment:
         "evidence_words": wording.EVIDENCE,
     }
     return environment
-
-
-def _clean(value: Any) -> Any:
-    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def picture(grid: Grid, name: str) -> Markup | None:

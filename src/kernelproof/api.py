@@ -388,8 +388,6 @@ def _command(places: list[Place], selection: Selection, one: Case | None, device
     if one is not None:
         words += ["--case", one.text]
     else:
-        lists = {"op": selection.ops, "order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
-        words += [word for name, held in lists.items() if held for word in (f"--{name}", ",".join(held))]
-        words += ["--suite", selection.suite, "--seed", str(selection.seed)]
+        words += [*selection.words, "--suite", selection.suite, "--seed", str(selection.seed)]
     words += ["--device", device] if device else []
     return shlex.join([*words, *(("--xfail", str(xfail)) if xfail else ())])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.verify.building import output_shape
-from kernelproof.verify.judging import forward, judge_flags
+from kernelproof.verify.judging import forward_and_vjp, judge_flags
 from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ class DtypeKept:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and the vector-Jacobian product where there is one."""
-        wanted = forward(inputs)
-        if inputs.cotangent is not None and inputs.rows is None:
-            wanted["vjp"] = Call(inputs, "vjp")
-        return wanted
+        return forward_and_vjp(inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive
-from kernelproof.verify.judging import bounds_of, forward, judge_ratios, rows_of, scores_of
+from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_ratios, rows_of, scores_of
 from kernelproof.verify.seams import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class Kkt:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for weights under the adaptive rule."""
-        applies = case.op in {"entmax", "weights"} and isinstance(case.parsed_rule, Adaptive)
-        return forward(inputs) if applies and case.size > 0 and case.family != "special" else {}
+        return forward_of_weights(case, inputs) if isinstance(case.parsed_rule, Adaptive) else {}
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import bounds_of, forward, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_ratios, ratio_of, rows_of, scores_of
 from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ class Monotone:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
-        applies = case.op in {"entmax", "weights"} and case.size > 1 and case.family != "special"
-        return forward(inputs) if applies else {}
+        return forward_of_weights(case, inputs, keys=2)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

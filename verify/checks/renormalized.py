@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import bounds_of, eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging import (
+    bounds_of,
+    eta_of,
+    exact_sums,
+    forward_of_weights,
+    judge_ratios,
+    ratio_of,
+    rows_of,
+)
 from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
@@ -25,8 +33,7 @@ class Renormalized:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
-        applies = case.op in {"entmax", "weights"} and case.size > 0 and case.family != "special"
-        return forward(inputs) if applies else {}
+        return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.verify.judging import eta_of, exact_sums, forward, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging import eta_of, exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ class Simplex:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
-        applies = case.op in {"entmax", "weights"} and case.size > 0 and case.family != "special"
-        return forward(inputs) if applies else {}
+        return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import bounds_of, forward, judge_flags, rows_of
+from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_flags, rows_of
 from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class Support:
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
-        applies = case.op in {"entmax", "weights"} and case.size > 0 and case.family != "special"
-        return forward(inputs) if applies else {}
+        return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract

@@ -101,8 +101,8 @@ def product(a: float, a_low: float, b: float, b_low: float) -> tuple[float, floa
 
 
 @inlined
-def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
-    """As `whole_power` of ``1 − x`` with x as it is, within 2^-53 and a little: twofold numbers all the way."""
+def sharp_share(x: float, once: int, twice: int, fourfold: int) -> tuple[bool, float, float, float, float]:
+    """Whether ``x < 1``; ``u = [1 − x]₊`` and ``uⁿ⁻¹`` for n − 1 in binary, each as a twofold number."""
     u = 1.0 - x
     low = (1.0 - u) - x
     inside = u > 0.0
@@ -112,6 +112,13 @@ def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, 
     share, share_low = (u if once else 1.0), (low if once else 0.0)
     share, share_low = product(share, share_low, square if twice else 1.0, square_low if twice else 0.0)
     share, share_low = product(share, share_low, fourth if fourfold else 1.0, fourth_low if fourfold else 0.0)
+    return inside, u, low, share, share_low
+
+
+@inlined
+def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
+    """As `whole_power` of ``1 − x`` with x as it is, within 2^-53 and a little: twofold numbers all the way."""
+    inside, u, low, share, share_low = sharp_share(x, once, twice, fourfold)
     r, r_low = product(share, share_low, u, low)
     return (r + r_low if inside else 0.0), (share * x if inside else 0.0)
 

@@ -27,8 +27,8 @@ from kernelproof.verify.rows.lanes import (
     fraction,
     gaussians,
     log1m,
-    product,
     rest,
+    sharp_share,
     split_sum,
 )
 from kernelproof.verify.rows.newton import FAST_PULL, SHARP_PULL, polish, settle, underflown
@@ -75,16 +75,7 @@ def whole_shares(kept: Array, start: int, end: int, top: float, inverse: float, 
     wide()
     once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
     for i in range(np.uint64(start), np.uint64(end)):
-        x = fraction(top, kept[i], inverse)
-        u = 1.0 - x
-        low = (1.0 - u) - x
-        inside = u > 0.0
-        u, low = (u if inside else 0.0), (low if inside else 0.0)
-        square, square_low = product(u, low, u, low)
-        fourth, fourth_low = product(square, square_low, square, square_low)
-        share, share_low = (u if once else 1.0), (low if once else 0.0)
-        share, share_low = product(share, share_low, square if twice else 1.0, square_low if twice else 0.0)
-        share, share_low = product(share, share_low, fourth if fourfold else 1.0, fourth_low if fourfold else 0.0)
+        inside, _, _, share, share_low = sharp_share(fraction(top, kept[i], inverse), once, twice, fourfold)
         out[i] = share + share_low if inside else 0.0
 
 

@@ -170,9 +170,7 @@ def fuzz(
 
 def _command(place: Place, selection: Any, budget: Any, device: str | None) -> str:
     """The command that does this run again."""
-    words = ["kernelproof", "fuzz", place.name, *place.words]
-    lists = {"op": selection.ops, "order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
-    words += [word for key, held in lists.items() if held for word in (f"--{key}", ",".join(held))]
+    words = ["kernelproof", "fuzz", place.name, *place.words, *selection.words]
     words += ["--time", f"{budget.seconds:g}s"] if budget.seconds is not None else []
     words += ["--examples", str(budget.examples)] if budget.examples is not None else []
     return shlex.join([*words, "--seed", str(budget.seed), *(("--device", device) if device else ())])

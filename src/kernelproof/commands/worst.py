@@ -160,9 +160,7 @@ def _holds(row: WorstRow, target: Target) -> bool:
 
 def _command(place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None) -> str:
     """The command that does this run again."""
-    words = ["kernelproof", "worst", place.name, *place.words]
-    lists = {"order": selection.orders, "alpha": selection.alphas, "dtype": selection.dtypes}
-    words += [word for key, held in lists.items() if held for word in (f"--{key}", ",".join(held))]
+    words = ["kernelproof", "worst", place.name, *place.words, *selection.words]
     words += ["--time", f"{seconds:g}s"] if seconds is not None else []
     words += ["--blocks", str(blocks)] if blocks is not None else []
     return shlex.join([*words, "--seed", str(selection.seed), *(("--device", device) if device else ())])
