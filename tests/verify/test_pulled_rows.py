@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.backends.numba import BACKEND as FAST
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
 from kernelproof.verify.rows.core import Array, Law, PullingCore
@@ -110,3 +112,31 @@ def test_gaps_whose_square_overflows_have_no_part_in_the_order(dtype: str) -> No
         found = FAST.vjp("entmax", np.ones_like(z) * np.arange(4, dtype=dtype), z, order=order)
         assert np.isfinite(found["order"])
         assert np.isfinite(found["z"]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("backend", [FAST, PLAIN], ids=lambda each: each.name)
+def test_a_part_of_the_gradients_has_the_bits_of_all(backend: Any, order: float, dtype: str) -> None:
+    z, g = rows(7, 100, dtype)
+    both = backend.vjp("entmax", g, z, order=order)
+    for wrt in (("z",), ("order",), ["order", "z"]):
+        found = backend.vjp("entmax", g, z, order=order, wrt=wrt)
+        assert list(found) == list(wrt)
+        for name in wrt:
+            np.testing.assert_array_equal(found[name], both[name])
+
+
+def test_parts_of_other_ops_and_names_that_they_do_not_have() -> None:
+    z, g = rows(3, 5, "float32")
+    kernel, rule = Kernel(2), Adaptive()
+    for backend in (FAST, PLAIN):
+        both = backend.vjp("regression", g, z, z, z, kernel, rule)
+        found = backend.vjp("regression", g, z, z, z, kernel, rule, wrt=["v", "beta"])
+        assert list(found) == ["v", "beta"]
+        for name, part in found.items():
+            np.testing.assert_array_equal(part, both[name])
+    for backend in (FAST, PLAIN):
+        for wrt in (("q",), ("alpha",), "z"):  # α was not given, and a string is no collection of names
+            with pytest.raises(DomainError, match="wrt must be a collection of names out of z, order"):
+                backend.vjp("entmax", g, z, order=2, wrt=wrt)

@@ -41,6 +41,7 @@ class RowTruth:
         slope: (m,) w = p^(1 − 1/n) on the support.
         bent: (m,) the relative change of `slope` for one rounding of the gaps, over u.
         unit: (m,) condition unit of the weights.
+        lean: (m,) T ≥ 0, with which the derivative in α is ``Σ w_i(g_i − ḡ)T_i``, ḡ the mean of g under w (G2).
     """
 
     head: Floats
@@ -51,6 +52,7 @@ class RowTruth:
     slope: Floats
     bent: Floats
     unit: Floats
+    lean: Floats
 
 
 def row_truth(row: NDArray[Any], order: float) -> RowTruth:
@@ -73,8 +75,17 @@ def _row_truth(raw: bytes, dtype: str, order: float) -> RowTruth:
         step = gaps + mean
         bent = step if np.isinf(order) else np.abs(order - 1) * step / np.maximum(found.margin, 1e-300)
         near = np.abs(found.margin) <= NEAR * FORMATS[dtype].unit_roundoff * step
+        lean = -np.log(head.max()) * gaps
+        if np.isinf(order):
+            lean += gaps**2 / 2
+        else:
+            u = (head / head.max()) ** (1 / order)
+            lean += order * found.margin.max() * np.where(u > 0, u * np.log(u) + 1 - u, 0.0)
     near |= found.boundary
-    return RowTruth(head, tail, found.support, near, gaps, slope, np.where(slope > 0, bent, 0.0), unit)
+    kept = slope > 0
+    return RowTruth(
+        head, tail, found.support, near, gaps, slope, np.where(kept, bent, 0.0), unit, np.where(kept, lean, 0.0)
+    )
 
 
 def weights_agreement(z: NDArray[Any], weights: NDArray[Any], order: float, what: str = "weights") -> Agreement:
@@ -124,6 +135,26 @@ def product_agreement(
     return _agreement(worst, compared, left, f"{what} of {_counted(z)}")
 
 
+def parameter_agreement(z: NDArray[Any], cotangent: NDArray[Any], found: Any, order: float) -> Agreement:
+    """The derivative of all rows together in the order, at ∞ in α, against the certified one, κ within grade A.
+
+    Its unit is that of the sampled rows, times the rows there are for each of them: a rounding of every term, with the
+    slopes and the mean as in the product of the logits.
+    """
+    name, given = ("alpha", {"alpha": 1}) if np.isinf(order) else ("order", {"order": order})
+    exact = float(reference.entmax_vjp(z, cotangent, **given)[name].round("float64"))
+    rows = sampled(z.shape)
+    unit = 0.0
+    for at in rows:
+        truth = row_truth(z[at], order)
+        size = np.abs(cotangent[at].astype(np.float64))
+        share = truth.slope / truth.slope.sum()
+        unit += float((truth.slope * truth.lean * (truth.bent + 2)) @ (size + float(share @ size)))
+    unit *= len(z) / len(rows) * (1.0 if np.isinf(order) else order**-2.0)
+    kappa = abs(float(found) - exact) / (FORMATS[z.dtype.name].unit_roundoff * unit)
+    return _agreement(np.inf if np.isnan(kappa) else kappa, 1, 0, f"the derivative in the {name}")
+
+
 def _product_unit(truth: RowTruth, size: Floats) -> Floats:
     """(m,) what one rounding of gaps, slopes and products moves ``w_i(g_i − Σ w_j g_j/W)`` by, over u.
 
@@ -141,6 +172,13 @@ def exact_agreement(got: NDArray[Any], truth: NDArray[Any], what: str) -> Agreem
     wrong = int(same.size - same.sum())
     told = "all equal" if wrong == 0 else f"{wrong} differ"
     return Agreement(passed=wrong == 0 and same.size > 0, compared=int(same.size), what=f"{what}: {told}")
+
+
+def joined(one: Agreement, other: Agreement) -> Agreement:
+    """Both of two outputs of one call."""
+    return Agreement(
+        passed=one.passed and other.passed, compared=one.compared + other.compared, what=f"{one.what}; {other.what}"
+    )
 
 
 def both(ours: Agreement, rival: str) -> Agreement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +149,20 @@ def cotangent_as(cotangent: Any, shape: tuple[int, ...]) -> Array:
         msg = f"cotangent must have the shape of the output, {shape}; got {array.shape}"
         raise DomainError(msg)
     return array
+
+
+def chosen(gradients: dict[str, Any], wrt: Collection[str] | None) -> dict[str, Any]:
+    """The gradients named in `wrt`, or all of them.
+
+    Raises:
+        DomainError: a name that has none.
+    """
+    if wrt is None:
+        return gradients
+    if isinstance(wrt, str) or not gradients.keys() >= set(wrt):
+        msg = f"wrt must be a collection of names out of {', '.join(gradients)}; got {wrt!r}"
+        raise DomainError(msg)
+    return {name: gradients[name] for name in wrt}
 
 
 @dataclass(frozen=True)

@@ -88,10 +88,15 @@ def test_a_peer_that_is_not_installed_is_missing(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_products_of_entmax(dtype: str) -> None:
-    contest = entmax_vjp.prepare(2.0, SHAPE, dtype, Sizes())
+@pytest.mark.parametrize("order", [2.0, 2.7, np.inf])
+@pytest.mark.parametrize("wrt", [None, ("z",)])
+def test_products_of_entmax(dtype: str, order: float, wrt: tuple[str, ...] | None) -> None:
+    contest = entmax_vjp.prepare(order, SHAPE, dtype, wrt, Sizes())
     assert judged(contest)
-    assert not judged(contest, lambda found: found | {"z": found["z"] * np.asarray(1.001, dtype)})
+    assert len(contest.ours()) == (2 if wrt is None else 1)
+    for name, found in contest.ours().items():
+        for wrong in (found * np.asarray(1.001, dtype), found * np.nan):
+            assert not judged(contest, lambda right, wrong=wrong, name=name: right | {name: wrong})  # type: ignore[misc]
 
 
 class Rounding:

@@ -171,6 +171,8 @@ def test_every_figure_of_the_specification_is_there() -> None:
         "entmax_correct/correct": ("times", 2.0),
         "entmax_vjp/vjp-float32": ("times", 1.5),
         "entmax_vjp/vjp-float64": ("times", 1.5),
+        "entmax_vjp/vjp-order-float32": ("times", 1.5),
+        "entmax_vjp/vjp-order-float64": ("times", 1.5),
         "mixing/attention": ("times", 1.0),
         "mixing/regression": ("times", 1.0),
     }
