@@ -52,6 +52,13 @@ def number_of(text: str, name: str) -> int | float:
     return float(exact)
 
 
+def kernel_of(order: str, alpha: str | None) -> Kernel:
+    """The kernel of the very number that a target receives: of `alpha`, or of `order` if that is None."""
+    if alpha is not None:
+        return resolve_kernel(alpha=float(exact_number(alpha, "alpha")))
+    return Kernel(number_of(order, "order"))
+
+
 def parse_rule(text: str) -> Rule | Variant:
     """The bandwidth rule that `text` stands for: such as ``fixed:3``, ``anchored:1/2`` or ``nearest:5:adaptive:1``.
 
@@ -145,9 +152,7 @@ class Case:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel, of the very number that a target receives."""
-        if self.alpha is not None:
-            return resolve_kernel(alpha=float(exact_number(self.alpha, "alpha")))
-        return Kernel(number_of(self.order, "order"))
+        return kernel_of(self.order, self.alpha)
 
     @cached_property
     def parsed_rule(self) -> Rule | Variant:

@@ -59,8 +59,9 @@ class Here:
         self.target, self.deaths = target, 0
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """The answer."""
-        return reply(question, guard_of(self.target), lambda *_: None)
+        """The answer; its time is this process's own, which its caller counts."""
+        content = reply(question, guard_of(self.target), lambda *_: None)
+        return replace(content, seconds=0.0) if isinstance(content, Answer) else content
 
     def fresh(self) -> None:
         """Nothing: a process cannot forget."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import INFINITY, Kernel
-from kernelproof.verify.case import OPS, Case, number_of
+from kernelproof.verify.case import OPS, Case, kernel_of, number_of
 from kernelproof.verify.discovery import families
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
@@ -51,6 +51,13 @@ class Space:
     def allows(self, case: Case) -> bool:
         """Whether `case` can be asked of the target."""
         return self.target.refuses(case) is None
+
+    def holds(self, case: Case) -> bool:
+        """Whether `case` might have been drawn from here, but for its family and rule."""
+        numbers: list[tuple[str, str | None]] = [(order, None) for order in self.orders]
+        numbers += [("", alpha) for alpha in self.alphas if case.op == "entmax"]
+        asked = not (self.orders or self.alphas) or any(kernel_of(*each) == case.kernel for each in numbers)
+        return asked and case.op in self.ops and case.dtype in self.dtypes and self.allows(case)
 
 
 @cache

@@ -125,7 +125,7 @@ class Session:
     def _replay(self) -> None:
         for entry in self.database.entries() if self.database is not None else ():
             self._tick()
-            if not self.space.allows(entry.subject.case):
+            if not self.space.holds(entry.subject.case):
                 continue
             self.replayed += 1
             answer: Answer = self.judge.ask(Question(entry.subject))

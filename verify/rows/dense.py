@@ -193,9 +193,12 @@ def _mean(state: State, values: Floats) -> Floats:
 
 
 def _moment(state: State, balanced: Floats, values: Floats) -> Floats:
-    """``Σ balanced·values`` where balanced sums to 0, so that the value of the largest share may be taken off."""
+    """``Σ balanced·values`` where balanced sums to 0, so that the value of the largest share may be taken off.
+
+    A key whose weight underflows has no part, though the square of its gap may overflow.
+    """
     largest = np.take_along_axis(values, state.share.argmax(axis=1)[:, None], axis=1)
-    return total(balanced * np.where(state.support, values - largest, 0.0))[:, 0]
+    return total(balanced * np.where(balanced != 0, values - largest, 0.0))[:, 0]
 
 
 def _through_anchor(through: Floats, scores: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import hypothesis
 import pytest
@@ -73,3 +74,21 @@ def test_a_target_of_one_order_is_asked_for_no_other(faulty: Loaded) -> None:
     found = drawn(Space(target, ("entmax",), dtypes=("float32",)), 40)
     assert found
     assert {case.order for case in found} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "held"),
+    [
+        ({}, True),
+        ({"orders": ("2.5", "3")}, True),
+        ({"alphas": ("1.4",)}, False),  # the float64 1.4 is not 1 + 2/5
+        ({"orders": ("2",)}, False),
+        ({"ops": ("weights", "attention")}, False),
+        ({"dtypes": ("float64",)}, False),
+    ],
+)
+def test_a_kept_case_is_held_by_what_asks_for_its_like(everything: Space, asked: dict[str, Any], held: bool) -> None:
+    case = Case("entmax", "5/2", None, "adaptive:1", "float32", "random", (2, 4), "1")
+    assert replace(everything, **asked).holds(case) is held
+    if not asked:
+        assert replace(everything, alphas=("3/2",)).holds(replace(case, order="", alpha="1.5"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,17 @@ def test_what_was_found_is_tried_first_in_the_next_run(tmp_path: Path) -> None:
     assert again.mended == 0
     assert {each.check for each in again.findings} >= {each.check for each in first.findings}
     assert all(each.replayed for each in again.findings)
+
+
+def test_only_witnesses_of_what_is_asked_for_are_tried_again(tmp_path: Path) -> None:
+    target = f"{FAULTY}:support3"
+
+    def again(**asked: Any) -> int:
+        return kernelproof.fuzz(target, examples=1, database=tmp_path, order="1", **asked).replayed
+
+    found = kernelproof.fuzz(target, examples=40, database=tmp_path, order="1", dtype="float32").findings
+    assert again() == again(dtype="float32") == len(found) > 0
+    assert again(dtype="float64") == 0
 
 
 def test_a_mended_witness_is_counted_and_no_finding(tmp_path: Path) -> None:
