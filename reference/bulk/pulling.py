@@ -10,7 +10,8 @@ With b_i = γ − d_i in logits (exact up to the root), slopes a_i = n·w_i/b_i 
 Radii. ε = 2^-102 bounds an operation (`words`), a sum of N numbers is within N·ε/4 of the sum of their sizes. An
 error passes on by the derivative: relative ones add in products and quotients, a factor of 1.01 or 1.02 covers their
 products and the roundings of the radii themselves, which are sums of nonnegative float64 numbers.
-- b: 3ε relative (a difference, two sums) and what is not known of the root, over b. a: those of w and b, and 3ε.
+- b: 3ε relative (a difference, two sums) and what is not known of the root, over b. 1/u = n/b: that of b, and 2ε.
+  a = w·n/b: those of w and b, and 3ε.
 - C = M/A: (E_M + |C|·E_A)/A, and ε. x: E_C, and ε. c = a·x: a·E_C + |c|(relative of a, and ε).
 - φ by its series for |u − 1| ≤ 2^-9: `PHI_ERROR` and 2ε relative, and |φ′| ≤ 1.02·|u − 1| times the error of u.
   Else ε(1 + |log u|) for the logarithm, 2ε/u, ε for each sum; and |φ′·u| ≤ 1/u times the relative error of u.
@@ -33,6 +34,8 @@ from kernelproof.reference.bulk.evaluating import LARGE, LEAST, SOFTMAX, Order
 from kernelproof.reference.bulk.slopes import (
     ANCHORED,
     FIXED,
+    INVERSE,
+    INVERSE_TAIL,
     LARGEST_COTANGENT,
     LARGEST_GAP,
     LARGEST_ORDER,
@@ -159,8 +162,9 @@ def sum_up(
             gather(sums, TOTAL, h, low, error, a * cotangent)
         weight = (found[HEAD, i], found[TAIL, i], found[RELATIVE, i])
         margin = (held[REACH, i], held[REACH_TAIL, i], held[REACH_ERROR, i])
+        inverse = (held[INVERSE, i], held[INVERSE_TAIL, i])
         ph, pl, error, scale = order_term(
-            order, rate, root, found[KEYS, i], reach, log_top, weight, margin, xh, xl, doubt
+            order, rate, root, found[KEYS, i], reach, log_top, weight, margin, inverse, xh, xl, doubt
         )
         gather(sums, BY_ORDER, ph, pl, error, scale * cotangent)
     return DECIDED

@@ -34,9 +34,10 @@ Floats = NDArray[np.float64]
 
 ADAPTIVE, FIXED, ANCHORED = 0, 1, 2
 
-SLOPE, SLOPE_TAIL, SLOPE_ERROR, REACH, REACH_TAIL, REACH_ERROR = range(6)
-HELD = 6
-"""Scratch, by key: the slope with its relative bound, and γ − d with its one."""
+SLOPE, SLOPE_TAIL, SLOPE_ERROR, REACH, REACH_TAIL, REACH_ERROR, INVERSE, INVERSE_TAIL = range(8)
+HELD = 8
+"""Scratch, by key: the slope with its relative bound, γ − d with its one, and 1/u = n/(γ − d), which has that one and
+2 ε."""
 
 LEAST_WEIGHT, LEAST_REACH, LARGEST_GAP = 2.0**-880, 2.0**-200, 2.0**200
 LEAST_COTANGENT, LARGEST_COTANGENT = 2.0**-150, 2.0**150
@@ -85,13 +86,14 @@ def slopes(order: Order, rate: Rate, point: Word, count: int, found: Floats, roo
         error = 1.01 * own / bh + 3.0 * OPERATION
         if not error <= 2.0**-60:
             return UNSETTLED
+        vh, vl = div(order.head, order.tail, bh, bl)
         held[REACH, i], held[REACH_TAIL, i], held[REACH_ERROR, i] = bh, bl, error
+        held[INVERSE, i], held[INVERSE_TAIL, i] = vh, vl
         if flat:
             # w = u: the slope is 1.
             held[SLOPE, i], held[SLOPE_TAIL, i], held[SLOPE_ERROR, i] = 1.0, 0.0, 0.0
             continue
-        nh, nl = mul(h, g, order.head, order.tail)
-        held[SLOPE, i], held[SLOPE_TAIL, i] = div(nh, nl, bh, bl)
+        held[SLOPE, i], held[SLOPE_TAIL, i] = mul(h, g, vh, vl)
         held[SLOPE_ERROR, i] = 1.01 * (relative + error + 3.0 * OPERATION)
         if not held[SLOPE, i] >= LEAST_WEIGHT:
             return UNUSUAL
@@ -128,8 +130,10 @@ def centre(
 
 
 @compiled
-def phi_of(order: Order, root: Floats, z: float, bh: float, bl: float, relative: float) -> tuple[float, float, float]:
-    """φ(u) = log u + 1/u − 1 at u = b/n with its error, given b within `relative`."""
+def phi_of(
+    order: Order, root: Floats, z: float, bh: float, bl: float, relative: float, inverse: Word
+) -> tuple[float, float, float]:
+    """φ(u) = log u + 1/u − 1 at u = b/n with its error, given b within `relative` and 1/u within that and 2 ε."""
     if order.form == LARGE:
         # 1 − u = (λ − δ + βd)/n, by which n cancels.
         dh, dl = scaled_difference(order, root[TOP], z)
@@ -148,8 +152,8 @@ def phi_of(order: Order, root: Floats, z: float, bh: float, bl: float, relative:
         return h, g, abs(h) * (PHI_ERROR + 3.0 * OPERATION) + (1.03 * abs(xh) + error) * error
     uh, ul = mul(bh, bl, order.inverse_head, order.inverse_tail)
     lh, ll = log_word(uh, ul)
-    vh, vl = div(1.0, 0.0, uh, ul)
-    wh, wl = add_float(vh, vl, -1.0)
+    vh = inverse[0]
+    wh, wl = add_float(vh, inverse[1], -1.0)
     h, g = add(lh, ll, wh, wl)
     own = (1.0 + abs(lh)) + 2.0 * vh + abs(wh) + abs(h)
     return h, g, 1.02 * (own * OPERATION + vh * (relative + 2.0 * OPERATION))
@@ -174,6 +178,7 @@ def order_term(
     log_top: tuple[float, float, float],
     weight: tuple[float, float, float],
     reach: tuple[float, float, float],
+    inverse: Word,
     xh: float,
     xl: float,
     doubt: float,
@@ -188,7 +193,7 @@ def order_term(
         fh, fl = mul(-0.5 * lh, -0.5 * ll, lh, ll)
         apart = 1.02 * (abs(lh) + off) * off + 2.0 * OPERATION * abs(fh)
     elif rate.kind == ADAPTIVE:
-        fh, fl, apart = phi_of(order, root, z, reach[0], reach[1], reach[2])
+        fh, fl, apart = phi_of(order, root, z, reach[0], reach[1], reach[2], inverse)
     elif z == root[TOP]:
         # log 1 is 0 exactly.
         return 0.0, 0.0, 0.0, 0.0
