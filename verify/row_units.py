@@ -112,7 +112,8 @@ class Rows:
             moved = np.clip(self.moved * self.scale, 0.0, 1e300)
         if not isinstance(self.rule, Adaptive):
             finite = np.where(np.isfinite(self.margin), np.abs(self.margin), 0.0)
-            return np.asarray(moved + finite.max(axis=1, initial=0.0, keepdims=True))
+            with np.errstate(over="ignore"):
+                return np.asarray(moved + finite.max(axis=1, initial=0.0, keepdims=True))
         out = moved.copy()
         for group in self.groups(1):
             slopes = group.units.slopes

@@ -179,6 +179,21 @@ def test_gradient_of_a_dominated_row_keeps_its_digits() -> None:
     assert torch.allclose(got, torch.tensor([2 * small, -2 * small], dtype=torch.float64), rtol=8 * U, atol=0)
 
 
+@pytest.mark.parametrize("top", [1e16, 1e300, 1.7e308])
+def test_a_fixed_bandwidth_far_below_the_largest_score_keeps_its_gradient(top: float) -> None:
+    h, z = Fraction(3), Fraction(top)
+    far, near = h * h / 2 + z, h * h / 2  # the margins of the first two keys; the weight of the second is their share
+    expected = {
+        "scores": far / (far + near) ** 2,
+        "h": h * (far - near) / (far + near) ** 2,
+    }
+    scores = torch.tensor([[top, 0.0, -top]], dtype=torch.float64)
+    one = torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64)
+    found = BACKEND.vjp("weights", one, scores, Kernel(1), Fixed(3))
+    for name, got in (("scores", found["scores"][0, 1]), ("h", found["h"])):
+        assert abs(Fraction(float(got)) - expected[name]) <= 8 * Fraction(U) * expected[name] + Fraction(2.0**-1074)
+
+
 def test_tied_maximum_shares_the_gradient() -> None:
     z = torch.tensor([1.0, 1.0, 0.5], dtype=torch.float64)
     grad = BACKEND.vjp("weights", torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64), z, Kernel(1), Anchored(1))

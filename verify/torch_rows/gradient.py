@@ -162,7 +162,8 @@ def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Grad
     if gaussian:
         slope, rate, depths = (1 / (h * h)).expand_as(w), 1 / (h * h), 2 * gaps / (h * h)
     else:
-        slack = torch.where(on, reach - gaps, 1.0)
+        # γ − d of the fixed rule without the largest score, which cancels: it may be far above h.
+        slack = torch.where(on, h * h / 2 + torch.where(on, saved.scores, 0.0) if fixed else reach - gaps, 1.0)
         slope, rate, depths = n / slack, n / reach, gaps / reach
     lean = torch.where(on, _valued(saved.lean, w * slope), 0.0)
     moved, carried = torch.where(on, lean * _centered(w, g), 0.0), w * g
