@@ -12,7 +12,7 @@ ARGS ?=
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install verify test mutants lint format types layers wheel-test bench benchmarks coverage clean
+.PHONY: help install verify test triton-test mutants lint format types layers wheel-test bench benchmarks coverage clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,9 @@ verify: $(INSTALLED) ## hold every built-in backend against the truth; the repor
 # More than 8 workers gain little and need memory for a PyTorch each.
 test: $(INSTALLED) ## all tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --benchmark-disable $(ARGS)
+
+triton-test: $(INSTALLED) ## the example in Triton, in its interpreter; Linux
+	.ci/triton-test $(BIN)/python
 
 mutants: $(INSTALLED) ## the score of the tester: faulty implementations killed, correct ones called right
 	$(BIN)/python tests/meta/mutants/score.py $(ARGS)
