@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.formats import Format
 from kernelproof.verify.seams import (
     Contract,
     Errors,
@@ -20,9 +20,6 @@ from kernelproof.verify.seams import (
     Values,
     limit_of,
 )
-
-if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
 
 NEAR = 40.0
 """A key is near a kink if NEAR roundings of the inputs may move it across: ten times what grade A allows."""
@@ -123,22 +120,6 @@ def near_kink(truth: Truth, target: Format) -> Flags:
     with np.errstate(over="ignore", invalid="ignore"):
         near = np.abs(truth.margin) <= NEAR * target.unit_roundoff * truth.margin_unit
     return np.asarray((near | truth.boundary) & np.isfinite(truth.margin) & (truth.margin > -1e308))
-
-
-def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
-    """(R, e) errors of means beyond the grade that a key near a kink may account for; anything larger is wrong.
-
-    From order 1 on the slopes at a kink are bounded by those inside it, up to the keys that may join: 64 of
-    them. Below order 1 they are not, but a mean of values stays among the values.
-    """
-    target, order = FORMATS[case.dtype], float(case.kernel.order)
-    limit = limit_of(contract.grade, target)
-    loose = np.asarray(near_kink(truth, target).any(axis=1) & (order < 2))[:, None]
-    if order >= 1:
-        return np.asarray(loose & (kappa > limit) & (kappa <= 64 * limit) & np.isfinite(raw))
-    values = np.asarray(inputs.arrays["v"]).astype(np.float64)
-    reach = float(np.abs(values).max(initial=0.0)) * 1.125
-    return np.asarray(loose & (kappa > limit) & (np.abs(raw) <= reach))
 
 
 def nonlinear(truth: Truth, target: Format, order: float) -> Flags:

@@ -9,7 +9,8 @@ import numpy as np
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.box import box_kappa
-from kernelproof.verify.measure import broken, first_order, hidden, nonlinear, select_rows, verdict
+from kernelproof.verify.means import hidden
+from kernelproof.verify.measure import broken, first_order, nonlinear, select_rows, verdict
 from kernelproof.verify.seams import (
     Call,
     Contract,

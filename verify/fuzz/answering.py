@@ -15,7 +15,8 @@ from kernelproof.verify.building import output_shape
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject
 from kernelproof.verify.guarding import Guard
-from kernelproof.verify.measure import MAY_RAISE, first_order, hidden, select_rows
+from kernelproof.verify.means import hidden
+from kernelproof.verify.measure import MAY_RAISE, first_order, select_rows
 from kernelproof.verify.seams import Call, Failure, Flags, Floats, Inputs, Judgement
 from kernelproof.verify.worker import CaseResult, Step, judge_target, truths_for
 
