@@ -14,7 +14,7 @@ from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstResults, Wors
 
 WORST_FILES = ("worst.json", "worst.md")
 SHOWN = 4
-"""Keys of a witness that the table shows in full; the JSON has all, bit for bit."""
+"""Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
 
 
 def write_worst(results: WorstResults, out: Path) -> None:
@@ -55,26 +55,31 @@ def cells(row: WorstRow) -> list[str]:
 
 
 def at(extreme: Extreme | None) -> str:
-    """The inputs of an extreme, each cut short where it is long.
+    """The inputs of an extreme: the row of scores, or so much of q, k and v as to know them by; cut where it is long.
 
     >>> at(Extreme(error=1.5, inputs={"z": Numbers(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])}))
     '[0.0, 1.0]'
     """
     if extreme is None:
         return "–"
-    named = {name: _numbers(array) for name, array in extreme.inputs.items()}
-    told = [f"{name}={value}" for name, value in extreme.options.items()]
-    return "; ".join([*(named.values() if len(named) == 1 else map(" ".join, named.items())), *told])
+    if len(extreme.inputs) == 1:
+        return _listed(next(iter(extreme.inputs.values())).shown, SHOWN)
+    named = [f"{name} {_short(array)}" for name, array in extreme.inputs.items()]
+    return "; ".join([*named, *(f"{name}={value}" for name, value in extreme.options.items())])
 
 
-def _numbers(array: Numbers) -> str:
-    """The numbers of `array`; those of one key in brackets of their own where it has several."""
-    width = array.shape[-1] if len(array.shape) > 2 else 1
-    keys = [array.shown[start : start + width] for start in range(0, len(array.shown), width)]
+def _short(array: Numbers) -> str:
+    """A few digits of a few numbers of `array`, those of one key in brackets of their own where it has several."""
+    width = array.shape[-1]
+    shown = [f"{float.fromhex(each):.4g}" for each in array.bits]
+    keys = [shown[start : start + width] for start in range(0, len(shown), width)]
     fit = max(SHOWN // width, 1)
-    shown = [key[0] if width == 1 else f"[{', '.join(key)}]" for key in keys[:fit]]
-    more = len(keys) - fit
-    return f"[{', '.join(shown)}{f', … {more} more' if more > 0 else ''}]"
+    return _listed([key[0] if width == 1 else f"[{', '.join(key)}]" for key in keys], fit)
+
+
+def _listed(shown: list[str], fit: int) -> str:
+    more = len(shown) - fit
+    return f"[{', '.join(shown[:fit])}{f', … {more} more' if more > 0 else ''}]"
 
 
 def worst_markdown(results: WorstResults) -> str:
@@ -86,11 +91,12 @@ def _parts(results: WorstResults) -> Iterator[str]:
     yield f"# kernelproof worst: {escape(results.target)} on {escape(results.device)}"
     promise = "within" if results.passed else "NOT within"
     yield (
-        f"The largest errors found in {number(results.rows)} rows of scores or queries, {duration(results.seconds)}, seed {results.seed}, "
-        f"started {escape(results.started)}: {promise} the promised grade {escape(results.promised)}. An ulp is the "
-        f"spacing of the dtype at the exact value, which has no bound where a mean of values cancels; κ is the error in "
-        f"units of the condition (docs/theory.md §4). What "
-        f"was found is a lower bound of the worst, and the worst itself only among what was tried without exception."
+        f"The largest errors found in {number(results.rows)} rows of scores or queries, {duration(results.seconds)}, "
+        f"seed {results.seed}, started {escape(results.started)}: {promise} the promised grade "
+        f"{escape(results.promised)}. An ulp is the spacing of the dtype at the exact value, and has no bound where a "
+        f"mean of values cancels; κ is the error in units of the condition (docs/theory.md §4). What was found is a "
+        f"lower bound of the worst, and the worst itself only among what was tried without exception. Of q, k, v the "
+        f"tables show a few digits; worst.json has every number, bit for bit."
     )
     yield code_block(results.command)
     for title, head, lines in sections(results):

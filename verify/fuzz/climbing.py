@@ -235,4 +235,3 @@ class Climber:
         kappa = answer.kappa if failure is None or failure.kappa is None else max(answer.kappa, failure.kappa)
         if answer.decided and (kappa > self.kappa.error or math.isnan(kappa)):
             self.kappa = _Best(kappa, subject.inputs, message="" if failure is None else failure.message)
-

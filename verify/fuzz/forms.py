@@ -117,7 +117,7 @@ class Form:
         return np.concatenate(parts, axis=1)
 
     def pairs(self, values: Floats) -> Floats:
-        """(R, L) witnesses of two keys with (R, 2) `values`: scores, or keys of a query, whose first has the value 1."""
+        """(R, L) witnesses of two keys: (R, 2) `values` are their scores, or the keys themselves, of values 1 and 0."""
         if self.scored:
             return values
         arrays = {name: np.zeros((len(values), *shape[-2:])) for name, shape in self.shapes.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelproof import reports
-from kernelproof.api import prepared
+from kernelproof.api import COLD_SECONDS, prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.worst import write_worst
@@ -19,6 +19,7 @@ from kernelproof.verify.fuzz.climbing import Climber
 from kernelproof.verify.fuzz.places import places
 from kernelproof.verify.fuzz.records import WorstResults, WorstRow
 from kernelproof.verify.progress import Progress
+from kernelproof.verify.runner import with_patience
 from kernelproof.verify.seams import limit_of
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import Limits
@@ -108,7 +109,8 @@ def worst(
             begun = time.monotonic()
             for at, case in enumerate(cases):
                 # Each place may take its share of what is left.
-                ends = None if seconds is None else begun + seconds * (at + 1) / len(cases)
+                now = time.monotonic()
+                ends = None if seconds is None else now + (begun + seconds - now) / (len(cases) - at)
                 rows.append(Climber(judge, case, seed, _clock(ends)).run(blocks))
                 shown.advance(1)
 
@@ -116,7 +118,9 @@ def worst(
             judge = Here(chosen)
             search(judge)
         else:
-            with Arena(chosen, limits or Limits(seconds=WORST_SECONDS)) as judge:
+            held = limits or Limits(seconds=WORST_SECONDS)
+            # Its cache on disk may lack some functions though it is there.
+            with Arena(chosen, with_patience(held, COLD_SECONDS) if chosen.name == "numba" else held) as judge:
                 search(judge)
     results = WorstResults(
         passed=_holds(rows, chosen),
