@@ -93,10 +93,10 @@ def _parts(results: WorstResults) -> Iterator[str]:
     yield (
         f"The largest errors found in {number(results.rows)} rows of scores or queries, {duration(results.seconds)}, "
         f"seed {results.seed}, started {escape(results.started)}: {promise} the promised grade "
-        f"{escape(results.promised)}. An ulp is the spacing of the dtype at the exact value, and has no bound where a "
-        f"mean of values cancels; κ is the error in units of the condition (docs/theory.md §4). What was found is a "
-        f"lower bound of the worst, and the worst itself only among what was tried without exception. Of q, k, v the "
-        f"tables show a few digits; worst.json has every number, bit for bit."
+        f"{escape(results.promised)}. An ulp is the spacing of the dtype at the exact value, and has no bound where "
+        f"the output is ill-conditioned; κ is the error in units of the condition (docs/theory.md §4). What was found "
+        f"is a lower bound of the worst, and the worst itself only among what was tried without exception. Of q, k and "
+        f"v the tables show a few digits; worst.json has every number, bit for bit."
     )
     yield code_block(results.command)
     for title, head, lines in sections(results):

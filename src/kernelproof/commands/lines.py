@@ -104,7 +104,7 @@ def worst(
     variant: VariantOf = None,
     out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
 ) -> None:
-    """Search for the largest errors of each op, rule, order and dtype. Exit code 0: within the grade; 1: not."""
+    """Search for the largest errors of each op, rule, order, dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
