@@ -41,13 +41,20 @@ def test_nothing_found_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> Non
     assert "nothing found" in capsys.readouterr().out
 
 
-def test_worst_prints_a_table_and_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = cli.run(["worst", "numpy", "--blocks", "2", "--order", "1,2", "--dtype", "float32", "--out", "found"])
+def test_worst_prints_a_table_for_each_op_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--blocks", "2", "--order", "1,2", "--dtype", "float32", "--op", "entmax,attention", "--out", "found"]
+    code = cli.run(["worst", "numpy", *words])
     assert code == cli.OK
-    assert "worst ulp" in capsys.readouterr().out
+    said = capsys.readouterr().out
     kept = json.loads((tmp_path / "found" / "worst.json").read_text(encoding="utf-8"))
-    assert [row["order"] for row in kept["table"]] == ["1", "2"]
-    assert "| 1 | float32 |" in (tmp_path / "found" / "worst.md").read_text(encoding="utf-8")
+    page = (tmp_path / "found" / "worst.md").read_text(encoding="utf-8")
+    assert [row["order"] for row in kept["table"] if row["op"] == "entmax"] == ["1", "2"]
+    assert {row["op"] for row in kept["table"]} == {"entmax", "attention"}
+    assert "--op entmax,attention" in kept["command"]
+    assert "| 1 | float32 |" in page
+    for title in ("entmax", "attention, adaptive", "attention, fixed", "attention, anchored", "attention, nearest"):
+        assert f"## {title}\n" in page
+        assert f"\n{title}\n" in said
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,8 @@ def test_worst_prints_a_table_and_writes_it(tmp_path: Path, capsys: pytest.Captu
         (["fuzz", "numpy", "--examples", "0"], "examples must be at least 1"),
         (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
         (["worst", "numpy", "--order", "x"], "'x'"),
+        (["worst", "numpy", "--op", "softmax"], "op must be one of"),
+        (["worst", f"{FAULTY}:right", "--op", "attention"], "nothing was asked for that the target"),
         (["worst"], "say one target, or a program with --exec"),
     ],
 )

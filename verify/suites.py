@@ -235,7 +235,7 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
         found = list(_entmax_cases(dealer, selection, numbers))
     else:
         orders = () if selection.alphas else selection.orders or ("0", *ORDERS)
-        kinds = [(order, _kinds(order, selection.rules or RULES)) for order in orders]
+        kinds = [(order, kinds_at(order, selection.rules or RULES)) for order in orders]
         dealer = _Dealer(selection, op, sum(len(held) for _, held in kinds) * len(selection.grid_dtypes))
         found = list(_ruled_cases(op, dealer, selection, kinds))
     yield from found
@@ -287,7 +287,7 @@ def _steep(dealer: _Dealer, order: str, alpha: str | None) -> list[Recipe]:
     return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if number < 1 else []
 
 
-def _kinds(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
+def kinds_at(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
     """Those of `rules` that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
     if exact_number(order, "order") != 0:
         return rules

@@ -6,6 +6,7 @@ Everything is computed once per case and shared by all targets and checks. Sourc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +52,27 @@ def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth |
         return truth_of_variant(case.parsed_rule, inputs, arrays["scores"])
     scored = case.op in {"entmax", "weights"}
     return _Scored(case, inputs, arrays).truth() if scored else _Mixed(case, inputs, arrays, scores).truth()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of queries in float64: they size an allowed error, and decide nothing.
+
+    Attributes:
+        scores: (R, m), −∞ where masked.
+        moved: (R, m) what an input error of one unit roundoff moves them by, over u.
+        values: (R, m, e) the values of the keys.
+    """
+
+    scores: Floats
+    moved: Floats
+    values: Floats
+
+
+def scores_of_means(case: Case, inputs: Inputs, convention: str, rows: list[int]) -> Scored:
+    """The scores of some rows of regression or attention; `convention` is that of `Contract.scores`."""
+    arrays = {name: np.asarray(array).astype(np.float64) for name, array in inputs.arrays.items()}
+    return _Mixed(case, inputs, arrays, convention).scores(rows)
 
 
 def _values(enclosure: Enclosure, unit: Floats, shape: tuple[int, ...] | None = None) -> Values:
@@ -203,9 +225,8 @@ class _Mixed:
                 pieces.append((self.q[place][t][None, None, :], self.k[source][None], self.v[source][None], options))
         return pieces
 
-    def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, Rows, Floats]:
-        case = self.case
-        found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
+    def _scores(self, q: Floats, k: Floats, options: dict[str, Any]) -> tuple[Floats, Floats]:
+        """(m,) scores of one query in float64, and what an input error of one roundoff moves each by, over u."""
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
         # Largest numbers overflow here: a unit that is infinite allows anything, and the truth itself is exact.
@@ -224,6 +245,19 @@ class _Mixed:
                 moved = moved + 2 * np.abs(scores)
             bias = options["mask"][0, 0]
             scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
+        return scores, moved
+
+    def scores(self, rows: list[int]) -> Scored:
+        """The scores of some rows."""
+        held = self._pieces()
+        found = [self._scores(q, k, options) for q, k, _, options in (held[row] for row in rows)]
+        values = np.array([held[row][2][0] for row in rows])
+        return Scored(np.array([scores for scores, _ in found]), np.array([moved for _, moved in found]), values)
+
+    def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, Rows, Floats]:
+        case = self.case
+        found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
+        scores, moved = self._scores(q, k, options)
         weighting, size = found.weighting, len(scores)
         proved = Proved(
             weighting.weights.split()[0].reshape(1, size),

@@ -9,7 +9,8 @@ import numpy as np
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.box import box_kappa
-from kernelproof.verify.measure import broken, first_order, near_kink, nonlinear, select_rows, verdict
+from kernelproof.verify.means import hidden
+from kernelproof.verify.measure import broken, first_order, nonlinear, select_rows, verdict
 from kernelproof.verify.seams import (
     Call,
     Contract,
@@ -60,22 +61,8 @@ class Accuracy:
         if case.op in {"entmax", "weights"}:
             self._boxes(case, inputs, truth, raw, kappa, decided, target, contract)
         else:
-            loose = near_kink(truth, target).any(axis=1) & (float(case.kernel.order) < 2)
-            decided &= ~(np.asarray(loose)[:, None] & self._hidden(case, inputs, raw, kappa, contract))
+            decided &= ~hidden(case, inputs, truth, raw, kappa, contract)
         return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output", target)
-
-    def _hidden(self, case: Case, inputs: Inputs, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
-        """Errors beyond the grade that a key near a kink may account for; anything larger is decided, and wrong.
-
-        From order 1 on the slopes at a kink are bounded by those inside it, up to the keys that may join: 64 of
-        them. Below order 1 they are not, but a mean of values stays among the values.
-        """
-        limit = limit_of(contract.grade, FORMATS[case.dtype])
-        if float(case.kernel.order) >= 1:
-            return np.asarray((kappa > limit) & (kappa <= 64 * limit) & np.isfinite(raw))
-        values = np.asarray(inputs.arrays["v"]).astype(np.float64)
-        reach = float(np.abs(values).max(initial=0.0)) * 1.125
-        return np.asarray((kappa > limit) & (np.abs(raw) <= reach))
 
     def _boxes(
         self,

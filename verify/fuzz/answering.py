@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.building import output_shape
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject
 from kernelproof.verify.guarding import Guard
-from kernelproof.verify.measure import first_order, select_rows
-from kernelproof.verify.seams import Call, Failure, Floats, Inputs, Judgement
+from kernelproof.verify.means import hidden
+from kernelproof.verify.measure import MAY_RAISE, first_order, select_rows
+from kernelproof.verify.seams import Call, Failure, Flags, Floats, Inputs, Judgement
 from kernelproof.verify.worker import CaseResult, Step, judge_target, truths_for
 
 GRADIENT_ELEMENTS = 256
 """Recipes of more elements are judged without gradients: truth of those costs several times the rest."""
+
+NO_TRUTH = "the inputs have no truth"
+OPEN = -1.0
+"""Stands for the errors of a row of which nothing is decided: smaller than any error."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,13 @@ class Question:
 
 @dataclass(frozen=True)
 class RowErrors:
-    """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order.
+    """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order; `OPEN` if undecided.
 
     Attributes:
         got: (R,) what came where the error in ulp is worst.
         exact: (R,) the exact value there, to the nearest float64.
+        empty: (R,) rows with nothing to attend to.
+        raised: whether the call raised, as it may on an empty row: then nothing is decided.
         seconds: processor time it took.
     """
 
@@ -55,6 +63,8 @@ class RowErrors:
     kappa: Floats
     got: Floats
     exact: Floats
+    empty: Flags
+    raised: bool = False
     seconds: float = 0.0
 
 
@@ -120,6 +130,12 @@ def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
     )
 
 
+def _nothing(empty: Flags) -> RowErrors:
+    """What is said of rows of which nothing is decided."""
+    none = np.full(len(empty), OPEN)
+    return RowErrors(none, none, none, none, empty)
+
+
 def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None]) -> RowErrors | str:
     """The errors of one forward call, row by row; the reason, where there are none."""
     started = time.process_time()
@@ -127,21 +143,29 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
         inputs = replace(subject.built(), cotangent=None)
     except Exception as error:  # noqa: BLE001 (as in `answer`)
         return f"{type(error).__name__}: {error}"
-    truth, undecided = truths_for(subject.case, inputs)(guard.caller.target.contract)
+    contract = guard.caller.target.contract
+    truth, undecided = truths_for(subject.case, inputs)(contract)
     if truth is None:
-        return undecided or "the inputs have no truth"
+        # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
+        return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
     step("accuracy", "forward")
     with guard:
         outcome = guard.call(subject.case, Call(inputs), lambda: None)
+    if outcome.error and truth.empty.any() and contract.empty_row in MAY_RAISE:
+        return replace(_nothing(truth.empty), raised=True)
     if not outcome.arrays:
         return outcome.crash or outcome.error or "the call gave no output"
     raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
     if isinstance(raw, Judgement):
         return raw.failures[0].message
-    target = FORMATS[subject.case.dtype]
-    errors = first_order(raw, truth.output, target, flush=guard.caller.target.contract.flush_to_zero)
-    open_ = (truth.empty | truth.unsure)[:, None]
-    ulp = np.where(open_, 0.0, np.abs(errors.ulp.reshape(raw.shape)))
-    kappa = np.where(open_, 0.0, errors.kappa.reshape(raw.shape))
+    errors = first_order(raw, truth.output, FORMATS[subject.case.dtype], flush=contract.flush_to_zero)
+    kappa = errors.kappa.reshape(raw.shape)
+    open_ = np.broadcast_to((truth.empty | truth.unsure)[:, None], raw.shape)
+    ulp = np.where(open_, OPEN, np.abs(errors.ulp.reshape(raw.shape)))
+    if subject.case.op not in {"entmax", "weights"}:
+        # Of weights, what kinks hide is decided one by one.
+        open_ = open_ | hidden(subject.case, inputs, truth, raw, kappa, contract)
+    kappa = np.where(open_, OPEN, kappa)
     at = (np.arange(len(raw)), ulp.argmax(axis=1))
-    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), raw[at], truth.output.head[at], time.process_time() - started)
+    spent = time.process_time() - started
+    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), raw[at], truth.output.head[at], truth.empty, seconds=spent)

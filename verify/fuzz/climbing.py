@@ -1,8 +1,9 @@
-"""A search for the worst error at one order and dtype: everything where that is feasible, else a hill climb on bits.
+"""A search for the worst error of one op, order, rule and dtype: everything where feasible, else a hill climb on bits.
 
-Blocks of rows are measured at once. The rows with the largest errors are kept, in ulp and in κ, and a part of
-each block is made of them by small changes: steps of a few ulps, ties, other exponents, bits of the mantissa. The
-other part comes from the case families, so that the climb starts from many places.
+Blocks of witnesses are measured at once, each a row of all its numbers: see `kernelproof.verify.fuzz.forms`. The rows
+with the largest errors are kept, in ulp and in κ, and a part of each block is made of them by small changes: steps of
+a few ulps, ties, other exponents, bits of the mantissa. The other part comes from the case families, so that the
+climb starts from many places.
 """
 
 from __future__ import annotations
@@ -15,49 +16,44 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import cast, integers, step, uniforms
+from kernelproof.verify.building import cast, integers, step, uniforms, words
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import families
-from kernelproof.verify.fuzz.answering import Question, RowErrors
+from kernelproof.verify.fuzz.answering import OPEN, Question, RowErrors
 from kernelproof.verify.fuzz.arena import Judge
+from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
 from kernelproof.verify.fuzz.recipes import features, keys_of
-from kernelproof.verify.fuzz.records import Extreme, WorstRow
+from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstRow
 from kernelproof.verify.fuzz.subject import Answer, Subject
 from kernelproof.verify.seams import Array, Floats, Inputs
 from kernelproof.verify.suites import pointless
 
-BLOCK = 256
-"""Rows measured at once."""
 ELITE = 16
-"""Rows kept of each length, for each kind of error."""
-LENGTHS = (2, 3, 4, 2, 8, 3, 16, 33)
-"""Lengths of rows, in turn; the worst witness of a short row says most."""
-EVERY = 2**16
-"""Formats of at most so many numbers are tried without exception: every finite one against 0."""
-CHUNK = 4096
-"""Rows of an exhaustive block."""
+"""Rows kept of each form, for each kind of error."""
 _LEFT_OUT = frozenset({"special", "masks", "tensors", "layouts"})
 """Families whose rows have no finite value at some key, or too many keys for a climb."""
+Block = tuple[Form, Options, Floats]
+"""(R, L) rows of a form, and the options they are given with."""
 
 
 @dataclass
 class _Best:
     """The worst row yet in one measure."""
 
-    error: float = -1.0
-    row: Floats | None = None
+    error: float = OPEN
+    inputs: Inputs | None = None
     got: float | None = None
     exact: float | None = None
     message: str = ""
 
-    def shown(self, dtype: str) -> Extreme | None:
+    def shown(self) -> Extreme | None:
         """The record of it."""
-        if self.row is None:
+        if self.inputs is None:
             return None
         return Extreme(
             error=self.error,
-            scores=[float(value).hex() for value in self.row],
-            shown=[str(value) for value in cast(self.row, dtype)],
+            inputs={name: Numbers.of(array) for name, array in self.inputs.arrays.items()},
+            options=self.inputs.options,
             got=self.got,
             exact=self.exact,
             message=self.message,
@@ -91,11 +87,14 @@ class Climber:
 
     def __init__(self, judge: Judge, case: Case, seed: int, over: Callable[[], bool]) -> None:
         self.judge, self.case, self.over = judge, replace(case, family="random", feature="1", seed=seed), over
+        scope = judge.target.scope(case.op)
+        assert scope is not None  # a place has an op of its target
+        self.scope, self.forms = scope, forms_of(case, scope)
         self.draw = self.case.generator("worst")
         self.rows = 0
         self.note = self.every = ""
         self.ulp, self.kappa = _Best(), _Best()
-        self.elites: dict[int, tuple[_Elite, _Elite]] = {}
+        self.elites: dict[tuple[Form, Options], tuple[_Elite, _Elite]] = {}
         names = [
             name for name in families() if name not in _LEFT_OUT and features(name, case.op)[0] and keys_of(name)[0] < 3
         ]
@@ -106,80 +105,89 @@ class Climber:
         for count, block in enumerate(self._blocks()):
             if (blocks is not None and count >= blocks) or self.over() or self.note:
                 break
-            self.measure(block)
+            self.measure(*block)
+        if not self.rows and not self.note:
+            self.note = "nothing was tried: the time was up"
         return WorstRow(
             op=self.case.op,
+            rule="" if self.case.op == "entmax" else self.case.rule,
             order=self.case.order_label,
             dtype=self.case.dtype,
             rows=self.rows,
             every=self.every,
-            ulp=self.ulp.shown(self.case.dtype),
-            kappa=self.kappa.shown(self.case.dtype),
+            ulp=self.ulp.shown(),
+            kappa=self.kappa.shown(),
             note=self.note,
         )
 
-    def _blocks(self) -> Iterator[Floats]:
-        """(R, m) blocks of scores: all of a small format first, then families and changed rows by turns."""
-        target = FORMATS[self.case.dtype]
-        if target.dtype.itemsize <= 2:
-            yield from self._exhaustive(target.dtype)
+    def _blocks(self) -> Iterator[Block]:
+        """All of a small format first, then families and changed rows by turns."""
+        dtype, first = FORMATS[self.case.dtype].dtype, self.forms[0]
+        if 2 ** (8 * dtype.itemsize) <= first.feasible and first.keys == 2:
+            yield from self._exhaustive(dtype, first)
         turn = 0
         while True:
-            size = LENGTHS[turn % len(LENGTHS)]
-            held = self.elites.get(size)
-            if turn % 4 == 0 or held is None or not (held[0].rows or held[1].rows):
-                yield self._family(turn, size)
+            form = self.forms[turn % len(self.forms)]
+            known = [(options, held) for (each, options), held in self.elites.items() if each == form]
+            filled = [(options, held) for options, held in known if held[0].rows or held[1].rows]
+            if turn % 4 == 0 or not filled:
+                yield self._family(turn, form)
             else:
-                yield self._changed([*held[0].rows, *held[1].rows])
+                options, (ulp, kappa) = filled[turn % len(filled)]
+                yield form, options, self._changed([*ulp.rows, *kappa.rows], form)
             turn += 1
 
-    def _exhaustive(self, dtype: Any) -> Iterator[Floats]:
+    def _exhaustive(self, dtype: Any, form: Form) -> Iterator[Block]:
         """Every finite number against 0, and a seeded sample of pairs."""
         bits = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
         values = bits.view(dtype).astype(np.float64)
         values = values[np.isfinite(values)]
-        for start in range(0, len(values), CHUNK):
-            part = values[start : start + CHUNK]
-            yield np.stack([part, np.zeros_like(part)], axis=1)
-        self.every = f"every z against 0: {len(values)} rows"
-        pick = integers(self.draw, len(values), (CHUNK, 2))
-        yield values[pick]
+        for start in range(0, len(values), form.chunk):
+            part = values[start : start + form.chunk]
+            yield form, (), form.pairs(np.stack([part, np.zeros_like(part)], axis=1))
+        self.every = f"every {'z' if form.scored else 'k'} against 0: {len(values)} rows"
+        pick = integers(self.draw, len(values), (form.chunk, 2))
+        yield form, (), form.pairs(values[pick])
 
-    def _family(self, turn: int, size: int) -> Floats:
+    def _family(self, turn: int, form: Form) -> Block:
         name = self.sources[turn // 4 % len(self.sources)]
-        words = features(name, self.case.op)[0]
-        feature = words[int(integers(self.draw, len(words), (1,))[0])]
-        case = replace(self.case, family=name, feature=feature, shape=(BLOCK, size), seed=turn)
-        array = next(iter(case.inputs().arrays.values())).astype(np.float64)
-        return np.asarray(array.reshape(-1, size))
+        choices = features(name, self.case.op)[0]
+        feature = choices[int(integers(self.draw, len(choices), (1,))[0])]
+        case = replace(self.case, family=name, feature=feature, shape=form.shape(form.block), seed=turn)
+        inputs = families()[name].build(case, case.generator())
+        return form, told(inputs.options, self.scope), form.rows(inputs.arrays)
 
-    def _changed(self, held: list[Floats]) -> Floats:
+    def _changed(self, held: list[Floats], form: Form) -> Floats:
         """Rows made of the worst ones by one or two small changes each."""
-        pick = integers(self.draw, len(held), (BLOCK,))
+        pick = integers(self.draw, len(held), (form.block,))
         rows = np.array([held[at] for at in pick])
         for _ in range(2):
-            rows = self._change(rows)
+            rows = self._change(rows, form)
         return rows
 
-    def _change(self, rows: Floats) -> Floats:
+    def _change(self, rows: Floats, form: Form) -> Floats:
+        """One number of each row changed; what it is compared with or becomes equal to is of the same array."""
         count, size = rows.shape
         dtype = self.case.dtype
+        starts, sizes, arrays = form.spans
+        octaves = form.octaves(FORMATS[dtype].precision)
         key = integers(self.draw, size, (count,))
-        other = integers(self.draw, size, (count,))
+        other = starts[key] + (words(self.draw, count) % sizes[key].astype(np.uint64)).astype(np.int64)
         way = integers(self.draw, 6, (count,))
         place = np.arange(count)
         old = rows[place, key]
         near = np.array(
             [step(np.array([value]), int(by), dtype)[0] for value, by in zip(old, self._ulps(count), strict=True)]
         )
+        largest = np.maximum.reduceat(np.abs(rows), np.unique(starts), axis=1)[place, arrays[key]]
         with np.errstate(over="ignore", invalid="ignore"):
             candidates = np.stack(
                 [
                     near,
                     near,
                     rows[place, other],
-                    old * 2.0 ** (integers(self.draw, 5, (count,)) - 2),
-                    old + (uniforms(self.draw, (count,)) - 0.5) * np.abs(rows).max(axis=1),
+                    old * 2.0 ** (integers(self.draw, 2 * octaves + 1, (count,)) - octaves),
+                    old + (uniforms(self.draw, (count,)) - 0.5) * largest,
                     np.zeros(count),
                 ]
             )
@@ -192,32 +200,38 @@ class Climber:
         size = 2 ** integers(self.draw, min(FORMATS[self.case.dtype].precision, 12), (count,))
         return np.asarray(np.where(integers(self.draw, 2, (count,)) == 1, size, -size))
 
-    def measure(self, rows: Floats) -> None:
+    def measure(self, form: Form, options: Options, rows: Floats) -> None:
         """The errors of a block; keep what is worst."""
-        errors = self.judge.ask(Question(self._subject(rows), wants="errors"))
+        errors = self.judge.ask(Question(form.subject(self.case, rows, options), wants="errors"))
         if not isinstance(errors, RowErrors):
             self.note = str(errors)
             return
+        if errors.raised:
+            # It may raise on rows that are empty, which says nothing of the others.
+            rows = rows[~errors.empty.reshape(len(rows), -1).any(axis=1)]
+            if len(rows):
+                self.measure(form, options, rows)
+            return
         self.rows += len(rows)
-        size = rows.shape[1]
-        held = self.elites.setdefault(size, (_Elite(), _Elite()))
-        held[0].take(rows, errors.ulp)
-        held[1].take(rows, errors.kappa)
-        at = int(np.argmax(errors.ulp))
-        if errors.ulp[at] > self.ulp.error:
-            self.ulp = _Best(float(errors.ulp[at]), rows[at], float(errors.got[at]), float(errors.exact[at]))
-        for place in np.argsort(-errors.kappa, kind="stable")[:2]:
-            if errors.kappa[place] > self.kappa.error:
-                self._decide(rows[place])
+        # A witness may have several rows of output.
+        each = errors.ulp.reshape(len(rows), -1)
+        ulp, kappa = each.max(axis=1), errors.kappa.reshape(len(rows), -1).max(axis=1)
+        held = self.elites.setdefault((form, options), (_Elite(), _Elite()))
+        held[0].take(rows, ulp)
+        held[1].take(rows, kappa)
+        at = int(np.argmax(ulp))
+        if ulp[at] > self.ulp.error:
+            flat = at * each.shape[1] + int(each[at].argmax())
+            inputs = form.subject(self.case, rows[at : at + 1], options).inputs
+            self.ulp = _Best(float(ulp[at]), inputs, float(errors.got[flat]), float(errors.exact[flat]))
+        for place in np.argsort(-kappa, kind="stable")[:2]:
+            if kappa[place] > self.kappa.error:
+                self._decide(form.subject(self.case, rows[place : place + 1], options))
 
-    def _decide(self, row: Floats) -> None:
-        """κ of one row as the check of accuracy has it: near a kink first order says too much."""
-        answer: Answer = self.judge.ask(Question(self._subject(row[None]), frozenset({"accuracy"})))
+    def _decide(self, subject: Subject) -> None:
+        """κ of one witness as the check of accuracy has it: near a kink first order says too much."""
+        answer: Answer = self.judge.ask(Question(subject, frozenset({"accuracy"})))
         failure = answer.failures.get("accuracy")
         kappa = answer.kappa if failure is None or failure.kappa is None else max(answer.kappa, failure.kappa)
         if answer.decided and (kappa > self.kappa.error or math.isnan(kappa)):
-            self.kappa = _Best(kappa, row, message="" if failure is None else failure.message)
-
-    def _subject(self, rows: Floats) -> Subject:
-        name = "z" if self.case.op == "entmax" else "scores"
-        return Subject(replace(self.case, shape=rows.shape), Inputs({name: cast(rows, self.case.dtype)}))
+            self.kappa = _Best(kappa, subject.inputs, message="" if failure is None else failure.message)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from kernelproof.verify.seams import Array
 
 WORST_SCHEMA = "kernelproof-worst/1"
 
@@ -13,30 +16,55 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
 
+class Numbers(_Record):
+    """An array of a witness.
+
+    Attributes:
+        shape: its shape.
+        bits: its numbers in C order, as hexadecimal floats.
+        shown: the same in decimal, each as short as it reads back.
+    """
+
+    shape: list[int]
+    bits: list[str]
+    shown: list[str]
+
+    @classmethod
+    def of(cls, array: Array) -> Self:
+        """The record of `array`."""
+        flat = array.reshape(-1)
+        return cls(
+            shape=list(array.shape),
+            bits=[float(value).hex() for value in flat.astype(np.float64)],
+            shown=[str(value) for value in flat],
+        )
+
+
 class Extreme(_Record):
     """The worst error found, and where.
 
     Attributes:
         error: in ulp of the exact value, or κ.
-        scores: the row, as hexadecimal floats.
-        shown: the row in decimal, each number as short as it reads back.
+        inputs: z, or scores, or q, k and v of a call that has nothing else in it.
+        options: what the call was given beside them, the order and the rule.
         got: what came; None for κ, where `message` says it.
         exact: the exact value there, to the nearest float64; None for κ.
     """
 
     error: float
-    scores: list[str]
-    shown: list[str]
+    inputs: dict[str, Numbers]
+    options: dict[str, Any] = Field(default_factory=dict)
     got: float | None = None
     exact: float | None = None
     message: str = ""
 
 
 class WorstRow(_Record):
-    """One line of the table.
+    """One line of the tables.
 
     Attributes:
-        rows: how many rows were tried.
+        rule: the bandwidth rule; "" for entmax, which has one.
+        rows: how many rows of scores, or queries with keys and values of their own, were tried.
         every: what was tried without exception, such as "every z against 0: 63 488 rows", or "".
         ulp: the worst error in ulp; None if nothing was decided.
         kappa: the worst κ, as the check of accuracy decides it.
@@ -44,6 +72,7 @@ class WorstRow(_Record):
     """
 
     op: str
+    rule: str = ""
     order: str
     dtype: str
     rows: int
@@ -57,7 +86,8 @@ class WorstResults(_Record):
     """Everything one search for the worst error found.
 
     Attributes:
-        passed: every κ is within the grade that the target promises, and something was decided everywhere.
+        passed: every κ is within the grade that the target promises, nothing ended a search early, and something was
+            decided of each op.
     """
 
     format: Literal["kernelproof-worst/1"] = Field(default="kernelproof-worst/1", alias="schema")

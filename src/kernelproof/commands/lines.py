@@ -86,9 +86,13 @@ def fuzz(
 def worst(
     target: Target = None,
     execute: Execute = None,
-    time: Time = None,
-    blocks: Annotated[int | None, typer.Option(help="Blocks of rows at each place, instead of a time.")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s, or 1s for each line if more."),
+    ] = None,
+    blocks: Annotated[int | None, typer.Option(help="Blocks of rows for each line, instead of a time.")] = None,
     seed: Seed = 0,
+    op: Op = None,
     order: Order = None,
     alpha: Alpha = None,
     dtype: Dtype = None,
@@ -100,18 +104,19 @@ def worst(
     variant: VariantOf = None,
     out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
 ) -> None:
-    """Search for the largest errors of entmax. Exit code 0: within the promised grade; 1: not; 2: bad usage."""
+    """Search for the largest errors of each op, rule, order, dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
     from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
-    from kernelproof.reports.worst import HEAD, cells  # noqa: PLC0415 (as above)
+    from kernelproof.reports.worst import sections  # noqa: PLC0415 (as above)
 
     results = search(
         _one(target, execute),
         seconds=None if time is None else seconds_of(time),
         blocks=blocks,
         seed=seed,
+        op=op,
         order=order,
         alpha=alpha,
         dtype=dtype,
@@ -124,7 +129,9 @@ def worst(
         out=out,
         progress=True,
     )
-    show(HEAD, [tuple(clean(cell) for cell in cells(row)) for row in results.table])
+    for title, head, lines in sections(results):
+        typer.echo(f"\n{title}")
+        show(head, [tuple(clean(cell) for cell in line) for line in lines])
     verdict = "within" if results.passed else "NOT within"
     said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
     typer.echo(f"{said}; the report is {out / 'worst.md'}")

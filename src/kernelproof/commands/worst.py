@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kernelproof import reports
-from kernelproof.api import prepared
-from kernelproof.reference.errors import TargetError
+from kernelproof.api import COLD_SECONDS, prepared
+from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.worst import write_worst
-from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.climbing import Climber
+from kernelproof.verify.fuzz.places import places
 from kernelproof.verify.fuzz.records import WorstResults, WorstRow
-from kernelproof.verify.patterns import filled
 from kernelproof.verify.progress import Progress
+from kernelproof.verify.runner import with_patience
 from kernelproof.verify.seams import limit_of
-from kernelproof.verify.suites import ORDERS
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import Limits
 
@@ -36,6 +34,7 @@ def worst(
     seconds: float | None = None,
     blocks: int | None = None,
     seed: int = 0,
+    op: Any = None,
     order: Any = None,
     alpha: Any = None,
     dtype: Any = None,
@@ -50,15 +49,17 @@ def worst(
     serial: bool = False,
     progress: bool = False,
 ) -> WorstResults:
-    """Search for the largest errors of entmax, in ulp and in κ, at each order and dtype of `target`.
+    """Search for the largest errors, in ulp and in κ, at each op, bandwidth rule, order and dtype of `target`.
 
     Args:
         target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
-        seconds: how long, shared by all orders and dtypes; 60 if neither this nor `blocks` is given.
-        blocks: of rows to measure at each order and dtype; with a seed this gives the same table again.
+        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, 60 seconds, or
+            one for each line where that is more.
+        blocks: of rows to measure for each line; with a seed this gives the same tables again.
         seed: of everything drawn.
+        op: one or more of entmax, weights, regression, attention; default: what the target has.
         order: one or more orders; default: the grid of the suites.
-        alpha: one or more values of α instead.
+        alpha: one or more values of α instead; then entmax only.
         dtype: one or more dtypes; default: what the target takes.
         device: "cpu" or "cuda"; default: the first that the target runs on.
         call: how the target is called, such as ``"f(z, dim=-1)"``.
@@ -73,15 +74,14 @@ def worst(
 
     Raises:
         DomainError: an argument is not one of what is allowed.
-        TargetError: the target cannot be loaded, or has neither entmax nor weights.
+        TargetError: the target cannot be loaded, or not without an order.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    if seconds is None and blocks is None:
-        seconds = 60.0
     if out is not None:
         reports.check_writable(Path(out))
     chosen, selection, environment = prepared(
         target,
+        op=op,
         order=order,
         alpha=alpha,
         dtype=dtype,
@@ -94,30 +94,23 @@ def worst(
         variant=variant,
         serial=serial,
     )
-    op = next((name for name in ("entmax", "weights") if name in chosen.ops), None)
-    if op is None:
-        msg = f"worst needs a target with entmax or weights; {chosen.name!r} has {', '.join(chosen.ops)}"
-        raise TargetError(msg)
-    (narrowed,) = (each for each in chosen.selections(replace(selection, ops=(op,))))
-    numbers: list[tuple[str, str | None]] = [(each, None) for each in narrowed.orders]
-    numbers += [("", each) for each in narrowed.alphas]
-    rule = "adaptive:1" if op == "entmax" else filled((narrowed.rules or ("adaptive:1",))[0], 0, "3")
-    cases = [
-        Case(op, each, number, rule, name, "random", (1, 2), "1", seed)
-        for each, number in numbers or [(each, None) for each in ORDERS]
-        for name in selection.dtypes or chosen.dtypes
-        if name in chosen.dtypes
-    ]
-    cases = [case for case in cases if chosen.refuses(case) is None]
+    cases = places(chosen, selection)
+    if not cases:
+        has = f"the ops {', '.join(chosen.ops)} and takes {', '.join(chosen.dtypes)}"
+        msg = f"nothing was asked for that the target {chosen.name!r} has: it has {has}"
+        raise DomainError(msg)
+    if seconds is None and blocks is None:
+        seconds = max(60.0, float(len(cases)))
     rows: list[WorstRow] = []
     judge: Judge
-    with Progress(len(cases), shown=progress, noun="orders and dtypes", verb="searching") as shown:
+    with Progress(len(cases), shown=progress, noun="lines of the tables", verb="searching") as shown:
 
         def search(judge: Judge) -> None:
             begun = time.monotonic()
             for at, case in enumerate(cases):
                 # Each place may take its share of what is left.
-                ends = None if seconds is None else begun + seconds * (at + 1) / len(cases)
+                now = time.monotonic()
+                ends = None if seconds is None else now + (begun + seconds - now) / (len(cases) - at)
                 rows.append(Climber(judge, case, seed, _clock(ends)).run(blocks))
                 shown.advance(1)
 
@@ -125,10 +118,12 @@ def worst(
             judge = Here(chosen)
             search(judge)
         else:
-            with Arena(chosen, limits or Limits(seconds=WORST_SECONDS)) as judge:
+            held = limits or Limits(seconds=WORST_SECONDS)
+            # Its cache on disk may lack some functions though it is there.
+            with Arena(chosen, with_patience(held, COLD_SECONDS) if chosen.name == "numba" else held) as judge:
                 search(judge)
     results = WorstResults(
-        passed=bool(rows) and all(_holds(row, chosen) for row in rows),
+        passed=_holds(rows, chosen),
         target=chosen.name,
         device=chosen.device,
         promised=chosen.contract.grade,
@@ -150,12 +145,13 @@ def _clock(ends: float | None) -> Callable[[], bool]:
     return lambda: ends is not None and time.monotonic() >= ends
 
 
-def _holds(row: WorstRow, target: Target) -> bool:
-    return (
-        row.kappa is not None
-        and not row.note
-        and row.kappa.error <= limit_of(target.contract.grade, FORMATS[row.dtype])
-    )
+def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
+    """Whether no search came to nothing and each op had something decided, all of it within the grade."""
+    grade = target.contract.grade
+    kappas = [(row.kappa.error, limit_of(grade, FORMATS[row.dtype])) for row in rows if row.kappa is not None]
+    decided = {row.op for row in rows if row.kappa is not None} == {row.op for row in rows}
+    whole = all(row.rows and not row.note for row in rows)
+    return bool(rows) and decided and whole and all(kappa <= limit for kappa, limit in kappas)
 
 
 def _command(place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None) -> str:

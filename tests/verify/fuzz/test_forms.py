@@ -1,0 +1,88 @@
+"""A row of numbers is a witness and back, in every shape that a target takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernelproof.verify.building import normals
+from kernelproof.verify.case import RANKS, Case
+from kernelproof.verify.declaring import Shapes
+from kernelproof.verify.fuzz.forms import SIZES, forms_of, told
+from kernelproof.verify.scope import Scope, refused_shape, shapes_of
+from kernelproof.verify.truth import truth_of
+
+OPS = list(RANKS)
+LIMITS = [
+    Shapes(),
+    Shapes(least_rank=3),
+    Shapes(most_rank=3),
+    Shapes(most_rank=2),
+    Shapes(square=True, equal_widths=True),
+    Shapes(head_sizes=(16, 32), least_keys=5, most_keys=9),
+    Shapes(head_multiple=8, length_multiple=4),
+    Shapes(most_rows=1, most_keys=1),
+]
+
+
+def case_of(op: str) -> Case:
+    return Case(op, "1", None, "adaptive:1", "float64", "random", (1,) * RANKS[op], "1")
+
+
+def test_without_limits_the_forms_are_the_sizes() -> None:
+    assert [form.core for form in forms_of(case_of("entmax"), Scope("entmax"))] == [(keys,) for keys, _, _ in SIZES]
+    assert [form.core for form in forms_of(case_of("attention"), Scope("attention"))] == [
+        (1, *sizes) for sizes in SIZES
+    ]
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("limits", LIMITS)
+def test_rows_are_the_arrays_of_shapes_that_a_target_takes(op: str, limits: Shapes) -> None:
+    case = case_of(op)
+    forms = forms_of(case, Scope(op, shapes=limits))
+    # Attention has heads in any shape of its cases.
+    assert len(forms) == (0 if op == "attention" and limits.most_rank == 2 else len(SIZES))
+    for form in forms:
+        rows = normals(case.generator(), (form.block, len(form.spans[0])))
+        subject = form.subject(case, rows)
+        assert subject.inputs is not None
+        shapes = {name: array.shape for name, array in subject.inputs.arrays.items()}
+        assert shapes == shapes_of(subject.case)
+        assert refused_shape(limits, shapes) is None
+        np.testing.assert_array_equal(form.rows(subject.inputs.arrays), rows)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_witnesses_of_one_call_know_nothing_of_each_other(op: str) -> None:
+    case = case_of(op)
+    for limits in (Shapes(), Shapes(most_rank=3)):
+        form = forms_of(case, Scope(op, shapes=limits))[1]
+        rows = normals(case.generator(), (3, len(form.spans[0])))
+        whole, *alone = (form.subject(case, part) for part in (rows, rows[:1], rows[1:2], rows[2:]))
+        heads = []
+        for subject in (whole, *alone):
+            assert subject.inputs is not None
+            truth = truth_of(subject.case, subject.inputs)
+            assert truth is not None
+            heads.append(truth.output.head)
+        np.testing.assert_array_equal(heads[0], np.concatenate(heads[1:]))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_pairs_make_the_first_weight_the_output(op: str) -> None:
+    case = case_of(op)
+    form = forms_of(case, Scope(op))[0]
+    subject = form.subject(case, form.pairs(np.array([[0.25, 0.0]])))
+    assert subject.inputs is not None
+    truth = truth_of(subject.case, subject.inputs)
+    assert truth is not None
+    # Sparsemax of two keys is 1/2 and half of the difference of their scores.
+    gap = -(0.25**2) / 2 if op == "regression" else 0.25
+    assert truth.output.head[0, 0] == (1 + gap) / 2
+
+
+def test_options_that_depend_on_the_shape_or_that_nobody_takes_are_left_out() -> None:
+    given = {"mask": np.ones(3, bool), "key_norm_term": True}
+    assert told(given, Scope("attention")) == (("key_norm_term", True),)
+    assert told(given, Scope("attention", options=("mask",))) == ()
