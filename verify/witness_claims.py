@@ -181,8 +181,11 @@ def _support(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[
             truth.margin
         )
     vanishing = truth.support & (truth.output.head <= bounds.band)
-    for row, key in np.argwhere(clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]):
-        low, high = (float(target.smallest), math.inf) if truth.support[row, key] else (0.0, 0.0)
+    told = clear & ~truth.boundary & ~vanishing
+    for row, key in np.argwhere((told | ~np.isfinite(raw) | (raw < 0)) & bounds.rows[:, None]):
+        # Where the support is not told, a weight is positive or 0 all the same.
+        least = float(target.smallest) if told[row, key] and truth.support[row, key] else 0.0
+        low, high = least, 0.0 if told[row, key] and not truth.support[row, key] else target.largest
         expected = rounded(float(truth.output.head[row, key]), float(truth.output.tail[row, key]), target)
         yield Claim(f"{one.variable}[{row}, {key}]", expected, low, high, float(raw[row, key]))
 
