@@ -18,6 +18,7 @@ from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Array, Call, Outcome
 from kernelproof.verify.targets import Target, bindings_of
 
+CARRIES_NONE = "the output carries no gradient"
 _Arrays = dict[str, Any]
 
 
@@ -137,7 +138,7 @@ def _by_torch(function: Any, leaves: _Arrays, numbers: _Arrays, cotangent: Any) 
     held = {name: leaf.requires_grad_(True) for name, leaf in {**leaves, **numbers}.items()}
     output = function({name: held[name] for name in leaves}, {name: held[name] for name in numbers})
     if not getattr(output, "requires_grad", False):
-        msg = "the output carries no gradient; a target that gives none declares gradients = []"
+        msg = f"{CARRIES_NONE}; a target that gives none declares gradients = []"
         raise TargetError(msg)
     output.backward(cotangent)
     return {name: leaf.grad for name, leaf in held.items() if leaf.grad is not None}

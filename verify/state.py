@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from kernelproof.verify.variables import Variables
+
 _DEFAULT_MODE = ctypes.c_void_p(-1)
 """FE_DFL_ENV of the C library: round to nearest, keep subnormals."""
 
@@ -63,12 +65,6 @@ def _directory() -> str | None:
 def _set_directory(value: str | None) -> None:
     if value is not None:
         os.chdir(value)
-
-
-def _set_variables(value: Mapping[str, str]) -> None:
-    for name in set(os.environ) - set(value):
-        del os.environ[name]
-    os.environ.update(value)
 
 
 _SIGNALS = tuple(sorted(int(number) for number in signal.valid_signals() if number < 32))
@@ -156,7 +152,7 @@ _PARTS = (
     Part("the mode of arithmetic (flush to zero, rounding)", lambda: (flushes(), rounds_to_nearest()), _set_arithmetic),
     Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda it: locale.setlocale(locale.LC_ALL, it)),
     Part("the working directory", _directory, _set_directory),
-    Part("environment variables", lambda: dict(os.environ), _set_variables, lazy=True),
+    Part("environment variables", Variables, Variables.restore),
     Part("signal handlers", _handlers, _set_handlers, lazy=True),
     Part("the standard streams", _streams, _set_streams),
     Part("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, lazy=True),

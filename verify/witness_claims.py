@@ -73,9 +73,11 @@ def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) ->
         "dtype_kept": _dtype_kept,
         "empty_rows": _empty_rows,
         "gradients": _gradients,
+        "poison": _poison,
         "simplex": _simplex,
         "special_values": _special,
         "support": _support,
+        "zero_upstream": _zero_upstream,
     }
     found = list(makers.get(check, _within_slack)(case, seen, contract))
     found.sort(key=lambda claim: claim.met)
@@ -128,7 +130,7 @@ def _raw(one: Seen) -> Floats | None:
 
 
 def _within_slack(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
-    """Every output of every call, within the slack of its grade."""
+    """Every output and every gradient of every call, within the slack of its grade."""
     for one in seen.values():
         raw = _raw(one)
         if raw is not None and one.truth is not None and one.call.mode == "forward":
@@ -137,6 +139,7 @@ def _within_slack(case: Case, seen: dict[str, Seen], contract: Contract) -> Iter
             yield from _elements(
                 one.variable, raw, one.truth.output, bounds.slack, decided & np.isfinite(bounds.slack), _format(case)
             )
+    yield from _gradients(case, seen, contract)
 
 
 def _format(case: Case) -> Format:
@@ -181,8 +184,11 @@ def _support(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[
             truth.margin
         )
     vanishing = truth.support & (truth.output.head <= bounds.band)
-    for row, key in np.argwhere(clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]):
-        low, high = (float(target.smallest), math.inf) if truth.support[row, key] else (0.0, 0.0)
+    told = clear & ~truth.boundary & ~vanishing
+    for row, key in np.argwhere((told | ~np.isfinite(raw) | (raw < 0)) & bounds.rows[:, None]):
+        # Where the support is not told, a weight is positive or 0 all the same.
+        least = float(target.smallest) if told[row, key] and truth.support[row, key] else 0.0
+        low, high = least, 0.0 if told[row, key] and not truth.support[row, key] else target.largest
         expected = rounded(float(truth.output.head[row, key]), float(truth.output.tail[row, key]), target)
         yield Claim(f"{one.variable}[{row}, {key}]", expected, low, high, float(raw[row, key]))
 
@@ -202,27 +208,82 @@ def _simplex(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[
 
 
 def _gradients(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
-    one, target = seen["vjp"], _format(case)
-    if one.truth is None or one.truth.gradients is None:
-        return
-    limit, s = limit_of(contract.grade, target), eta_of(target, contract)
-    for name, values in one.truth.gradients.items():
-        if name not in one.outcome.arrays or one.outcome.arrays[name].shape != values.head.shape:
+    limit, s = limit_of(contract.grade, _format(case)), eta_of(_format(case), contract)
+    for one in seen.values():
+        truth = one.truth
+        if one.call.mode != "vjp" or truth is None or truth.gradients is None:
             continue
-        raw = np.asarray(one.outcome.arrays[name]).astype(np.float64)
-        terms = 1 if name in {"z", "scores"} else max(one.truth.support.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            allowed = limit * (target.unit_roundoff * values.unit + terms * s) + values.radius
-        kink = (one.truth.kink | one.truth.unsure | one.truth.empty).any()
-        # At a kink more than one gradient is right; then a script claims only what is beyond all of them.
-        allowed = np.where(kink, np.maximum(allowed, _reach(one)), allowed)
-        yield from _elements(f'{one.variable}["{name}"]', raw, values, allowed, np.isfinite(allowed), target)
+        for name, values in truth.gradients.items():
+            held = f'{one.variable}["{name}"]'
+            if (lacking := _lacking(one, name, values.head.shape)) is not None:
+                yield lacking
+                continue
+            raw = np.asarray(one.outcome.arrays[name]).astype(np.float64)
+            terms = 1 if name in {"z", "scores"} else max(truth.support.shape)
+            with np.errstate(over="ignore", invalid="ignore"):
+                allowed = limit * (_format(case).unit_roundoff * values.unit + terms * s) + values.radius
+            kink = (truth.kink | truth.unsure | truth.empty).any()
+            # At a kink more than one gradient is right; then a script claims only what is beyond all of them.
+            allowed = np.where(kink, np.maximum(allowed, _reach(one)), allowed)
+            decided = np.isfinite(allowed) & ~_free(case, name, raw.shape, truth)
+            yield from _elements(held, raw, values, allowed, decided, _format(case))
+
+
+def _lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
+    """The claim that there is a gradient for `name`, and that it has this shape; None where that is so."""
+    held = one.outcome.arrays.get(name)
+    if held is None:
+        return _flag(f'"{name}" in {one.variable}', came=False)
+    return None if held.shape == shape else _flag(f'{one.variable}["{name}"].shape == {shape!r}', came=False)
+
+
+def _free(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Any:
+    """The gradients of rows with nothing to attend to, which may be what those rows are."""
+    by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
+    if not by_row or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
+        return np.zeros(shape, dtype=bool)
+    return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)
+
+
+def _zero_upstream(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
+    one = seen["vjp"]
+    for name, array in one.outcome.arrays.items() if one.truth is not None else ():
+        assert one.truth is not None  # the line above
+        raw = np.asarray(array).astype(np.float64)
+        for index in np.argwhere(~_free(case, name, raw.shape, one.truth)):
+            at = tuple(int(i) for i in index)
+            yield Claim(f'{one.variable}["{name}"]{list(at) if at else "[()]"}', 0.0, 0.0, 0.0, float(raw[at]))
+
+
+def _poison(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
+    """Of rows next to a special one: no more than that their gradients are numbers."""
+    one, clean, largest = seen["vjp"], seen["clean vjp"], _format(case).largest
+    name, array = next(iter(one.call.inputs.arrays.items()))
+    lacking = [each for each in (_lacking(one, name, array.shape), _lacking(clean, name, array.shape)) if each]
+    if lacking:
+        yield from lacking
+        return
+    values = array.astype(np.float64)
+    special = np.broadcast_to((np.isnan(values) | np.isposinf(values)).any(axis=-1, keepdims=True), values.shape)
+    raw, alone = (np.asarray(each.outcome.arrays[name]).astype(np.float64) for each in (one, clean))
+    known = None if clean.truth is None else (clean.truth.gradients or {}).get(name)
+    for index in np.argwhere(~special & np.isfinite(alone)):
+        at = tuple(int(i) for i in index)
+        exact = alone[at] if known is None else rounded(float(known.head[at]), float(known.tail[at]), _format(case))
+        yield Claim(f'{one.variable}["{name}"]{list(at)}', float(exact), -largest, largest, float(raw[at]))
 
 
 def _reach(one: Seen) -> float:
     """More than two gradients of one row of weights can differ by: twice the norm of the cotangent, and an eighth."""
     upstream = one.call.inputs.cotangent
     return 0.0 if upstream is None else 2.25 * float(np.linalg.norm(np.asarray(upstream).astype(np.float64)))
+
+
+def shapes_kept(seen: dict[str, Seen], case: Case) -> Iterator[Claim]:
+    """That the outputs have the shape that the op defines."""
+    for one in seen.values():
+        wanted = output_shape(case, one.call.inputs)
+        yield _flag(f"tuple(np.shape({one.variable}_raw)) == {wanted!r}", came=False)
 
 
 def _dtype_kept(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -232,9 +293,9 @@ def _dtype_kept(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterat
             known = one.call.inputs.arrays.get(name)
             shape = wanted if one.call.mode == "forward" else () if known is None else known.shape
             held = f"{one.variable}_raw" if one.call.mode == "forward" else f'{one.variable}_raw["{name}"]'
-            yield _flag(f"tuple({held}.shape) == {shape!r}", came=array.shape == shape)
+            yield _flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
             if one.call.mode == "forward" or known is not None:
-                named = f'str({held}.dtype).removeprefix("torch.") == "{case.dtype}"'
+                named = f'str(getattr({held}, "dtype", type({held}))).removeprefix("torch.") == "{case.dtype}"'
                 yield _flag(named, came=array.dtype.name == case.dtype)
 
 

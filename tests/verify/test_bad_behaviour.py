@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from kernelproof.verify.targets import find
 from kernelproof.verify.worker import Limits
 
 SOURCE = """
-import locale, os, random, signal, sys, threading, time
+import importlib, locale, os, random, signal, sys, threading, time
 import numpy as np
 
 def right(z, order=None):
@@ -47,6 +48,25 @@ def moves(z, order=None):
 
 def remembers(z, order=None):
     os.environ["KERNELPROOF_TEST"] = str(z.size)
+    return right(z)
+
+def remembers_and_imports(z, order=None):
+    os.environ["KERNELPROOF_TEST"] = "1"
+    importlib.import_module("imported_in_a_call")
+    return right(z)
+
+def imports_what_remembers(z, order=None):
+    importlib.import_module("sets_a_variable")
+    return right(z)
+
+def forgets(z, order=None):
+    os.environ.pop("KERNELPROOF_HELD", None)
+    return right(z)
+
+def remembers_for_a_while(z, order=None):
+    os.environ["KERNELPROOF_TEST"] = "1"
+    del os.environ["KERNELPROOF_TEST"]
+    os.environ["KERNELPROOF_HELD"] = "held"
     return right(z)
 
 def handles(z, order=None):
@@ -156,6 +176,7 @@ odd_names = Gradients(lambda z: {1: z, "z": z})
 odd_shapes = Gradients(lambda z: {"z": 0.5, "order": np.zeros((2, 3))})
 none = Gradients(lambda z: {"z": None, "order": None})
 """
+SETS = "import os\n\nos.environ['KERNELPROOF_IMPORTED'] = '1'\n"
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 PATIENT = Limits(seconds=20.0)
 
@@ -164,7 +185,10 @@ PATIENT = Limits(seconds=20.0)
 def file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "unruly.py"
     path.write_text(SOURCE, encoding="utf-8")
-    with loaded_here(tmp_path):
+    (tmp_path / "imported_in_a_call.py").write_text("", encoding="utf-8")
+    (tmp_path / "sets_a_variable.py").write_text(SETS, encoding="utf-8")
+    with loaded_here(tmp_path), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERNELPROOF_HELD", "held")
         yield path
 
 
@@ -186,6 +210,8 @@ CHANGES = {
     "ignores": "how NumPy handles errors",
     "moves": "the working directory",
     "remembers": "environment variables",
+    "remembers_and_imports": "environment variables",
+    "forgets": "environment variables",
     "handles": "signal handlers",
     "patches": "the functions of NumPy",
     "hides": "the standard streams",
@@ -200,6 +226,26 @@ def test_what_a_call_changes_is_named_and_put_back(name: str, file: Path) -> Non
     assert failing(results).keys() == {"global_state"}
     assert CHANGES[name] in failing(results)["global_state"]
     assert before.changed_by(after) == ()
+
+
+def test_variables_of_the_workers_are_watched_too(file: Path) -> None:
+    assert failing(one(file, "remembers_and_imports")).keys() == {"global_state"}
+
+
+@pytest.mark.parametrize("name", ["imports_what_remembers", "remembers_for_a_while"])
+def test_variables_that_an_import_sets_or_that_are_put_back_are_no_fault(
+    name: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that what the import sets is put back after the test.
+    monkeypatch.setenv("KERNELPROOF_IMPORTED", "0")
+    assert failing(verify(f"{file}:{name}", case=LINE, serial=True)) == {}
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", pytest.param("torch", marks=pytest.mark.torch)])
+def test_the_built_in_backends_leave_the_variables(name: str) -> None:
+    before = dict(os.environ)
+    assert failing(verify(name, case=LINE)) == {}
+    assert dict(os.environ) == before
 
 
 @pytest.mark.torch

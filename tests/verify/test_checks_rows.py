@@ -182,6 +182,29 @@ def test_support_is_undecided_in_the_rounding_band_only() -> None:
     assert ask("support", case, changed(lambda p: np.where(np.arange(8) == 7, 0.0, p))).failed == 0
 
 
+@pytest.mark.parametrize("fault", [-np.inf, -1e-300, -0.25, np.nan, np.inf])
+@pytest.mark.parametrize(("feature", "key"), [("3", "in"), ("3", "out"), ("+1", "band")])
+def test_what_is_negative_or_not_finite_is_in_no_support(fault: float, feature: str, key: str) -> None:
+    case = case_of(family="kink" if key == "band" else "planted_support", feature=feature)
+    inputs, truth, right = prepared(case)
+    judged = checks()["support"].judge(case, inputs, truth, {"forward": Outcome({"output": right})}, A)
+    assert judged.failed == 0
+    # The key at the kink comes last; else a key with weight, or one without.
+    at = 7 if key == "band" else int(np.argmax(truth.support[0] == (key == "in")))
+    wrong = right.copy()
+    wrong[0, at] = fault
+    said = checks()["support"].judge(case, inputs, truth, {"forward": Outcome({"output": wrong})}, A)
+    assert said.failed == 1
+    assert said.decided == judged.decided + (key == "band")
+    assert said.worst is not None
+    assert said.worst.index == (0, at)
+
+
+def test_a_zero_of_either_sign_is_no_weight() -> None:
+    case = case_of(family="planted_support", feature="3")
+    assert ask("support", case, changed(lambda p: np.where(p == 0, -0.0, p))).failed == 0
+
+
 def test_tied_scores_must_have_equal_weights() -> None:
     def unfair(p: Floats) -> Floats:
         p[:, 0] += 1e-9

@@ -18,7 +18,8 @@ class Support:
     """Which weights are positive.
 
     A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
-    and where its weight is positive but below what that κ allows as an error, so that 0 is admissible.
+    and where its weight is positive but below what that κ allows as an error, so that 0 is admissible. What is
+    negative or not finite is neither in a support nor out of it: no rounding excuses that, in the band or outside.
     """
 
     id = "support"
@@ -45,9 +46,13 @@ class Support:
             clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
         vanishing = truth.support & (truth.output.head <= bounds.band)
         decided = clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]
-        wrong = np.isnan(raw) | ((raw != 0) != truth.support)
+        no_weight = ~np.isfinite(raw) | (raw < 0)
+        decided |= no_weight & bounds.rows[:, None]
+        wrong = no_weight | ((raw > 0) != truth.support)
 
         def describe(index: tuple[int, ...]) -> str:
+            if no_weight[index]:
+                return f"weight{list(index)} is {float(raw[index])!r}: a weight is positive or 0, and finite"
             side = "in" if truth.support[index] else "not in"
             return f"weight{list(index)} is {float(raw[index])!r}, but the key is {side} the support"
 

@@ -1,0 +1,222 @@
+"""Scripts for faults that are no numbers: a call that raises, ends its process, or changes what it should leave."""
+
+from __future__ import annotations
+
+from kernelproof.verify.calling import CARRIES_NONE
+from kernelproof.verify.seams import Call
+from kernelproof.verify.witness_claims import Seen
+from kernelproof.verify.witness_text import call_text, has_vjp, picked_lines
+from kernelproof.verify.witness_writing import Writer, safe
+
+CAME_BACK = "a child process of the call came back"
+REPEATED = 100
+"""Calls that a script for changing results makes."""
+_TORCH_MATMUL = "torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32"
+STATES = {
+    "the random state of Python": "random.getstate()",
+    "the random state of NumPy": "[getattr(part, 'tolist', lambda: part)() for part in np.random.get_state()]",
+    "how NumPy handles errors": "np.geterr()",
+    "how NumPy prints": "np.get_printoptions()",
+    "the mode of arithmetic (flush to zero, rounding)": (
+        "[float((np.array([a]).astype(t) * t(b))[0]) for t, a, b in [(np.float64, 2.0**-1022, 0.5), "
+        "(np.float32, 2.0**-126, 0.5), *((np.float64, 1 + 2.0**-52, b) for b in (1.25, -1.25, 1.75))]]"
+    ),
+    "the locale": "locale.setlocale(locale.LC_ALL)",
+    "the working directory": "os.getcwd()",
+    "environment variables": "dict(os.environ)",
+    "the standard streams": "(sys.stdout, sys.stderr, sys.stdin)",
+    "whether garbage is collected": "gc.isenabled()",
+    "the random state of torch": "torch.get_rng_state().tolist()",
+    "the default dtype of torch": "torch.get_default_dtype()",
+    "the default device of torch": "torch.get_default_device()",
+    "whether torch records gradients": "torch.is_grad_enabled()",
+    "the precision of matrix products in torch": f"(torch.get_float32_matmul_precision(), {_TORCH_MATMUL})",
+    "whether torch is deterministic": "torch.are_deterministic_algorithms_enabled()",
+    "the precision of mpmath": "mpmath.mp.prec",
+    "the precision of flint": "flint.ctx.prec",
+}
+"""Part of the state of a process, see `state` -> an expression for it; others are shown by a run of the case."""
+_AGAIN = {"environment variables": ("os.environ.clear()", "os.environ.update(before[{name!r}])")}
+"""Part that an import may change -> lines that put it back after a first call, which makes the imports."""
+_REAL = {
+    "numpy": (
+        "(type({0}) in (np.ndarray, np.memmap, float, int) or isinstance({0}, np.generic))"
+        ' and np.asarray({0}).dtype.kind not in "cmMOSU"'
+    ),
+    "torch": (
+        "isinstance({0}, float | int) or isinstance({0}, torch.Tensor)"
+        " and not ({0}.is_complex() or {0}.is_meta or {0}.layout is not torch.strided)"
+    ),
+    "jax": "isinstance({0}, jax.Array | float | int)",
+}
+"""Kind of array -> whether something is one of real numbers."""
+
+
+class EffectWriter(Writer):
+    """Writes scripts that show an effect of a call."""
+
+    def raised(self, check: str, one: Seen) -> str:
+        """A call that raises, whose traceback is the finding; or one that returns something else than an array."""
+        lines, names = self.arrays(one.call, "")
+        text = call_text(self.case, one.call, self.caller, names)
+        kind = self.target.array
+        if one.call.mode == "forward":
+            real = _REAL[kind].format("got")
+            body = [f"got = {text}", *picked_lines("got", self.caller, self.case.op), f"sound = {real}"]
+        elif has_vjp(self.caller):
+            body = [
+                f"got = {text}",
+                f"sound = bool(got) and all({_REAL[kind].format('value')} for value in got.values())",
+            ]
+        else:
+            body = [*self.called(one, names, None), f"got, sound = {one.variable}, bool({one.variable})"]
+            if CARRIES_NONE in (one.outcome.error or ""):
+                at = next(at for at, line in enumerate(body) if line.startswith("output.backward("))
+                body[at:at] = ["if not output.requires_grad:", f"    sys.exit({CARRIES_NONE!r})"]
+        wanted = f"{kind} array of real numbers"
+        wanted = f"a {wanted}" if one.call.mode == "forward" else f"a dict with a {wanted} for each gradient"
+        body += [
+            "print(got)",
+            f'print(f"the call returned {{type(got).__qualname__}}; it must return {wanted}", "WRONG" * (not sound))',
+            "sys.exit(0 if sound else 1)",
+        ]
+        return self.head(f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}", [*lines, *body])
+
+    def unraised(self, one: Seen) -> str:
+        """A call that has to raise and returns."""
+        lines, names = self.arrays(one.call, "")
+        body = [
+            *lines,
+            "try:",
+            f"    got = {call_text(self.case, one.call, self.caller, names)}",
+            "except Exception as error:",
+            '    sys.exit(print(f"the call raised {error!r}, as it must"))',
+            "print(got)",
+            'sys.exit("an empty row must raise; the call returned")',
+        ]
+        return self.head("empty_rows", body)
+
+    def repeated(self, seen: dict[str, Seen]) -> str:
+        """Calls whose bits change."""
+        one = next(iter(seen.values()))
+        for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
+            if second in seen and not _same(seen[first], seen[second]):
+                one = seen[first]
+        lines, names = self.arrays(one.call, "")
+        raw = f"{one.variable}_raw"
+        read = "{}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else "np.asarray({})"
+        called = [*self.called(one, names, None)]
+        if one.call.mode == "forward":
+            called += [f"return {read.format(raw)}.tobytes()"]
+        else:
+            called += [f"return b''.join({one.variable}[name].tobytes() for name in sorted({one.variable}))"]
+        if any(each.outcome.error is not None for each in seen.values()):
+            called = [
+                "try:",
+                *(f"    {line}" for line in called),
+                "except Exception as error:",
+                "    return repr(error)",
+            ]
+        body = [
+            "def bits():",
+            *(f"    {line}" for line in [*lines, *called]),
+            "",
+            "",
+            "first = bits()",
+            f"changed = sum(bits() != first for _ in range({REPEATED}))",
+            f'print(f"{{changed}} of {REPEATED} calls on the same input gave other bits")',
+            "sys.exit(1 if changed else 0)",
+        ]
+        return self.head("determinism", body)
+
+    def untouched(self, seen: dict[str, Seen]) -> str:
+        """A call that changes what it is given."""
+        one = next((each for each in seen.values() if each.outcome.modified), next(iter(seen.values())))
+        lines, names = self.arrays(one.call, "")
+        changed = names[one.outcome.modified[0]] if one.outcome.modified else next(iter(names.values()))
+        read = f"{changed}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else changed
+        body = [
+            *lines,
+            f"before = {read}.tobytes()",
+            *self._quiet(one, self.called(one, names, None)),
+            f"after = {read}.tobytes()",
+            f'print("the call {{}} {changed}".format("left" if before == after else "CHANGED"))',
+            "sys.exit(0 if before == after else 1)",
+        ]
+        return self.head("input_untouched", body)
+
+    def changed(self, seen: dict[str, Seen]) -> str:
+        """A call that changes the state of its process; the case run again where an expression cannot show that."""
+        one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
+        held = [name for name in one.outcome.changed if name in STATES]
+        if not held:
+            return self.fallback("global_state")
+        lines, names = self.arrays(one.call, "")
+        called = self._quiet(one, self.called(one, names, None))
+        again = [line.format(name=name) for name in held for line in _AGAIN.get(name, ())]
+        warm = [*called, "# The first call may import what sets variables; that is no fault.", *again]
+        body = [
+            "def state():",
+            "    return {",
+            *(f"        {name!r}: {STATES[name]}," for name in held),
+            "    }",
+            "",
+            "",
+            *lines,
+            "before = state()",
+            *(warm if set(held) <= set(_AGAIN) else []),
+            *called,
+            "after = state()",
+            "for name, value in before.items():",
+            "    print(f\"the call {'left' if after[name] == value else 'CHANGED'} {name}\", file=sys.__stdout__)",
+            "sys.exit(0 if before == after else 1)",
+        ]
+        return self.head("global_state", body)
+
+    def _quiet(self, one: Seen, called: list[str]) -> list[str]:
+        """The lines of a call; where it raises too, that is told, and not the end."""
+        if one.outcome.error is None:
+            return called
+        return [
+            "try:",
+            *(f"    {line}" for line in called),
+            "except Exception as error:",
+            '    print(f"the call raised {error!r}")',
+        ]
+
+    def crash(self) -> str:
+        """A call in a process of its own, which it may take down, hang or fill."""
+        if self.program:
+            return self.fallback("crash")
+        lines, names = self.arrays(Call(self.inputs), "")
+        guarded = [
+            "parent = os.getpid()",
+            "try:",
+            f"    print({call_text(self.case, Call(self.inputs), self.caller, names)})",
+            "finally:",
+            "    if os.getpid() != parent:",
+            f"        print({CAME_BACK!r}, flush=True)",
+            "        os._exit(9)",
+        ]
+        inner = self.head("crash", [*lines, *guarded])
+        inner = inner.partition('"""\n')[2].replace("\\", "\\\\").replace("'''", "\\'\\'\\'")
+        body = [
+            f"CALL = '''{inner.strip()}\nprint(\"returned\")\n'''",
+            "try:",
+            "    run = subprocess.run([sys.executable, '-c', CALL], capture_output=True, text=True, timeout=60)",
+            "except subprocess.TimeoutExpired:",
+            '    sys.exit("no answer in 60 s")',
+            f"fault = {CAME_BACK!r} in run.stdout or run.returncode != 0",
+            'fault = fault or not run.stdout.rstrip().endswith("returned")',
+            'print(run.stdout, run.stderr, f"exit code {run.returncode}")',
+            "sys.exit(1 if fault else 0)",
+        ]
+        label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
+        quoted = safe(f"crash of {label}" + (f"\n\n{self.message}" if self.message else ""))
+        return "\n".join([f'"""{quoted}"""', "", "import subprocess", "import sys", "", *body, ""])
+
+
+def _same(one: Seen, other: Seen) -> bool:
+    left, right = one.outcome.arrays, other.outcome.arrays
+    alike = set(left) == set(right) and one.outcome.error == other.outcome.error
+    return alike and all(left[name].tobytes() == right[name].tobytes() for name in left)

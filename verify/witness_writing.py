@@ -1,0 +1,147 @@
+"""How a witness script is written: its head, its arrays, its calls, and the lines that hold numbers against claims."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from kernelproof.verify.calling import Calling
+from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.loading import PROGRAM
+from kernelproof.verify.seams import Call, Inputs
+from kernelproof.verify.witness_claims import Claim, Seen
+from kernelproof.verify.witness_text import (
+    array_text,
+    call_text,
+    has_vjp,
+    leaves,
+    model_imports,
+    picked_lines,
+    target_lines,
+)
+
+
+class Writer:
+    """Writes scripts for one subject."""
+
+    def __init__(self, subject: Subject, inputs: Inputs, caller: Calling, message: str) -> None:
+        self.subject, self.inputs, self.caller, self.message = subject, inputs, caller, message
+        self.case, self.target = subject.case, caller.target
+        self.program = self.target.place.name.startswith(PROGRAM)
+        found = getattr(caller, "found", None)
+        last = self.target.place.object.rpartition(".")[2]
+        self.made = last != "" and type(found).__name__ == last
+
+    def head(self, title: str, body: list[str]) -> str:
+        """The whole script: docstring, imports that `body` needs, the target, and `body`."""
+        text = "\n".join(body)
+        loaded = [] if self.program else target_lines(self.target, made=self.made)
+        whole = "\n".join([*loaded, text])
+        plain = ["gc", "importlib.util", "json", "locale", "math", "os", "random", "subprocess", "sys"]
+        imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
+        named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
+        imports += [f"from math import {', '.join(named)}"] if named else []
+        imports += [*model_imports(text)[:1]] if "Fraction(" in text else []
+        third = [line for line in model_imports(text) if "kernelproof" in line]
+        third += [f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "torch") if f"{name}." in text]
+        third += ["import jax.numpy as jnp"] if "jnp." in text else []
+        third += ["import numpy as np"] if "np." in text else []
+        label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
+        quoted = safe(f"{title} of {label}" + (f"\n\n{self.message}" if self.message else ""))
+        lines = [f'"""{quoted}"""', "", *sorted(imports), "", *third, "", *loaded, "", text, ""]
+        return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+    def arrays(self, call: Call, suffix: str) -> tuple[list[str], dict[str, str]]:
+        """Lines that make the arrays of a call, and their variables."""
+        held: dict[str, Any] = {**call.inputs.arrays}
+        held |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
+        if call.mode == "vjp" and call.inputs.cotangent is not None:
+            held["cotangent"] = call.inputs.cotangent
+        lines, names = [], {}
+        for name, array in held.items():
+            names[name] = name + suffix
+            lines.append(f"{names[name]} = {array_text(np.asarray(array), self.target)}")
+            if self.target.array == "numpy" and not array.flags.writeable:
+                lines.append(f"{names[name]}.flags.writeable = False")
+        return lines, names
+
+    def called(self, one: Seen, names: dict[str, str], width: int | None) -> list[str]:
+        """Lines that call the target and leave float64 rows, or gradients by name, in the variable of `one`.
+
+        Rows have the length `width`; with None the array has the shape that came.
+        """
+        text = call_text(self.case, one.call, self.caller, names)
+        raw = f"{one.variable}_raw"
+        convert = (
+            "{}.detach().cpu().to(torch.float64).numpy()"
+            if self.target.array == "torch"
+            else "np.asarray({}).astype(np.float64)"
+        )
+        if one.call.mode == "forward":
+            lines = [f"{raw} = {text}", *picked_lines(raw, self.caller, self.case.op)]
+            if width is None:
+                return lines
+            value = convert.format(raw)
+            value = value if one.call.axis == -1 else f"np.moveaxis({value}, {one.call.axis}, -1)"
+            rows = one.call.inputs.rows
+            picked = "" if rows is None else f"[{rows.tolist()}]"
+            return [*lines, f"{one.variable} = {value}.reshape(-1, {max(width, 1)}){picked}"]
+        if has_vjp(self.caller):
+            lines = [f"{raw} = {text}"]
+        else:
+            held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
+            grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
+            lines = [
+                *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
+                f"output = {text}",
+                *picked_lines("output", self.caller, self.case.op),
+                f"output.backward({names['cotangent']})",
+                f"{raw} = {{{grads}}}",
+                f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
+            ]
+        each = "torch.as_tensor(value)" if self.target.array == "torch" else "value"
+        return [*lines, f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
+
+    def fallback(self, check: str) -> str:
+        """The case run again by this package; "" where the subject is no recipe."""
+        if self.subject.inputs is not None:
+            return ""
+        words = f"{self.target.name!r}, case={self.case.text!r}, device={self.target.device!r}"
+        for name, value in zip(self.target.place.words[::2], self.target.place.words[1::2], strict=True):
+            words += f", {name.removeprefix('--')}={value!r}"
+        body = [
+            f"results = kernelproof.verify({words})",
+            "found = {check.id: check for check in results.targets[0].checks}",
+            f"shown = found[{check!r}] if {check!r} in found else next(iter(found.values()))",
+            "print(shown.verdict, shown.worst.message if shown.worst else '')",
+            'sys.exit(1 if shown.failed or shown.verdict == "CRASH" else 0)',
+        ]
+        quoted = safe(f"{check} of {self.target.name}: {self.case.text}")
+        guard = ['if __name__ == "__main__":', *(f"    {line}" for line in body)]
+        return "\n".join([f'"""{quoted}"""', "", "import sys", "", "import kernelproof", "", *guard, ""])
+
+
+def safe(text: str) -> str:
+    """`text` for a docstring: ASCII quotes and backslashes of targets' messages end none."""
+    return text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
+
+
+def claimed_lines(found: list[Claim]) -> list[str]:
+    """Lines that hold the numbers of a script against what is allowed, and end it."""
+    rows = [
+        f"    ({claim.expression!r}, {claim.expression}, {claim.expected!r}, {claim.low!r}, {claim.high!r}),"
+        for claim in found
+    ]
+    return [
+        "wrong = 0",
+        "# what, what came, the exact value correctly rounded, the least and the largest that is allowed",
+        "for what, value, expected, low, high in [",
+        *rows,
+        "]:",
+        "    fault = not (low <= value <= high or (value != value and low != low))",
+        "    wrong += fault",
+        '    print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)',
+        "sys.exit(1 if wrong else 0)",
+    ]
