@@ -1,0 +1,6 @@
+"""`python -m kernelproof`: the command line, where its script is not on the path."""
+
+from kernelproof.cli import main
+
+if __name__ == "__main__":
+    main()
