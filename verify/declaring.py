@@ -86,6 +86,7 @@ class Declaration:
         output: which item of a returned tuple is the output, or which attribute or key of another object.
         gradients: those it can give.
         options: of `OPTIONS`, those it takes.
+        requires: of `OPTIONS`, those without which it is not called, such as ``causal``.
         variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
@@ -103,6 +104,7 @@ class Declaration:
     output: int | str | None = None
     gradients: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
+    requires: tuple[str, ...] | None = None
     variant: str | None = None
     contract: tuple[tuple[str, Any], ...] = ()
     shapes: tuple[tuple[str, Any], ...] = ()
@@ -304,5 +306,6 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "output": _output,
     "gradients": lambda name, value: _words(GRADIENTS)(name, value) if value else (),
     "options": lambda name, value: _words(OPTIONS)(name, value) if value else (),
+    "requires": _words(OPTIONS),
     "variant": _text,
 }

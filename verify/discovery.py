@@ -15,6 +15,9 @@ from typing import Any
 from kernelproof.reference.errors import KernelproofError
 from kernelproof.verify.seams import Check, Family
 
+ANY_KEYS = 2**63
+"""No family has more keys in a row."""
+
 
 class SeamError(KernelproofError):
     """A seam folder holds a module without its object, or two objects with one id."""
@@ -66,6 +69,12 @@ def index(pairs: Iterable[tuple[str, Any]], package: str) -> dict[str, Any]:
 def families() -> dict[str, Family]:
     """The case families by id."""
     return collect("kernelproof.verify.cases", "FAMILY")
+
+
+def keys_of(family: str) -> tuple[int, int]:
+    """The least and the most keys that rows of a family may have: its attribute ``keys``, or any number from 1 on."""
+    least, most = getattr(families()[family], "keys", (1, ANY_KEYS))
+    return int(least), int(most)
 
 
 @cache

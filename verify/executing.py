@@ -68,6 +68,7 @@ def scopes_of(said: Declaration) -> tuple[Scope, ...]:
             rules=("adaptive:1",) if op == "entmax" else said.rules or (),
             dtypes=said.dtypes or ("float64", "float32"),
             options=said.options,
+            requires=said.requires or (),
             gradients=said.gradients or (),
             shapes=said.limits,
         )

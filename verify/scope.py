@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
-from math import prod
 
 from kernelproof.reference.model import INFINITY, Kernel
-from kernelproof.verify.building import mixed_shapes
 from kernelproof.verify.case import Case, number_of
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.patterns import in_ranges, matches
 from kernelproof.verify.seams import Call, Inputs
+from kernelproof.verify.shapes import refused_shape, shapes_of
 
 TELLING = ("order", "alpha", "kernel")
 """The ways to tell a target the order."""
@@ -32,6 +31,7 @@ class Scope:
         rules: patterns of the rules that it computes; empty means all.
         dtypes: names of the dtypes it takes.
         options: those it takes; None means all.
+        requires: those without which it is not called.
         gradients: those it gives; None means all, empty none.
         axis: whether it can be told the axis that the keys lie along.
         shapes: those it takes.
@@ -45,6 +45,7 @@ class Scope:
     rules: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
     gradients: tuple[str, ...] | None = ()
     axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
@@ -91,12 +92,17 @@ class Scope:
         if self.shapes != Shapes() and (reason := refused_shape(self.shapes, shapes_of(case))) is not None:
             return reason
         # Building the inputs in the parent is the one way to know the options; it is done where some are refused.
-        return None if self.options is None or case.op == "entmax" else self.refuses_options(options_of(case))
+        free = (self.options is None and not self.requires) or case.op == "entmax"
+        return None if free else self.refuses_options(options_of(case))
 
     def refuses_options(self, names: Iterable[str]) -> str | None:
         """Why it cannot be called with these options, or None."""
-        lacking = [name for name in names if self.options is not None and name not in self.options]
-        return f"the target has no parameter for {' and '.join(lacking)}" if lacking else None
+        given = tuple(names)
+        lacking = [name for name in given if self.options is not None and name not in self.options]
+        if lacking:
+            return f"the target has no parameter for {' and '.join(lacking)}"
+        missing = [name for name in self.requires if name not in given]
+        return f"the target is called with {' and '.join(missing)} only" if missing else None
 
     def refuses_inputs(self, inputs: Inputs) -> str | None:
         """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
@@ -109,46 +115,10 @@ def case_of(case: Case, call: Call) -> Case:
     return case if call.order is None else replace(case, order=call.order, alpha=None)
 
 
-def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays of `case`, by name."""
-    if case.op in {"entmax", "weights"}:
-        return {"z" if case.op == "entmax" else "scores": case.shape}
-    return mixed_shapes(case)
-
-
 @cache
 def options_of(case: Case) -> tuple[str, ...]:
     """The names of the options of `case`."""
     return tuple(case.inputs().options)
-
-
-def refused_shape(limits: Shapes, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Why arrays of these `shapes` are not taken, or None."""
-    first = next(iter(shapes.values()))
-    mixing = "q" in shapes
-    keys = shapes["k"][-2] if mixing else first[-1] if first else 0
-    rows = first[-2] if mixing else prod(first[:-1])
-    width = first[-1] if mixing else None
-    lengths = (keys, rows) if mixing else (keys,)
-    heads = mixing and len(first) > 2 and shapes["k"][:-2] != first[:-2]
-    tests = (
-        (len(first) < limits.least_rank, f"{limits.least_rank} axes at least"),
-        (limits.most_rank is not None and len(first) > limits.most_rank, f"{limits.most_rank} axes at most"),
-        (keys < limits.least_keys, f"{limits.least_keys} keys at least"),
-        (limits.most_keys is not None and keys > limits.most_keys, f"{limits.most_keys} keys at most"),
-        (limits.most_rows is not None and rows > limits.most_rows, f"{limits.most_rows} rows at most"),
-        (any(size % limits.length_multiple for size in lengths), f"lengths that {limits.length_multiple} divides"),
-        (mixing and limits.square and keys != rows, "as many queries as keys"),
-        (not limits.grouped_heads and heads, "a key head for each query head"),
-        (limits.equal_widths and mixing and shapes["v"][-1] != width, "values as wide as the keys"),
-        (width is not None and bool(limits.head_sizes) and width not in limits.head_sizes, _widths(limits)),
-        (width is not None and width % limits.head_multiple != 0, f"head sizes that {limits.head_multiple} divides"),
-    )
-    return next((f"the target takes {wanted}" for refused, wanted in tests if refused), None)
-
-
-def _widths(limits: Shapes) -> str:
-    return f"head sizes {', '.join(str(size) for size in limits.head_sizes)}"
 
 
 def order_keyword(case: Case, takes: Iterable[str]) -> Mapping[str, float] | None:

@@ -257,6 +257,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         rules=binding.rules,
         dtypes=dtypes,
         options=options,
+        requires=said.requires or (),
         gradients=gradients,
         axis="axis" in binding.roles,
         shapes=said.limits,

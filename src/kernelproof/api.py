@@ -22,6 +22,7 @@ from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.declaring import read, read_file
 from kernelproof.verify.discovery import backend_names
 from kernelproof.verify.environment import numba_is_cold
+from kernelproof.verify.fitting import with_fitted
 from kernelproof.verify.fuzz.scripting import with_scripts
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.results import Results, Table, Verdict
@@ -364,7 +365,7 @@ def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
     alpha_only = any(scope.op == "entmax" and scope.takes == ("alpha",) for scope in scopes)
     fixed = any(scope.op == "entmax" and scope.fixed for scope in scopes)
     narrowed = [each for target in loaded for each in target.selections(selection)]
-    return union(narrowed, alpha_only=alpha_only, fixed=fixed)
+    return with_fitted(loaded, union(narrowed, alpha_only=alpha_only, fixed=fixed))
 
 
 def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> list[aggregate.Tried]:

@@ -11,8 +11,9 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.discovery import families
 from kernelproof.verify.patterns import filled, matches
-from kernelproof.verify.scope import Scope, refused_shape
+from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Inputs
+from kernelproof.verify.shapes import refused_shape
 from kernelproof.verify.suites import Selection, plan
 
 ALL = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")

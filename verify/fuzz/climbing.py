@@ -18,11 +18,11 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import cast, integers, step, uniforms, words
 from kernelproof.verify.case import Case
-from kernelproof.verify.discovery import families
+from kernelproof.verify.discovery import families, keys_of
 from kernelproof.verify.fuzz.answering import OPEN, Question, RowErrors
 from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
-from kernelproof.verify.fuzz.recipes import features, keys_of
+from kernelproof.verify.fuzz.recipes import features
 from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstRow
 from kernelproof.verify.fuzz.subject import Answer, Subject
 from kernelproof.verify.seams import Array, Floats, Inputs

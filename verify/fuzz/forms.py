@@ -19,8 +19,9 @@ from kernelproof.verify.building import cast
 from kernelproof.verify.case import Case
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.scope import Scope, refused_shape, shapes_of
+from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Array, Floats, Inputs
+from kernelproof.verify.shapes import fitted_core, refused_shape, shapes_of
 
 SIZES = ((2, 1, 1), (3, 2, 1), (4, 2, 2), (2, 3, 1), (8, 2, 2), (3, 1, 3), (16, 4, 2), (33, 2, 1))
 """Keys, width of q and k, width of v, in turn; the worst witness of few numbers says most."""
@@ -135,12 +136,7 @@ def forms_of(case: Case, scope: Scope) -> tuple[Form, ...]:
 
 def _fitting(case: Case, limits: Shapes, keys: int, width: int, out: int) -> Iterator[Form]:
     scored = case.op in {"entmax", "weights"}
-    step = limits.length_multiple
-    keys = -(-max(keys, limits.least_keys) // step) * step
-    keys = keys if limits.most_keys is None else min(keys, limits.most_keys // step * step)
-    queries = keys if limits.square else step
-    width = min(limits.head_sizes, default=-(-width // limits.head_multiple) * limits.head_multiple)
-    core = (keys,) if scored else (queries, keys, width, width if limits.equal_widths else out)
+    core = fitted_core(case.op, limits, (keys,) if scored else (1, keys, width, out))
     for lead in _HEADS if case.op == "attention" else _LEADS:
         form = Form(case.op, lead, core, limits.most_rows if scored else None)
         if refused_shape(limits, shapes_of(replace(case, shape=form.shape(form.block)))) is None:

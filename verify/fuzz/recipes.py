@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.case import OPS, Case, kernel_of, number_of
-from kernelproof.verify.discovery import families
+from kernelproof.verify.discovery import families, keys_of
+from kernelproof.verify.fitting import fitted_case
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
 from kernelproof.verify.targets import Target
@@ -71,12 +72,6 @@ def features(family: str, op: str) -> tuple[tuple[str, ...], tuple[tuple[int, ..
     return names, shapes, span
 
 
-def keys_of(family: str) -> tuple[int, int]:
-    """The least and the most keys that rows of a family may have: its attribute ``keys``, or any number from 1 on."""
-    least, most = getattr(families()[family], "keys", (1, CELLS))
-    return int(least), int(most)
-
-
 @st.composite
 def recipes(draw: Any, space: Space) -> Case | None:
     """A case for the target of `space`; None where the draw came to no legal one."""
@@ -99,7 +94,7 @@ def recipes(draw: Any, space: Space) -> Case | None:
         case = Case(op, order, alpha, rule, dtype, family, shape, feature, seed)
     except DomainError:  # an order that does not go with the rule; nothing is to be learned from it
         return None
-    return case if space.allows(case) else None
+    return case if space.allows(case) else fitted_case(space.target, case)
 
 
 def _whole(words: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[str]:

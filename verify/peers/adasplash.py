@@ -86,7 +86,7 @@ def adasplash_v1(q: Tensor, k: Tensor, v: Tensor, alpha: float = 1.5, causal: bo
     return found
 
 
-@peer(*_NEEDS, **_HEADS, order=2, least_keys=64, length_multiple=64)
+@peer(*_NEEDS, **_HEADS, order=2, requires=["causal"], least_keys=64, length_multiple=64)
 def adasplash_v2(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """Causal attention of order 2.
 

@@ -9,7 +9,8 @@ from kernelproof.verify.building import normals
 from kernelproof.verify.case import RANKS, Case
 from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.fuzz.forms import SIZES, forms_of, told
-from kernelproof.verify.scope import Scope, refused_shape, shapes_of
+from kernelproof.verify.scope import Scope
+from kernelproof.verify.shapes import refused_shape, shapes_of
 from kernelproof.verify.truth import truth_of
 
 OPS = list(RANKS)
