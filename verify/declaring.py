@@ -50,6 +50,7 @@ class Shapes:
         head_sizes: the widths of q and k; empty means any.
         head_multiple: the width of q and k is a multiple of it.
         length_multiple: the number of keys, and of queries, is a multiple of it.
+        length_power: these numbers are powers of two.
         least_keys: keys in a row at least.
         most_keys: at most.
         most_rows: rows of scores, or queries of one head, at most.
@@ -63,6 +64,7 @@ class Shapes:
     head_sizes: tuple[int, ...] = ()
     head_multiple: int = 1
     length_multiple: int = 1
+    length_power: bool = False
     least_keys: int = 0
     most_keys: int | None = None
     most_rows: int | None = None

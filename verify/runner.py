@@ -28,7 +28,7 @@ from kernelproof.verify.guarding import described
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.seams import Judgement
 from kernelproof.verify.spawning import CLEAN_EXIT, Context, threads_limited
-from kernelproof.verify.targets import Place, Target
+from kernelproof.verify.targets import BUILT_IN, Place, Target
 from kernelproof.verify.worker import (
     JUDGING,
     RETURNED,
@@ -56,6 +56,8 @@ WATCH = 1.0
 """Seconds between two looks at whether workers still say something."""
 GRACE = 10.0
 """Seconds of silence that are allowed beyond the time limits, which a worker minds itself."""
+COLD_SECONDS = 300.0
+"""Time limit of a case while something compiles for the first time."""
 PRELOAD = (TRUTH,)
 """What every worker needs at once."""
 
@@ -356,6 +358,11 @@ def runner(
                 pool.join()
 
 
-def with_patience(limits: Limits, seconds: float) -> Limits:
+def with_patience(limits: Limits, seconds: float = COLD_SECONDS) -> Limits:
     """`limits` with at least `seconds` a case: for a first run that compiles."""
     return replace(limits, seconds=max(limits.seconds, seconds))
+
+
+def compiles(target: Target) -> bool:
+    """Whether the first calls of `target` may take minutes: kernels of others for a GPU compile, and tune themselves."""
+    return target.device == "cuda" and not target.place.module.startswith(BUILT_IN)

@@ -33,6 +33,7 @@ def refused_shape(limits: Shapes, shapes: Mapping[str, tuple[int, ...]]) -> str 
         (limits.most_keys is not None and keys > limits.most_keys, f"{limits.most_keys} keys at most"),
         (limits.most_rows is not None and rows > limits.most_rows, f"{limits.most_rows} rows at most"),
         (any(size % limits.length_multiple for size in lengths), f"lengths that {limits.length_multiple} divides"),
+        (limits.length_power and any(size.bit_count() != 1 for size in lengths), "lengths that are powers of two"),
         (mixing and limits.square and keys != rows, "as many queries as keys"),
         (not limits.grouped_heads and heads, "a key head for each query head"),
         (limits.equal_widths and mixing and shapes["v"][-1] != width, "values as wide as the keys"),
@@ -71,17 +72,24 @@ def fitted(op: str, limits: Shapes, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def fitted_core(op: str, limits: Shapes, core: tuple[int, ...]) -> tuple[int, ...]:
     """The same for (m,) of entmax and weights, and (T, m, d, e) of regression and attention."""
-    step = limits.length_multiple
-    keys = -(-max(core[-1] if len(core) == 1 else core[1], limits.least_keys) // step) * step
-    keys = keys if limits.most_keys is None else min(keys, limits.most_keys // step * step)
+    keys = _length(limits, max(core[-1] if len(core) == 1 else core[1], limits.least_keys), limits.most_keys)
     if op in {"entmax", "weights"}:
         return (keys,)
     queries, _, width, out = core
-    queries = keys if limits.square else -(-queries // step) * step
-    queries = queries if limits.most_rows is None or limits.square else min(queries, limits.most_rows // step * step)
+    queries = keys if limits.square else _length(limits, queries, limits.most_rows)
     wide = [size for size in limits.head_sizes if size >= width] or [max(limits.head_sizes, default=width)]
     width = -(-min(wide) // limits.head_multiple) * limits.head_multiple
     return (queries, keys, width, width if limits.equal_widths else out)
+
+
+def _length(limits: Shapes, size: int, most: int | None) -> int:
+    """The least length that is allowed from `size` on, or the largest up to `most`."""
+    step = limits.length_multiple
+    if limits.length_power:
+        least = max(size, step, 1)
+        return 1 << ((least - 1).bit_length() if most is None or least <= most else most.bit_length() - 1)
+    size = -(-size // step) * step
+    return size if most is None else min(size, most // step * step)
 
 
 def _rows(limits: Shapes, lead: tuple[int, ...]) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ from kernelproof.verify.fuzz.scripting import with_scripts
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.results import Results, Table, Verdict
 from kernelproof.verify.results import Target as TargetRecord
-from kernelproof.verify.runner import Runner, Workers, runner, with_patience
+from kernelproof.verify.runner import Runner, Workers, compiles, runner, with_patience
 from kernelproof.verify.seams import Contract
 from kernelproof.verify.suites import SUITES, Selection, parse_numbers, union
 from kernelproof.verify.targets import BUILT_IN, Place, Target, find
@@ -35,9 +35,6 @@ from kernelproof.verify.worker import Limits
 from kernelproof.verify.xfail import read as expected_failures
 
 DEVICES = ("cpu", "cuda", "all")
-COLD_SECONDS = 300.0
-"""Time limit of a case while numba compiles for the first time."""
-
 PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
 """What the built-in backends import late; each worker does it at its start, at the same time as the others."""
 
@@ -111,12 +108,14 @@ def verify(
             raise DomainError(msg)
         reports.check_writable(Path(out))
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
-    chosen = with_patience(limits or Limits(), COLD_SECONDS) if cold else limits or Limits()
+    chosen = with_patience(limits or Limits()) if cold else limits or Limits()
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     place, trouble = truth_cache.prepared() if cache else (None, "")
     with runner(preload=preload, serial=serial, limits=chosen, cache=place) as work:
         loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
         loaded = _told(loaded, selection, one)
+        if any(compiles(target) for target in loaded):
+            work.limits = with_patience(work.limits)
         cases = (one,) if one is not None else _plan(loaded, selection)
         tried = _assign(loaded, cases, single=one is not None)
         items = [

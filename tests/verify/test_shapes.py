@@ -13,10 +13,12 @@ from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.discovery import families
 from kernelproof.verify.fitting import fitted_case, with_fitted
 from kernelproof.verify.results import Verdict
+from kernelproof.verify.runner import COLD_SECONDS, compiles, with_patience
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.shapes import fitted, refused_shape, shapes_of
 from kernelproof.verify.suites import Selection, plan, union
 from kernelproof.verify.targets import Target, describe, find
+from kernelproof.verify.worker import Limits
 
 KERNEL = Shapes(
     square=True, grouped_heads=False, equal_widths=True, head_sizes=(16, 32), length_multiple=64, least_keys=64
@@ -26,6 +28,8 @@ LIMITS = [
     Shapes(),
     Shapes(least_keys=3, most_keys=8, length_multiple=2),
     Shapes(least_rank=3, most_rank=3),
+    Shapes(least_keys=3, most_keys=40, length_power=True),
+    Shapes(length_power=True, length_multiple=16, square=True),
     Shapes(least_rank=4, most_rank=4, head_multiple=8),
     Shapes(most_rank=2, most_rows=5),
     Shapes(least_rank=2, equal_widths=True, grouped_heads=False),
@@ -75,6 +79,16 @@ def test_a_fitted_shape_is_taken_and_one_that_is_taken_stays(limits: Shapes) -> 
             assert found == shape
         tried += 1
     assert tried > 20
+
+
+def test_what_compiles_for_a_gpu_has_more_time() -> None:
+    mine = replace(target_of("numpy"), device="cuda")
+    assert not compiles(mine)
+    foreign = replace(mine, place=replace(mine.place, module="mine"))
+    assert compiles(foreign)
+    assert not compiles(replace(foreign, device="cpu"))
+    assert with_patience(Limits(seconds=10.0)).seconds == COLD_SECONDS
+    assert with_patience(Limits(seconds=1e4)).seconds == 1e4
 
 
 @pytest.mark.parametrize("op", OPS)

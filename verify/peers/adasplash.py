@@ -76,7 +76,7 @@ def triton_entmax_v2(z: Tensor, alpha: float = 1.5) -> Tensor:
     return found
 
 
-@peer(*_NEEDS, **_HEADS, orders="1..1000000000000", grouped_heads=False)
+@peer(*_NEEDS, **_HEADS, orders="1..1000000000000", grouped_heads=False, length_power=True)
 def adasplash_v1(q: Tensor, k: Tensor, v: Tensor, alpha: float = 1.5, causal: bool = False) -> Tensor:
     """Attention for 1 < α ≤ 2, of as many key heads as query heads."""
     import adasplash  # noqa: PLC0415 (an extra)

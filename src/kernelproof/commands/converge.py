@@ -29,9 +29,6 @@ from kernelproof.verify.worker import Limits
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)
 """What there is to draw: studies of truth, that of backends, and pictures."""
-COLD_SECONDS = 300.0
-"""Time limit of a curve while numba compiles for the first time."""
-
 Several = str | Sequence[Any] | None
 
 
@@ -81,7 +78,7 @@ def converge(
     if out is not None:
         paper.check_writable(Path(out), chosen)
     told = progress or (lambda _: None)
-    patient = with_patience(Limits(), COLD_SECONDS) if numba_is_cold() and places else Limits()
+    patient = with_patience(Limits()) if numba_is_cold() and places else Limits()
     with runner(serial=serial, limits=patient) as work:
         loaded = _loaded(work, places, explicit=backends is not None)
         jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}

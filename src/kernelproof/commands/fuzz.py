@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelproof import reports
-from kernelproof.api import COLD_SECONDS, prepared
+from kernelproof.api import prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.fuzzing import write_fuzz
 from kernelproof.verify.case import Case
@@ -23,7 +23,7 @@ from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
 from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.runner import with_patience
+from kernelproof.verify.runner import compiles, with_patience
 from kernelproof.verify.targets import Place
 from kernelproof.verify.worker import Limits
 
@@ -124,7 +124,7 @@ def fuzz(
     held = limits or Limits(seconds=FUZZ_SECONDS)
     # Its cache on disk may lack some functions though it is there.
     cold = chosen.name == "numba"
-    held = with_patience(held, COLD_SECONDS) if cold else held
+    held = with_patience(held) if cold or compiles(chosen) else held
     with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
 
         def searched(judge: Any) -> tuple[Session, list[Any], int]:

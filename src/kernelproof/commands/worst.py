@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kernelproof import reports
-from kernelproof.api import COLD_SECONDS, prepared
+from kernelproof.api import prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.worst import write_worst
@@ -19,7 +19,7 @@ from kernelproof.verify.fuzz.climbing import Climber
 from kernelproof.verify.fuzz.places import places
 from kernelproof.verify.fuzz.records import WorstResults, WorstRow
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.runner import with_patience
+from kernelproof.verify.runner import compiles, with_patience
 from kernelproof.verify.seams import limit_of
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import Limits
@@ -120,7 +120,8 @@ def worst(
         else:
             held = limits or Limits(seconds=WORST_SECONDS)
             # Its cache on disk may lack some functions though it is there.
-            with Arena(chosen, with_patience(held, COLD_SECONDS) if chosen.name == "numba" else held) as judge:
+            patient = chosen.name == "numba" or compiles(chosen)
+            with Arena(chosen, with_patience(held) if patient else held) as judge:
                 search(judge)
     results = WorstResults(
         passed=_holds(rows, chosen),
