@@ -46,7 +46,7 @@ def sections(results: WorstResults) -> Iterator[Section]:
 
 def cells(row: WorstRow) -> list[str]:
     """One line of a table."""
-    open_ = "nothing was decided: what rounding may do to it has no bound" if row.rows and row.kappa is None else ""
+    open_ = "undecided: rounding the inputs may choose other keys" if row.rows and row.kappa is None else ""
     note = "; ".join(part for part in (row.every, open_, row.note) if part)
     ulp, kappa = (None if each is None else each.error for each in (row.ulp, row.kappa))
     ruled = [row.rule] if row.rule else []

@@ -140,7 +140,9 @@ class Climber:
     def _exhaustive(self, dtype: Any, form: Form) -> Iterator[Block]:
         """Every finite number against 0, and a seeded sample of pairs."""
         bits = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
-        values = bits.view(dtype).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            # Some of them are signalling NaN.
+            values = bits.view(dtype).astype(np.float64)
         values = values[np.isfinite(values)]
         for start in range(0, len(values), form.chunk):
             part = values[start : start + form.chunk]

@@ -47,6 +47,15 @@ def test_all_pairs_of_a_small_format_are_tried() -> None:
     assert row.every == "every z against 0: 248 rows"
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_format_of_two_bytes_begins_with_its_numbers_in_turn(dtype: str) -> None:
+    found = kernelproof.worst("numpy", op="weights", order="1", dtype=dtype, blocks=1, serial=True)
+    for row in found.table:
+        assert row.rows == 4096
+        assert row.ulp is not None
+        assert row.ulp.inputs["scores"].shown[1] in {"0", "0.0"}
+
+
 def test_the_climb_is_no_worse_than_where_it_starts_and_the_same_again() -> None:
     short, long, again = (run("coarse", "2", "float64", blocks).table[0] for blocks in (2, 16, 16))
     assert short.ulp is not None
