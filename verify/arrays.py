@@ -78,7 +78,8 @@ def take(value: Any, kind: Kind) -> Array:
         raise TargetError(msg)
     if isinstance(value, float | int) and not isinstance(value, bool):
         return np.asarray(float(value))
-    msg = f"the target must return a {kind} array; got {type(value).__module__}.{type(value).__qualname__}"
+    came = f"{type(value).__module__}.{type(value).__qualname__}"
+    msg = f"the target must return a {kind} array; got {came}, given {kind} arrays"
     raise TargetError(msg)
 
 

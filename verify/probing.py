@@ -30,10 +30,26 @@ Part = int | str | None
 _SHAPES = {"entmax": (1, 3), "weights": (1, 3), "regression": (1, 3, 2, 2), "attention": (1, 1, 1, 3, 2, 2)}
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """How a function shows that arrays of a kind are not what it computes on.
+
+    Attributes:
+        text: what it raised, or what it returned in the place of an array.
+        returned: whether it computed, and only what it returned is of another type.
+    """
+
+    text: str
+    returned: bool
+
+
 def probed(
     function: Callable[..., Any], binding: Binding, guess: Kind, dtype: str, output: int | str | None
 ) -> tuple[Kind, str]:
-    """The kind of arrays that `function` takes, and why it is not `guess` ("" if it is).
+    """The kind of arrays that `function` takes, and what a note says of it ("" if it takes `guess`).
+
+    Where it takes neither, one that computes on arrays of a kind and returns something else is likelier to be meant
+    for them than one that raises.
 
     Args:
         function: called once, and again with the other kind only if it refuses the first by type.
@@ -42,31 +58,36 @@ def probed(
         dtype: one that it takes.
         output: which part of what it returns is the output.
     """
-    refused = _refusal(function, binding, guess, dtype, output)
-    if refused is None:
+    first = _refusal(function, binding, guess, dtype, output)
+    if first is None:
         return guess, ""
     other: Kind = "torch" if guess == "numpy" else "numpy"
-    if (other == "torch" and find_spec("torch") is None) or _refusal(
-        function, binding, other, dtype, output
-    ) is not None:
-        return guess, ""
-    return other, refused
+    if other == "torch" and find_spec("torch") is None:
+        return guess, f": {first.text}"
+    second = _refusal(function, binding, other, dtype, output)
+    if second is None:
+        return other, f", for with the others: {first.text}"
+    told = f"; with {guess} arrays: {first.text}; with {other} arrays: {second.text}"
+    return (other if second.returned and not first.returned else guess), told
 
 
 def _refusal(
     function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, output: int | str | None
-) -> str | None:
-    """The error by which `function` shows that arrays of `kind` are not what it computes on; None without one."""
+) -> _Refusal | None:
+    """How `function` shows that arrays of `kind` are not what it computes on; None if it does not."""
     rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
     case = Case(binding.op, order_with(rule), None, rule, dtype, "random", _SHAPES[binding.op], "1", 0)
     arrays = {name: give(array, kind, "cpu") for name, array in case.inputs().arrays.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        returned = False
         try:
             positional, keywords = binding.call(case, arrays, {}) or ([*arrays.values()], {})
-            take(picked(function(*positional, **keywords), output), kind)
+            found = function(*positional, **keywords)
+            returned = True
+            take(picked(found, output), kind)
         except (TypeError, AttributeError, TargetError) as error:
-            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
+            return _Refusal(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}", returned)
         except BaseException:  # noqa: BLE001 (another fault than that of the type is for the checks to find)
             return None
     return None

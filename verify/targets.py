@@ -277,7 +277,7 @@ def _dtypes(kind: Kind) -> tuple[str, ...]:
 
 
 def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
-    arrays = f"given {kind} arrays" + (f", for with the others: {why}" if why else "")
+    arrays = f"given {kind} arrays{why}"
     told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
     given = [f"{role} as {name!r}" for role, name in told]
     if binding.fixed and (said.order is not None or said.alpha is not None):

@@ -250,6 +250,11 @@ def _zero_upstream(case: Case, seen: dict[str, Seen], contract: Contract) -> Ite
     for name, array in one.outcome.arrays.items() if one.truth is not None else ():
         assert one.truth is not None  # the line above
         raw = np.asarray(array).astype(np.float64)
+        if name not in one.call.inputs.arrays:
+            # A target that is right need not have it.
+            came = float(np.any(raw != 0))
+            yield Claim(f'np.any({one.variable}.get("{name}", 0.0))', 0.0, 0.0, 0.0, came)
+            continue
         for index in np.argwhere(~_free(case, name, raw.shape, one.truth)):
             at = tuple(int(i) for i in index)
             yield Claim(f'{one.variable}["{name}"]{list(at) if at else "[()]"}', 0.0, 0.0, 0.0, float(raw[at]))
@@ -292,7 +297,10 @@ def _dtype_kept(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterat
         for name, array in one.outcome.arrays.items():
             known = one.call.inputs.arrays.get(name)
             shape = wanted if one.call.mode == "forward" else () if known is None else known.shape
-            held = f"{one.variable}_raw" if one.call.mode == "forward" else f'{one.variable}_raw["{name}"]'
+            held = f"{one.variable}_raw"
+            if one.call.mode == "vjp":
+                # A target that is right need not have a gradient that is none of an array.
+                held += f'.get("{name}", 0.0)' if known is None else f'["{name}"]'
             yield _flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
             if one.call.mode == "forward" or known is not None:
                 named = f'str(getattr({held}, "dtype", type({held}))).removeprefix("torch.") == "{case.dtype}"'

@@ -39,13 +39,15 @@ class Writer:
         text = "\n".join(body)
         loaded = [] if self.program else target_lines(self.target, made=self.made)
         whole = "\n".join([*loaded, text])
-        plain = ["gc", "importlib.util", "json", "locale", "math", "os", "random", "subprocess", "sys"]
+        plain = ["gc", "importlib.util", "json", "locale", "math", "os", "random", "signal", "subprocess", "sys"]
         imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
         named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
         imports += [f"from math import {', '.join(named)}"] if named else []
         imports += [*model_imports(text)[:1]] if "Fraction(" in text else []
         third = [line for line in model_imports(text) if "kernelproof" in line]
-        third += [f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "torch") if f"{name}." in text]
+        third += [
+            f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "numba", "torch") if f"{name}." in text
+        ]
         third += ["import jax.numpy as jnp"] if "jnp." in text else []
         third += ["import numpy as np"] if "np." in text else []
         label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
@@ -89,7 +91,7 @@ class Writer:
             picked = "" if rows is None else f"[{rows.tolist()}]"
             return [*lines, f"{one.variable} = {value}.reshape(-1, {max(width, 1)}){picked}"]
         if has_vjp(self.caller):
-            lines = [f"{raw} = {text}"]
+            lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
         else:
             held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
             grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
@@ -113,10 +115,11 @@ class Writer:
             words += f", {name.removeprefix('--')}={value!r}"
         body = [
             f"results = kernelproof.verify({words})",
-            "found = {check.id: check for check in results.targets[0].checks}",
-            f"shown = found[{check!r}] if {check!r} in found else next(iter(found.values()))",
-            "print(shown.verdict, shown.worst.message if shown.worst else '')",
-            'sys.exit(1 if shown.failed or shown.verdict == "CRASH" else 0)',
+            "# What depends on earlier calls may show in another check here.",
+            'bad = [each for each in results.targets[0].checks if each.failed or each.verdict == "CRASH"]',
+            "for each in bad:",
+            "    print(each.id, each.verdict, each.worst.message if each.worst else '')",
+            "sys.exit(1 if bad else 0)",
         ]
         quoted = safe(f"{check} of {self.target.name}: {self.case.text}")
         guard = ['if __name__ == "__main__":', *(f"    {line}" for line in body)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RIGHT = '''
-import os
+import os, signal
 import numpy as np
 
 class Right:
@@ -196,9 +196,10 @@ FAULTS = (
         RANDOM,
     ),
     Fault("determinism", "random", _weights("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
+    Fault("dtype_kept", "short", _returned("[..., :3]"), RANDOM),
     Fault("dtype_kept", "narrow", _returned(".astype('f4')"), RANDOM),
     Fault("dtype_kept", "flat", _returned(".reshape(-1)"), RANDOM),
-    Fault("dtype_kept", "short", _returned("[..., :3]"), RANDOM),
+    Fault("dtype_kept", "odd name", "def vjp(self, *args, **options):\n    return {1: args[2]}", RANDOM),
     Fault("dtype_kept", "gradient", _gradient("found = found[..., :3]"), RANDOM),
     Fault("dtype_kept", "gradient dtype", _gradient("found = found.astype('f4')"), RANDOM),
     Fault(
@@ -237,11 +238,12 @@ FAULTS = (
     Fault("global_state", "variable", _weights("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
     Fault("global_state", "raises too", _weights("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
     Fault("global_state", "errors", _weights("np.seterr(all='raise')\nreturn p"), RANDOM),
+    Fault("global_state", "handler", _weights("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
     Fault("global_state", "seed", _weights("np.random.seed(0)\nreturn p"), RANDOM),
     Fault("gradients", "factor", _gradient("found = found * 1.5"), RANDOM),
     Fault("gradients", "none", _gradient("return {}"), RANDOM),
     Fault("gradients", "nothing", _gradient("found = None"), RANDOM),
-    Fault("gradients", "shape", _gradient("found = found[..., :3]"), RANDOM),
+    Fault("gradients", "short", _gradient("found = found[..., :3]"), RANDOM),
     Fault(
         "input_untouched",
         "shifted",

@@ -228,6 +228,15 @@ def fails(z):
 
 def refuses(z):
     raise ValueError("too short")
+
+def numbers(z):
+    return on_numpy(z).tolist()
+
+def numbers_of_any(z):
+    return on_numpy(np.asarray(z)).tolist()
+
+def numbers_of_tensors(z):
+    return torch.softmax(z, -1).tolist()
 """
 
 
@@ -240,6 +249,12 @@ def refuses(z):
         ("on_torch", "torch", "given torch arrays"),
         ("fails", "torch", "given torch arrays"),
         ("refuses", "torch", "given torch arrays"),
+        ("numbers", "numpy", "; with torch arrays: TypeError"),
+        ("numbers", "numpy", "the target must return a numpy array; got builtins.list, given numpy arrays"),
+        ("numbers_of_any", "torch", "the target must return a torch array; got builtins.list, given torch arrays"),
+        ("numbers_of_any", "torch", "the target must return a numpy array; got builtins.list, given numpy arrays"),
+        ("numbers_of_tensors", "torch", "the target must return a torch array; got builtins.list, given torch arrays"),
+        ("numbers_of_tensors", "torch", "; with numpy arrays: TypeError"),
     ],
 )
 def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: str, word: str) -> None:
@@ -249,6 +264,10 @@ def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: 
     assert found.array == array
     assert word in found.note
     assert f"given {array} arrays" in found.note
+    if name == "numbers":
+        # What comes of a call is told of the arrays that it was meant for.
+        error = Caller(found)(CASE, Call(CASE.inputs())).error
+        assert error == f"TargetError: {word}" or not word.startswith("the target")
     assert ("bfloat16" in found.dtypes) == (scope(found).gradients == ("z",)) == (array == "torch")
 
 

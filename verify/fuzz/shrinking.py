@@ -60,6 +60,7 @@ class Shrinker:
         most: subjects to judge at most.
         seconds: what the calls of one subject may take; None: the limit of the judge.
         stop: asked before every judgement; True ends the search with what there is.
+        orders: labels of the orders that a witness may have; None: any that the target takes.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Shrinker:
         most: int = 400,
         seconds: float | None = None,
         stop: Callable[[], bool] = lambda: False,
+        orders: frozenset[str] | None = None,
     ) -> None:
         self.judge, self.check, self.most, self.seconds, self.stop = judge, check, most, seconds, stop
+        self.orders = orders
         self.tried = 0
         self.kind = ""
         self.seen: set[tuple[object, ...]] = set()
@@ -83,6 +86,8 @@ class Shrinker:
             raise _Spent
         scope = self.judge.target.scope(subject.case.op)
         if scope is None or scope.refuses_made(subject.case, subject.inputs) is not None:
+            return None
+        if self.orders is not None and subject.case.order_label not in self.orders:
             return None
         self.tried += 1
         only = None if self.check == CRASH else frozenset({self.check})
