@@ -26,6 +26,7 @@ from kernelproof.verify.loading import PROGRAM, Place
 from kernelproof.verify.messages import answered, longest, request
 from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Outcome
+from kernelproof.verify.spawning import how_ended
 
 _LINGER = 2.0
 """Seconds that a program has to end after it has closed its output."""
@@ -187,8 +188,7 @@ class Program:
             self.code = None
             self.stop()
             return "the program closed its output without an answer"
-        names = {int(each): each.name for each in signal.Signals}
-        how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"
+        how = how_ended(code)
         assert self.errors is not None  # opened with the program
         size = self.errors.seek(0, os.SEEK_END)
         self.errors.seek(max(size - 4096, 0))

@@ -25,6 +25,7 @@ from kernelproof.verify.executing import Program
 from kernelproof.verify.loading import PROGRAM, answer_of, first_line
 from kernelproof.verify.probing import data_limited
 from kernelproof.verify.seams import Call, Outcome
+from kernelproof.verify.spawning import LOST_CONTEXT
 from kernelproof.verify.state import State
 from kernelproof.verify.targets import Place, Target, describe, load
 
@@ -237,6 +238,8 @@ class Guard:
                     returned()
                 finally:
                     os._exit(0)
+        if outcome.error is not None and self.sink is not None and _context_is_lost():
+            os._exit(LOST_CONTEXT)
         if _forks != forks:
             _await_children()
         assert self._before is not None  # set by __enter__
@@ -249,6 +252,18 @@ class Guard:
             now = State.now()
         self._before = now
         return replace(outcome, changed=changed)
+
+
+def _context_is_lost() -> bool:
+    """Whether this process can no longer use CUDA: then no later call may be judged in it."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return False
+    try:
+        cuda.synchronize()
+    except Exception:  # noqa: BLE001 (whatever it raises, it waited for work that cannot end)
+        return True
+    return False
 
 
 def _await_children() -> None:

@@ -7,7 +7,6 @@ the runner records a crash for it and gives the rest to another worker. Results 
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from kernelproof.verify.environment import environment
 from kernelproof.verify.guarding import described
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.seams import Judgement
-from kernelproof.verify.spawning import CLEAN_EXIT, Context, threads_limited
+from kernelproof.verify.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.targets import BUILT_IN, Place, Target
 from kernelproof.verify.worker import (
     JUDGING,
@@ -122,7 +121,8 @@ class Runner:
         try:
             found: list[Target] | str = again.result()
         except ProcessExpired as error:
-            msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({_ended(error)})"
+            how = how_ended(error.exitcode)
+            msg = f"the target {place.name!r} cannot be loaded: importing it ended the process ({how})"
             raise TargetError(msg) from None
         except TimeoutError:
             msg = f"the target {place.name!r} cannot be loaded: importing it took more than {self._longest:g} s"
@@ -233,7 +233,7 @@ class Runner:
             return ()
         if error is not None and not isinstance(error, ProcessExpired):
             raise InternalError(str(error)) from error
-        how = "it answered nothing" if error is None else _ended(error)
+        how = "it answered nothing" if error is None else how_ended(error.exitcode)
         if not records or records[-1][0] != "retired":
             self._blame(records, cases, found, timed_out=timed_out or ended, how=how, task=task)
         left = (
@@ -315,14 +315,6 @@ class Runner:
         return found
 
 
-def _ended(error: ProcessExpired) -> str:
-    code = error.exitcode
-    if code is not None and code < 0:
-        names = {int(each): each.name for each in signal.Signals}
-        return f"killed by {names.get(-code, f'signal {-code}')}"
-    return f"exit code {0 if code == CLEAN_EXIT else code}"
-
-
 @contextmanager
 def runner(
     *,
@@ -364,5 +356,5 @@ def with_patience(limits: Limits, seconds: float = COLD_SECONDS) -> Limits:
 
 
 def compiles(target: Target) -> bool:
-    """Whether the first calls of `target` may take minutes: kernels of others for a GPU compile, and tune themselves."""
+    """Whether first calls of `target` may take minutes: foreign kernels for a GPU compile, and tune themselves."""
     return target.device == "cuda" and not target.place.module.startswith(BUILT_IN)

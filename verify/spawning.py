@@ -7,6 +7,7 @@ without ``if __name__ == "__main__":`` would start itself again in every worker.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,26 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 
 CLEAN_EXIT = 256
 """Stands for exit code 0: to the pool that means a worker which has done its work, whose task it forgets."""
+
+
+LOST_CONTEXT = 213
+"""Exit code of a worker whose CUDA context a call has lost: every later call in that process would fail too."""
+
+
+def how_ended(code: int | None) -> str:
+    """How a process ended, of its exit code.
+
+    >>> how_ended(-9), how_ended(3)
+    ('killed by SIGKILL', 'exit code 3')
+    """
+    if code is None:
+        return "it did not end by itself"
+    if code < 0:
+        names = {int(each): each.name for each in signal.Signals}
+        return f"killed by {names.get(-code, f'signal {-code}')}"
+    if code == LOST_CONTEXT:
+        return f"exit code {code}, of a process whose CUDA context is lost, such as to an illegal memory access"
+    return f"exit code {0 if code == CLEAN_EXIT else code}"
 
 
 class _Process(context.SpawnProcess):

@@ -8,7 +8,6 @@ thread of C code that ends the process also if the target holds the interpreter'
 from __future__ import annotations
 
 import faulthandler
-import signal
 import time
 import traceback
 from contextlib import suppress
@@ -25,7 +24,7 @@ from kernelproof.verify.fuzz.subject import CRASH, Answer
 from kernelproof.verify.probing import exhausted
 from kernelproof.verify.runner import InternalError
 from kernelproof.verify.seams import Failure
-from kernelproof.verify.spawning import CLEAN_EXIT, Context, threads_limited
+from kernelproof.verify.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import JUDGING, RETURNED, TRUTH, Limits, guard_of, limit_memory, prepare
 
@@ -202,13 +201,7 @@ class Arena:
         self.process.join(0.5)
         code = self.process.exitcode
         self._stop()
-        code = 0 if code == CLEAN_EXIT else code
-        if code is None:
-            return "it did not end by itself"
-        if code < 0:
-            names = {int(each): each.name for each in signal.Signals}
-            return f"killed by {names.get(-code, f'signal {-code}')}"
-        return f"exit code {code}"
+        return how_ended(code)
 
 
 def serve(pipe: Connection, target: Target, limits: Limits) -> None:
