@@ -86,8 +86,8 @@ def _length(limits: Shapes, size: int, most: int | None) -> int:
     """The least length that is allowed from `size` on, or the largest up to `most`."""
     step = limits.length_multiple
     if limits.length_power:
-        least = max(size, step, 1)
-        return 1 << ((least - 1).bit_length() if most is None or least <= most else most.bit_length() - 1)
+        found = 1 << (max(size, step, 1) - 1).bit_length()
+        return found if most is None or found <= most else 1 << (most.bit_length() - 1)
     size = -(-size // step) * step
     return size if most is None else min(size, most // step * step)
 

@@ -68,7 +68,7 @@ FAST_PRODUCTS = tuple(
         ("sum at the top", "largest = (apart + apart_low) / e_total", "largest = apart", RANDOM),
         ("scale", "whole = n * rate", "whole = rate", RANDOM),
         ("last step", "two_sum(1.0, change / n)", "two_sum(1.0, 1e-7)", RANDOM),
-        ("integer share", "share + share_low if inside", "share * u if inside", RANDOM),
+        ("integer share", "share + share_low if inside", "share * share if inside", RANDOM),
         ("real share", "exponential((n - 1.0) * log1m(x))", "exponential(n * log1m(x))", _REAL),
         ("spread near the top", "near = half * (1.0 + x) + u * tail", "near = half + u * tail", RANDOM),
         ("spread far off", "far = u * (", "far = (", RANDOM),
