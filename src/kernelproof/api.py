@@ -107,6 +107,7 @@ def verify(
             msg = f"out must name a folder; got {out!r}"
             raise DomainError(msg)
         reports.check_writable(Path(out))
+    span = None if limits is None else f"{limits.seconds:g}s"
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
     chosen = with_patience(limits or Limits()) if cold else limits or Limits()
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
@@ -146,7 +147,7 @@ def verify(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
         seed=seed if one is None else one.seed,
-        command=_command(places if targets else [], selection, one, device, xfail),
+        command=_command(places if targets else [], selection, one, {"device": device, "limit": span, "xfail": xfail}),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         environment=held | {"cache of truth": kept},
@@ -382,12 +383,13 @@ def _studies(seed: int) -> list[Table]:
     return real_tensor_studies(seed)
 
 
-def _command(places: list[Place], selection: Selection, one: Case | None, device: str | None, xfail: Any) -> str:
+def _command(places: list[Place], selection: Selection, one: Case | None, options: Mapping[str, Any]) -> str:
     """The command that does this run again."""
     words = ["kernelproof", "verify", *(word for place in places for word in (place.name, *place.words))]
     if one is not None:
         words += ["--case", one.text]
     else:
         words += [*selection.words, "--suite", selection.suite, "--seed", str(selection.seed)]
-    words += ["--device", device] if device else []
-    return shlex.join([*words, *(("--xfail", str(xfail)) if xfail else ())])
+    return shlex.join(
+        [*words, *(word for name, value in options.items() if value for word in (f"--{name}", str(value)))]
+    )

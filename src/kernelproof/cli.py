@@ -78,6 +78,10 @@ def verify(
     xfail: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reasons, as TOML.")
     ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(help="Time for the calls of a case, such as 10m; default: 60s, 5m for kernels on a GPU."),
+    ] = None,
     execute: Annotated[
         list[str] | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program, which speaks JSON lines.")
     ] = None,
@@ -92,6 +96,8 @@ def verify(
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
+    from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
+    from kernelproof.verify.worker import Limits  # noqa: PLC0415
 
     results = api.verify(
         *(targets or ()),
@@ -106,6 +112,7 @@ def verify(
         case=case,
         cache=cache,
         xfail=xfail,
+        limits=None if limit is None else Limits(seconds=seconds_of(limit)),
         call=call,
         output=output,
         array=array,

@@ -114,7 +114,9 @@ def test_a_target_that_ends_its_process_crashes_on_that_case_only(file: Path, na
 
 
 def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
-    target = small(f"{file}:hangs", limits=Limits(seconds=1.0, patience=30.0)).targets[0]
+    results = small(f"{file}:hangs", limits=Limits(seconds=1.0, patience=30.0))
+    assert results.command.endswith(" --limit 1s")
+    target = results.targets[0]
     assert target.verdict is Verdict.CRASH
     crashed = next(each for each in target.checks if each.verdict is Verdict.CRASH)
     assert crashed.worst is not None
