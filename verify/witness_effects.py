@@ -122,13 +122,19 @@ class EffectWriter(Writer):
                 "except Exception as error:",
                 "    return repr(error)",
             ]
+        given = next(iter(names.values()))
+        turned = f"{given}.flip(-1)" if self.target.array == "torch" else f"{given}[..., ::-1]"
         body = [
-            "def bits():",
-            *(f"    {line}" for line in [*lines, *called]),
+            "def bits(turned=False):",
+            *(f"    {line}" for line in lines),
+            f"    {given} = {turned} if turned else {given}",
+            *(f"    {line}" for line in called),
             "",
             "",
-            "first = bits()",
-            f"changed = sum(bits() != first for _ in range({REPEATED}))",
+            "first, changed = bits(), 0",
+            f"for _ in range({REPEATED}):",
+            "    bits(turned=True)  # what a call leaves behind must not reach the next one",
+            "    changed += bits() != first",
             f'print(f"{{changed}} of {REPEATED} calls on the same input gave other bits")',
             "sys.exit(1 if changed else 0)",
         ]

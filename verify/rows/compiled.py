@@ -15,6 +15,7 @@ import numpy as np
 
 from kernelproof.verify.rows.core import KINDS, Flags, Floats, Law, RowGradients, Rows
 from kernelproof.verify.rows.jit import jit, parallel
+from kernelproof.verify.rows.lending import lent
 from kernelproof.verify.rows.scalar import dot, one_minus_powers, psi, ratio_power, total, two_product, two_sum
 from kernelproof.verify.rows.scalar import power as twofold_power
 
@@ -359,8 +360,7 @@ class CompiledCore:
 
 
 def _call(scores: Floats, cotangent: Floats, law: Law) -> tuple[Floats, Flags, Floats, Floats]:
-    # Contiguous and writable, always: another layout would be another signature to compile.
-    scores, cotangent = (np.require(a, requirements=["C", "W"]) for a in (scores, cotangent))
+    scores, cotangent = lent(scores), lent(cotangent)
     weights, supports, found = np.empty_like(scores), np.zeros(scores.shape, np.bool_), np.zeros((len(scores), 5))
     through = np.zeros_like(scores) if len(cotangent) else weights[:0]
     numbers = np.array([KINDS.index(law.kind), law.order, law.parameter])

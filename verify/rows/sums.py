@@ -7,13 +7,12 @@ which would spin beside those of Numba and stop each other.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 
 from kernelproof.verify.rows.core import Flags, Floats
 from kernelproof.verify.rows.jit import parallel, reassociated
+from kernelproof.verify.rows.lending import lent
 from kernelproof.verify.rows.scalar import two_sum
 
 SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
@@ -109,11 +108,6 @@ def pulls(coefficients: Floats, a: Floats, b: Floats, used: Flags, out: Floats) 
             out[batch, row, i] = high[i] + low[i] if np.isfinite(low[i]) else high[i]
 
 
-def _plain(array: Any) -> Any:
-    # Contiguous and writable, always: another layout would be another signature to compile.
-    return np.require(array, requirements=["C", "W"])
-
-
 class CompiledSums:
     """Sums of any inputs."""
 
@@ -121,21 +115,21 @@ class CompiledSums:
         """``Σ_k a[…, n, k]·b[…, e, k]`` of a (B, N, K) and b (B, E, K): (B, N, E); `used` is (B, N, K)."""
         out = np.empty((*a.shape[:2], b.shape[1]))
         if used is None or np.isfinite(b).all():
-            products(_plain(a), _plain(b), out)
+            products(lent(a), lent(b), out)
         else:
-            products_of_used(_plain(a), _plain(b), _plain(used), out)
+            products_of_used(lent(a), lent(b), lent(used), out)
         return out
 
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
         """``‖a_n − b_s‖²`` from differences, of a (B, N, d) and b (B, S, d): (B, N, S)."""
         out = np.empty((*a.shape[:2], b.shape[1]))
-        distances(_plain(a), _plain(b), out)
+        distances(lent(a), lent(b), out)
         return out
 
     def pull(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
         """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
         out = np.empty(a.shape)
-        pulls(_plain(coefficients), _plain(a), _plain(b), _plain(used), out)
+        pulls(lent(coefficients), lent(a), lent(b), lent(used), out)
         return out
 
 

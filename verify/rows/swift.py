@@ -10,6 +10,7 @@ import numpy as np
 from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.rows.compiled import CompiledCore
 from kernelproof.verify.rows.core import Array, Flags, Floats, Law, law_of
+from kernelproof.verify.rows.lending import lent
 from kernelproof.verify.rows.pulling import pull_rows
 from kernelproof.verify.rows.quick import PARTS, entmax_rows
 
@@ -24,14 +25,14 @@ class SwiftCore(CompiledCore):
 
     def direct(self, scores: Array, law: Law) -> Array:
         """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
-        scores = np.require(scores, requirements=["C", "W"])
+        scores = lent(scores)
         weights = np.empty_like(scores)
         entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
         return weights
 
     def pulled(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
         """Gradients in (R, m) scores and, if wanted, in α by row; which rows are left undone."""
-        scores, cotangent = (np.require(a, requirements=["C", "W"]) for a in (scores, cotangent))
+        scores, cotangent = lent(scores), lent(cotangent)
         gradient, alpha, left = np.empty_like(scores), np.empty(len(scores)), np.empty(len(scores), np.bool_)
         chunk = chunk_of(len(scores))
         pull_rows(scores, cotangent, law.order, law.parameter, wanted, gradient, alpha, left, chunk)
@@ -47,7 +48,7 @@ class SwiftCore(CompiledCore):
         from kernelproof.verify.rows.deciding import decide  # noqa: PLC0415
         from kernelproof.verify.rows.proved import proved_rows  # noqa: PLC0415
 
-        scores = np.require(scores, requirements=["C", "W"])
+        scores = lent(scores)
         weights, doubts = np.empty_like(scores), np.empty(len(scores), np.int64)
         law = law_of(Kernel(order), Adaptive())
         proved_rows(scores, law.order, weights, doubts, chunk_of(len(scores)))
