@@ -196,12 +196,6 @@ FAULTS = (
         RANDOM,
     ),
     Fault("determinism", "random", _weights("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
-    Fault(
-        "determinism",
-        "remembers",
-        _weights("last, self.last = getattr(self, 'last', p), p\nreturn last if last.shape == p.shape else p"),
-        RANDOM,
-    ),
     Fault("dtype_kept", "short", _returned("[..., :3]"), RANDOM),
     Fault("dtype_kept", "narrow", _returned(".astype('f4')"), RANDOM),
     Fault("dtype_kept", "flat", _returned(".reshape(-1)"), RANDOM),
