@@ -314,7 +314,9 @@ def _split(value: Number) -> tuple[float, float, float]:
     if isinstance(value, Fraction):
         rest = value - Fraction(head)
         tail = float(rest)
-        return head, tail, abs(float(rest - Fraction(tail))) * 1.0000001
+        left = abs(rest - Fraction(tail))
+        # Upward, from 0 too: what is left may be below every float64.
+        return head, tail, float(np.nextafter(float(left), np.inf)) if left else 0.0
     difference = value - head
     tail = float(difference)
     error = abs(difference - tail).upper()

@@ -70,6 +70,10 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
 
         spread = np.where(near | (shift >= scale / 2), ratio(gap - shift) - ratio(gap + shift), 0.0)
         spread = np.where(np.isfinite(gap), spread, 0.0)
+        # The nearest key's ratio is 1 whatever moves, unless another may come nearer.
+        nearest = np.arange(gap.shape[1]) == first
+        rivalled = ((gap <= shift) & ~nearest).any(axis=1, keepdims=True)
+        spread = np.where(nearest & ~rivalled, 0.0, spread)
     sizes = np.abs(held.values)
     return np.asarray(np.einsum("rm,rme->re", spread, sizes + sizes.max(axis=1, keepdims=True)))
 

@@ -32,6 +32,7 @@ from kernelproof.reference.bulk.compiling import compiled
 from kernelproof.reference.bulk.elementary import log_word
 from kernelproof.reference.bulk.evaluating import LARGE, LEAST, SOFTMAX, Order
 from kernelproof.reference.bulk.slopes import (
+    ADAPTIVE,
     ANCHORED,
     FIXED,
     INVERSE,
@@ -63,6 +64,9 @@ Flags = NDArray[np.uint8]
 LOOSE = 2.0**-62
 FAINT = 2.0**-1000
 """More than what the terms of a sum of 2^50 may lose to underflow, each less than 2^-1060."""
+
+TRACE = 5e-324
+"""The size of a term that may have underflowed altogether: that a sum has one is enough to make its error `FAINT`."""
 
 MOMENT, BY_ORDER, TOTAL = range(3)
 SUMS = 3
@@ -158,8 +162,14 @@ def sum_up(
                 return UNUSUAL
             ph, pl = mul(h, low, dh, dl)
             gather(sums, MOMENT, ph, pl, error * dh + abs(ph) * OPERATION, a * cotangent * dh)
+            if cotangent != 0.0:
+                sums[MOMENT, 3] += TRACE
+                if rate.kind == ADAPTIVE or order.form != SOFTMAX:
+                    sums[BY_ORDER, 3] += TRACE
         if rate.kind == ANCHORED:
             gather(sums, TOTAL, h, low, error, a * cotangent)
+            if cotangent != 0.0:
+                sums[TOTAL, 3] += TRACE
         weight = (found[HEAD, i], found[TAIL, i], found[RELATIVE, i])
         margin = (held[REACH, i], held[REACH_TAIL, i], held[REACH_ERROR, i])
         inverse = (held[INVERSE, i], held[INVERSE_TAIL, i])

@@ -201,3 +201,11 @@ def test_names_are_points_of_the_plane() -> None:
     assert mechanism("topk_softmax", k=3) == (Kernel("inf"), Nearest(3))
     assert mechanism("triweight", h=2) == (Kernel(3), Fixed(2))
     assert mechanism("relumax") == (Kernel(1), Anchored(1))
+
+
+def test_the_radius_of_a_fraction_is_not_lost_to_underflow() -> None:
+    found = reference.weights([1e304, 0.25], Kernel(1), Fixed(1.0)).weights
+    heads, tails, radii = found.split()
+    near, far = Fraction(1, 2) + Fraction(0.25), Fraction(1, 2) + Fraction(1e304)
+    left = abs(near / (near + far) - Fraction(float(heads[1])) - Fraction(float(tails[1])))
+    assert 0 < left <= Fraction(float(radii[1]))

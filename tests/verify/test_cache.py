@@ -64,6 +64,15 @@ def test_an_entry_of_another_type_is_damaged(cache_place: Place) -> None:
     assert store.take() == Tally(misses=1, damaged=1)
 
 
+@pytest.mark.parametrize("used", ["abc", b"x", float("inf"), 1e300])
+def test_a_time_that_is_none_makes_an_entry_old_and_no_more(cache_place: Place, used: object) -> None:
+    computed = ask(Store(cache_place))
+    change(cache_place, "UPDATE truths SET used = ?", used)
+    store = Store(cache_place)
+    assert same(ask(store), computed)
+    assert store.take() == Tally(hits=1)
+
+
 def test_what_cannot_be_hashed_is_computed_and_not_kept(cache_place: Place) -> None:
     case = Case.parse(LINES[0])
     inputs = replace(case.inputs(), options={"empty": object()})

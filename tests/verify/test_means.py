@@ -36,9 +36,18 @@ def test_far_from_the_keys_rounding_exchanges_them(order: str, rule: str) -> Non
     assert not said(order, rule, [1e17, 0.0], keys, 4.0)[1]
 
 
-@pytest.mark.parametrize(("order", "rule"), PLACES)
+@pytest.mark.parametrize(("order", "rule"), [*PLACES, ("inf", "anchored:1"), ("inf", "fixed:2"), ("1", "fixed:2")])
 def test_near_the_keys_nothing_is_hidden(order: str, rule: str) -> None:
     keys = [[0.25, 0.0], [0.5, 0.0], [0.75, 0.0]]
     exact, _ = said(order, rule, [1.0, 0.0], keys, 1.0)
     for off in (1e-9, 0.1, 1.0):
         assert not said(order, rule, [1.0, 0.0], keys, exact - off)[1]
+
+
+def test_argmax_is_hidden_where_rounding_chooses_the_key_and_nowhere_else() -> None:
+    keys = [[0.25, 0.0], [0.5, 0.0], [0.75, 0.0]]
+    exact, found = said("inf", "anchored:1", [1e17, 0.0], keys, 2.0)
+    assert exact == 3.0
+    assert found
+    for got in (0.0, 2.0, 3.003):
+        assert not said("inf", "anchored:1", [1.0, 0.0], keys, got)[1]

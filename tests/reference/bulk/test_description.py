@@ -154,3 +154,23 @@ def test_threads_change_nothing() -> None:
     for a, b in [(one.weights, many.weights), *((one.gradients[name], many.gradients[name]) for name in one.gradients)]:
         for part in ("head", "tail", "radius"):
             np.testing.assert_array_equal(getattr(a, part), getattr(b, part))
+
+
+@pytest.mark.parametrize(
+    ("order", "rule", "name", "upstream"),
+    [
+        (math.inf, Fixed(1e-10), "h", [0.3, 0.3 * (1 + 1e-9)]),
+        (math.inf, Fixed(1e-5), "h", [0.3, 0.3 * (1 + 1e-9)]),
+        (2, Adaptive(1), "beta", [0.3, 0.7]),
+    ],
+)
+def test_what_underflows_is_in_the_radius(order: float, rule: Rule, name: str, upstream: list[float]) -> None:
+    z, g = np.array([[5e-324, 0.0]]), np.array([upstream])
+    found = []
+    for filtered in (True, False):
+        gradients = describe(z, Kernel(order), rule, g, filtered=filtered, workers=1).gradients
+        assert gradients is not None
+        found.append([Fraction(float(part)) for part in (gradients[name].head, gradients[name].radius)])
+    (fast, radius), (exact, more) = found
+    assert abs(fast - exact) <= radius + more
+    assert radius > 0
