@@ -77,6 +77,12 @@ def keys_of(family: str) -> tuple[int, int]:
     return int(least), int(most)
 
 
+def once_of(family: str, suite: str, op: str) -> list[tuple[tuple[int, ...], str]]:
+    """What a family has for one order and rule of each dtype of a run, beside its recipes; most have nothing."""
+    found = getattr(families()[family], "once", None)
+    return [] if found is None else list(found(suite, op))
+
+
 @cache
 def checks() -> dict[str, Check]:
     """The checks by id."""

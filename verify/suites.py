@@ -19,7 +19,7 @@ from kernelproof.verify.cases.large import FAMILY
 from kernelproof.verify.cases.large import SUITE as LARGE
 from kernelproof.verify.cases.lengths import essential
 from kernelproof.verify.cases.masks import WITHOUT_INFINITY
-from kernelproof.verify.discovery import families
+from kernelproof.verify.discovery import families, once_of
 from kernelproof.verify.patterns import filled
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
@@ -240,6 +240,16 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
         found = list(_ruled_cases(op, dealer, selection, kinds))
     yield from found
     yield from _left_out(dealer, found)
+    yield from _many(op, selection, found)
+
+
+def _many(op: str, selection: Selection, found: list[Case]) -> Iterator[Case]:
+    """Calls of more queries and keys than a kernel takes at once, at one order and rule of each dtype."""
+    # A ball of the radius that the suites have is empty where there are many columns: those come first, and go.
+    places = {case.dtype: case for case in sorted(found, key=lambda case: "fixed" not in case.rule)}
+    for family in families():
+        for shape, feature in once_of(family, selection.suite, op):
+            yield from (replace(place, family=family, shape=shape, feature=feature) for place in places.values())
 
 
 def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
@@ -330,7 +340,7 @@ def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str],
     for case in cases:
         found.setdefault((case.op, case.family), set()).add((case.shape, case.feature))
     return {
-        (op, family): (len(held), len(set(families()[family].recipes(suite, op))))
+        (op, family): (len(held), len({*families()[family].recipes(suite, op), *once_of(family, suite, op)}))
         for (op, family), held in found.items()
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.case import OPS, Case
-from kernelproof.verify.discovery import families
+from kernelproof.verify.discovery import families, once_of
 from kernelproof.verify.suites import (
     ORDERS,
     RULES,
@@ -86,7 +86,7 @@ def test_the_standard_suite_tries_every_recipe() -> None:
     cases = plan(Selection(suite="standard"))
     for op in OPS:
         for name, family in families().items():
-            wanted = set(family.recipes("standard", op))
+            wanted = {*family.recipes("standard", op), *once_of(name, "standard", op)}
             assert recipes_of([case for case in cases if (case.op, case.family) == (op, name)]) == wanted
 
 
@@ -98,7 +98,8 @@ def test_a_run_of_few_orders_tries_every_recipe_at_each(suite: str, orders: tupl
         for name, family in families().items():
             for order in orders:
                 some = [case for case in cases if (case.op, case.order, case.family) == (op, order, name)]
-                wanted = set() if pointless(op, name, order, "float64") else set(family.recipes(suite, op))
+                wanted = {*family.recipes(suite, op), *once_of(name, suite, op)}
+                wanted = set() if pointless(op, name, order, "float64") else wanted
                 assert recipes_of(some) == wanted, (op, name, order)
                 if op == "entmax" and len(orders) == 1:
                     held = {(case.shape, case.feature) for case in some if case.dtype == "float32"}
@@ -199,3 +200,15 @@ def test_rules_of_large_orders_tend_to_the_gaussian() -> None:
 def test_bad_numbers(text: str, name: str) -> None:
     with pytest.raises(DomainError, match=name):
         parse_numbers(text, name)
+
+
+@pytest.mark.parametrize("op", ["regression", "attention"])
+def test_each_dtype_has_calls_of_many_queries_and_keys_with_some_rows_checked(op: str) -> None:
+    held = [case for case in plan(Selection("standard", ops=(op,))) if case.shape[-3] > 128]
+    assert {case.dtype for case in held} == set(Selection("standard").grid_dtypes)
+    for case in held:
+        inputs = case.inputs()
+        assert "fixed" not in case.rule
+        assert inputs.rows is not None
+        assert len(inputs.rows) < inputs.arrays["q"][..., 0].size
+        assert ("causal" in inputs.options) is (case.feature == "causal")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _ESSENTIAL = {"quick": ((2, 3, 1), (2, 3, 4, 2)), "standard": ((2, 1), (2, 2), (2, 3, 5), (2, 3, 4, 7))}
 _SHORT = (0, 1, 2, 3, 7, 8, 9, 31, 32, 33, 127, 129)
 _LONG = (255, 256, 257, 1023, 2049, 1025, 4097, 100_000)
+MANY = {
+    "regression": (((130, 260, 40, 5), "block"),),
+    "attention": (((3, 3, 130, 260, 40, 5), "block"), ((2, 2, 2, 130, 130, 40, 5), "causal")),
+}
+"""More queries, keys and columns than most kernels take at once, and several heads; some rows are checked."""
 ROWS = 4
 """Rows of a large array that are checked beside those at the edges of blocks."""
 
@@ -26,7 +31,7 @@ def essential(suite: str) -> tuple[tuple[int, ...], ...]:
 
 
 class Lengths:
-    """The shape says the length; the feature ``block`` asks for many rows, of which some are checked."""
+    """The shape says the length; ``block`` and ``causal`` ask for many rows, of which some are checked."""
 
     id = "lengths"
     title = "rows of every length"
@@ -47,16 +52,24 @@ class Lengths:
             for size in sizes:
                 yield ((2, size, 3, 2) if op == "regression" else (2, 1, 1, size, 4, 2)), "length"
             yield ((40, 9, 3, 2) if op == "regression" else (2, 1, 30, 9, 4, 2)), "block"
+            if suite == "exhaustive":
+                yield from MANY[op]
+
+    def once(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """What a run has at one order and rule of each dtype, because its truth takes long."""
+        if suite == "standard":
+            yield from MANY.get(op, ())
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs."""
-        wanted = ROWS if one_of(case, ("length", "block")) == "block" else 10**9
+        wanted = 10**9 if one_of(case, ("length", "block", "causal")) == "length" else ROWS
         if case.op in {"entmax", "weights"}:
             count = int(np.prod(case.shape[:-1]))
             values = settle(case, 2.0 * normals(generator, case.shape))
             return scored(case, values, sampled_rows(generator, count, wanted))
         count = int(np.prod(mixed_shapes(case)["q"][:-1]))
-        return Inputs(mixed(case, generator), rows=sampled_rows(generator, count, wanted))
+        options = {"causal": True} if case.feature == "causal" else {}
+        return Inputs(mixed(case, generator), options, rows=sampled_rows(generator, count, wanted))
 
 
 FAMILY = Lengths()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -74,6 +75,15 @@ def cut(subject: Subject, letter: str, kept: Sequence[int]) -> Subject:
             cotangent=None if upstream is None else part("cotangent", upstream),
         ),
     )
+
+
+def shares(subject: Subject, axis: int, kept: Sequence[int]) -> bool:
+    """Whether each head of keys keeps as many heads of queries as any other; true of what is no head."""
+    sizes = dict(zip(letters(subject), subject.case.shape, strict=True))
+    if letters(subject)[axis] != "H":
+        return True
+    share = sizes["H"] // sizes["G"]
+    return len(set(Counter(at // share for at in kept).values())) == 1
 
 
 def flattened(subject: Subject) -> Subject | None:

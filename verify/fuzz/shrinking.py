@@ -17,7 +17,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import cast
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Judge
-from kernelproof.verify.fuzz.cutting import chunks, cut, flattened, letters
+from kernelproof.verify.fuzz.cutting import chunks, cut, flattened, letters, shares
 from kernelproof.verify.fuzz.subject import CRASH, Subject, complexity, explicit, floats, kind, size_of
 from kernelproof.verify.seams import Array, Failure, Inputs
 
@@ -168,7 +168,7 @@ def _parts(subject: Subject, failure: Failure) -> Iterator[Subject]:
         yield flat
     for axis in sorted(range(len(names)), key=lambda axis: axis not in rows):
         if names[axis] != "G":
-            yield from (cut(subject, names[axis], kept) for kept in chunks(shape[axis]))
+            yield from (cut(subject, names[axis], kept) for kept in chunks(shape[axis]) if shares(subject, axis, kept))
 
 
 def _options(subject: Subject, failure: Failure) -> Iterator[Subject]:

@@ -11,9 +11,11 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Here
-from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk, _simpler
+from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk, _parts, _simpler
 from kernelproof.verify.fuzz.subject import Subject, complexity
+from kernelproof.verify.seams import Failure
 from kernelproof.verify.targets import Target
+from kernelproof.verify.truth import truth_of
 
 Loaded = Callable[[str], Target]
 
@@ -120,3 +122,13 @@ def test_the_largest_number_has_simpler_ones_and_no_infinity(dtype: str, sign: i
     found = list(_simpler(value, dtype))
     assert found
     assert all(np.isfinite(number) and complexity(number) < complexity(value) for number in found)
+
+
+def test_heads_of_keys_keep_as_many_heads_of_queries_each() -> None:
+    case = Case("attention", "1", None, "adaptive:1", "float64", "random", (6, 3, 2, 3, 2, 2), "1")
+    whole = Subject(case, case.inputs())
+    found = {each.case.shape[:2] for each in _parts(whole, Failure(message=""))}
+    assert (1, 1) in found
+    assert all(heads % groups == 0 for heads, groups in found)
+    for each in _parts(whole, Failure(message="")):
+        assert truth_of(each.case, each.inputs) is not None  # type: ignore[arg-type]
