@@ -78,9 +78,12 @@ def largest_errors(target: Target, count: int) -> list[Accuracy]:
 
 
 def worst_kappa(target: Target) -> float | None:
-    """The largest condition-normalized error that any check or accuracy row of `target` recorded."""
-    seen = [check.worst.kappa for check in target.checks if check.worst is not None and check.worst.kappa is not None]
-    return max([*seen, *(row.kappa_max for row in target.accuracy)], key=badness, default=None)
+    """The largest condition-normalized error of the accuracy table, which the grade is of; None if it has no row.
+
+    What other checks call κ is in units of what they allow, and says nothing beside a grade.
+    """
+    worst = worst_accuracy(target)
+    return None if worst is None else worst.kappa_max
 
 
 def first_failure(target: Target) -> tuple[Check, Worst] | None:

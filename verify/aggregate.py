@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Tried:
         single: whether the run is one case that the user named; then a check may have nothing to decide.
         expected: the failures that are known.
         suite: whose recipes are counted.
+        unasked: why it was not asked although it takes the case, by index of case.
     """
 
     target: Target
@@ -67,6 +68,14 @@ class Tried:
     single: bool = False
     expected: tuple[Expected, ...] = ()
     suite: str = "standard"
+    unasked: dict[int, str] = field(default_factory=dict)
+
+    def answered(self, at: int, found: Found, unasked: Mapping[tuple[int, int], str]) -> Tried:
+        """This, with what the target at this index answered; `found` and `unasked` go by index of case and target."""
+        results = {number: result for (number, index), result in found.items() if index == at}
+        return replace(
+            self, results=results, unasked={number: why for (number, index), why in unasked.items() if index == at}
+        )
 
 
 def unmatched(expected: Sequence[Expected], runs: Sequence[Tried]) -> list[str]:
@@ -81,11 +90,6 @@ def unmatched(expected: Sequence[Expected], runs: Sequence[Tried]) -> list[str]:
             for name in result.checks
         )
     ]
-
-
-def split(found: Found, target: int) -> dict[int, CaseResult]:
-    """The results of one target, by index of case."""
-    return {number: result for (number, index), result in found.items() if index == target}
 
 
 def reproduce(target: Target, case: Case) -> str:
@@ -104,6 +108,7 @@ def record(tried: Tried) -> TargetRecord:
     verdict = _verdict(found, called, decided, single=tried.single)
     remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
     notes = [tried.target.note, *_first_of_each(remarks)]
+    notes += [f"{count} cases were {reason}" for reason, count in Counter(tried.unasked.values()).items()]
     if not called:
         reasons = dict.fromkeys(tried.refused.values()) or {"no case of the run applies": None}
         notes.append(f"never called: {'; '.join(list(reasons)[:3])}")
@@ -330,8 +335,8 @@ def _coverage(tried: Tried) -> list[Coverage]:
             cell[2] += sum(said.judgement.undecided for said in result.checks.values())
             if result.note:
                 reasons.setdefault(place, result.note)
-        elif number in tried.refused:
-            reasons.setdefault(place, tried.refused[number])
+        elif (reason := tried.unasked.get(number, tried.refused.get(number))) is not None:
+            reasons.setdefault(place, reason)
     if not tried.single:
         for place in _grid(tried.cases):
             if place not in cells:

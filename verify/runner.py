@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
@@ -24,17 +25,15 @@ from kernelproof.verify.cache import Tally, store_of
 from kernelproof.verify.case import Case
 from kernelproof.verify.environment import environment
 from kernelproof.verify.guarding import described
+from kernelproof.verify.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.seams import Judgement
 from kernelproof.verify.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.targets import BUILT_IN, Place, Target
 from kernelproof.verify.worker import (
-    JUDGING,
-    RETURNED,
     TRUTH,
     CaseResult,
     CheckResult,
-    Journal,
     Limits,
     Task,
     guard_of,
@@ -46,6 +45,8 @@ from kernelproof.verify.worker import (
 
 PATIENCE = 3
 """Workers that may be lost outside of any call before the run gives up."""
+HANGS = 5
+"""Calls of a target without an answer before it is asked no more: each costs the whole time limit."""
 CHUNK = 12
 """Cases a task; few enough that the workers end together."""
 MOST_WORKERS = 8
@@ -88,6 +89,10 @@ class Runner:
         folder: for journals.
         limits: of every case.
         cache: where truths are kept; None: nowhere.
+
+    Attributes:
+        unasked: why a case was not asked of a target, by index of both, where a target was given up for its hangs.
+        gives_up: whether that is done.
     """
 
     def __init__(self, pool: Any, folder: str, limits: Limits, cache: CachePlace | None = None) -> None:
@@ -95,6 +100,9 @@ class Runner:
         self.tally = Tally()
         self.tasks = 0
         self.lost = 0
+        self.hangs: Counter[int] = Counter()
+        self.unasked: dict[tuple[int, int], str] = {}
+        self.gives_up = True
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
@@ -229,18 +237,31 @@ class Runner:
         for path in (journal, trace):
             path.unlink(missing_ok=True)
         self._note_returned(records, found)
-        if error is None and not ended:
-            return ()
         if error is not None and not isinstance(error, ProcessExpired):
             raise InternalError(str(error)) from error
-        how = "it answered nothing" if error is None else how_ended(error.exitcode)
-        if not records or records[-1][0] != "retired":
-            self._blame(records, cases, found, timed_out=timed_out or ended, how=how, task=task)
+        if error is not None or ended:
+            how = "it answered nothing" if error is None else how_ended(error.exitcode)
+            if not records or records[-1][0] != "retired":
+                self._blame(records, cases, found, timed_out=timed_out or ended, how=how, task=task)
         left = (
-            (number, case, tuple(index for index in indices if (number, index) not in found))
+            (number, case, tuple(index for index in indices if self._to_ask(number, index, found)))
             for number, case, indices in task.items
         )
         return tuple(item for item in left if item[2])
+
+    def _to_ask(self, number: int, index: int, found: Found) -> bool:
+        """Whether a case is still to be asked of a target; if that was given up, why it is not is kept."""
+        if (number, index) in found:
+            return False
+        if not self._given_up(index):
+            return True
+        self.unasked[number, index] = (
+            f"not asked: {HANGS} calls before gave no answer in {self.limits.seconds:g} s each, and the target was given up"
+        )
+        return False
+
+    def _given_up(self, index: int) -> bool:
+        return self.gives_up and self.hangs[index] >= HANGS
 
     def _note_returned(self, records: list[tuple[Any, ...]], found: Found) -> None:
         """A call that forked and let its child come back is a crash of that case, whatever its own process answered."""
@@ -270,6 +291,9 @@ class Runner:
             reason = f"no answer in {self.limits.seconds:g} s" if timed_out else f"the process ended: {how}"
             crash = CheckResult(crash=f"the {call} call: {reason}")
             found[number, index] = CaseResult({check: crash}, calls=1)
+            self.hangs[index] += timed_out
+            if self._given_up(index):
+                given_up(self.folder, index).touch()
         elif last[0] in {"truth", "step"} and timed_out:
             # Neither the truth nor a judgement is the target's to answer for: the case stays undecided.
             number = last[1]

@@ -19,6 +19,7 @@ from kernelproof.verify.calling import Calling
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Subject
 from kernelproof.verify.guarding import Guard
+from kernelproof.verify.journal import JUDGING
 from kernelproof.verify.measure import broken
 from kernelproof.verify.messages import request
 from kernelproof.verify.scope import case_of
@@ -27,7 +28,7 @@ from kernelproof.verify.witness_claims import Claim, Seen, claims, shapes_kept
 from kernelproof.verify.witness_effects import EffectWriter
 from kernelproof.verify.witness_text import LARGEST, has_vjp, leaves
 from kernelproof.verify.witness_writing import claimed_lines
-from kernelproof.verify.worker import JUDGING, Step, truths_for
+from kernelproof.verify.worker import Step, truths_for
 
 _TAKEN = frozenset({"inf", "nan"})
 """Names that a script has for numbers."""

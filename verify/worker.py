@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -32,6 +31,7 @@ from kernelproof.verify.calling import Calling
 from kernelproof.verify.case import Case
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.guarding import SINKS, Guard, Sink
+from kernelproof.verify.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.probing import exhausted, limit_data
 from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Target
@@ -134,10 +134,6 @@ class CaseResult:
     remarks: tuple[str, ...] = ()
 
 
-JUDGING = "judge"
-"""The step after the last call, where the target's time has ended."""
-RETURNED = "returned"
-"""The record of a child process that came back from a call."""
 Step = Callable[[str, str], None]
 
 
@@ -280,38 +276,6 @@ def guard_of(target: Target) -> Guard:
     return _GUARDS[target]
 
 
-class Journal:
-    """Pickled records appended to a file, each on the disk of the kernel before the next step."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.descriptor = self._open()
-        self.place = os.fstat(self.descriptor)[:3]
-
-    def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def add(self, *record: Any) -> None:
-        """Append `record`; a target may have closed the file, or have got its number for another one."""
-        try:
-            same = os.fstat(self.descriptor)[:3] == self.place
-        except OSError:
-            same = False
-        if not same:
-            self.descriptor = self._open()
-        os.write(self.descriptor, pickle.dumps(record))
-
-    @staticmethod
-    def read(path: str) -> Iterator[tuple[Any, ...]]:
-        """The records of a journal; a last one that was cut off is left out."""
-        with Path(path).open("rb") as stream:
-            while True:
-                try:
-                    yield pickle.load(stream)  # noqa: S301 (our own worker wrote it)
-                except (EOFError, pickle.UnpicklingError):
-                    return
-
-
 def prepare(modules: tuple[str, ...]) -> None:
     """What a new worker does first: make a sink for what targets print, and import what it will need.
 
@@ -356,7 +320,9 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
         if fresh:
             limit_memory(task.limits, task.targets)
         for number, case, indices in task.items:
-            _run_case(task, number, case, indices, journal, trace)
+            left = tuple(index for index in indices if not given_up(Path(task.journal).parent, index).exists())
+            if left:
+                _run_case(task, number, case, left, journal, trace)
             if exhausted():
                 # What one target does not give back, another one would lack.
                 journal.add("retired")

@@ -13,8 +13,9 @@ import kernelproof
 from kernelproof.api import verify
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.verify.discovery import checks
+from kernelproof.verify.journal import Journal
 from kernelproof.verify.results import Check, Results, Target, Verdict
-from kernelproof.verify.worker import CaseResult, Journal, Limits
+from kernelproof.verify.worker import CaseResult, Limits
 
 SOURCE = """
 import numpy as np

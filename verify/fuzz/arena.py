@@ -21,12 +21,13 @@ from typing import Any, Protocol, Self
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify.fuzz.answering import Question, reply
 from kernelproof.verify.fuzz.subject import CRASH, Answer
+from kernelproof.verify.journal import JUDGING, RETURNED
 from kernelproof.verify.probing import exhausted
 from kernelproof.verify.runner import InternalError
 from kernelproof.verify.seams import Failure
 from kernelproof.verify.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.targets import Target
-from kernelproof.verify.worker import JUDGING, RETURNED, TRUTH, Limits, guard_of, limit_memory, prepare
+from kernelproof.verify.worker import TRUTH, Limits, guard_of, limit_memory, prepare
 
 START_SECONDS = 300.0
 """A process that does not load its target in this time is given up; importing torch cold takes tens of seconds."""
