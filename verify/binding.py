@@ -20,6 +20,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.model import Fixed, Nearest
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.case import OPS, Case
+from kernelproof.verify.causal import as_called
 from kernelproof.verify.declaring import OPTIONS, PARAMETERS, Declaration
 from kernelproof.verify.naming import variant_at
 from kernelproof.verify.patterns import parameters
@@ -142,6 +143,7 @@ class Binding:
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
+        options = as_called(options)
         values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
         values |= {"kernel": case.kernel, "rule": case.parsed_rule}
         positional: list[Any] = []

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
+WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
+"""Formats in which nothing can be masked by −∞."""
 BULK = 1 << 22
 """Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
 _WORD = 64
@@ -152,6 +154,11 @@ def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> 
     """Scores (..., m) as the inputs of entmax or weights."""
     name = "z" if case.op == "entmax" else "scores"
     return Inputs({name: cast(values.reshape(case.shape), case.dtype)}, rows=rows)
+
+
+def additive(case: Case, values: Floats) -> Array:
+    """An additive mask in the dtype of the queries, as attention kernels take it; float32 where that has no −∞."""
+    return cast(values, "float32" if case.dtype in WITHOUT_INFINITY else case.dtype)
 
 
 def mixed_shapes(case: Case) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""The journal of a task: what a worker says while it works, on disk before each next step, so that a death loses none."""
+"""The journal of a task: what a worker says, on disk before each next step, so that its death loses none of it."""
 
 from __future__ import annotations
 

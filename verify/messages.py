@@ -19,6 +19,7 @@ from kernelproof.reference.model import Nearest, Rule
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.case import Case
+from kernelproof.verify.causal import as_called
 from kernelproof.verify.scope import order_keyword
 from kernelproof.verify.seams import Array, Call
 
@@ -72,7 +73,7 @@ def request(case: Case, call: Call, number: int) -> dict[str, Any]:
         "rule": rule_fields(case.parsed_rule),
         "dtype": case.dtype,
         "arrays": {name: encoded(array) for name, array in call.inputs.arrays.items()},
-        "options": {name: _option(value) for name, value in call.inputs.options.items()},
+        "options": {name: _option(value) for name, value in as_called(call.inputs.options).items()},
     }
     if call.mode == "vjp" and call.inputs.cotangent is not None:
         found["cotangent"] = encoded(call.inputs.cotangent)

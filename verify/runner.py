@@ -256,7 +256,7 @@ class Runner:
         if not self._given_up(index):
             return True
         self.unasked[number, index] = (
-            f"not asked: {HANGS} calls before gave no answer in {self.limits.seconds:g} s each, and the target was given up"
+            f"not asked: {HANGS} calls before gave no answer in {self.limits.seconds:g} s each, and it was given up"
         )
         return False
 

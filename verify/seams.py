@@ -129,6 +129,9 @@ class Contract:
         flush_to_zero: subnormal results may be 0.
         scores: how ``−‖q − k‖²/2`` is computed: from "differences", or from "dots", which cancel where q and k are
             far from 0; it sets the unit of errors of regression and of attention with the key norm term.
+        same: two calls that mean the same give the same "bits", or what the "grade" allows each.
+        causal: where there are not as many queries as keys, the last query sees every key ("bottom-right", as the op
+            is defined), or the first query the first key alone ("top-left").
     """
 
     grade: str = "C"
@@ -138,6 +141,7 @@ class Contract:
     flush_to_zero: bool = False
     scores: str = "dots"
     same: str = "grade"
+    causal: str = "bottom-right"
 
 
 CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -147,6 +151,7 @@ CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "empty_row": ("zeros", "nan", "raise", "any"),
     "scores": ("differences", "dots"),
     "same": ("grade", "bits"),
+    "causal": ("bottom-right", "top-left"),
 }
 """What each field of a `Contract` that is a word may be."""
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}

@@ -14,11 +14,11 @@ from fractions import Fraction
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
+from kernelproof.verify.building import WITHOUT_INFINITY
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.cases.large import FAMILY
 from kernelproof.verify.cases.large import SUITE as LARGE
 from kernelproof.verify.cases.lengths import essential
-from kernelproof.verify.cases.masks import WITHOUT_INFINITY
 from kernelproof.verify.discovery import families, once_of
 from kernelproof.verify.patterns import filled
 

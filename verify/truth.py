@@ -18,6 +18,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.reference.ops.weights import PARAMETERS
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.causal import seen_keys, spelled_out
 from kernelproof.verify.row_units import Proved, Rows
 from kernelproof.verify.seams import Array, Floats, Inputs, Truth, Values
 from kernelproof.verify.variants import truth_of_variant
@@ -159,7 +160,7 @@ class _Mixed:
 
     def __init__(self, case: Case, inputs: Inputs, arrays: dict[str, Floats], scores: str) -> None:
         self.case, self.inputs, self.arrays, self.convention = case, inputs, arrays, scores
-        options = dict(inputs.options)
+        options = spelled_out(inputs.options, inputs.arrays["q"].shape[-2], inputs.arrays["k"].shape[-2])
         self.empty = options.pop("empty", "nan")
         self.options = options
         if case.op == "regression":
@@ -323,8 +324,7 @@ def _bias(options: dict[str, Any], shape: tuple[int, ...]) -> Floats:
         array: Array = np.asarray(mask)
         bias = bias + (np.where(array, 0.0, -np.inf) if array.dtype == bool else array.astype(np.float64))
     if options.get("causal"):
-        count, size = shape[-2:]
-        bias = np.where(np.arange(size) <= np.arange(count)[:, None] + (size - count), bias, -np.inf)
+        bias = np.where(seen_keys(shape[-2], shape[-1], options["causal"]), bias, -np.inf)
     if options.get("lengths") is not None:
         limit = np.asarray(options["lengths"])[..., None, None, None]
         bias = np.where(np.arange(shape[-1]) < limit, bias, -np.inf)

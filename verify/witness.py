@@ -16,6 +16,7 @@ import numpy as np
 
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.calling import Calling
+from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Subject
 from kernelproof.verify.guarding import Guard
@@ -44,7 +45,8 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
         step: told before each call.
         message: what the check said.
     """
-    inputs, caller = subject.built(), guard.caller
+    caller = guard.caller
+    inputs = aligned(subject.built(), caller.target.contract)
     writer = _Writer(subject, inputs, caller, message)
     if caller.target.array == "cupy":
         return writer.fallback(check)

@@ -11,13 +11,13 @@ import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,12 @@ from kernelproof.verify.cache import Place as CachePlace
 from kernelproof.verify.cache import Store, Tally, store_of
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.case import Case
+from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.guarding import SINKS, Guard, Sink
 from kernelproof.verify.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.probing import exhausted, limit_data
-from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.seams import CONTRACT_WORDS, Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Target
 
 GIBIBYTE = 2**30
@@ -168,6 +169,7 @@ def judge_target(
     target = guard.caller.target
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
+    inputs = aligned(inputs, target.contract)
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
@@ -198,7 +200,26 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
+    guard.remarks |= dict.fromkeys(_other_alignment(case, inputs, made, found, target.contract))
     return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
+
+
+def _other_alignment(
+    case: Case, inputs: Inputs, made: dict[_Place, Outcome], found: dict[str, CheckResult], contract: Contract
+) -> Iterator[str]:
+    """A remark where a causal output is wrong as it is, and right if queries are counted the other way."""
+    accuracy = found.get("accuracy")
+    if accuracy is None or not accuracy.judgement.failed or not inputs.options.get("causal"):
+        return
+    other = replace(contract, causal=next(each for each in CONTRACT_WORDS["causal"] if each != contract.causal))
+    truth = truths_for(case, inputs)(other)[0]
+    outcomes = {"forward": made[_place(Call(inputs))]}
+    judgement = checks()["accuracy"].judge(case, aligned(inputs, other), truth, outcomes, other)
+    if judgement.decided and not judgement.failed:
+        yield (
+            f"its causal mask is right if it is aligned {other.causal.replace('-', ' ')}: a target that means that "
+            f'declares causal = "{other.causal}"'
+        )
 
 
 def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
@@ -240,7 +261,7 @@ def _special(call: Call) -> bool:
 def truths_for(
     case: Case, inputs: Inputs, store: Store | None = None
 ) -> Callable[[Contract], tuple[Truth | None, str]]:
-    """Contract -> the truth of a case in the units of that contract, computed once for each kind of unit.
+    """Contract -> the truth of a case as it means it and in its units, computed once for each kind of both.
 
     The truth is None, with the reason, where it is undecided, and with "" where there is none by its nature.
     With a `store`, a truth that was computed before is read from it; not of a variant, whose definition may change.
@@ -248,9 +269,9 @@ def truths_for(
     module = import_module(TRUTH)
     kept = None if isinstance(case.parsed_rule, Variant) else store
 
-    def computed(scores: str) -> tuple[Truth | None, str]:
+    def computed(meant: Inputs, scores: str) -> tuple[Truth | None, str]:
         try:
-            return module.truth_of(case, inputs, scores), ""
+            return module.truth_of(case, meant, scores), ""
         except UndecidedError as error:
             return None, f"the truth is undecided: {error}"
         except DomainError as error:
@@ -260,10 +281,17 @@ def truths_for(
             return None, f"the truth is undecided: {error}"
 
     @cache
-    def held(scores: str) -> tuple[Truth | None, str]:
-        return computed(scores) if kept is None else kept.find(case, inputs, scores, lambda: computed(scores))
+    def held(scores: str, causal: str) -> tuple[Truth | None, str]:
+        meant = aligned(inputs, Contract(causal=causal))
+        if kept is None:
+            return computed(meant, scores)
+        return kept.find(case, meant, scores, lambda: computed(meant, scores))
 
-    return lambda contract: held(contract.scores if module.has_two_units(case, inputs) else "differences")
+    def of(contract: Contract) -> tuple[Truth | None, str]:
+        scores = contract.scores if module.has_two_units(case, inputs) else "differences"
+        return held(scores, contract.causal if "causal" in inputs.options else Contract().causal)
+
+    return of
 
 
 _GUARDS: dict[Target, Guard] = {}

@@ -194,6 +194,17 @@ def test_masks() -> None:
     assert truth(query).empty[0]
 
 
+@pytest.mark.parametrize("family", ["masks", "padding"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float8_e4m3fn"])
+def test_an_additive_mask_has_the_dtype_of_the_queries(family: str, dtype: str) -> None:
+    inputs = make(family, (2, 1, 3, 8, 4, 2), "bias", op="attention", dtype=dtype).inputs()
+    mask = inputs.options["mask"]
+    # float8_e4m3fn has no −∞, which a mask needs.
+    assert mask.dtype.name == ("float32" if dtype == "float8_e4m3fn" else dtype)
+    assert np.isneginf(mask.astype(np.float64)).any()
+    assert np.isfinite(mask.astype(np.float64)).any()
+
+
 @pytest.mark.parametrize("feature", ["causal", "mask", "lengths", "bias", "all", "mixed"])
 def test_attention_masks(feature: str) -> None:
     shape = (2, 2, 1, 3, 8, 4, 2) if feature == "lengths" else (2, 1, 3, 8, 4, 2)

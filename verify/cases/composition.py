@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.building import normals, one_of, scored, settle
-from kernelproof.verify.cases.masks import WITHOUT_INFINITY
+from kernelproof.verify.building import WITHOUT_INFINITY, normals, one_of, scored, settle
 from kernelproof.verify.seams import Floats, Inputs
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ import numpy as np
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.building import mixed, normals, one_of, scored, settle, uniforms
+from kernelproof.verify.building import WITHOUT_INFINITY, additive, mixed, normals, one_of, scored, settle, uniforms
 from kernelproof.verify.seams import Flags, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
-WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 _SCORED = ("some", "one", "all", "but_one", "low", "empty_ball")
 _ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed")
 _KINDS = {
@@ -102,7 +101,7 @@ class Masks:
         if kind in {"mask", "all"}:
             options["mask"] = allowed
         if kind == "bias":
-            options["mask"] = np.where(allowed, np.round(4 * normals(generator, shape)) / 4, -np.inf)
+            options["mask"] = additive(case, np.where(allowed, np.round(4 * normals(generator, shape)) / 4, -np.inf))
         if kind in {"causal", "mixed", "keynorm_mixed"}:
             options["causal"] = True
         if kind in {"lengths", "mixed"}:

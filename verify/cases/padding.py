@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.verify.building import mixed, one_of, shuffled
+from kernelproof.verify.building import additive, mixed, one_of, shuffled
+from kernelproof.verify.causal import seen_keys
 from kernelproof.verify.seams import Flags, Inputs
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Padding:
             lengths = size // 2 - np.arange(int(np.prod(batch, dtype=int))) % max(size // 2, 1)
             options["lengths"] = lengths.astype(np.int64).reshape(batch)
         elif feature == "bias":
-            options["mask"] = np.broadcast_to(np.where(hidden, -np.inf, 0.0), (count, size)).copy()
+            options["mask"] = additive(case, np.broadcast_to(np.where(hidden, -np.inf, 0.0), (count, size)))
         else:
             options["mask"] = np.broadcast_to(~hidden, (count, size)).copy()
         if feature == "causal":
@@ -68,7 +69,7 @@ def hidden_keys(case: Case, inputs: Inputs) -> Flags:
     if mask is not None:
         allowed &= mask if mask.dtype == bool else ~np.isneginf(mask.astype(np.float64))
     if inputs.options.get("causal"):
-        allowed &= np.arange(size) <= np.arange(count)[:, None] + (size - count)
+        allowed &= seen_keys(count, size, inputs.options["causal"])
     if inputs.options.get("lengths") is not None:
         allowed &= np.arange(size) < np.asarray(inputs.options["lengths"])[..., None, None, None]
     shared = allowed.reshape(*batch, groups, heads // groups, count, size)

@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import output_shape
+from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject
 from kernelproof.verify.guarding import Guard
@@ -148,6 +149,7 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
     if truth is None:
         # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
         return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
+    inputs = aligned(inputs, contract)
     step("accuracy", "forward")
     with guard:
         outcome = guard.call(subject.case, Call(inputs), lambda: None)
