@@ -1,8 +1,8 @@
-"""Which arrays a target computes on, tried once on a tiny input where its source only suggests it.
+"""What a target takes, tried on a tiny input where nobody has said it: which arrays, and fewer key heads than heads.
 
 A file may import torch for something else than the function that is verified, and a function may compute on
 tensors in a file that imports no torch. The first guess stands unless the target refuses it by type and takes
-the other.
+the other. Attention that raises for grouped heads, and for the same heads ungrouped does not, does not take them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import Kind, give, picked, take
 from kernelproof.verify.binding import Binding
 from kernelproof.verify.case import Case
+from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.patterns import filled, order_with
+from kernelproof.verify.shapes import fitted
 
 Part = int | str | None
 """Which part of what a function returns is its output."""
@@ -75,21 +77,51 @@ def _refusal(
     function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, output: int | str | None
 ) -> _Refusal | None:
     """How `function` shows that arrays of `kind` are not what it computes on; None if it does not."""
-    rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
-    case = Case(binding.op, order_with(rule), None, rule, dtype, "random", _SHAPES[binding.op], "1", 0)
-    arrays = {name: give(array, kind, "cpu") for name, array in case.inputs().arrays.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         returned = False
         try:
-            positional, keywords = binding.call(case, arrays, {}) or ([*arrays.values()], {})
-            found = function(*positional, **keywords)
+            found = _called(function, binding, kind, dtype, _SHAPES[binding.op])
             returned = True
             take(picked(found, output), kind)
         except (TypeError, AttributeError, TargetError) as error:
             return _Refusal(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}", returned)
         except BaseException:  # noqa: BLE001 (another fault than that of the type is for the checks to find)
             return None
+    return None
+
+
+def _called(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, shape: tuple[int, ...]) -> Any:
+    """What `function` returns for a tiny case of `shape`."""
+    rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
+    case = Case(binding.op, order_with(rule), None, rule, dtype, "random", shape, "1", 0)
+    arrays = {name: give(array, kind, "cpu") for name, array in case.inputs().arrays.items()}
+    positional, keywords = binding.call(case, arrays, {}) or ([*arrays.values()], {})
+    return function(*positional, **keywords)
+
+
+def refuses_groups(
+    function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, limits: Shapes
+) -> str | None:
+    """What attention raises for two key heads of four heads where it takes four of them; None if nothing is said.
+
+    Args:
+        function: called twice.
+        binding: of its parameters.
+        kind: the arrays that it computes on.
+        dtype: one that it takes.
+        limits: the shapes that it takes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _called(function, binding, kind, dtype, fitted("attention", limits, (4, 4, 2, 3, 2, 2)))
+        except Exception:  # noqa: BLE001 (then its fault is another, and for the checks to find)
+            return None
+        try:
+            _called(function, binding, kind, dtype, fitted("attention", limits, (4, 2, 2, 3, 2, 2)))
+        except Exception as error:  # noqa: BLE001 (whatever it raises, it says that it does not take them)
+            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
     return None
 
 

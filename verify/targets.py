@@ -23,7 +23,7 @@ from kernelproof.verify.executing import scopes_of, words_of
 from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, answer_of, array_kind, attribute, find, load
 from kernelproof.verify.naming import variant_at
 from kernelproof.verify.patterns import in_ranges, of_variant
-from kernelproof.verify.probing import probed, watchdog
+from kernelproof.verify.probing import probed, refuses_groups, watchdog
 from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import ORDERS, Selection
@@ -188,10 +188,18 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     built_in = place.module.startswith(BUILT_IN)
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
+    dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
     if probe and not built_in and said.array is None and attribute(found, "array", None) is None:
         with watchdog(seconds, memory):
-            dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
             kind, why = probed(first, binding, kind, dtype, said.output)
+    attention = bound.get("attention")
+    if probe and not built_in and attention is not None and "grouped_heads" not in dict(attention[2].shapes):
+        function, binds, told = attention
+        with watchdog(seconds, memory):
+            refusal = refuses_groups(function, binds, kind, dtype, told.limits)
+        if refusal is not None:
+            bound["attention"] = function, binds, replace(told, shapes=(*told.shapes, ("grouped_heads", False)))
+            why += f"; not given fewer key heads than heads, for which it raises {refusal}"
     contract, promised = _contract(found, said, built_in=built_in)
     target = Target(
         place=place,
