@@ -1,8 +1,8 @@
-"""What a target takes, tried on a tiny input where nobody has said it: which arrays, and fewer key heads than heads.
+"""What a target takes, tried on a tiny input where nobody has said it: which arrays, and which shapes of attention.
 
 A file may import torch for something else than the function that is verified, and a function may compute on
 tensors in a file that imports no torch. The first guess stands unless the target refuses it by type and takes
-the other. Attention that raises for grouped heads, and for the same heads ungrouped does not, does not take them.
+the other. Attention that raises for grouped heads alone, or for values of another width, does not take them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import faulthandler
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,7 +23,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.arrays import Kind, give, picked, take
 from kernelproof.verify.binding import Binding
 from kernelproof.verify.case import Case
-from kernelproof.verify.declaring import Shapes
+from kernelproof.verify.declaring import Declaration
 from kernelproof.verify.patterns import filled, order_with
 from kernelproof.verify.shapes import fitted
 
@@ -100,29 +100,45 @@ def _called(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: s
     return function(*positional, **keywords)
 
 
-def refuses_groups(
-    function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, limits: Shapes
-) -> str | None:
-    """What attention raises for two key heads of four heads where it takes four of them; None if nothing is said.
+_EXTRAS: Mapping[str, tuple[bool, tuple[int, ...], str]] = {
+    "grouped_heads": (False, (4, 2, 2, 3, 2, 2), "fewer key heads than heads"),
+    "equal_widths": (True, (4, 4, 2, 3, 2, 1), "values of another width than the keys"),
+}
+"""By field of `Shapes`: what it is where attention does not take this, the shape of a case with it, and its name."""
+
+
+def refused_extras(
+    function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, said: Declaration
+) -> Iterator[tuple[str, bool, str]]:
+    """What not every kernel of attention takes and this one raises for: (field of `Shapes`, its value, a remark).
+
+    Nothing is told of what is declared, and nothing where it raises without any of it as well.
 
     Args:
-        function: called twice.
+        function: called once, and again for each.
         binding: of its parameters.
         kind: the arrays that it computes on.
         dtype: one that it takes.
-        limits: the shapes that it takes.
+        said: what is declared of it.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            _called(function, binding, kind, dtype, fitted("attention", limits, (4, 4, 2, 3, 2, 2)))
-        except Exception:  # noqa: BLE001 (then its fault is another, and for the checks to find)
-            return None
-        try:
-            _called(function, binding, kind, dtype, fitted("attention", limits, (4, 2, 2, 3, 2, 2)))
-        except Exception as error:  # noqa: BLE001 (whatever it raises, it says that it does not take them)
-            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
-    return None
+
+    def refusal(shape: tuple[int, ...]) -> str | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                _called(function, binding, kind, dtype, fitted("attention", said.limits, shape))
+            except Exception as error:  # noqa: BLE001 (whatever it raises, it says that it does not take them)
+                return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
+        return None
+
+    if refusal((4, 4, 2, 3, 2, 2)) is not None:
+        return
+    for name, (value, shape, words) in _EXTRAS.items():
+        if name in dict(said.shapes):
+            continue
+        reason = refusal(shape)
+        if reason is not None:
+            yield name, value, f"not given {words}, for which it raises {reason}"
 
 
 @contextmanager

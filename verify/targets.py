@@ -23,7 +23,7 @@ from kernelproof.verify.executing import scopes_of, words_of
 from kernelproof.verify.loading import BUILT_IN, PROGRAM, Place, answer_of, array_kind, attribute, find, load
 from kernelproof.verify.naming import variant_at
 from kernelproof.verify.patterns import in_ranges, of_variant
-from kernelproof.verify.probing import probed, refuses_groups, watchdog
+from kernelproof.verify.probing import probed, refused_extras, watchdog
 from kernelproof.verify.scope import Scope, case_of
 from kernelproof.verify.seams import Call, Contract
 from kernelproof.verify.suites import ORDERS, Selection
@@ -193,13 +193,13 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         with watchdog(seconds, memory):
             kind, why = probed(first, binding, kind, dtype, said.output)
     attention = bound.get("attention")
-    if probe and not built_in and attention is not None and "grouped_heads" not in dict(attention[2].shapes):
+    if probe and not built_in and attention is not None:
         function, binds, told = attention
         with watchdog(seconds, memory):
-            refusal = refuses_groups(function, binds, kind, dtype, told.limits)
-        if refusal is not None:
-            bound["attention"] = function, binds, replace(told, shapes=(*told.shapes, ("grouped_heads", False)))
-            why += f"; not given fewer key heads than heads, for which it raises {refusal}"
+            extras = tuple(refused_extras(function, binds, kind, dtype, told))
+        found_shapes = tuple((name, value) for name, value, _ in extras)
+        bound["attention"] = function, binds, replace(told, shapes=(*told.shapes, *found_shapes))
+        why += "".join(f"; {remark}" for _, _, remark in extras)
     contract, promised = _contract(found, said, built_in=built_in)
     target = Target(
         place=place,

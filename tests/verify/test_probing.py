@@ -34,6 +34,10 @@ def tiled(q, k, v, scale=None):
     turn = np.arange(q.shape[-3]) % k.shape[-3]
     return attends(q, k[..., turn, :, :], v[..., turn, :, :], scale)
 
+def equal(q, k, v, scale=None):
+    assert v.shape[-1] == k.shape[-1], "as wide"
+    return grouped(q, k, v, scale)
+
 def broken(q, k, v, scale=None):
     raise ValueError("no")
 """
@@ -57,6 +61,18 @@ def test_grouped_heads_are_not_given_where_they_alone_raise(name: str, takes: bo
     assert ("fewer key heads than heads, for which it raises ValueError" in target.note) is not takes
 
 
+def test_narrower_values_are_not_given_where_they_alone_raise(tmp_path: Path) -> None:
+    for name in ("equal", "grouped"):
+        target = described(tmp_path, name)
+        scope = target.scope("attention")
+        assert scope is not None
+        assert scope.shapes.grouped_heads
+        assert scope.shapes.equal_widths is (name == "equal")
+        assert ("another width than the keys, for which it raises AssertionError: as wide" in target.note) is (
+            name == "equal"
+        )
+
+
 @pytest.mark.parametrize(("name", "takes"), [("plain", True), ("grouped", False)])
 def test_what_is_declared_of_heads_stands(name: str, takes: bool, tmp_path: Path) -> None:
     scope = described(tmp_path, name, grouped_heads=takes).scope("attention")
@@ -64,7 +80,9 @@ def test_what_is_declared_of_heads_stands(name: str, takes: bool, tmp_path: Path
     assert scope.shapes.grouped_heads is takes
 
 
-@pytest.mark.parametrize(("name", "passes"), [("plain", True), ("grouped", True), ("tiled", False), ("broken", False)])
+@pytest.mark.parametrize(
+    ("name", "passes"), [("plain", True), ("grouped", True), ("equal", True), ("tiled", False), ("broken", False)]
+)
 def test_heads_are_judged_as_they_are_taken(name: str, passes: bool, tmp_path: Path) -> None:
     path = tmp_path / "heads.py"
     path.write_text(SOURCE, encoding="utf-8")
