@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kernelproof.reports.folder import check_writable, put
 from kernelproof.reports.markdown import code_block, escape, table
+from kernelproof.reports.overview import overview
 from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstResults, WorstRow
@@ -99,6 +100,9 @@ def _parts(results: WorstResults) -> Iterator[str]:
         f"v the tables show a few digits; worst.json has every number, bit for bit."
     )
     yield code_block(results.command)
+    seen = overview(results)
+    yield table(seen.head, ([escape(cell) for cell in line] for line in seen.lines), right=2)
+    yield from map(escape, seen.notes)
     for title, head, lines in sections(results):
         yield f"## {escape(title)}"
         yield table(head, ([escape(cell) for cell in line] for line in lines), right=2)

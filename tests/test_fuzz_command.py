@@ -41,7 +41,9 @@ def test_nothing_found_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> Non
     assert "nothing found" in capsys.readouterr().out
 
 
-def test_worst_prints_a_table_for_each_op_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--blocks", "2", "--order", "1,2", "--dtype", "float32", "--op", "entmax,attention", "--out", "found"]
     code = cli.run(["worst", "numpy", *words])
     assert code == cli.OK
@@ -54,7 +56,10 @@ def test_worst_prints_a_table_for_each_op_and_writes_them(tmp_path: Path, capsys
     assert "| 1 | float32 |" in page
     for title in ("entmax", "attention, adaptive", "attention, fixed", "attention, anchored", "attention, nearest"):
         assert f"## {title}\n" in page
-        assert f"\n{title}\n" in said
+        assert f"\n{title}\n" not in said
+    head, *lines = said.splitlines()
+    assert head.split() == ["op", "order", "float32"]
+    assert [line.split()[:2] for line in lines[:4:2]] == [["entmax", "1"], ["attention", "1"]]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kernelproof.reference.model import exact_number
@@ -10,6 +10,10 @@ from kernelproof.verify.case import RANKS, Case
 from kernelproof.verify.fuzz.forms import forms_of
 from kernelproof.verify.suites import ORDERS, RULES, Selection, kinds_at, rule_text
 from kernelproof.verify.targets import Target
+
+USUAL_ORDERS = ("1/2", "1", "2", "64", "inf")
+"""One below 1, where a weight rises steeply; sparsemax; entmax 1.5; a power so high that it is hard; softmax."""
+USUAL_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def places(target: Target, selection: Selection) -> list[Case]:
@@ -27,6 +31,41 @@ def places(target: Target, selection: Selection) -> list[Case]:
                 if forms and scope.refuses(placed) is None:
                     found.append(placed)
     return found
+
+
+def usual(cases: Sequence[Case], selection: Selection) -> list[Case]:
+    """Those of `cases` at `USUAL_ORDERS` and in `USUAL_DTYPES`; orders and dtypes that were asked for, and few, stay.
+
+    >>> cases = [Case("entmax", order, None, "adaptive:1", "float32", "random", (2,), "1") for order in ORDERS]
+    >>> [case.order for case in usual(cases, Selection())], len(usual(cases[:3], Selection()))
+    (['1/2', '1', '2', '64', 'inf'], 3)
+    """
+    found = []
+    for op in dict.fromkeys(case.op for case in cases):
+        here = [case for case in cases if case.op == op]
+        orders, dtypes = [case.order_label for case in here], [case.dtype for case in here]
+        if not selection.orders and not selection.alphas:
+            orders = _few(orders, USUAL_ORDERS)
+        if not selection.dtypes:
+            dtypes = _few(dtypes, USUAL_DTYPES)
+        found += [case for case in here if case.order_label in orders and case.dtype in dtypes]
+    return found
+
+
+def _few(held: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """`held` without repetition; where that is more than the usual, only those of them, if there are any."""
+    whole = list(dict.fromkeys(held))
+    return ([each for each in whole if each in usual] if len(whole) > len(usual) else []) or whole
+
+
+def left_out(whole: Sequence[Case], cases: Sequence[Case]) -> list[str]:
+    """The orders and dtypes of `whole` that none of `cases` has, in words."""
+    parts = []
+    for name, of in (("orders", "order_label"), ("dtypes", "dtype")):
+        held, kept = ([str(getattr(case, of)) for case in each] for each in (whole, cases))
+        gone = [each for each in dict.fromkeys(held) if each not in kept]
+        parts += [f"{name} {', '.join(gone)}"] if gone else []
+    return parts
 
 
 def _mechanisms(op: str, selection: Selection) -> Iterator[tuple[str, str | None, str]]:

@@ -88,9 +88,10 @@ def worst(
     execute: Execute = None,
     time: Annotated[
         str | None,
-        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s, or 1s for each line if more."),
+        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 90s, or with --whole 1s a line."),
     ] = None,
     blocks: Annotated[int | None, typer.Option(help="Blocks of rows for each line, instead of a time.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Every order and dtype, not only the usual ones.")] = False,
     seed: Seed = 0,
     op: Op = None,
     order: Order = None,
@@ -104,18 +105,19 @@ def worst(
     variant: VariantOf = None,
     out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
 ) -> None:
-    """Search for the largest errors of each op, rule, order, dtype. Exit code 0: within the grade; 1: not; 2: usage."""
+    """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
+    from kernelproof.reports.overview import overview  # noqa: PLC0415 (as above)
     from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
-    from kernelproof.reports.worst import sections  # noqa: PLC0415 (as above)
 
     results = search(
         _one(target, execute),
         seconds=None if time is None else seconds_of(time),
         blocks=blocks,
         seed=seed,
+        whole=whole,
         op=op,
         order=order,
         alpha=alpha,
@@ -129,9 +131,10 @@ def worst(
         out=out,
         progress=True,
     )
-    for title, head, lines in sections(results):
-        typer.echo(f"\n{title}")
-        show(head, [tuple(clean(cell) for cell in line) for line in lines])
+    seen = overview(results)
+    show(seen.head, [tuple(clean(cell) for cell in line) for line in seen.lines])
+    for note in seen.notes:
+        typer.echo(clean(note))
     verdict = "within" if results.passed else "NOT within"
     said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
     typer.echo(f"{said}; the report is {out / 'worst.md'}")
