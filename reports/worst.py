@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from kernelproof.reports.folder import check_writable, put
 from kernelproof.reports.markdown import code_block, escape, table
@@ -66,7 +67,12 @@ def at(extreme: Extreme | None) -> str:
     if len(extreme.inputs) == 1:
         return _listed(next(iter(extreme.inputs.values())).shown, SHOWN)
     named = [f"{name} {_short(array)}" for name, array in extreme.inputs.items()]
-    return "; ".join([*named, *(f"{name}={value}" for name, value in extreme.options.items())])
+    return "; ".join([*named, *(f"{name}={_said(value)}" for name, value in extreme.options.items())])
+
+
+def _said(value: Any) -> str:
+    """An option; of an array, such as a mask, its name must do."""
+    return "[…]" if isinstance(value, list) else str(value)
 
 
 def _short(array: Numbers) -> str:

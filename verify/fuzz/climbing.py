@@ -53,7 +53,11 @@ class _Best:
         return Extreme(
             error=self.error,
             inputs={name: Numbers.of(array) for name, array in self.inputs.arrays.items()},
-            options=self.inputs.options,
+            # A mask is an array, which JSON has as lists.
+            options={
+                name: value.tolist() if hasattr(value, "dtype") else value
+                for name, value in self.inputs.options.items()
+            },
             got=self.got,
             exact=self.exact,
             message=self.message,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.case import RANKS, Case
@@ -26,10 +27,10 @@ def places(target: Target, selection: Selection) -> list[Case]:
         for order, alpha, rule in _mechanisms(op, narrowed):
             for dtype in selection.dtypes or target.dtypes:
                 case = Case(op, order, alpha, rule, dtype, "random", (1,) * RANKS[op], "1", selection.seed)
-                forms = forms_of(case, scope)
-                placed = replace(case, shape=forms[0].shape(1)) if forms else case
-                if forms and scope.refuses(placed) is None:
-                    found.append(placed)
+                for form in forms_of(case, scope)[:1]:
+                    placed = form.subject(case, np.zeros((1, len(form.spans[0]))))
+                    if scope.refuses_made(placed.case, placed.inputs) is None:
+                        found.append(placed.case)
     return found
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import kernelproof
 from kernelproof.reference.errors import TargetError
+from kernelproof.reports.worst import at
 from kernelproof.verify.fuzz.records import WorstResults
 
 FAULTY = Path(__file__).with_name("faulty.py")
@@ -168,6 +169,26 @@ def test_a_target_is_asked_only_for_the_shapes_it_takes() -> None:
     assert found.passed
     assert row.ulp is not None
     assert row.ulp.inputs["q"].shape == [4, 8]
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_a_target_that_is_causal_always_is_searched(square: bool) -> None:
+    found = kernelproof.worst(
+        f"{OPS}:causal",
+        contract={"op": "attention", "order": "1", "rule": "adaptive:1", "requires": ["causal", "mask"], "grade": "A"}
+        | {"dtypes": ["float32"], "square": square},
+        blocks=6,
+        serial=True,
+    )
+    (row,) = found.table
+    assert found.passed
+    assert row.note == ""
+    assert row.kappa is not None
+    queries, size = row.kappa.inputs["q"].shape[-2], row.kappa.inputs["k"].shape[-2]
+    assert (queries == size) == square
+    assert row.kappa.options["causal"] is True
+    assert np.array(row.kappa.options["mask"]).shape == (1, 1, queries, size)
+    assert "mask=[…]" in at(row.kappa)
 
 
 def test_a_time_that_is_up_before_a_line_has_its_turn_does_not_pass() -> None:

@@ -70,6 +70,15 @@ def test_what_was_asked_for_and_what_is_few_stays(target: Target) -> None:
     assert left_out(whole, whole) == []
 
 
+@pytest.mark.parametrize("requires", [("causal",), ("mask", "lengths"), ("scale", "key_norm_term", "empty")])
+def test_a_target_that_requires_options_has_its_places(target: Target, requires: tuple[str, ...]) -> None:
+    scope = Scope("attention", dtypes=("float32",), options=requires, requires=requires)
+    few = Selection(orders=("1",))
+    assert len(places(replace(target, scopes=(scope,)), few)) == 4
+    # Regression has no mask: nobody can call it with one.
+    assert places(replace(target, scopes=(replace(scope, op="regression", requires=("mask",)),)), few) == []
+
+
 def test_what_takes_no_form_has_no_place(target: Target) -> None:
     scope = Scope("attention", dtypes=("float32",), shapes=Shapes(most_rank=2))
     assert places(replace(target, scopes=(scope,)), Selection()) == []
