@@ -1,4 +1,4 @@
-"""The largest errors as JSON and as tables in Markdown, in the manner of the accuracy tables of libm."""
+"""The largest errors as JSON, as a page and in Markdown, in the manner of the accuracy tables of libm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstResults, WorstRow
 
-WORST_FILES = ("worst.json", "worst.md")
+WORST_FILES = ("worst.json", "index.html", "worst.md")
 SHOWN = 4
 """Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
 
@@ -26,7 +26,16 @@ def write_worst(results: WorstResults, out: Path) -> None:
         DomainError: `out` cannot be written; nothing has been written then.
     """
     check_writable(out, WORST_FILES)
-    put({"worst.json": worst_json(results), "worst.md": worst_markdown(results)}, out)
+    put(render_worst(results), out)
+
+
+def render_worst(results: WorstResults) -> dict[str, str]:
+    """The text of each of `WORST_FILES`, by name; a pure function of the JSON text of `results`."""
+    from kernelproof.reports.searches import worst_page  # noqa: PLC0415 (jinja2 takes long to import)
+
+    text = worst_json(results)
+    record = WorstResults.model_validate_json(text)
+    return dict(zip(WORST_FILES, (text, worst_page(record), worst_markdown(record)), strict=True))
 
 
 def worst_json(results: WorstResults) -> str:

@@ -44,7 +44,7 @@ def fuzz(
     database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
         ".kernelproof/examples"
     ),
-    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json and fuzz.md.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json, a page and Markdown.")] = Path(
         "kernelproof-fuzz"
     ),
 ) -> None:
@@ -78,8 +78,9 @@ def fuzz(
     for note in results.notes:
         typer.echo(f"note: {note}")
     rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
-    verdict = "nothing found" if results.passed else f"{len(results.findings)} found"
-    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'fuzz.md'}")
+    count = len(results.findings)
+    verdict = "nothing found" if results.passed else f"{count} found" if count else "nothing decided"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'index.html'}")
     raise typer.Exit(0 if results.passed else 1)
 
 
@@ -103,7 +104,7 @@ def worst(
     array: ArrayKind = None,
     contract: ContractFile = None,
     variant: VariantOf = None,
-    out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
+    out: Annotated[Path, typer.Option(help="Folder for worst.json, a page and Markdown.")] = Path("kernelproof-worst"),
 ) -> None:
     """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
@@ -137,7 +138,7 @@ def worst(
         typer.echo(clean(note))
     verdict = "within" if results.passed else "NOT within"
     said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
-    typer.echo(f"{said}; the report is {out / 'worst.md'}")
+    typer.echo(f"{said}; the report is {out / 'index.html'}")
     raise typer.Exit(0 if results.passed else 1)
 
 

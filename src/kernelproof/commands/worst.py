@@ -71,7 +71,7 @@ def worst(
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
-        out: folder for worst.json and worst.md; None writes nothing.
+        out: folder for worst.json, index.html and worst.md; None writes nothing.
         limits: time and memory of one call.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
