@@ -61,12 +61,14 @@ def _few(held: Sequence[str], usual: Sequence[str]) -> list[str]:
 
 def left_out(whole: Sequence[Case], cases: Sequence[Case]) -> list[str]:
     """The orders and dtypes of `whole` that none of `cases` has, in words."""
-    parts = []
-    for name, of in (("orders", "order_label"), ("dtypes", "dtype")):
-        held, kept = ([str(getattr(case, of)) for case in each] for each in (whole, cases))
-        gone = [each for each in dict.fromkeys(held) if each not in kept]
-        parts += [f"{name} {', '.join(gone)}"] if gone else []
-    return parts
+    kept = {case.order_label for case in cases}
+    gone = {case.order_label: case.kernel.order for case in whole if case.order_label not in kept}
+    taken = {case.dtype for case in cases}
+    parts = {
+        "orders": sorted(gone, key=lambda label: gone[label]),
+        "dtypes": [name for name in dict.fromkeys(case.dtype for case in whole) if name not in taken],
+    }
+    return [f"{name} {', '.join(held)}" for name, held in parts.items() if held]
 
 
 def _mechanisms(op: str, selection: Selection) -> Iterator[tuple[str, str | None, str]]:

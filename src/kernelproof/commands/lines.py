@@ -89,7 +89,7 @@ def worst(
     execute: Execute = None,
     time: Annotated[
         str | None,
-        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 90s, or with --whole 1s a line."),
+        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 1s a line, 60s to 2m unless --whole."),
     ] = None,
     blocks: Annotated[int | None, typer.Option(help="Blocks of rows for each line, instead of a time.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Every order and dtype, not only the usual ones.")] = False,

@@ -24,8 +24,8 @@ from kernelproof.verify.seams import limit_of
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import Limits
 
-WHOLE_SECONDS, USUAL_SECONDS = 1.0, 90.0
-"""The least time of a run for each line of the whole tables, and in all."""
+LEAST_SECONDS, MOST_SECONDS = 60.0, 120.0
+"""A run has a second for each line of the tables and so many at least, and at most unless it is for whole tables."""
 WORST_SECONDS = 10.0
 """Time limit of the call on one block."""
 
@@ -56,8 +56,8 @@ def worst(
 
     Args:
         target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
-        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, 90 seconds, or of
-            `whole` tables one for each line where that is more.
+        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, one second for each
+            line, but 60 at least and 120 at most, of `whole` tables without that end.
         blocks: of rows to measure for each line; with a seed this gives the same tables again.
         seed: of everything drawn.
         whole: every order of the suites and every dtype that the target takes, and not only the usual ones.
@@ -105,7 +105,8 @@ def worst(
         msg = f"nothing was asked for that the target {chosen.name!r} has: it has {has}"
         raise DomainError(msg)
     if seconds is None and blocks is None:
-        seconds = max(USUAL_SECONDS, WHOLE_SECONDS * len(cases) if whole else 0.0)
+        lines = float(len(cases))
+        seconds = max(LEAST_SECONDS, lines if whole else min(lines, MOST_SECONDS))
     judge: Judge
     total, noun = (len(cases), "lines of the tables") if seconds is None else (int(seconds), "seconds")
     with Progress(total, shown=progress, noun=noun, verb="searching") as shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,6 +196,33 @@ def test_a_time_that_is_up_before_a_line_has_its_turn_does_not_pass() -> None:
     found = kernelproof.worst("numpy", op="attention", order="1", dtype="float32", seconds=0.0, serial=True)
     assert not found.passed
     assert {row.note for row in found.table} == {"nothing was tried: the time was up"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "lines"),
+    [
+        ({}, 120.0, 260),
+        ({"whole": True}, 894.0, 894),
+        ({"order": "1", "op": "weights"}, 60.0, 16),
+        ({"order": "0,1/16,3", "dtype": "float8_e5m2,float32", "whole": True}, 64.0, 64),
+        ({"blocks": 3}, None, 260),
+        ({"whole": True, "seconds": 5.0}, 5.0, 894),
+    ],
+)
+def test_the_time_is_a_second_a_line_within_limits(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], seconds: float | None, lines: int
+) -> None:
+    told: list[tuple[float | None, int]] = []
+
+    def searched(*given: Any, **more: Any) -> list[object]:
+        told.append((more["seconds"], len(given[1])))
+        return []
+
+    monkeypatch.setattr("kernelproof.commands.worst.searched", searched)
+    found = kernelproof.worst("numpy", serial=True, **asked)
+    assert told == [(seconds, lines)]
+    assert ("--whole" in found.command.split()) == ("whole" in asked)
+    assert bool(found.left_out) == ("whole" not in asked)
 
 
 def test_a_target_that_is_not_there_is_refused() -> None:
