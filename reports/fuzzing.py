@@ -1,9 +1,10 @@
-"""Fuzzing as JSON and Markdown: what was found, with its scripts, and what was tried."""
+"""Fuzzing as JSON, a page and Markdown: what was found, with its scripts, and what was tried."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from kernelproof.reports.folder import check_writable, put
@@ -14,7 +15,7 @@ from kernelproof.verify.fuzz.findings import Cell, Finding, FuzzResults
 
 PLACES = 12
 """Orders and dtypes at which a check failed that the page shows."""
-FUZZ_FILES = ("fuzz.json", "fuzz.md")
+FUZZ_FILES = ("fuzz.json", "index.html", "fuzz.md")
 
 
 def write_fuzz(results: FuzzResults, out: Path) -> None:
@@ -24,7 +25,16 @@ def write_fuzz(results: FuzzResults, out: Path) -> None:
         DomainError: `out` cannot be written; nothing has been written then.
     """
     check_writable(out, FUZZ_FILES)
-    put({"fuzz.json": fuzz_json(results), "fuzz.md": fuzz_markdown(results)}, out)
+    put(render_fuzz(results), out)
+
+
+def render_fuzz(results: FuzzResults) -> dict[str, str]:
+    """The text of each of `FUZZ_FILES`, by name; a pure function of the JSON text of `results`."""
+    from kernelproof.reports.searches import fuzz_page  # noqa: PLC0415 (jinja2 takes long to import)
+
+    text = fuzz_json(results)
+    record = FuzzResults.model_validate_json(text)
+    return dict(zip(FUZZ_FILES, (text, fuzz_page(record), fuzz_markdown(record)), strict=True))
 
 
 def fuzz_json(results: FuzzResults) -> str:
@@ -76,22 +86,41 @@ def _finding(finding: Finding) -> Iterator[str]:
             yield f"and at {len(rows) - PLACES} more combinations of order and dtype, which fuzz.json lists"
 
 
-def _coverage(cells: list[Cell]) -> str:
-    """Rows by op, dtype and order, and the families; the JSON has every cell."""
-    rows: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+@dataclass(frozen=True)
+class Tried:
+    """What was tried at one op, dtype and order, over `families` families."""
+
+    op: str
+    dtype: str
+    order: str
+    families: int
+    examples: int
+    rows: int
+    decided: int
+    undecided: int
+    kappa: float
+
+
+def tried(cells: Sequence[Cell]) -> list[Tried]:
+    """What was tried, op by op, dtype by dtype and order by order; the JSON has every family too."""
+    held: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
-        held = rows[cell.op, cell.dtype, cell.order]
-        held[0] += cell.examples
-        held[1] += cell.rows
-        held[2] += cell.decided
-        held[3] += cell.undecided
-        held[4] = max(held[4], cell.kappa)
-    families: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for cell in cells:
-        families[cell.op, cell.dtype, cell.order].add(cell.family)
+        held[cell.op, cell.dtype, cell.order].append(cell)
+    return [
+        Tried(
+            *key,
+            families=len({cell.family for cell in found}),
+            examples=sum(cell.examples for cell in found),
+            rows=sum(cell.rows for cell in found),
+            decided=sum(cell.decided for cell in found),
+            undecided=sum(cell.undecided for cell in found),
+            kappa=max(cell.kappa for cell in found),
+        )
+        for key, found in held.items()
+    ]
+
+
+def _coverage(cells: Sequence[Cell]) -> str:
     head = ["op", "dtype", "order", "families", "recipes", "rows", "decided", "undecided", "worst κ"]
-    lines = (
-        [*map(escape, key), str(len(families[key])), *(number(int(part)) for part in held[:4]), number(float(held[4]))]
-        for key, held in rows.items()
-    )
+    lines = ([*map(escape, line[:3]), *map(number, line[3:])] for line in map(astuple, tried(cells)))
     return table(head, lines, right=3)

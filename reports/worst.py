@@ -1,18 +1,20 @@
-"""The largest errors as JSON and as tables in Markdown, in the manner of the accuracy tables of libm."""
+"""The largest errors as JSON, as a page and in Markdown, in the manner of the accuracy tables of libm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from kernelproof.reports.folder import check_writable, put
 from kernelproof.reports.markdown import code_block, escape, table
+from kernelproof.reports.overview import overview
 from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstResults, WorstRow
 
-WORST_FILES = ("worst.json", "worst.md")
+WORST_FILES = ("worst.json", "index.html", "worst.md")
 SHOWN = 4
 """Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
 
@@ -24,7 +26,16 @@ def write_worst(results: WorstResults, out: Path) -> None:
         DomainError: `out` cannot be written; nothing has been written then.
     """
     check_writable(out, WORST_FILES)
-    put({"worst.json": worst_json(results), "worst.md": worst_markdown(results)}, out)
+    put(render_worst(results), out)
+
+
+def render_worst(results: WorstResults) -> dict[str, str]:
+    """The text of each of `WORST_FILES`, by name; a pure function of the JSON text of `results`."""
+    from kernelproof.reports.searches import worst_page  # noqa: PLC0415 (jinja2 takes long to import)
+
+    text = worst_json(results)
+    record = WorstResults.model_validate_json(text)
+    return dict(zip(WORST_FILES, (text, worst_page(record), worst_markdown(record)), strict=True))
 
 
 def worst_json(results: WorstResults) -> str:
@@ -65,7 +76,12 @@ def at(extreme: Extreme | None) -> str:
     if len(extreme.inputs) == 1:
         return _listed(next(iter(extreme.inputs.values())).shown, SHOWN)
     named = [f"{name} {_short(array)}" for name, array in extreme.inputs.items()]
-    return "; ".join([*named, *(f"{name}={value}" for name, value in extreme.options.items())])
+    return "; ".join([*named, *(f"{name}={_said(value)}" for name, value in extreme.options.items())])
+
+
+def _said(value: Any) -> str:
+    """An option; of an array, such as a mask, its name must do."""
+    return "[…]" if isinstance(value, list) else str(value)
 
 
 def _short(array: Numbers) -> str:
@@ -99,6 +115,9 @@ def _parts(results: WorstResults) -> Iterator[str]:
         f"v the tables show a few digits; worst.json has every number, bit for bit."
     )
     yield code_block(results.command)
+    seen = overview(results)
+    yield table(seen.head, ([escape(cell) for cell in line] for line in seen.lines), right=2)
+    yield from map(escape, seen.notes)
     for title, head, lines in sections(results):
         yield f"## {escape(title)}"
         yield table(head, ([escape(cell) for cell in line] for line in lines), right=2)

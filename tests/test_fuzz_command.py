@@ -32,6 +32,9 @@ def test_a_fault_is_exit_code_1_with_its_script_and_a_report(
     assert not kept["passed"]
     page = (tmp_path / "kernelproof-fuzz" / "fuzz.md").read_text(encoding="utf-8")
     assert kept["findings"][0]["script"].strip() in page
+    html = (tmp_path / "kernelproof-fuzz" / "index.html").read_text(encoding="utf-8")
+    assert kept["findings"][0]["recipe"] in html
+    assert str(Path("kernelproof-fuzz") / "index.html") in said.out
     assert list((tmp_path / ".kernelproof" / "examples").rglob("*.json"))
 
 
@@ -41,20 +44,33 @@ def test_nothing_found_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> Non
     assert "nothing found" in capsys.readouterr().out
 
 
-def test_worst_prints_a_table_for_each_op_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_can_be_asked_nothing_was_decided(capsys: pytest.CaptureFixture[str]) -> None:
+    # The target takes no α, and no order is that of the float64 next to 4/3.
+    code = cli.run(["fuzz", f"{FAULTY}:right", "--examples", "10", "--alpha", "4/3", "--dtype", "float32"])
+    assert code == cli.FAILED
+    assert "nothing decided in" in capsys.readouterr().out
+
+
+def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--blocks", "2", "--order", "1,2", "--dtype", "float32", "--op", "entmax,attention", "--out", "found"]
     code = cli.run(["worst", "numpy", *words])
     assert code == cli.OK
     said = capsys.readouterr().out
     kept = json.loads((tmp_path / "found" / "worst.json").read_text(encoding="utf-8"))
     page = (tmp_path / "found" / "worst.md").read_text(encoding="utf-8")
+    assert "Within grade A" in (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
     assert [row["order"] for row in kept["table"] if row["op"] == "entmax"] == ["1", "2"]
     assert {row["op"] for row in kept["table"]} == {"entmax", "attention"}
     assert "--op entmax,attention" in kept["command"]
     assert "| 1 | float32 |" in page
     for title in ("entmax", "attention, adaptive", "attention, fixed", "attention, anchored", "attention, nearest"):
         assert f"## {title}\n" in page
-        assert f"\n{title}\n" in said
+        assert f"\n{title}\n" not in said
+    head, *lines = said.splitlines()
+    assert head.split() == ["op", "order", "float32"]
+    assert [line.split()[:2] for line in lines[:4:2]] == [["entmax", "1"], ["attention", "1"]]
 
 
 @pytest.mark.parametrize(

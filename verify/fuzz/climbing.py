@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cache
 
 import numpy as np
 
@@ -53,7 +53,11 @@ class _Best:
         return Extreme(
             error=self.error,
             inputs={name: Numbers.of(array) for name, array in self.inputs.arrays.items()},
-            options=self.inputs.options,
+            # A mask is an array, which JSON has as lists.
+            options={
+                name: value.tolist() if hasattr(value, "dtype") else value
+                for name, value in self.inputs.options.items()
+            },
             got=self.got,
             exact=self.exact,
             message=self.message,
@@ -76,22 +80,21 @@ class _Elite:
 
 
 class Climber:
-    """The search at one place.
+    """The search at one place, which goes on where it was left.
 
     Args:
         judge: who measures.
         case: op, order, rule and dtype; shape and family are its own.
         seed: of everything drawn.
-        over: whether the time is up.
     """
 
-    def __init__(self, judge: Judge, case: Case, seed: int, over: Callable[[], bool]) -> None:
-        self.judge, self.case, self.over = judge, replace(case, family="random", feature="1", seed=seed), over
+    def __init__(self, judge: Judge, case: Case, seed: int) -> None:
+        self.judge, self.case = judge, replace(case, family="random", feature="1", seed=seed)
         scope = judge.target.scope(case.op)
         assert scope is not None  # a place has an op of its target
         self.scope, self.forms = scope, forms_of(case, scope)
         self.draw = self.case.generator("worst")
-        self.rows = 0
+        self.rows = self.blocks = 0
         self.note = self.every = ""
         self.ulp, self.kappa = _Best(), _Best()
         self.elites: dict[tuple[Form, Options], tuple[_Elite, _Elite]] = {}
@@ -99,15 +102,25 @@ class Climber:
             name for name in families() if name not in _LEFT_OUT and features(name, case.op)[0] and keys_of(name)[0] < 3
         ]
         self.sources = [name for name in names if not pointless(case.op, name, case.order, case.dtype)]
+        dtype, first = FORMATS[case.dtype].dtype, self.forms[0]
+        feasible = 2 ** (8 * dtype.itemsize) <= first.feasible and first.keys == 2
+        self.values = _finite(self.case.dtype) if feasible else np.empty(0)
+        self.source = self._drawn()
 
-    def run(self, blocks: int | None = None) -> WorstRow:
-        """Search until the time or the number of blocks is up."""
-        for count, block in enumerate(self._blocks()):
-            if (blocks is not None and count >= blocks) or self.over() or self.note:
-                break
-            self.measure(*block)
-        if not self.rows and not self.note:
-            self.note = "nothing was tried: the time was up"
+    @property
+    def due(self) -> int:
+        """Blocks that a search may not end before: all of a small format and its sample of pairs, or the first."""
+        return 1 + -(-len(self.values) // self.forms[0].chunk)
+
+    def run(self, over: Callable[[], bool], blocks: int | None = None) -> None:
+        """Search on until the time is up or so many blocks are measured in all."""
+        while not self.note and not over() and (blocks is None or self.blocks < blocks):
+            self.measure(*next(self.source))
+            self.blocks += 1
+
+    def row(self) -> WorstRow:
+        """What was found."""
+        nothing = "nothing was tried: the time was up" if not self.rows and not self.note else ""
         return WorstRow(
             op=self.case.op,
             rule="" if self.case.op == "entmax" else self.case.rule,
@@ -117,14 +130,13 @@ class Climber:
             every=self.every,
             ulp=self.ulp.shown(),
             kappa=self.kappa.shown(),
-            note=self.note,
+            note=self.note or nothing,
         )
 
-    def _blocks(self) -> Iterator[Block]:
+    def _drawn(self) -> Iterator[Block]:
         """All of a small format first, then families and changed rows by turns."""
-        dtype, first = FORMATS[self.case.dtype].dtype, self.forms[0]
-        if 2 ** (8 * dtype.itemsize) <= first.feasible and first.keys == 2:
-            yield from self._exhaustive(dtype, first)
+        if len(self.values):
+            yield from self._exhaustive(self.forms[0])
         turn = 0
         while True:
             form = self.forms[turn % len(self.forms)]
@@ -137,13 +149,9 @@ class Climber:
                 yield form, options, self._changed([*ulp.rows, *kappa.rows], form)
             turn += 1
 
-    def _exhaustive(self, dtype: Any, form: Form) -> Iterator[Block]:
+    def _exhaustive(self, form: Form) -> Iterator[Block]:
         """Every finite number against 0, and a seeded sample of pairs."""
-        bits = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
-        with np.errstate(invalid="ignore"):
-            # Some of them are signalling NaN.
-            values = bits.view(dtype).astype(np.float64)
-        values = values[np.isfinite(values)]
+        values = self.values
         for start in range(0, len(values), form.chunk):
             part = values[start : start + form.chunk]
             yield form, (), form.pairs(np.stack([part, np.zeros_like(part)], axis=1))
@@ -237,3 +245,14 @@ class Climber:
         kappa = answer.kappa if failure is None or failure.kappa is None else max(answer.kappa, failure.kappa)
         if answer.decided and (kappa > self.kappa.error or math.isnan(kappa)):
             self.kappa = _Best(kappa, subject.inputs, message="" if failure is None else failure.message)
+
+
+@cache
+def _finite(name: str) -> Floats:
+    """Every finite number of a format."""
+    dtype = FORMATS[name].dtype
+    bits = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
+    with np.errstate(invalid="ignore"):
+        # Some of them are signalling NaN.
+        values: Floats = bits.view(dtype).astype(np.float64)
+    return values[np.isfinite(values)]

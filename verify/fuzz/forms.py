@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from kernelproof.verify.building import cast
 from kernelproof.verify.case import Case
-from kernelproof.verify.declaring import Shapes
 from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.seams import Array, Floats, Inputs
@@ -46,12 +45,14 @@ class Form:
         lead: the sizes before those of the witness, with `MANY` for the number of them.
         core: (m,) for entmax and weights, (T, m, d, e) for regression and attention.
         most: witnesses of one call at most; None: any number.
+        requires: options without which the target is not called; they hide no key.
     """
 
     op: str
     lead: tuple[int, ...]
     core: tuple[int, ...]
     most: int | None = None
+    requires: tuple[str, ...] = ()
 
     @property
     def scored(self) -> bool:
@@ -110,7 +111,24 @@ class Form:
             size = prod(self.shapes[name])
             arrays[name] = cast(rows[:, at : at + size].reshape(shape), case.dtype)
             at += size
-        return Subject(whole, Inputs(arrays, dict(options)))
+        return Subject(whole, Inputs(arrays, self._required(whole.shape) | dict(options)))
+
+    def _required(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """The options that the target requires, such that they change nothing: all keys may be attended to.
+
+        A call of one query is causal as it is: the last query sees all keys. Of a square each sees those up to its own.
+        """
+        plain: dict[str, Any] = {"empty": "nan"} if self.op != "entmax" else {}
+        if self.op == "attention":
+            *batch, heads, _, queries, size, width, _ = shape
+            plain |= {
+                "causal": True,
+                "key_norm_term": False,
+                "lengths": np.full(batch, size, dtype=np.int64),
+                "mask": np.ones((*batch, heads, queries, size), dtype=bool),
+                "scale": float(width) ** -0.5,
+            }
+        return {name: plain[name] for name in self.requires if name in plain}
 
     def rows(self, arrays: Mapping[str, Array]) -> Floats:
         """(R, L) the numbers of the witnesses in `arrays`."""
@@ -131,14 +149,14 @@ class Form:
 
 def forms_of(case: Case, scope: Scope) -> tuple[Form, ...]:
     """A form for each of `SIZES`, as near to it as the target takes; those of which it takes nothing are left out."""
-    return tuple(form for sizes in SIZES for form in _fitting(case, scope.shapes, *sizes))
+    return tuple(form for sizes in SIZES for form in _fitting(case, scope, *sizes))
 
 
-def _fitting(case: Case, limits: Shapes, keys: int, width: int, out: int) -> Iterator[Form]:
-    scored = case.op in {"entmax", "weights"}
+def _fitting(case: Case, scope: Scope, keys: int, width: int, out: int) -> Iterator[Form]:
+    limits, scored = scope.shapes, case.op in {"entmax", "weights"}
     core = fitted_core(case.op, limits, (keys,) if scored else (1, keys, width, out))
     for lead in _HEADS if case.op == "attention" else _LEADS:
-        form = Form(case.op, lead, core, limits.most_rows if scored else None)
+        form = Form(case.op, lead, core, limits.most_rows if scored else None, scope.requires)
         if refused_shape(limits, shapes_of(replace(case, shape=form.shape(form.block)))) is None:
             yield form
             return

@@ -19,6 +19,7 @@ from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.case import OPS, Case, kernel_of, number_of
 from kernelproof.verify.discovery import families, keys_of
 from kernelproof.verify.fitting import fitted_case
+from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
 from kernelproof.verify.targets import Target
@@ -53,12 +54,17 @@ class Space:
         """Whether `case` can be asked of the target."""
         return self.target.refuses(case) is None
 
-    def holds(self, case: Case) -> bool:
-        """Whether `case` might have been drawn from here, but for its family and rule."""
+    def asks(self, case: Case) -> bool:
+        """Whether the op, the order and the dtype of `case` are among those that recipes are drawn from."""
         numbers: list[tuple[str, str | None]] = [(order, None) for order in self.orders]
         numbers += [("", alpha) for alpha in self.alphas if case.op == "entmax"]
         asked = not (self.orders or self.alphas) or any(kernel_of(*each) == case.kernel for each in numbers)
-        return asked and case.op in self.ops and case.dtype in self.dtypes and self.allows(case)
+        return asked and case.op in self.ops and case.dtype in self.dtypes
+
+    def holds(self, subject: Subject) -> bool:
+        """Whether `subject` might have been shrunk from a recipe drawn from here."""
+        scope = self.target.scope(subject.case.op)
+        return self.asks(subject.case) and scope is not None and not scope.refuses_made(subject.case, subject.inputs)
 
 
 @cache

@@ -88,6 +88,7 @@ class WorstResults(_Record):
     Attributes:
         passed: every κ is within the grade that the target promises, nothing ended a search early, and something was
             decided of each op.
+        left_out: orders and dtypes that the target has and the tables do not, in words.
     """
 
     format: Literal["kernelproof-worst/1"] = Field(default="kernelproof-worst/1", alias="schema")
@@ -102,4 +103,5 @@ class WorstResults(_Record):
     rows: int
     deaths: int
     environment: dict[str, Any]
+    left_out: list[str] = Field(default_factory=list)
     table: list[WorstRow] = Field(default_factory=list)

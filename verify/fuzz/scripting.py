@@ -65,7 +65,13 @@ def _script(judge: Judge, check: Check, ends: float) -> str | None:
         if name in answer.failures:
             # At another order the same check may fail for another reason, such as that nobody promised that order.
             orders = frozenset(Case.parse(text).order_label for text in held)
-            shrinker = Shrinker(judge, name, most=SUBJECTS, stop=lambda: time.monotonic() >= ends, orders=orders)
+            shrinker = Shrinker(
+                judge,
+                name,
+                most=SUBJECTS,
+                stop=lambda: time.monotonic() >= ends,
+                within=lambda case: case.order_label in orders,
+            )
             small = shrinker.shrink(subject, answer.failures[name])
             subject, message = small.subject, small.failure.message
     script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))

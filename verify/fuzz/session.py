@@ -14,7 +14,7 @@ from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, Unsatisfiable
 
 from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.answering import Question
@@ -125,7 +125,7 @@ class Session:
     def _replay(self) -> None:
         for entry in self.database.entries() if self.database is not None else ():
             self._tick()
-            if not self.space.holds(entry.subject.case):
+            if not self.space.holds(entry.subject):
                 continue
             self.replayed += 1
             answer: Answer = self.judge.ask(Question(entry.subject))
@@ -168,6 +168,8 @@ class Session:
         except (Found, _Enough, Flaky):
             # Flaky: a recipe that showed a known fault too was let pass when it was drawn, and not while shrinking.
             pass
+        except Unsatisfiable:
+            self.notes["a round drew no recipe that the target can be asked"] = None
         finally:
             if self.hunting is None:
                 self.cpu += time.process_time() - self.clock
@@ -290,6 +292,7 @@ class Session:
             most=DEATHS.get(sort, SUBJECTS),
             seconds=QUICK_SECONDS if sort == "hang" else None,
             stop=self.over,
+            within=self.space.asks,
         )
         small = _guarded(lambda: shrinker.shrink(subject, failure), Shrunk(subject, failure, 0, complete=False))
         confirmed = _guarded(lambda: self._confirmed(small, check), False)

@@ -15,6 +15,7 @@ import numpy as np
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.building import cast
+from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.answering import Question
 from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.cutting import chunks, cut, flattened, letters, shares
@@ -60,7 +61,7 @@ class Shrinker:
         most: subjects to judge at most.
         seconds: what the calls of one subject may take; None: the limit of the judge.
         stop: asked before every judgement; True ends the search with what there is.
-        orders: labels of the orders that a witness may have; None: any that the target takes.
+        within: whether a witness may be of this case, that is of its op, order, rule and dtype.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class Shrinker:
         most: int = 400,
         seconds: float | None = None,
         stop: Callable[[], bool] = lambda: False,
-        orders: frozenset[str] | None = None,
+        within: Callable[[Case], bool] = lambda _: True,
     ) -> None:
         self.judge, self.check, self.most, self.seconds, self.stop = judge, check, most, seconds, stop
-        self.orders = orders
+        self.within = within
         self.tried = 0
         self.kind = ""
         self.seen: set[tuple[object, ...]] = set()
@@ -87,7 +88,7 @@ class Shrinker:
         scope = self.judge.target.scope(subject.case.op)
         if scope is None or scope.refuses_made(subject.case, subject.inputs) is not None:
             return None
-        if self.orders is not None and subject.case.order_label not in self.orders:
+        if not self.within(subject.case):
             return None
         self.tried += 1
         only = None if self.check == CRASH else frozenset({self.check})

@@ -74,7 +74,7 @@ def fuzz(
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
-        out: folder for fuzz.json and fuzz.md; None writes nothing.
+        out: folder for fuzz.json, index.html and fuzz.md; None writes nothing.
         database: folder of the example database; None keeps and replays nothing.
         limits: time and memory of the calls of one recipe.
         serial: in this process, without protection from the target: for tests.

@@ -44,7 +44,7 @@ def fuzz(
     database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
         ".kernelproof/examples"
     ),
-    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json and fuzz.md.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json, a page and Markdown.")] = Path(
         "kernelproof-fuzz"
     ),
 ) -> None:
@@ -78,8 +78,9 @@ def fuzz(
     for note in results.notes:
         typer.echo(f"note: {note}")
     rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
-    verdict = "nothing found" if results.passed else f"{len(results.findings)} found"
-    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'fuzz.md'}")
+    count = len(results.findings)
+    verdict = "nothing found" if results.passed else f"{count} found" if count else "nothing decided"
+    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'index.html'}")
     raise typer.Exit(0 if results.passed else 1)
 
 
@@ -88,9 +89,10 @@ def worst(
     execute: Execute = None,
     time: Annotated[
         str | None,
-        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s, or 1s for each line if more."),
+        typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 1s a line, 60s to 2m unless --whole."),
     ] = None,
     blocks: Annotated[int | None, typer.Option(help="Blocks of rows for each line, instead of a time.")] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Every order and dtype, not only the usual ones.")] = False,
     seed: Seed = 0,
     op: Op = None,
     order: Order = None,
@@ -102,20 +104,21 @@ def worst(
     array: ArrayKind = None,
     contract: ContractFile = None,
     variant: VariantOf = None,
-    out: Annotated[Path, typer.Option(help="Folder for worst.json and worst.md.")] = Path("kernelproof-worst"),
+    out: Annotated[Path, typer.Option(help="Folder for worst.json, a page and Markdown.")] = Path("kernelproof-worst"),
 ) -> None:
-    """Search for the largest errors of each op, rule, order, dtype. Exit code 0: within the grade; 1: not; 2: usage."""
+    """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
+    from kernelproof.reports.overview import overview  # noqa: PLC0415 (as above)
     from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
-    from kernelproof.reports.worst import sections  # noqa: PLC0415 (as above)
 
     results = search(
         _one(target, execute),
         seconds=None if time is None else seconds_of(time),
         blocks=blocks,
         seed=seed,
+        whole=whole,
         op=op,
         order=order,
         alpha=alpha,
@@ -129,12 +132,13 @@ def worst(
         out=out,
         progress=True,
     )
-    for title, head, lines in sections(results):
-        typer.echo(f"\n{title}")
-        show(head, [tuple(clean(cell) for cell in line) for line in lines])
+    seen = overview(results)
+    show(seen.head, [tuple(clean(cell) for cell in line) for line in seen.lines])
+    for note in seen.notes:
+        typer.echo(clean(note))
     verdict = "within" if results.passed else "NOT within"
     said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
-    typer.echo(f"{said}; the report is {out / 'worst.md'}")
+    typer.echo(f"{said}; the report is {out / 'index.html'}")
     raise typer.Exit(0 if results.passed else 1)
 
 

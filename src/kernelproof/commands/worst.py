@@ -15,15 +15,17 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.worst import write_worst
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
-from kernelproof.verify.fuzz.climbing import Climber
-from kernelproof.verify.fuzz.places import places
+from kernelproof.verify.fuzz.places import left_out, places, usual
 from kernelproof.verify.fuzz.records import WorstResults, WorstRow
+from kernelproof.verify.fuzz.search import searched
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.runner import compiles, with_patience
 from kernelproof.verify.seams import limit_of
 from kernelproof.verify.targets import Place, Target
 from kernelproof.verify.worker import Limits
 
+LEAST_SECONDS, MOST_SECONDS = 60.0, 120.0
+"""A run has a second for each line of the tables and so many at least, and at most unless it is for whole tables."""
 WORST_SECONDS = 10.0
 """Time limit of the call on one block."""
 
@@ -34,6 +36,7 @@ def worst(
     seconds: float | None = None,
     blocks: int | None = None,
     seed: int = 0,
+    whole: bool = False,
     op: Any = None,
     order: Any = None,
     alpha: Any = None,
@@ -53,21 +56,22 @@ def worst(
 
     Args:
         target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
-        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, 60 seconds, or
-            one for each line where that is more.
+        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, one second for each
+            line, but 60 at least and 120 at most, of `whole` tables without that end.
         blocks: of rows to measure for each line; with a seed this gives the same tables again.
         seed: of everything drawn.
+        whole: every order of the suites and every dtype that the target takes, and not only the usual ones.
         op: one or more of entmax, weights, regression, attention; default: what the target has.
-        order: one or more orders; default: the grid of the suites.
+        order: one or more orders; default: a half, 1, 2, 64 and infinity.
         alpha: one or more values of α instead; then entmax only.
-        dtype: one or more dtypes; default: what the target takes.
+        dtype: one or more dtypes; default: what the target takes of float64, float32, float16 and bfloat16.
         device: "cpu" or "cuda"; default: the first that the target runs on.
         call: how the target is called, such as ``"f(z, dim=-1)"``.
         output: which item of what it returns is the output.
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
-        out: folder for worst.json and worst.md; None writes nothing.
+        out: folder for worst.json, index.html and worst.md; None writes nothing.
         limits: time and memory of one call.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
@@ -94,56 +98,56 @@ def worst(
         variant=variant,
         serial=serial,
     )
-    cases = places(chosen, selection)
+    grid = places(chosen, selection)
+    cases = grid if whole else usual(grid, selection)
     if not cases:
         has = f"the ops {', '.join(chosen.ops)} and takes {', '.join(chosen.dtypes)}"
         msg = f"nothing was asked for that the target {chosen.name!r} has: it has {has}"
         raise DomainError(msg)
     if seconds is None and blocks is None:
-        seconds = max(60.0, float(len(cases)))
-    rows: list[WorstRow] = []
+        lines = float(len(cases))
+        seconds = max(LEAST_SECONDS, lines if whole else min(lines, MOST_SECONDS))
     judge: Judge
-    with Progress(len(cases), shown=progress, noun="lines of the tables", verb="searching") as shown:
+    total, noun = (len(cases), "lines of the tables") if seconds is None else (int(seconds), "seconds")
+    with Progress(total, shown=progress, noun=noun, verb="searching") as shown:
 
-        def search(judge: Judge) -> None:
+        def search(judge: Judge) -> list[WorstRow]:
             begun = time.monotonic()
-            for at, case in enumerate(cases):
-                # Each place may take its share of what is left.
-                now = time.monotonic()
-                ends = None if seconds is None else now + (begun + seconds - now) / (len(cases) - at)
-                rows.append(Climber(judge, case, seed, _clock(ends)).run(blocks))
-                shown.advance(1)
+
+            def tell(done: int) -> None:
+                now = done if seconds is None else min(int(time.monotonic() - begun), total)
+                if now > shown.done:
+                    shown.advance(now - shown.done)
+
+            return searched(judge, cases, seed, seconds=seconds, blocks=blocks, tell=tell)
 
         if serial:
             judge = Here(chosen)
-            search(judge)
+            rows = search(judge)
         else:
             held = limits or Limits(seconds=WORST_SECONDS)
             # Its cache on disk may lack some functions though it is there.
             patient = chosen.name == "numba" or compiles(chosen)
             with Arena(chosen, with_patience(held) if patient else held) as judge:
-                search(judge)
+                rows = search(judge)
     results = WorstResults(
         passed=_holds(rows, chosen),
         target=chosen.name,
         device=chosen.device,
         promised=chosen.contract.grade,
         seed=seed,
-        command=_command(chosen.place, selection, seconds, blocks, device),
+        command=_command(chosen.place, selection, seconds, blocks, device, whole=whole),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         rows=sum(row.rows for row in rows),
         deaths=judge.deaths,
+        left_out=left_out(grid, cases),
         environment=environment,
         table=rows,
     )
     if out is not None:
         write_worst(results, Path(out))
     return results
-
-
-def _clock(ends: float | None) -> Callable[[], bool]:
-    return lambda: ends is not None and time.monotonic() >= ends
 
 
 def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
@@ -155,9 +159,11 @@ def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
     return bool(rows) and decided and whole and all(kappa <= limit for kappa, limit in kappas)
 
 
-def _command(place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None) -> str:
+def _command(
+    place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None, *, whole: bool
+) -> str:
     """The command that does this run again."""
-    words = ["kernelproof", "worst", place.name, *place.words, *selection.words]
+    words = ["kernelproof", "worst", place.name, *place.words, *selection.words, *(["--whole"] if whole else [])]
     words += ["--time", f"{seconds:g}s"] if seconds is not None else []
     words += ["--blocks", str(blocks)] if blocks is not None else []
     return shlex.join([*words, "--seed", str(selection.seed), *(("--device", device) if device else ())])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelproof import backend
-from kernelproof.reference.model import Fixed, Kernel
+from kernelproof.reference.model import Adaptive, Fixed, Kernel
 from kernelproof.verify.seams import Contract
 
 
@@ -69,6 +69,14 @@ def narrow(q: Any, k: Any, v: Any) -> Any:
         msg = f"q is (4, 8), and v as wide as k; got {q.shape}, {k.shape}, {v.shape}"
         raise ValueError(msg)
     return backend("numpy").regression(q, k, v, Kernel(1), Fixed(3.0))
+
+
+def causal(q: Any, k: Any, v: Any, mask: Any, causal: Any) -> Any:
+    """Attention that is causal and masked always, at one order and rule."""
+    if not causal or mask.dtype != bool:
+        msg = f"causal is True and mask of booleans; got {causal!r} and {mask!r}"
+        raise ValueError(msg)
+    return backend("numpy").attention(q, k, v, Kernel(1), Adaptive(1), causal=True, mask=mask)
 
 
 right, small_values, bandwidth, dots, dies = Right(), SmallValues(), Bandwidth(), Dots(), Dies()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import kernelproof
 from kernelproof.reference.errors import TargetError
+from kernelproof.reports.worst import at
 from kernelproof.verify.fuzz.records import WorstResults
 
 FAULTY = Path(__file__).with_name("faulty.py")
@@ -170,10 +172,57 @@ def test_a_target_is_asked_only_for_the_shapes_it_takes() -> None:
     assert row.ulp.inputs["q"].shape == [4, 8]
 
 
+@pytest.mark.parametrize("square", [False, True])
+def test_a_target_that_is_causal_always_is_searched(square: bool) -> None:
+    found = kernelproof.worst(
+        f"{OPS}:causal",
+        contract={"op": "attention", "order": "1", "rule": "adaptive:1", "requires": ["causal", "mask"], "grade": "A"}
+        | {"dtypes": ["float32"], "square": square},
+        blocks=6,
+        serial=True,
+    )
+    (row,) = found.table
+    assert found.passed
+    assert row.note == ""
+    assert row.kappa is not None
+    queries, size = row.kappa.inputs["q"].shape[-2], row.kappa.inputs["k"].shape[-2]
+    assert (queries == size) == square
+    assert row.kappa.options["causal"] is True
+    assert np.array(row.kappa.options["mask"]).shape == (1, 1, queries, size)
+    assert "mask=[…]" in at(row.kappa)
+
+
 def test_a_time_that_is_up_before_a_line_has_its_turn_does_not_pass() -> None:
     found = kernelproof.worst("numpy", op="attention", order="1", dtype="float32", seconds=0.0, serial=True)
     assert not found.passed
     assert {row.note for row in found.table} == {"nothing was tried: the time was up"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "lines"),
+    [
+        ({}, 120.0, 260),
+        ({"whole": True}, 894.0, 894),
+        ({"order": "1", "op": "weights"}, 60.0, 16),
+        ({"order": "0,1/16,3", "dtype": "float8_e5m2,float32", "whole": True}, 64.0, 64),
+        ({"blocks": 3}, None, 260),
+        ({"whole": True, "seconds": 5.0}, 5.0, 894),
+    ],
+)
+def test_the_time_is_a_second_a_line_within_limits(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], seconds: float | None, lines: int
+) -> None:
+    told: list[tuple[float | None, int]] = []
+
+    def searched(*given: Any, **more: Any) -> list[object]:
+        told.append((more["seconds"], len(given[1])))
+        return []
+
+    monkeypatch.setattr("kernelproof.commands.worst.searched", searched)
+    found = kernelproof.worst("numpy", serial=True, **asked)
+    assert told == [(seconds, lines)]
+    assert ("--whole" in found.command.split()) == ("whole" in asked)
+    assert bool(found.left_out) == ("whole" not in asked)
 
 
 def test_a_target_that_is_not_there_is_refused() -> None:

@@ -87,3 +87,31 @@ def test_options_that_depend_on_the_shape_or_that_nobody_takes_are_left_out() ->
     given = {"mask": np.ones(3, bool), "key_norm_term": True}
     assert told(given, Scope("attention")) == (("key_norm_term", True),)
     assert told(given, Scope("attention", options=("mask",))) == ()
+
+
+@pytest.mark.parametrize("requires", [("mask",), ("causal",), ("lengths",), ("scale", "key_norm_term"), ("empty",)])
+@pytest.mark.parametrize("lead", [Shapes(), Shapes(most_rank=3)])
+def test_options_that_a_target_requires_change_no_truth(requires: tuple[str, ...], lead: Shapes) -> None:
+    case = case_of("attention")
+    (free, held) = (forms_of(case, Scope("attention", shapes=lead, requires=each))[4] for each in ((), requires))
+    rows = normals(case.generator(), (3, len(free.spans[0])))
+    truths = []
+    for form in (free, held):
+        subject = form.subject(case, rows)
+        assert subject.inputs is not None
+        assert tuple(subject.inputs.options) == (requires if form is held else ())
+        truth = truth_of(subject.case, subject.inputs)
+        assert truth is not None
+        truths.append(truth.output.head)
+    # 1/√2 as an option is the nearest float64.
+    np.testing.assert_allclose(truths[1], truths[0], rtol=1e-13 if "scale" in requires else 0)
+
+
+def test_a_required_option_that_a_family_gives_is_that_of_the_family() -> None:
+    case = case_of("attention")
+    form = forms_of(case, Scope("attention", requires=("key_norm_term",)))[0]
+    rows = normals(case.generator(), (2, len(form.spans[0])))
+    for options, told_ in (((), False), ((("key_norm_term", True),), True)):
+        inputs = form.subject(case, rows, options).inputs
+        assert inputs is not None
+        assert inputs.options == {"key_norm_term": told_}

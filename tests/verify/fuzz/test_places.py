@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import OPS
 from kernelproof.verify.declaring import Shapes
-from kernelproof.verify.fuzz.places import places
+from kernelproof.verify.fuzz.places import USUAL_DTYPES, USUAL_ORDERS, left_out, places, usual
 from kernelproof.verify.scope import Scope
 from kernelproof.verify.suites import ORDERS, Selection
 from kernelproof.verify.targets import Target, describe, find
@@ -43,6 +44,39 @@ def test_a_target_of_one_rule_and_order_has_a_place_for_each_dtype(target: Targe
     scope = Scope("weights", takes=(), order="2", rules=("nearest:7:fixed:2",), dtypes=("float32", "float16"))
     (first, second) = places(replace(target, scopes=(scope,)), Selection())
     assert (first.order, first.rule, first.dtype, second.dtype) == ("2", "nearest:7:fixed:2", "float32", "float16")
+
+
+def test_the_usual_places_have_every_op_and_rule_and_few_orders(target: Target) -> None:
+    wide = replace(target, scopes=tuple(replace(scope, dtypes=tuple(FORMATS)) for scope in target.scopes))
+    whole = places(wide, Selection())
+    few = usual(whole, Selection())
+    assert few == [case for case in whole if case.order in USUAL_ORDERS and case.dtype in USUAL_DTYPES]
+    assert {case.rule.partition(":")[0] for case in few} == {"adaptive", "fixed", "anchored", "nearest"}
+    assert left_out(whole, few) == [
+        "orders 0, 1/16, 3/2, 3, 8, 10000, 100000000",
+        "dtypes float8_e4m3fn, float8_e5m2",
+    ]
+
+
+def test_what_was_asked_for_and_what_is_few_stays(target: Target) -> None:
+    asked = Selection(orders=("3", "8", "1/16", "10000", "3/2", "0"), dtypes=("float32",))
+    whole = places(target, asked)
+    assert usual(whole, asked) == whole
+    # The orders that a target takes, when there is none of the usual among them.
+    odd = replace(target, scopes=(Scope("weights", orders=("3..60", "100..10000"), dtypes=("float32",)),))
+    whole = places(odd, Selection())
+    assert {case.order for case in whole} == {"3", "8", "10000"}
+    assert usual(whole, Selection()) == whole
+    assert left_out(whole, whole) == []
+
+
+@pytest.mark.parametrize("requires", [("causal",), ("mask", "lengths"), ("scale", "key_norm_term", "empty")])
+def test_a_target_that_requires_options_has_its_places(target: Target, requires: tuple[str, ...]) -> None:
+    scope = Scope("attention", dtypes=("float32",), options=requires, requires=requires)
+    few = Selection(orders=("1",))
+    assert len(places(replace(target, scopes=(scope,)), few)) == 4
+    # Regression has no mask: nobody can call it with one.
+    assert places(replace(target, scopes=(replace(scope, op="regression", requires=("mask",)),)), few) == []
 
 
 def test_what_takes_no_form_has_no_place(target: Target) -> None:

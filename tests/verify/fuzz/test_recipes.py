@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from kernelproof.verify.case import OPS, Case
 from kernelproof.verify.discovery import families
 from kernelproof.verify.fuzz.recipes import Space, features, recipes
+from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.scope import Scope
+from kernelproof.verify.seams import Inputs
 from kernelproof.verify.targets import Target
 
 Loaded = Callable[[str], Target]
@@ -89,6 +92,16 @@ def test_a_target_of_one_order_is_asked_for_no_other(faulty: Loaded) -> None:
 )
 def test_a_kept_case_is_held_by_what_asks_for_its_like(everything: Space, asked: dict[str, Any], held: bool) -> None:
     case = Case("entmax", "5/2", None, "adaptive:1", "float32", "random", (2, 4), "1")
-    assert replace(everything, **asked).holds(case) is held
+    assert replace(everything, **asked).holds(Subject(case)) is held
     if not asked:
-        assert replace(everything, alphas=("3/2",)).holds(replace(case, order="", alpha="1.5"))
+        assert replace(everything, alphas=("3/2",)).holds(Subject(replace(case, order="", alpha="1.5")))
+
+
+def test_a_witness_is_held_by_its_arrays_and_options_whatever_its_family_builds(everything: Space) -> None:
+    scope = Scope("attention", dtypes=("float32",), options=("causal",))
+    space = replace(everything, target=replace(everything.target, scopes=(scope,)))
+    # One key is left of a recipe with NaN at the second.
+    case = Case("attention", "1", None, "adaptive:1", "float32", "special", (1, 1, 1, 1, 1, 1), "nan")
+    arrays = {name: np.ones((1, 1, 1), dtype=np.float32) for name in "qkv"}
+    assert space.holds(Subject(case, Inputs(arrays, {"causal": True})))
+    assert not space.holds(Subject(case, Inputs(arrays, {"mask": np.ones((1, 1, 1), dtype=bool)})))

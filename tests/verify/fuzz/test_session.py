@@ -54,6 +54,24 @@ def test_the_same_seed_and_examples_give_the_same_findings() -> None:
     assert other.coverage != first.coverage
 
 
+@pytest.mark.parametrize("asked", [{"order": "3"}, {"order": None, "alpha": "9/8"}, {"order": "2,3"}])
+def test_a_witness_is_of_an_order_that_was_asked_for(asked: dict[str, str | None]) -> None:
+    found = run("support3", 20, **asked)  # type: ignore[arg-type]  # options only
+    assert found.findings
+    (told,) = {"order", "alpha"} & {name for name, value in asked.items() if value}
+    labels = {f"α={each}" if told == "alpha" else each for each in str(asked[told]).split(",")}
+    # Where several are asked for, a witness may still be of a simpler one.
+    assert {each.order for each in found.findings} == ({"2"} if "2" in labels else labels)
+
+
+def test_where_nothing_can_be_asked_nothing_passes() -> None:
+    # No float64 is the order of the float64 next to 4/3, and the target takes no α.
+    found = run("right", 20, order=None, alpha="4/3")
+    assert not found.passed
+    assert (found.examples, found.findings) == (0, [])
+    assert "a round drew no recipe that the target can be asked" in found.notes
+
+
 def test_what_was_found_is_tried_first_in_the_next_run(tmp_path: Path) -> None:
     first = run("support3", database=tmp_path)
     again = run("support3", 1, database=tmp_path)

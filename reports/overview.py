@@ -1,0 +1,158 @@
+"""The largest errors at a glance: a line for each op and order, a cell for each dtype, the worst of the rules in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reports.summary import order_label
+from kernelproof.reports.text import MISSING, number
+from kernelproof.verify.fuzz.records import WorstResults, WorstRow
+from kernelproof.verify.seams import GRADE_LIMITS, limit_of
+
+NOTES = 6
+"""Ends of a search that are told one by one; worst.json has all."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """One op, order and dtype, whatever the rule.
+
+    Attributes:
+        ulp: the largest error in ulp; None if nothing was decided.
+        kappa: the same in κ.
+        rule: where κ is that; "" for entmax.
+        grade: of that κ, "F" of NaN; "" if nothing was decided.
+        beyond: whether it is more than the promised grade allows.
+        early: whether a search ended early, or came to nothing.
+    """
+
+    ulp: float | None
+    kappa: float | None
+    rule: str
+    grade: str
+    beyond: bool
+    early: bool
+
+    @property
+    def text(self) -> str:
+        """The cell of a table.
+
+        >>> Square(0.5, 1.25, "fixed:3", "A", beyond=False, early=False).text
+        '0.500 / 1.25'
+        """
+        marks = f"{' ✗' if self.beyond else ''}{' !' if self.early else ''}"
+        return f"{number(self.ulp)} / {number(self.kappa)}{marks}"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The table of a run.
+
+    Attributes:
+        dtypes: its columns.
+        groups: op -> (order, a square for each dtype or None where the target has none).
+        notes: how to read it, and what was and was not tried.
+    """
+
+    dtypes: tuple[str, ...]
+    groups: dict[str, list[tuple[str, list[Square | None]]]]
+    notes: list[str]
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return ("op", "order", *self.dtypes)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """The cells as text; the op stands in the first line of its own."""
+        return [
+            [op if at == 0 else "", order_label(order), *("" if each is None else each.text for each in squares)]
+            for op, held in self.groups.items()
+            for at, (order, squares) in enumerate(held)
+        ]
+
+
+def overview(results: WorstResults) -> Overview:
+    """The table of `results`."""
+    dtypes = tuple(name for name in FORMATS if any(row.dtype == name for row in results.table))
+    groups: dict[str, list[tuple[str, list[Square | None]]]] = {}
+    for op, held in groupby(results.table, lambda row: row.op):
+        rows = list(held)
+        orders = _by_size({row.order for row in rows})
+        groups[op] = [
+            (
+                order,
+                [_square([row for row in rows if (row.order, row.dtype) == (order, name)], results) for name in dtypes],
+            )
+            for order in orders
+        ]
+    return Overview(dtypes, groups, list(_notes(results)))
+
+
+def _by_size(orders: Iterable[str]) -> list[str]:
+    """Orders as texts, the smallest first; those told as α come last."""
+
+    def size(order: str) -> tuple[bool, float]:
+        told, _, alpha = order.partition("=")
+        top, _, bottom = (alpha or told).partition("/")
+        return bool(alpha), float(top) / float(bottom or 1)
+
+    return sorted(orders, key=size)
+
+
+def _square(rows: Sequence[WorstRow], results: WorstResults) -> Square | None:
+    if not rows:
+        return None
+    decided = [(row.kappa.error, row.rule) for row in rows if row.kappa is not None]
+    ulps = [row.ulp.error for row in rows if row.ulp is not None]
+    kappa, rule = max(decided, key=lambda each: _rank(each[0]), default=(None, ""))
+    form = FORMATS[rows[0].dtype]
+    grade = "" if kappa is None else next((name for name in GRADE_LIMITS if kappa <= limit_of(name, form)), "F")
+    return Square(
+        ulp=max(ulps, key=_rank, default=None),
+        kappa=kappa,
+        rule=rule,
+        grade=grade,
+        beyond=kappa is not None and not kappa <= limit_of(results.promised, form),
+        early=any(row.note or not row.rows for row in rows),
+    )
+
+
+def _rank(error: float) -> float:
+    """NaN is the largest error."""
+    return math.inf if math.isnan(error) else error
+
+
+def _notes(results: WorstResults) -> Iterator[str]:
+    yield (
+        "Cells: the largest error found in ulp / in κ, whatever the bandwidth rule. "
+        f"✗: beyond the promised grade {results.promised}. !: the search ended early. {MISSING}: nothing decided."
+    )
+    every = dict.fromkeys(_every(results.table))
+    if every:
+        yield f"Two keys, every finite number against 0: {'; '.join(every)}."
+    ended = [row for row in results.table if row.note]
+    for row in ended[:NOTES]:
+        at = [row.op, *([row.rule] if row.rule else []), f"order {row.order}", row.dtype]
+        yield f"! {', '.join(at)}: {row.note}"
+    if len(ended) > NOTES:
+        yield f"! and {len(ended) - NOTES} more"
+    if results.left_out:
+        yield f"Not tried, and in the tables with --whole: {'; '.join(results.left_out)}."
+
+
+def _every(table: Sequence[WorstRow]) -> Iterator[str]:
+    """The ops and dtypes in all of whose lines every number was tried."""
+    for op in dict.fromkeys(row.op for row in table):
+        whole = [
+            name
+            for name in FORMATS
+            if (held := [r for r in table if (r.op, r.dtype) == (op, name)]) and all(r.every for r in held)
+        ]
+        if whole:
+            yield f"{op} in {', '.join(whole)}"
