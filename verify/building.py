@@ -7,7 +7,7 @@ between versions, and a logarithm differs between C libraries.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.naming import nominal_reach
-from kernelproof.verify.seams import Array, Floats, Inputs
+from kernelproof.verify.seams import Array, Contract, Flags, Floats, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -200,6 +200,23 @@ def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
     if any(bool((np.isnan(a) | (a == np.inf)).any()) for a in (x.astype(np.float64) for x in inputs.arrays.values())):
         return None
     return cast(normals(case.generator("cotangent"), output_shape(case, inputs)), case.dtype)
+
+
+def spared(inputs: Inputs, empty: Flags, contract: Contract) -> Inputs:
+    """`inputs` without an upstream gradient for rows with nothing to attend to, if those may be anything.
+
+    A mean of all values is such a row, and adds to the gradients of all values what the truth has no share of.
+
+    Args:
+        inputs: with a cotangent or without.
+        empty: (R,) the rows with nothing to attend to.
+        contract: whose `empty_row` says what they are.
+    """
+    if inputs.cotangent is None or inputs.rows is not None or contract.empty_row != "any" or not empty.any():
+        return inputs
+    given = inputs.cotangent
+    upstream = np.where(empty.reshape(*given.shape[:-1], 1), np.zeros((), given.dtype), given)
+    return replace(inputs, cotangent=upstream)
 
 
 def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.verify.building import bulky
+from kernelproof.verify.building import bulky, spared
 from kernelproof.verify.cache import Place as CachePlace
 from kernelproof.verify.cache import Store, Tally, store_of
 from kernelproof.verify.calling import Calling
@@ -170,6 +170,8 @@ def judge_target(
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
     inputs = aligned(inputs, target.contract)
+    if truth is not None:
+        inputs = spared(inputs, truth.empty, target.contract)
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
