@@ -23,8 +23,9 @@ from kernelproof.verify.measure import broken
 from kernelproof.verify.messages import request
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
-from kernelproof.verify.witness_claims import Claim, Seen, claims, shapes_kept
+from kernelproof.verify.witness_claims import claims, shapes_kept
 from kernelproof.verify.witness_effects import EffectWriter
+from kernelproof.verify.witness_numbers import Claim, Seen
 from kernelproof.verify.witness_text import LARGEST, has_vjp, leaves
 from kernelproof.verify.witness_writing import claimed_lines
 from kernelproof.verify.worker import JUDGING, Step, truths_for

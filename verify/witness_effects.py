@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernelproof.verify.calling import CARRIES_NONE
 from kernelproof.verify.seams import Call
-from kernelproof.verify.witness_claims import Seen
+from kernelproof.verify.witness_numbers import Seen
 from kernelproof.verify.witness_text import call_text, has_vjp, picked_lines
 from kernelproof.verify.witness_writing import Writer, safe
 

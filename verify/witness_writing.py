@@ -11,7 +11,7 @@ from kernelproof.verify.calling import Calling
 from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.loading import PROGRAM
 from kernelproof.verify.seams import Call, Inputs
-from kernelproof.verify.witness_claims import Claim, Seen
+from kernelproof.verify.witness_numbers import Claim, Seen
 from kernelproof.verify.witness_text import (
     array_text,
     call_text,

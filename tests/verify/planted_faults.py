@@ -278,6 +278,31 @@ FAULTS = (
 )
 
 
+def _at_kink(title: str, order: str, lines: str) -> Fault:
+    """A fault in the gradient `found` of rows with keys at the threshold, which are the `edge`; `s` is the support."""
+    body = f"""
+def vjp(self, op, g, z, order, dim=-1):
+    p, found = self.weights_of(z, order), super().vjp(op, g, z, order)["z"]
+    s = p > 1e-9
+    top = p.max(-1, keepdims=True, initial=0)
+    edge = np.abs(self.gaps(z) - order * top ** (1 / order)) < 1e-9
+    mean = (s * g).sum(-1, keepdims=True) / s.sum(-1, keepdims=True)
+    {lines}
+    return {{"z": found}}
+"""
+    return Fault("gradients", title, body, _entmax(order, "kink", "4x8", "0"))
+
+
+KINK_FAULTS = (
+    _at_kink("beyond the hull", "1", "found = np.where(edge, g + 1, found)"),
+    # Every entry is one of a right gradient, and their sum is not 0.
+    _at_kink("sum beyond the hull", "1", "found = np.where(s, g - mean, np.where(edge, (g - mean) / 4, 0))"),
+    _at_kink("beyond the box", "3/2", "found = np.where(edge, 0.1, found)"),
+    _at_kink("beyond all limits", "2", "found = np.where(edge, np.nan, found)"),
+)
+"""Faults where more than one gradient is right."""
+
+
 def _torch(check: str, title: str, body: str) -> Fault:
     case = "entmax order=inf rule=adaptive:1 dtype=float32 family=random shape=3x8 feature=1 seed=0"
     return Fault(check, title, f"def entmax(self, z):\n    {body}", case, right=TORCH)
