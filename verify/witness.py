@@ -26,7 +26,7 @@ from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
 from kernelproof.verify.witness_claims import claims, shapes_kept
 from kernelproof.verify.witness_effects import EffectWriter
 from kernelproof.verify.witness_numbers import Claim, Seen
-from kernelproof.verify.witness_text import LARGEST, has_vjp, leaves
+from kernelproof.verify.witness_text import LARGEST
 from kernelproof.verify.witness_writing import claimed_lines
 from kernelproof.verify.worker import JUDGING, Step, truths_for
 
@@ -54,8 +54,6 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
         return writer.crash()
     calls = checks()[check].calls(subject.case, inputs)
     calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
-    if caller.target.array == "jax" and any(call.mode == "vjp" for call in calls.values()):
-        return writer.fallback(check)
     seen: dict[str, Seen] = {}
     with guard:
         for name, call in calls.items():
@@ -133,8 +131,6 @@ class _Writer(EffectWriter):
             seen = {name: one for name, one in seen.items() if broken(one.outcome) is None}
         odd = {name: one for name, one in seen.items() if self._odd(one)}
         found = list(shapes_kept(odd, self.case)) if odd else claims(check, self.case, seen, self.contract)
-        if not has_vjp(self.caller):
-            found = [claim for claim in found if self._differentiable(claim, seen)]
         if not any(not claim.met for claim in found):
             return self.fallback(check)
         if self.program:
@@ -171,13 +167,6 @@ class _Writer(EffectWriter):
         if one.call.axis != -1:
             wanted = np.moveaxis(np.empty(wanted), one.call.axis, -1).shape
         return bool(output.size != np.prod(wanted) or output.shape[-1:] != wanted[-1:])
-
-    def _differentiable(self, claim: Claim, seen: dict[str, Seen]) -> bool:
-        """Whether autograd can show it: a script takes gradients in arrays, not in numbers."""
-        for one in seen.values():
-            if one.call.mode == "vjp" and _names(one, claim):
-                return any(f'"{name}"' in claim.expression for name in leaves(self.case, one.call, self.caller))
-        return True
 
     def program_claims(self, check: str, seen: dict[str, Seen], found: list[Claim]) -> str:
         """The request of one call, piped to the program; the case run again where no number of one call shows it."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +133,7 @@ class _Variable:
         return self.name
 
 
-def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) -> str:
+def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str], numbers: Collection[str] = ()) -> str:
     """An expression that calls the target as the binding does.
 
     Args:
@@ -138,6 +141,7 @@ def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) ->
         call: the call.
         caller: the loaded target, no program.
         names: the variables that hold the arrays, by argument.
+        numbers: roles that are variables of their own names.
     """
     assert isinstance(caller, Caller)  # a program is asked another way
     binding = caller.bound[case.op][1]
@@ -147,7 +151,8 @@ def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) ->
         name: _Variable(names[name], held[name].shape) if name in names else value
         for name, value in call.inputs.options.items()
     }
-    called = binding.call(case_of(case, call), arrays, options, axis=call.axis)
+    told = {role: _Variable(role, ()) for role in numbers}
+    called = binding.call(case_of(case, call), arrays, options, told, call.axis)
     assert called is not None  # `Scope.refuses` has seen to it
     words = [*map(repr, called[0]), *(f"{key}={value!r}" for key, value in called[1].items())]
     if call.mode == "vjp" and has_vjp(caller):
@@ -172,6 +177,27 @@ def leaves(case: Case, call: Call, caller: Calling) -> list[str]:
     scope = caller.target.scope(case.op)
     wanted = None if scope is None else scope.gradients
     return [name for name in call.inputs.arrays if wanted is None or name in wanted]
+
+
+def number_lines(case: Case, call: Call, caller: Calling) -> dict[str, str]:
+    """The order and other numbers that autograd differentiates in, by role: a line that makes a variable of it."""
+    assert isinstance(caller, Caller)  # as above
+    scope, target = caller.target.scope(case.op), caller.target
+    wanted = (scope.gradients if scope is not None else None) or ()
+    kind = next(iter(call.inputs.arrays.values())).dtype.name
+    found = {}
+    for role, value in caller.bound[case.op][1].numbers(case_of(case, call)).items():
+        if role not in wanted:
+            continue
+        if target.array == "torch":
+            # Where the dtype of the arrays does not hold the number, float64 does.
+            held = float(FORMATS[kind].round_fraction(Fraction(value))) if math.isfinite(value) else value
+            dtype = kind if held == float(value) else "float64"
+            place = "" if target.device == "cpu" else f', device="{target.device}"'
+            found[role] = f"{role} = torch.tensor({float(value)!r}, dtype=torch.{dtype}{place})"
+        else:
+            found[role] = f"{role} = jnp.asarray({float(value)!r}, dtype=jnp.{kind})"
+    return found
 
 
 def has_vjp(caller: Calling) -> bool:

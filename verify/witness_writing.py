@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.calling import Calling
+from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.loading import PROGRAM
+from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs
 from kernelproof.verify.witness_numbers import Claim, Seen
 from kernelproof.verify.witness_text import (
@@ -18,6 +20,7 @@ from kernelproof.verify.witness_text import (
     has_vjp,
     leaves,
     model_imports,
+    number_lines,
     picked_lines,
     target_lines,
 )
@@ -93,18 +96,36 @@ class Writer:
         if has_vjp(self.caller):
             lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
         else:
-            held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
-            grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
-            lines = [
-                *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
-                f"output = {text}",
-                *picked_lines("output", self.caller, self.case.op),
-                f"output.backward({names['cotangent']})",
-                f"{raw} = {{{grads}}}",
-                f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
-            ]
+            lines = self.differentiated(one, names)
         each = "torch.as_tensor(value)" if self.target.array == "torch" else "value"
-        return [*lines, f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
+        lines += [f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
+        return [*lines, *other_number(one, self.case)]
+
+    def differentiated(self, one: Seen, names: dict[str, str]) -> list[str]:
+        """Lines that leave the gradients of autograd, by name, in what is raw of `one`."""
+        raw, numbers = f"{one.variable}_raw", number_lines(self.case, one.call, self.caller)
+        held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
+        held |= {role: role for role in numbers}
+        text = call_text(self.case, one.call, self.caller, names, numbers)
+        called = [f"output = {text}", *picked_lines("output", self.caller, self.case.op)]
+        if self.target.array == "jax":
+            return [
+                *numbers.values(),
+                f"def output_of({', '.join(held.values())}):",
+                *(f"    {line}" for line in called),
+                "    return output",
+                f"_, pull = jax.vjp({', '.join(['output_of', *held.values()])})",
+                f"{raw} = dict(zip({list(held)!r}, pull({names['cotangent']})))",
+            ]
+        grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
+        return [
+            *numbers.values(),
+            *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
+            *called,
+            f"output.backward({names['cotangent']})",
+            f"{raw} = {{{grads}}}",
+            f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
+        ]
 
     def fallback(self, check: str) -> str:
         """The case run again by this package; "" where the subject is no recipe."""
@@ -129,6 +150,19 @@ class Writer:
 def safe(text: str) -> str:
     """`text` for a docstring: ASCII quotes and backslashes of targets' messages end none."""
     return text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
+
+
+def other_number(one: Seen, case: Case) -> list[str]:
+    """Lines that add the gradient in the order from that in α, or the other way round, as calls of a target have it."""
+    case = case_of(case, one.call)
+    other, wanted = ("alpha", "order") if case.alpha is None else ("order", "alpha")
+    known = {} if one.truth is None else one.truth.gradients or {}
+    if wanted not in known or other not in one.outcome.arrays:
+        return []
+    order = float(case.kernel.order)
+    held = f'{one.variable}["{other}"]'
+    value = f"-{held} / {order!r}**2" if wanted == "order" else f"-{held} * {order!r}**2"
+    return [f"if {other!r} in {one.variable}:", f'    {one.variable}.setdefault("{wanted}", {value})  # α = 1 + 1/n']
 
 
 def claimed_lines(found: list[Claim]) -> list[str]:

@@ -106,6 +106,42 @@ class Right:
     def entmax(self, z):
         return Scaled.apply(z, 1.0)
 """
+JAX = """
+import jax
+import jax.numpy as jnp
+
+@jax.custom_vjp
+def scaled(z, factor):
+    return jax.nn.softmax(z, -1)
+
+def _pull(held, g):
+    p, factor = held
+    return factor * p * (g - (p * g).sum(-1, keepdims=True)), None
+
+scaled.defvjp(lambda z, factor: (scaled(z, factor), (scaled(z, factor), factor)), _pull)
+
+class Right:
+    KERNELPROOF = {"order": "inf", "array": "jax"}
+
+    def entmax(self, z):
+        return scaled(z, 1.0)
+
+class Fixed(Right):
+    KERNELPROOF = {
+        "op": "regression", "order": 1, "array": "jax", "gradients": ["q", "k", "v", "h"],
+        "empty_row": "zeros", "scores": "differences",
+    }
+    entmax = None
+
+    def width(self, h):
+        return h
+
+    def regression(self, q, k, v, h):
+        squares = ((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(axis=-1)
+        weights = jnp.maximum(1 - squares / self.width(h) ** 2, 0)
+        total = weights.sum(axis=-1, keepdims=True)
+        return (weights @ v) / jnp.where(total == 0, 1, total)
+"""
 PLANTED = "planted"
 MENDED = "\n\n{planted} = {parent}()\n"
 
@@ -316,4 +352,26 @@ TORCH_FAULTS = (
     _torch("dtype_kept", "torch short", "return super().entmax(z)[..., 1:]"),
     _torch("determinism", "torch noise", "return super().entmax(z) * (1 + torch.rand((), generator=NOISE))"),
     _torch("global_state", "torch seed", "torch.manual_seed(0); return super().entmax(z)"),
+)
+
+
+def _jax(check: str, title: str, body: str) -> Fault:
+    case = "entmax order=inf rule=adaptive:1 dtype=float32 family=random shape=3x8 feature=1 seed=0"
+    return Fault(check, title, f"def entmax(self, z):\n    {body}", case, right=JAX)
+
+
+JAX_FAULTS = (
+    Fault(
+        "gradients",
+        "jax number",
+        "def width(self, h):\n    return jax.lax.stop_gradient(h) ** 0.5 * h**0.5",
+        "regression order=1 rule=fixed:3 dtype=float32 family=random shape=5x8x3x2 feature=1 seed=0",
+        "Fixed",
+        JAX,
+    ),
+    _jax("gradients", "jax factor", "return scaled(z, 1.5)"),
+    _jax("gradients", "jax raises", "return scaled(z, 1.0) * (1 + jax.grad(jnp.sin)(z))"),
+    _jax("accuracy", "jax power", "return scaled(1.01 * z, 1.0)"),
+    _jax("accuracy", "jax list", "return scaled(z, 1.0).tolist()"),
+    _jax("determinism", "jax noise", "import time; return scaled(z, 1.0) * (1 + time.time() % 1)"),
 )

@@ -1,4 +1,4 @@
-"""Claims of gradients at kinks: every right gradient fulfils all of them, and one that the check calls wrong does not."""
+"""Claims of gradients at kinks: a right gradient fulfils all of them, and one that the check calls wrong does not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_claims_at_a_kink_of_order_1_are_those_of_the_check(seed: int) -> None:
     assert wrong
 
 
-@pytest.mark.parametrize(("order", "shift"), [("3/2", 0.1), ("3/2", 1e-5), ("2", 0.1), ("1/2", np.inf)])
+@pytest.mark.parametrize(("order", "shift"), [("3/2", 0.1), ("3/2", -1e-5), ("2", 0.1), ("1/2", np.inf)])
 def test_claims_at_other_kinks_are_fulfilled_by_the_exact_gradient(order: str, shift: float) -> None:
     case, inputs, truth = of(order, 0)
     assert truth.gradients is not None
@@ -62,7 +62,7 @@ def test_claims_at_other_kinks_are_fulfilled_by_the_exact_gradient(order: str, s
     claims, failed = said(case, inputs, truth, np.where(np.isfinite(exact), exact, 0.0), Contract())
     assert not failed
     assert all(claim.met for claim in claims)
-    claims, failed = said(case, inputs, truth, exact + shift, Contract())
+    claims, failed = said(case, inputs, truth, np.where(truth.boundary, exact + shift, exact), Contract())
     assert failed == any(not claim.met for claim in claims)
     assert failed == (order != "1/2")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.meta.planting import check_of, loaded_here
-from tests.verify.planted_faults import FAULTS, KINK_FAULTS, PLANTED, TORCH_FAULTS, Fault, text_of
+from tests.verify.planted_faults import FAULTS, JAX_FAULTS, KINK_FAULTS, PLANTED, TORCH_FAULTS, Fault, text_of
 from tests.verify.test_witness import pasted
 
 from kernelproof.api import verify
@@ -48,6 +48,7 @@ def parameters(faults: tuple[Fault, ...], *marks: pytest.MarkDecorator) -> Itera
         *parameters(FAULTS),
         *(pytest.param(fault, id=str(fault)) for fault in KINK_FAULTS),
         *parameters(TORCH_FAULTS, pytest.mark.torch),
+        *parameters(JAX_FAULTS, pytest.mark.jax),
     ],
 )
 def test_the_script_of_a_failure_shows_the_fault_and_not_the_mended_target(
