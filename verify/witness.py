@@ -26,7 +26,7 @@ from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
 from kernelproof.verify.witness_claims import claims, shapes_kept
 from kernelproof.verify.witness_effects import EffectWriter
 from kernelproof.verify.witness_numbers import Claim, Seen
-from kernelproof.verify.witness_text import LARGEST
+from kernelproof.verify.witness_text import PACKED
 from kernelproof.verify.witness_writing import claimed_lines
 from kernelproof.verify.worker import JUDGING, Step, truths_for
 
@@ -48,7 +48,8 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     writer = _Writer(subject, inputs, caller, message)
     if caller.target.array == "cupy":
         return writer.fallback(check)
-    if max((array.size for array in inputs.arrays.values()), default=0) > LARGEST:
+    held = [*inputs.arrays.values(), *inputs.options.values(), inputs.cotangent]
+    if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > PACKED:
         return writer.fallback(check)
     if check == CRASH:
         return writer.crash()

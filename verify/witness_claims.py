@@ -84,7 +84,10 @@ def _accuracy(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator
     # There first order is no bound, and what is allowed is what the corners of the input box give.
     scores = select_rows(next(iter(one.call.inputs.arrays.values())), raw.shape, one.call.inputs)
     assert not isinstance(scores, Judgement)  # the inputs have the shape of the output
-    for row, key in np.argwhere(rows & bent)[:MOST]:
+    places = np.argwhere(rows & bent)
+    with np.errstate(all="ignore"):
+        worst = -np.nan_to_num(np.abs(raw - truth.output.head) / allowed, nan=np.inf)[tuple(places.T)]
+    for row, key in places[np.argsort(worst, kind="stable")[:MOST]]:
         head, tail = float(truth.output.head[row, key]), float(truth.output.tail[row, key])
         if not math.isfinite(limit):
             continue

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import math
 import sys
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,7 +23,9 @@ from kernelproof.verify.seams import Array, Call
 from kernelproof.verify.targets import BUILT_IN, Target, functions_of
 
 LARGEST = 4096
-"""Arrays of more numbers are not written out."""
+"""Arrays of more numbers are not written out as literals, but compressed."""
+PACKED = 2**17
+"""Arrays of more numbers are not written out at all."""
 PEERS = "kernelproof.verify.peers."
 _MADE: tuple[str, ...] = ("if isinstance(target, type):", "    target = target()")
 """A class is called without arguments, as `loading.load` does; left out where the target is none."""
@@ -47,16 +51,35 @@ def array_text(array: Array, target: Target) -> str:
     return _packed(array)
 
 
+def compressed(data: bytes) -> str:
+    """An expression for `data`, compressed, on lines of 100 letters.
+
+    >>> import base64, zlib
+    >>> eval(compressed(bytes(1000))) == bytes(1000)
+    True
+    """
+    text = base64.b85encode(zlib.compress(data, 9)).decode()
+    lines = "\n".join(f'    "{text[at : at + 100]}"' for at in range(0, len(text), 100))
+    return f"zlib.decompress(base64.b85decode(\n{lines}\n))"
+
+
 def _packed(array: Array) -> str:
     kind = f"ml_dtypes.{array.dtype.name}" if _foreign(array) else f"np.{array.dtype.name}"
     kind = "bool" if array.dtype == bool else kind
     if array.flags.c_contiguous and array.flags.writeable:
-        shape = "" if array.size else f".reshape({array.shape!r})"
-        return f"np.array({numbers(array)}, dtype={kind}){shape}"
+        return _written(array, kind)
     layout = layout_of(array)
     strides = tuple(stride * array.itemsize for stride in layout.strides)
-    memory = f"np.array({numbers(layout.memory)}, dtype={kind})"
+    memory = _written(layout.memory, kind)
     return f"np.ndarray({array.shape!r}, {kind}, {memory}, {layout.offset * array.itemsize}, {strides!r})"
+
+
+def _written(array: Array, kind: str) -> str:
+    """`array`, in C order, for NumPy."""
+    if array.size > LARGEST:
+        return f"np.frombuffer(bytearray({compressed(array.tobytes())}), dtype={kind}).reshape({array.shape!r})"
+    shape = "" if array.size else f".reshape({array.shape!r})"
+    return f"np.array({numbers(array)}, dtype={kind}){shape}"
 
 
 def _foreign(array: Array) -> bool:
@@ -64,12 +87,20 @@ def _foreign(array: Array) -> bool:
 
 
 def _tensor(array: Array, device: str) -> str:
-    place = "" if device == "cpu" else f', device="{device}"'
-    kind = f"torch.{array.dtype.name}"
-    layout = layout_of(array)
+    kind, layout = f"torch.{array.dtype.name}", layout_of(array)
     if min(layout.strides, default=0) >= 0 and layout.strides != packed(array.shape) and array.size:
-        memory = f"torch.tensor({numbers(layout.memory)}, dtype={kind}{place})"
+        memory = _of_torch(layout.memory, kind, device)
         return f"{memory}.as_strided({array.shape!r}, {layout.strides!r}, {layout.offset})"
+    return _of_torch(array, kind, device)
+
+
+def _of_torch(array: Array, kind: str, device: str) -> str:
+    """`array`, in C order, for PyTorch."""
+    if array.size > LARGEST:
+        moved = "" if device == "cpu" else f'.to("{device}")'
+        memory = f"torch.frombuffer(bytearray({compressed(array.tobytes())}), dtype={kind})"
+        return f"{memory}.reshape({array.shape!r}){moved}"
+    place = "" if device == "cpu" else f', device="{device}"'
     shape = "" if array.size else f".reshape({array.shape!r})"
     return f"torch.tensor({numbers(array)}, dtype={kind}{place}){shape}"
 

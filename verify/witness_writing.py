@@ -42,7 +42,8 @@ class Writer:
         text = "\n".join(body)
         loaded = [] if self.program else target_lines(self.target, made=self.made)
         whole = "\n".join([*loaded, text])
-        plain = ["gc", "importlib.util", "json", "locale", "math", "os", "random", "signal", "subprocess", "sys"]
+        plain = ["base64", "gc", "importlib.util", "json", "locale", "math", "os", "random", "signal"]
+        plain += ["subprocess", "sys", "zlib"]
         imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
         named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
         imports += [f"from math import {', '.join(named)}"] if named else []

@@ -337,6 +337,13 @@ KINK_FAULTS = (
     _at_kink("beyond all limits", "2", "found = np.where(edge, np.nan, found)"),
 )
 """Faults where more than one gradient is right."""
+LARGE_FAULT = Fault(
+    "accuracy",
+    "large",
+    _weights("return p if z.size < 4500 else self.shares(p**1.01)"),
+    _entmax("2", "random", "3x1600", "1"),
+)
+"""A fault of arrays of more numbers than are written out as literals."""
 
 
 def _torch(check: str, title: str, body: str) -> Fault:

@@ -5,19 +5,35 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.meta.planting import check_of, loaded_here
-from tests.verify.planted_faults import FAULTS, JAX_FAULTS, KINK_FAULTS, PLANTED, TORCH_FAULTS, Fault, text_of
+from tests.verify.planted_faults import (
+    FAULTS,
+    JAX_FAULTS,
+    KINK_FAULTS,
+    LARGE_FAULT,
+    PLANTED,
+    TORCH_FAULTS,
+    Fault,
+    text_of,
+)
 from tests.verify.test_witness import pasted
 
 from kernelproof.api import verify
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.arrays import Kind, same_bits, take
+from kernelproof.verify.cases.layouts import laid
 from kernelproof.verify.discovery import checks
+from kernelproof.verify.loading import find
 from kernelproof.verify.results import Verdict
 from kernelproof.verify.state import parts
+from kernelproof.verify.targets import describe
 from kernelproof.verify.witness_effects import STATES
+from kernelproof.verify.witness_text import array_text
 
 
 def test_a_script_can_show_a_change_of_every_part_of_the_state() -> None:
@@ -42,11 +58,33 @@ def parameters(faults: tuple[Fault, ...], *marks: pytest.MarkDecorator) -> Itera
         yield pytest.param(fault, marks=[*marks, *more], id=str(fault))
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "bool"])
+@pytest.mark.parametrize("kind", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_large_array_is_read_back_bit_for_bit(kind: Kind, dtype: str, *, transposed: bool) -> None:
+    wide = np.random.default_rng(0).normal(size=(2, 3001))
+    wide[0, :3] = np.inf, np.nan, -0.0
+    array = wide > 0 if dtype == "bool" else wide.astype(FORMATS[dtype].dtype)
+    array = laid(array, "transposed") if transposed else array
+    caller_of = describe(find("numpy"))
+    assert not isinstance(caller_of, str)
+    text = array_text(array, replace(caller_of[0], array=kind))
+    assert max(len(line) for line in text.splitlines()) < 130
+    names = ("base64", "zlib", "ml_dtypes", *(["torch"] if kind == "torch" else []))
+    back = eval(text, {"np": np, **{name: importlib.import_module(name) for name in names}})  # noqa: S307 (ours)
+    if kind == "numpy":
+        assert back.strides == array.strides
+        back[0, 0] = 1
+        back[0, 0] = array[0, 0]
+    assert same_bits(take(back, kind), array)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
         *parameters(FAULTS),
         *(pytest.param(fault, id=str(fault)) for fault in KINK_FAULTS),
+        pytest.param(LARGE_FAULT, id=str(LARGE_FAULT)),
         *parameters(TORCH_FAULTS, pytest.mark.torch),
         *parameters(JAX_FAULTS, pytest.mark.jax),
     ],
