@@ -6,10 +6,8 @@ kernels and rules, or where a fault shows in no single call, does it import this
 
 from __future__ import annotations
 
-import json
 import keyword
 import re
-import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +15,10 @@ import numpy as np
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.discovery import checks
+from kernelproof.verify.executing import ProgramCaller
 from kernelproof.verify.fuzz.subject import CRASH, Subject
 from kernelproof.verify.guarding import Guard
 from kernelproof.verify.measure import broken
-from kernelproof.verify.messages import request
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
 from kernelproof.verify.witness_claims import claims, shapes_kept
@@ -52,9 +50,12 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > PACKED:
         return writer.fallback(check)
     if check == CRASH:
-        return writer.crash()
+        return writer.crash(_crashed(subject, inputs, caller, message))
     calls = checks()[check].calls(subject.case, inputs)
     calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
+    if isinstance(caller, ProgramCaller):
+        # A script starts it too, so what it remembers of other calls must not show.
+        caller.program.stop()
     seen: dict[str, Seen] = {}
     with guard:
         for name, call in calls.items():
@@ -74,6 +75,16 @@ def variable(name: str) -> str:
     known = {"forward": "got", "vjp": "gradient"}
     word = known.get(name, re.sub(r"\W", "_", name))
     return word if word.isidentifier() and not keyword.iskeyword(word) and word not in _TAKEN else f"call_{word}"
+
+
+def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) -> Call:
+    """The call that `message` says has ended the process."""
+    found = re.match(r"the (.+?) call: ", message)
+    for check in checks().values() if found else ():
+        call = check.calls(subject.case, inputs).get(found[1] if found else "")
+        if call is not None and caller.target.answers(subject.case, call):
+            return call
+    return Call(inputs)
 
 
 def _along_last(outcome: Outcome, call: Call) -> Outcome:
@@ -119,23 +130,21 @@ class _Writer(EffectWriter):
         """The script for a check whose calls gave `seen`."""
         effects = {"determinism": self.repeated, "input_untouched": self.untouched, "global_state": self.changed}
         if check in effects:
-            return self.fallback(check) if self.program else effects[check](seen)
+            return effects[check](seen)
         if check == "empty_rows":
-            silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.error is None]
-            if silent and not self.program:
+            silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.arrays]
+            if silent:
                 return self.unraised(silent[0])
             seen = {name: one for name, one in seen.items() if not self._may_raise(name, one)}
         failed = next((one for one in seen.values() if self._failed(check, one)), None)
         if failed is not None:
-            return self.fallback(check) if self.program else self.raised(check, failed)
+            return self.raised(check, failed)
         if check == "dtype_kept":
             seen = {name: one for name, one in seen.items() if broken(one.outcome) is None}
         odd = {name: one for name, one in seen.items() if self._odd(one)}
         found = list(shapes_kept(odd, self.case)) if odd else claims(check, self.case, seen, self.contract)
         if not any(not claim.met for claim in found):
             return self.fallback(check)
-        if self.program:
-            return self.program_claims(check, seen, found)
         used = [one for one in seen.values() if any(_names(one, claim) for claim in found)]
         body = []
         for at, one in enumerate(used):
@@ -168,29 +177,6 @@ class _Writer(EffectWriter):
         if one.call.axis != -1:
             wanted = np.moveaxis(np.empty(wanted), one.call.axis, -1).shape
         return bool(output.size != np.prod(wanted) or output.shape[-1:] != wanted[-1:])
-
-    def program_claims(self, check: str, seen: dict[str, Seen], found: list[Claim]) -> str:
-        """The request of one call, piped to the program; the case run again where no number of one call shows it."""
-        one = next(
-            (each for each in seen.values() if any(f"{each.variable}[" in c.expression for c in found if not c.met)),
-            None,
-        )
-        kept = [] if one is None else [claim for claim in found if f"{one.variable}[" in claim.expression]
-        if one is None or one.call.mode != "forward" or check == "dtype_kept":
-            return self.fallback(check)
-        width = 1 if one.truth is None else max(one.truth.output.head.shape[-1], 1)
-        body = [
-            f"REQUEST = {json.dumps(json.dumps(request(self.case, one.call, 1)))}",
-            f"WORDS = {shlex.split(self.target.place.name.removeprefix('exec:'))!r}",
-            'run = subprocess.run(WORDS, input=REQUEST + "\\n", capture_output=True, text=True, timeout=60)',
-            "print(run.stderr, end='')",
-            'data = json.loads(run.stdout.splitlines()[0])["output"]',
-            "data = data['data'] if isinstance(data, dict) else data",
-            "values = [float.fromhex(x) if isinstance(x, str) and 'x' in x.lower() else float(x) for x in data]",
-            f"{one.variable} = np.array(values).reshape(-1, {width})",
-            *claimed_lines(kept),
-        ]
-        return self.head(check, body)
 
 
 def _names(one: Seen, claim: Claim) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from kernelproof.verify.calling import CARRIES_NONE
-from kernelproof.verify.seams import Call
+from kernelproof.verify.seams import Call, Outcome
 from kernelproof.verify.witness_numbers import Seen
-from kernelproof.verify.witness_text import call_text, has_vjp, picked_lines
+from kernelproof.verify.witness_programs import request_line
+from kernelproof.verify.witness_programs import turned as turned_call
+from kernelproof.verify.witness_text import has_vjp
 from kernelproof.verify.witness_writing import Writer, safe
 
 CAME_BACK = "a child process of the call came back"
+UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
+"""What is said of a program that writes too many lines; the second may come with the answer or after it."""
 REPEATED = 100
 """Calls that a script for changing results makes."""
 _TORCH_MATMUL = "torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32"
@@ -63,11 +67,15 @@ class EffectWriter(Writer):
     def raised(self, check: str, one: Seen) -> str:
         """A call that raises, whose traceback is the finding; or one that returns something else than an array."""
         lines, names = self.arrays(one.call, "")
-        text = call_text(self.case, one.call, self.caller, names)
+        text, title = self.text(one.call, names), f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}"
         kind = self.target.array
+        if self.program:
+            # A line too many is noticed with the request after it.
+            again = ["time.sleep(0.5)", f"print({text})"] if any(words in title for words in UNASKED) else []
+            return self.head(title, [*lines, f"print({text})", *again])
         if one.call.mode == "forward":
             real = _REAL[kind].format("got")
-            body = [f"got = {text}", *picked_lines("got", self.caller, self.case.op), f"sound = {real}"]
+            body = [f"got = {text}", *self.picked("got"), f"sound = {real}"]
         elif has_vjp(self.caller):
             body = [
                 f"got = {text}",
@@ -85,7 +93,7 @@ class EffectWriter(Writer):
             f'print(f"the call returned {{type(got).__qualname__}}; it must return {wanted}", "WRONG" * (not sound))',
             "sys.exit(0 if sound else 1)",
         ]
-        return self.head(f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}", [*lines, *body])
+        return self.head(title, [*lines, *body])
 
     def unraised(self, one: Seen) -> str:
         """A call that has to raise and returns."""
@@ -93,8 +101,8 @@ class EffectWriter(Writer):
         body = [
             *lines,
             "try:",
-            f"    got = {call_text(self.case, one.call, self.caller, names)}",
-            "except Exception as error:",
+            f"    got = {self.text(one.call, names)}",
+            f"except {self.raises} as error:",
             '    sys.exit(print(f"the call raised {error!r}, as it must"))',
             "print(got)",
             'sys.exit("an empty row must raise; the call returned")',
@@ -119,11 +127,14 @@ class EffectWriter(Writer):
             called = [
                 "try:",
                 *(f"    {line}" for line in called),
-                "except Exception as error:",
+                f"except {self.raises} as error:",
                 "    return repr(error)",
             ]
         given = next(iter(names.values()))
         turned = f"{given}.flip(-1)" if self.target.array == "torch" else f"{given}[..., ::-1]"
+        if self.program:
+            turned = "other"
+            lines.append(request_line(turned, self.case, turned_call(one.call)))
         body = [
             "def bits(turned=False):",
             *(f"    {line}" for line in lines),
@@ -196,15 +207,17 @@ class EffectWriter(Writer):
             '    print(f"the call raised {error!r}")',
         ]
 
-    def crash(self) -> str:
+    def crash(self, call: Call) -> str:
         """A call in a process of its own, which it may take down, hang or fill."""
+        lines, names = self.arrays(call, "")
+        called = self.called(Seen("got", call, Outcome(), None), names, None)
         if self.program:
-            return self.fallback("crash")
-        lines, names = self.arrays(Call(self.inputs), "")
+            return self.head("crash", [*lines, *called, "print(got_raw)"])
         guarded = [
             "parent = os.getpid()",
             "try:",
-            f"    print({call_text(self.case, Call(self.inputs), self.caller, names)})",
+            *(f"    {line}" for line in called),
+            "    print(got_raw)",
             "finally:",
             "    if os.getpid() != parent:",
             f"        print({CAME_BACK!r}, flush=True)",

@@ -14,6 +14,7 @@ from kernelproof.verify.loading import PROGRAM
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs
 from kernelproof.verify.witness_numbers import Claim, Seen
+from kernelproof.verify.witness_programs import asked, program_lines, request_line
 from kernelproof.verify.witness_text import (
     array_text,
     call_text,
@@ -40,20 +41,21 @@ class Writer:
     def head(self, title: str, body: list[str]) -> str:
         """The whole script: docstring, imports that `body` needs, the target, and `body`."""
         text = "\n".join(body)
-        loaded = [] if self.program else target_lines(self.target, made=self.made)
+        loaded = program_lines(self.target, text) if self.program else target_lines(self.target, made=self.made)
         whole = "\n".join([*loaded, text])
-        plain = ["base64", "gc", "importlib.util", "json", "locale", "math", "os", "random", "signal"]
-        plain += ["subprocess", "sys", "zlib"]
+        plain = ["atexit", "base64", "contextlib", "gc", "importlib.util", "json", "locale", "math", "os", "random"]
+        plain += ["select", "signal", "subprocess", "sys", "threading", "time", "zlib"]
         imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
         named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
         imports += [f"from math import {', '.join(named)}"] if named else []
         imports += [*model_imports(text)[:1]] if "Fraction(" in text else []
         third = [line for line in model_imports(text) if "kernelproof" in line]
+        own = whole if self.program else text
         third += [
-            f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "numba", "torch") if f"{name}." in text
+            f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "numba", "torch") if f"{name}." in own
         ]
         third += ["import jax.numpy as jnp"] if "jnp." in text else []
-        third += ["import numpy as np"] if "np." in text else []
+        third += ["import numpy as np"] if "np." in own else []
         label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
         quoted = safe(f"{title} of {label}" + (f"\n\n{self.message}" if self.message else ""))
         lines = [f'"""{quoted}"""', "", *sorted(imports), "", *third, "", *loaded, "", text, ""]
@@ -61,6 +63,9 @@ class Writer:
 
     def arrays(self, call: Call, suffix: str) -> tuple[list[str], dict[str, str]]:
         """Lines that make the arrays of a call, and their variables."""
+        if self.program:
+            name = f"request{suffix}"
+            return [request_line(name, self.case, call)], {"request": name}
         held: dict[str, Any] = {**call.inputs.arrays}
         held |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
         if call.mode == "vjp" and call.inputs.cotangent is not None:
@@ -73,20 +78,34 @@ class Writer:
                 lines.append(f"{names[name]}.flags.writeable = False")
         return lines, names
 
+    def text(self, call: Call, names: dict[str, str]) -> str:
+        """An expression for what a call returns."""
+        if self.program:
+            return asked(self.case, call, names["request"])
+        return call_text(self.case, call, self.caller, names)
+
+    def picked(self, variable: str) -> list[str]:
+        """Lines that leave the output in `variable`, which holds what a call returned."""
+        return [] if self.program else picked_lines(variable, self.caller, self.case.op)
+
+    @property
+    def raises(self) -> str:
+        """What a call of a script raises that fails."""
+        return "(Exception, SystemExit)" if self.program else "Exception"
+
     def called(self, one: Seen, names: dict[str, str], width: int | None) -> list[str]:
         """Lines that call the target and leave float64 rows, or gradients by name, in the variable of `one`.
 
         Rows have the length `width`; with None the array has the shape that came.
         """
-        text = call_text(self.case, one.call, self.caller, names)
-        raw = f"{one.variable}_raw"
+        text, raw = self.text(one.call, names), f"{one.variable}_raw"
         convert = (
             "{}.detach().cpu().to(torch.float64).numpy()"
             if self.target.array == "torch"
             else "np.asarray({}).astype(np.float64)"
         )
         if one.call.mode == "forward":
-            lines = [f"{raw} = {text}", *picked_lines(raw, self.caller, self.case.op)]
+            lines = [f"{raw} = {text}", *self.picked(raw)]
             if width is None:
                 return lines
             value = convert.format(raw)
@@ -94,7 +113,9 @@ class Writer:
             rows = one.call.inputs.rows
             picked = "" if rows is None else f"[{rows.tolist()}]"
             return [*lines, f"{one.variable} = {value}.reshape(-1, {max(width, 1)}){picked}"]
-        if has_vjp(self.caller):
+        if self.program:
+            lines = [f"{raw} = {text}"]
+        elif has_vjp(self.caller):
             lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
         else:
             lines = self.differentiated(one, names)
