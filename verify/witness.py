@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,14 @@ from kernelproof.verify.measure import broken
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
 from kernelproof.verify.witness_claims import claims, shapes_kept
-from kernelproof.verify.witness_effects import EffectWriter
+from kernelproof.verify.witness_effects import AGAIN, REPEATED, EffectWriter
 from kernelproof.verify.witness_numbers import Claim, Seen
 from kernelproof.verify.witness_text import PACKED
 from kernelproof.verify.witness_writing import claimed_lines
 from kernelproof.verify.worker import JUDGING, Step, truths_for
 
+SECONDS = 2.0
+"""What making the calls again may take in all, where they show nothing the first time."""
 _TAKEN = frozenset({"inf", "nan"})
 """Names that a script has for numbers."""
 
@@ -56,14 +59,21 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     if isinstance(caller, ProgramCaller):
         # A script starts it too, so what it remembers of other calls must not show.
         caller.program.stop()
-    seen: dict[str, Seen] = {}
-    with guard:
-        for name, call in calls.items():
-            step(check, name)
-            outcome = guard.call(subject.case, call, lambda: None)
-            seen[name] = Seen(variable(name), call, _along_last(outcome, call), None)
-    step("", JUDGING)
-    return writer.shown(check, _with_truths(subject, check, seen, caller))
+    truths = _truths(subject, check, calls, caller)
+    ends = time.monotonic() + SECONDS
+    for turn in range(1, REPEATED + 1):
+        seen: dict[str, Seen] = {}
+        with guard:
+            for name, call in calls.items():
+                step(check, name)
+                outcome = guard.call(subject.case, call, lambda: None)
+                seen[name] = Seen(variable(name), call, _along_last(outcome, call), truths[name])
+        step("", JUDGING)
+        if script := writer.shown(check, seen, turn):
+            return script
+        if time.monotonic() > ends:
+            break
+    return writer.fallback(check)
 
 
 def variable(name: str) -> str:
@@ -96,12 +106,12 @@ def _along_last(outcome: Outcome, call: Call) -> Outcome:
     return replace(outcome, arrays={"output": np.moveaxis(output, call.axis, -1)})
 
 
-def _with_truths(subject: Subject, check: str, seen: dict[str, Seen], caller: Calling) -> dict[str, Seen]:
-    found = {name: replace(one, truth=_truth(subject, one.call, caller)) for name, one in seen.items()}
+def _truths(subject: Subject, check: str, calls: dict[str, Call], caller: Calling) -> dict[str, Truth | None]:
+    found = {name: _truth(subject, call, caller) for name, call in calls.items()}
     if check == "garbage":
         # What stands behind a mask changes nothing: the truth is that of the call without it.
-        plain = {mode: found[mode].truth for mode in ("forward", "vjp") if mode in found}
-        found = {name: replace(one, truth=plain[one.call.mode]) for name, one in found.items()}
+        plain = {mode: found[mode] for mode in ("forward", "vjp") if mode in found}
+        found = {name: plain[call.mode] for name, call in calls.items()}
     return found
 
 
@@ -126,8 +136,8 @@ class _Writer(EffectWriter):
         super().__init__(subject, inputs, caller, message)
         self.contract = self.target.contract
 
-    def shown(self, check: str, seen: dict[str, Seen]) -> str:
-        """The script for a check whose calls gave `seen`."""
+    def shown(self, check: str, seen: dict[str, Seen], turn: int) -> str:
+        """The script for a check whose calls gave `seen` when made for the `turn`-th time; "" if nothing is wrong."""
         effects = {"determinism": self.repeated, "input_untouched": self.untouched, "global_state": self.changed}
         if check in effects:
             return effects[check](seen)
@@ -138,21 +148,41 @@ class _Writer(EffectWriter):
             seen = {name: one for name, one in seen.items() if not self._may_raise(name, one)}
         failed = next((one for one in seen.values() if self._failed(check, one)), None)
         if failed is not None:
-            return self.raised(check, failed)
+            return self.raised(check, failed) if turn == 1 else self.in_turn(check, seen, [], turn, plain=True)
         if check == "dtype_kept":
             seen = {name: one for name, one in seen.items() if broken(one.outcome) is None}
         odd = {name: one for name, one in seen.items() if self._odd(one)}
         found = list(shapes_kept(odd, self.case)) if odd else claims(check, self.case, seen, self.contract)
         if not any(not claim.met for claim in found):
-            return self.fallback(check)
+            return ""
+        plain = bool(odd) or check == "dtype_kept"
+        if turn > 1:
+            return self.in_turn(check, seen, found, turn, plain=plain)
         used = [one for one in seen.values() if any(_names(one, claim) for claim in found)]
+        return self.head(
+            check, [*self.made_calls(used, plain=bool(odd) or check == "dtype_kept"), *claimed_lines(found)]
+        )
+
+    def in_turn(self, check: str, seen: dict[str, Seen], found: list[Claim], turn: int, *, plain: bool) -> str:
+        """All calls again and again, until a claim is not met or one fails: what earlier calls leave behind shows."""
+        lines = [*self.made_calls(list(seen.values()), plain=plain), *claimed_lines(found, quiet=True)]
+        body = [
+            "# The calls before, in their order, are part of it: what is wrong shows after some of them.",
+            f"for turn in range({max(REPEATED, 4 * turn)}):",
+            *(f"    {line}" for line in lines[:-1]),
+            "    if wrong:",
+            f'        sys.exit(f"{AGAIN} {{turn}} times")',
+        ]
+        return self.head(check, body)
+
+    def made_calls(self, used: list[Seen], *, plain: bool) -> list[str]:
+        """Lines that make the arrays and the calls of `used`; `plain`: what they return is left in its shape."""
         body = []
         for at, one in enumerate(used):
             lines, names = self.arrays(one.call, "" if at == 0 else f"_{one.variable}")
             width = 1 if one.truth is None else one.truth.output.head.shape[-1]
-            plain = odd or check == "dtype_kept"
             body += [*lines, *self.called(one, names, None if plain else width)]
-        return self.head(f"{check}", [*body, *claimed_lines(found)])
+        return body
 
     def _has_to_raise(self, name: str) -> bool:
         return (self.contract.empty_row if name == "forward" else name) == "raise"

@@ -13,6 +13,8 @@ from kernelproof.verify.witness_writing import Writer, safe
 CAME_BACK = "a child process of the call came back"
 UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
 """What is said of a program that writes too many lines; the second may come with the answer or after it."""
+AGAIN = "wrong after the calls were made"
+"""Part of every script that makes its calls again and again."""
 REPEATED = 100
 """Calls that a script for changing results makes."""
 _TORCH_MATMUL = "torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32"

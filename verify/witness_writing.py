@@ -187,8 +187,11 @@ def other_number(one: Seen, case: Case) -> list[str]:
     return [f"if {other!r} in {one.variable}:", f'    {one.variable}.setdefault("{wanted}", {value})  # α = 1 + 1/n']
 
 
-def claimed_lines(found: list[Claim]) -> list[str]:
-    """Lines that hold the numbers of a script against what is allowed, and end it."""
+_PRINTED = 'print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)'
+
+
+def claimed_lines(found: list[Claim], *, quiet: bool = False) -> list[str]:
+    """Lines that hold the numbers of a script against what is allowed, and end it; `quiet`: they show what is wrong."""
     rows = [
         f"    ({claim.expression!r}, {claim.expression}, {claim.expected!r}, {claim.low!r}, {claim.high!r}),"
         for claim in found
@@ -201,6 +204,6 @@ def claimed_lines(found: list[Claim]) -> list[str]:
         "]:",
         "    fault = not (low <= value <= high or (value != value and low != low))",
         "    wrong += fault",
-        '    print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)',
+        f"    {'if fault: ' * quiet}{_PRINTED}",
         "sys.exit(1 if wrong else 0)",
     ]

@@ -337,6 +337,28 @@ KINK_FAULTS = (
     _at_kink("beyond all limits", "2", "found = np.where(edge, np.nan, found)"),
 )
 """Faults where more than one gradient is right."""
+COUNTED = "self.calls = getattr(self, 'calls', 0) + 1\n"
+HISTORY_FAULTS = (
+    Fault(
+        "accuracy",
+        "every third call",
+        _weights(COUNTED + "return self.shares(p ** (1 if self.calls % 3 else 1.01))"),
+        RANDOM,
+    ),
+    Fault(
+        "accuracy",
+        "after some calls",
+        _weights(COUNTED + "return self.shares(p ** (1 if self.calls < 5 else 1.01))"),
+        RANDOM,
+    ),
+    Fault(
+        "accuracy",
+        "raises after some calls",
+        _weights(COUNTED + "assert self.calls < 9\nreturn p"),
+        RANDOM,
+    ),
+)
+"""Faults that depend on the calls before."""
 LARGE_FAULT = Fault(
     "accuracy",
     "large",

@@ -13,6 +13,7 @@ import pytest
 from tests.meta.planting import check_of, loaded_here
 from tests.verify.planted_faults import (
     FAULTS,
+    HISTORY_FAULTS,
     JAX_FAULTS,
     KINK_FAULTS,
     LARGE_FAULT,
@@ -114,3 +115,22 @@ def test_the_script_of_a_failure_shows_the_fault_and_not_the_mended_target(
     run = pasted(check.script, empty)
     assert run.returncode == 0, (check.script, run.stdout, run.stderr)
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", HISTORY_FAULTS, ids=str)
+def test_the_script_of_what_depends_on_earlier_calls_makes_them(fault: Fault, tmp_path: Path) -> None:
+    file = tmp_path / "remembering_target.py"
+    file.write_text(text_of(fault, mended=False), encoding="utf-8")
+    results = verify(f"{file}:{PLANTED}", case=fault.case)
+    failed = [check for check in results.targets[0].checks if check.verdict is Verdict.FAIL]
+    assert failed
+    for check in failed:
+        assert check.script
+        assert "import kernelproof" not in check.script
+        run = pasted(check.script, tmp_path)
+        assert run.returncode == 1, (check.script, run.stdout, run.stderr)
+    assert any("wrong after the calls" in (check.script or "") for check in failed)
+    file.write_text(text_of(fault, mended=True), encoding="utf-8")
+    for check in failed:
+        run = pasted(check.script or "", tmp_path)
+        assert run.returncode == 0, (check.script, run.stdout, run.stderr)
