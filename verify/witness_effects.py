@@ -214,7 +214,15 @@ class EffectWriter(Writer):
         lines, names = self.arrays(call, "")
         called = self.called(Seen("got", call, Outcome(), None), names, None)
         if self.program:
-            return self.head("crash", [*lines, *called, "print(got_raw)"])
+            # What it remembers may be what ends it.
+            turns = [
+                "ends = time.monotonic() + 20",
+                f"for turn in range({REPEATED}):",
+                *(f"    {line}" for line in called),
+                "    if time.monotonic() > ends:",
+                "        break",
+            ]
+            return self.head("crash", [*lines, *turns, "print(got_raw)"])
         guarded = [
             "parent = os.getpid()",
             "try:",

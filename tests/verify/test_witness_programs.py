@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shlex
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,10 @@ from tests.verify.test_executing import HEAD, LINE, LOOP
 from tests.verify.test_witness import failed, pasted
 
 from kernelproof.api import verify
+from kernelproof.verify.case import Case
+from kernelproof.verify.messages import request
+from kernelproof.verify.seams import Call
+from kernelproof.verify.witness_programs import request_line
 from kernelproof.verify.worker import Limits
 
 RIGHT = "say(answer(ask))"
@@ -46,6 +53,20 @@ FAULTS = {
     "random": ("a = answer(ask); a['output'][0] = (time.time() % 1).hex(); say(a)", RIGHT, "determinism", LINE, {}),
     "remembers": (
         "a = answer(ask); odd = not globals().get('odd'); a['output'][0] = a['output'][0] if odd else '0x1p-3'; say(a)",
+        RIGHT,
+        "",
+        LINE,
+        {},
+    ),
+    "third request": (
+        "n = globals().get('n', 0) + 1; a = answer(ask); a['output'][:1] = a['output'][:1] if n % 3 else [0.1]; say(a)",
+        RIGHT,
+        "",
+        LINE,
+        {},
+    ),
+    "ends at the third": (
+        "n = globals().get('n', 0) + 1; n % 3 or sys.exit(1); say(answer(ask))",
         RIGHT,
         "",
         LINE,
@@ -95,3 +116,26 @@ def test_the_script_of_a_program_shows_the_fault_and_not_the_mended_program(name
         for script in chosen:
             run = pasted(script, tmp_path)
             assert run.returncode == 0, (script, run.stdout, run.stderr)
+
+
+@pytest.mark.parametrize("wrong", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_the_script_of_a_program_that_ends_shows_how(wrong: str, tmp_path: Path) -> None:
+    place = tmp_path / "prog.py"
+    place.write_text(LOOP + wrong, encoding="utf-8")
+    script = found(place, LINE, None, serial=False)["accuracy"]
+    assert "kernelproof" not in script
+    run = pasted(script, tmp_path)
+    assert run.returncode == 1
+    assert "exit status" in run.stderr
+    place.write_text(LOOP + RIGHT, encoding="utf-8")
+    assert pasted(script, tmp_path).returncode == 0
+
+
+def test_a_long_request_is_compressed() -> None:
+    case = Case.parse(LINE.replace("2x3", "3x1000"))
+    call = Call(case.inputs())
+    text = request_line("request", case, call)
+    assert text.count("\n") > 10
+    held: dict[str, Any] = {"base64": base64, "zlib": zlib}
+    exec(text, held)  # noqa: S102 (ours)
+    assert json.loads(held["request"]) == request(case, call, 1)
