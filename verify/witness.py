@@ -47,8 +47,6 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     """
     inputs, caller = subject.built(), guard.caller
     writer = _Writer(subject, inputs, caller, message)
-    if caller.target.array == "cupy":
-        return writer.fallback(check)
     held = [*inputs.arrays.values(), *inputs.options.values(), inputs.cotangent]
     if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > PACKED:
         return writer.fallback(check)

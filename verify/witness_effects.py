@@ -7,7 +7,7 @@ from kernelproof.verify.seams import Call, Outcome
 from kernelproof.verify.witness_numbers import Seen
 from kernelproof.verify.witness_programs import request_line
 from kernelproof.verify.witness_programs import turned as turned_call
-from kernelproof.verify.witness_text import has_vjp
+from kernelproof.verify.witness_text import has_vjp, to_numpy
 from kernelproof.verify.witness_writing import Writer, safe
 
 CAME_BACK = "a child process of the call came back"
@@ -59,6 +59,7 @@ _REAL = {
         " and not ({0}.is_complex() or {0}.is_meta or {0}.layout is not torch.strided)"
     ),
     "jax": "isinstance({0}, jax.Array | float | int)",
+    "cupy": "isinstance({0}, cupy.ndarray | float | int)",
 }
 """Kind of array -> whether something is one of real numbers."""
 
@@ -119,7 +120,7 @@ class EffectWriter(Writer):
                 one = seen[first]
         lines, names = self.arrays(one.call, "")
         raw = f"{one.variable}_raw"
-        read = "{}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else "np.asarray({})"
+        read = to_numpy(self.target.array)
         called = [*self.called(one, names, None)]
         if one.call.mode == "forward":
             called += [f"return {read.format(raw)}.tobytes()"]
@@ -159,7 +160,7 @@ class EffectWriter(Writer):
         one = next((each for each in seen.values() if each.outcome.modified), next(iter(seen.values())))
         lines, names = self.arrays(one.call, "")
         changed = names[one.outcome.modified[0]] if one.outcome.modified else next(iter(names.values()))
-        read = f"{changed}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else changed
+        read = changed if self.target.array == "numpy" else to_numpy(self.target.array).format(changed)
         body = [
             *lines,
             f"before = {read}.tobytes()",

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.arrays import Kind
 from kernelproof.verify.building import layout_of, packed
 from kernelproof.verify.calling import Caller, Calling
 from kernelproof.verify.case import Case
@@ -46,8 +47,9 @@ def array_text(array: Array, target: Target) -> str:
     """An expression for `array` as the target gets it, with its layout."""
     if target.array == "torch":
         return _tensor(array, target.device)
-    if target.array == "jax":
-        return f"jnp.asarray({_packed(np.ascontiguousarray(array))})"
+    if target.array in {"jax", "cupy"}:
+        module = "jnp" if target.array == "jax" else "cupy"
+        return f"{module}.asarray({_packed(np.ascontiguousarray(array))})"
     return _packed(array)
 
 
@@ -229,6 +231,13 @@ def number_lines(case: Case, call: Call, caller: Calling) -> dict[str, str]:
         else:
             found[role] = f"{role} = jnp.asarray({float(value)!r}, dtype=jnp.{kind})"
     return found
+
+
+def to_numpy(kind: Kind) -> str:
+    """An expression, with a place for an array of `kind`, for a NumPy array of its numbers; float64 of a tensor."""
+    return {"torch": "{}.detach().cpu().to(torch.float64).numpy()", "cupy": "cupy.asnumpy({})"}.get(
+        kind, "np.asarray({})"
+    )
 
 
 def has_vjp(caller: Calling) -> bool:

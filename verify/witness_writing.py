@@ -24,6 +24,7 @@ from kernelproof.verify.witness_text import (
     number_lines,
     picked_lines,
     target_lines,
+    to_numpy,
 )
 
 
@@ -52,7 +53,9 @@ class Writer:
         third = [line for line in model_imports(text) if "kernelproof" in line]
         own = whole if self.program else text
         third += [
-            f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "numba", "torch") if f"{name}." in own
+            f"import {name}"
+            for name in ("cupy", "flint", "jax", "ml_dtypes", "mpmath", "numba", "torch")
+            if f"{name}." in own
         ]
         third += ["import jax.numpy as jnp"] if "jnp." in text else []
         third += ["import numpy as np"] if "np." in own else []
@@ -99,11 +102,7 @@ class Writer:
         Rows have the length `width`; with None the array has the shape that came.
         """
         text, raw = self.text(one.call, names), f"{one.variable}_raw"
-        convert = (
-            "{}.detach().cpu().to(torch.float64).numpy()"
-            if self.target.array == "torch"
-            else "np.asarray({}).astype(np.float64)"
-        )
+        convert = to_numpy(self.target.array) + ("" if self.target.array == "torch" else ".astype(np.float64)")
         if one.call.mode == "forward":
             lines = [f"{raw} = {text}", *self.picked(raw)]
             if width is None:
