@@ -16,6 +16,8 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.box import box_interval
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.case import Case
+from kernelproof.verify.checks.batch import CHECK
+from kernelproof.verify.checks.garbage import KINDS
 from kernelproof.verify.judging import bounds_of, eta_of
 from kernelproof.verify.measure import nonlinear, select_rows
 from kernelproof.verify.seams import Contract, Floats, Judgement, limit_of, sharp_of
@@ -37,6 +39,8 @@ def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) ->
         "zero_upstream": _zero_upstream,
     }
     found = list(makers.get(check, _within_slack)(case, seen, contract))
+    if contract.same == "bits":
+        found += _same_bits(check, case, seen)
     found.sort(key=lambda claim: claim.met)
     return found[:MOST]
 
@@ -60,6 +64,38 @@ def _within_slack(case: Case, seen: dict[str, Seen], contract: Contract) -> Iter
                 one.variable, raw, one.truth.output, bounds.slack, decided & np.isfinite(bounds.slack), _format(case)
             )
     yield from gradient_claims(case, seen, contract)
+
+
+_SAME = {
+    "axis": (("forward", "axis 0"), ("forward", "axis -2")),
+    "batch": (("forward", "alone"),),
+    "garbage": (*(("forward", kind) for kind in KINDS), ("vjp", "nan vjp")),
+    "layout": (("packed", "forward"), ("packed vjp", "vjp")),
+}
+"""Check -> calls of it that give the same numbers, where the contract promises that."""
+
+
+def _same_bits(check: str, case: Case, seen: dict[str, Seen]) -> Iterator[Claim]:
+    """That outputs, and gradients, of two calls are equal."""
+    for pair in _SAME.get(check, ()):
+        if not set(pair) <= set(seen):
+            continue
+        base, other = seen[pair[0]], seen[pair[1]]
+        if base.call.mode == "vjp":
+            names = (base.truth.gradients or {}) if base.truth is not None else {}
+            common = [name for name in names if name in base.outcome.arrays and name in other.outcome.arrays]
+            held = [(f'["{name}"]', base.outcome.arrays[name], other.outcome.arrays[name]) for name in common]
+        else:
+            at = CHECK.place(case, base.call.inputs)[0] if check == "batch" else None
+            rows, alone = _raw(base), _raw(other)
+            if rows is None or alone is None:
+                continue
+            held = [("" if at is None else f"[{at}:{at + 1}]", rows if at is None else rows[at : at + 1], alone)]
+        for part, left, right in held:
+            second = f"{other.variable}{part if base.call.mode == 'vjp' else ''}"
+            expression = f"np.array_equal({base.variable}{part}, {second}, equal_nan=True)"
+            came = np.array_equal(np.asarray(left).astype(float), np.asarray(right).astype(float), equal_nan=True)
+            yield flag(expression, came=came)
 
 
 def _format(case: Case) -> Format:

@@ -338,6 +338,18 @@ KINK_FAULTS = (
 )
 """Faults where more than one gradient is right."""
 COUNTED = "self.calls = getattr(self, 'calls', 0) + 1\n"
+SAME = 'KERNELPROOF = {**Right.KERNELPROOF, "same": "bits"}\n'
+BITS_FAULTS = (
+    Fault("batch", "bits", SAME + _weights("return p if len(p) == 1 else p * (1 + 2.0**-50)"), RANDOM),
+    Fault(
+        "layout",
+        "bits",
+        SAME
+        + "def entmax(self, z, order):\n    return super().entmax(z, order) * (1 + 2.0**-50 * z.flags.c_contiguous)",
+        _entmax("2", "layouts", "4x11", "transposed"),
+    ),
+)
+"""Faults that only a promise of the same bits makes faults."""
 HISTORY_FAULTS = (
     Fault(
         "accuracy",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tests.meta.planting import check_of, loaded_here
 from tests.verify.planted_faults import (
+    BITS_FAULTS,
     FAULTS,
     HISTORY_FAULTS,
     JAX_FAULTS,
@@ -84,7 +85,7 @@ def test_a_large_array_is_read_back_bit_for_bit(kind: Kind, dtype: str, *, trans
     "fault",
     [
         *parameters(FAULTS),
-        *(pytest.param(fault, id=str(fault)) for fault in KINK_FAULTS),
+        *(pytest.param(fault, id=str(fault)) for fault in (*KINK_FAULTS, *BITS_FAULTS)),
         pytest.param(LARGE_FAULT, id=str(LARGE_FAULT)),
         *parameters(TORCH_FAULTS, pytest.mark.torch),
         *parameters(JAX_FAULTS, pytest.mark.jax),
