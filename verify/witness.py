@@ -1,7 +1,8 @@
 """Witness scripts: a few lines to paste that call a target on exact inputs and exit nonzero on the fault.
 
-A script needs the target and NumPy (PyTorch, if the target takes tensors). Only where the target itself takes
-kernels and rules, or where a fault shows in no single call, does it import this package.
+A script needs the target and NumPy (PyTorch, JAX or CuPy, if the target takes their arrays). It imports this package
+where the target itself takes kernels and rules. Where no script can show a fault, the case is run again by this
+package: arrays too large to be written out, and what neither a number nor the state of the process shows.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kernelproof.verify.measure import broken
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
 from kernelproof.verify.witness_claims import claims, shapes_kept
-from kernelproof.verify.witness_effects import AGAIN, REPEATED, EffectWriter
+from kernelproof.verify.witness_effects import AGAIN, REPEATED, EffectWriter, turns_of
 from kernelproof.verify.witness_numbers import Claim, Seen
 from kernelproof.verify.witness_text import PACKED
 from kernelproof.verify.witness_writing import claimed_lines
@@ -136,9 +137,11 @@ class _Writer(EffectWriter):
 
     def shown(self, check: str, seen: dict[str, Seen], turn: int) -> str:
         """The script for a check whose calls gave `seen` when made for the `turn`-th time; "" if nothing is wrong."""
-        effects = {"determinism": self.repeated, "input_untouched": self.untouched, "global_state": self.changed}
+        effects = {"input_untouched": self.untouched, "global_state": self.changed}
         if check in effects:
-            return effects[check](seen)
+            return effects[check](seen, turn)
+        if check == "determinism":
+            return self.repeated(seen)
         if check == "empty_rows":
             silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.arrays]
             if silent:
@@ -166,7 +169,7 @@ class _Writer(EffectWriter):
         lines = [*self.made_calls(list(seen.values()), plain=plain), *claimed_lines(found, quiet=True)]
         body = [
             "# The calls before, in their order, are part of it: what is wrong shows after some of them.",
-            f"for turn in range({max(REPEATED, 4 * turn)}):",
+            f"for turn in range({turns_of(turn)}):",
             *(f"    {line}" for line in lines[:-1]),
             "    if wrong:",
             f'        sys.exit(f"{AGAIN} {{turn}} times")',

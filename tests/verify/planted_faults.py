@@ -364,6 +364,9 @@ HISTORY_FAULTS = (
         RANDOM,
     ),
     Fault(
+        "global_state", "every fifth call", _weights(COUNTED + "self.calls % 5 or np.random.seed()\nreturn p"), RANDOM
+    ),
+    Fault(
         "accuracy",
         "raises after some calls",
         _weights(COUNTED + "assert self.calls < 9\nreturn p"),
@@ -371,6 +374,15 @@ HISTORY_FAULTS = (
     ),
 )
 """Faults that depend on the calls before."""
+THIRD_CALL = Fault(
+    "input_untouched",
+    "every third call",
+    "def entmax(self, z, order):\n    found = super().entmax(z, order)\n    "
+    + COUNTED
+    + "    if self.calls % 3 == 0: z -= 1\n    return found",
+    RANDOM,
+)
+"""One that no check of the first calls sees."""
 LARGE_FAULT = Fault(
     "accuracy",
     "large",

@@ -19,6 +19,7 @@ from tests.verify.planted_faults import (
     KINK_FAULTS,
     LARGE_FAULT,
     PLANTED,
+    THIRD_CALL,
     TORCH_FAULTS,
     Fault,
     text_of,
@@ -28,12 +29,16 @@ from tests.verify.test_witness import pasted
 from kernelproof.api import verify
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.arrays import Kind, same_bits, take
+from kernelproof.verify.case import Case
 from kernelproof.verify.cases.layouts import laid
 from kernelproof.verify.discovery import checks
+from kernelproof.verify.fuzz.subject import Subject
+from kernelproof.verify.guarding import Guard
 from kernelproof.verify.loading import find
 from kernelproof.verify.results import Verdict
 from kernelproof.verify.state import parts
 from kernelproof.verify.targets import describe
+from kernelproof.verify.witness import script_for
 from kernelproof.verify.witness_effects import STATES
 from kernelproof.verify.witness_text import array_text
 
@@ -135,3 +140,18 @@ def test_the_script_of_what_depends_on_earlier_calls_makes_them(fault: Fault, tm
     for check in failed:
         run = pasted(check.script or "", tmp_path)
         assert run.returncode == 0, (check.script, run.stdout, run.stderr)
+
+
+def test_inputs_that_the_third_call_changes_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "third_target.py"
+    file.write_text(text_of(THIRD_CALL, mended=False), encoding="utf-8")
+    target = describe(find(f"{file}:{PLANTED}"))
+    assert not isinstance(target, str)
+    with loaded_here(tmp_path):
+        guard = Guard.load(target[0], None)
+        script = script_for(Subject(Case.parse(THIRD_CALL.case)), "input_untouched", guard, lambda *_: None)
+    assert "import kernelproof" not in script
+    assert "for turn in range(" in script
+    assert pasted(script, tmp_path).returncode == 1
+    file.write_text(text_of(THIRD_CALL, mended=True), encoding="utf-8")
+    assert pasted(script, tmp_path).returncode == 0
