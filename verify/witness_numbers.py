@@ -100,7 +100,14 @@ def elements(
         head, tail = float(values.head[at]), float(values.tail[at])
         expected = rounded(head, tail, target)
         low, high = interval(head, tail, float(allowed[at]), expected)
-        yield Claim(f"{variable}{list(at) if at else '[()]'}", expected, low, high, float(raw[at]))
+        expression, value = f"{variable}{list(at) if at else '[()]'}", float(raw[at])
+        if math.isnan(expected) and math.isfinite(head):
+            # In a format without infinities NaN stands for what is beyond it, or its largest number does.
+            expected = math.copysign(target.largest, head)
+            expression = f"np.nan_to_num({expression}, nan={expected!r})"
+            value = expected if math.isnan(value) else value
+            low, high = min(low, expected), max(high, expected)
+        yield Claim(expression, expected, low, high, value)
 
 
 def flag(expression: str, *, came: bool) -> Claim:

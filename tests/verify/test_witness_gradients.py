@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.case import Case
 from kernelproof.verify.checks.gradients import CHECK
 from kernelproof.verify.hull import corners_of
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Outcome, Truth
+from kernelproof.verify.seams import Array, Call, Contract, Inputs, Outcome, Truth, Values
 from kernelproof.verify.witness_gradients import gradient_claims
-from kernelproof.verify.witness_numbers import Claim, Seen
+from kernelproof.verify.witness_numbers import Claim, Seen, elements, rounded
 from kernelproof.verify.worker import truths_for
 
 LINE = "entmax order={order} rule=adaptive:1 dtype=float64 family=kink shape=4x8 feature=0 seed={seed}"
@@ -95,3 +96,11 @@ def test_what_only_a_sum_shows_is_claimed_of_the_sum() -> None:
     claims, failed = said(case, inputs, truth, np.array([[0.0, 0.5]]), Contract())
     assert failed
     assert [claim.expression for claim in claims if not claim.met] == ['np.dot([1, 1], gradient["z"][0])']
+
+
+@pytest.mark.parametrize(("came", "met"), [(np.nan, True), (448.0, True), (-448.0, False), (900.0, True)])
+def test_what_a_format_without_infinities_cannot_hold_may_be_nan_or_its_largest_number(came: float, met: bool) -> None:
+    exact = Values(*(np.array([number]) for number in (900.0, 0.0, 0.0, 900.0)))
+    assert np.isnan(rounded(900.0, 0.0, FORMATS["float8_e4m3fn"]))
+    claims = elements("got", np.array([came]), exact, np.array([1.0]), np.array([True]), FORMATS["float8_e4m3fn"])
+    assert [claim.met for claim in claims] == [met]
