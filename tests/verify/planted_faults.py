@@ -106,42 +106,6 @@ class Right:
     def entmax(self, z):
         return Scaled.apply(z, 1.0)
 """
-JAX = """
-import jax
-import jax.numpy as jnp
-
-@jax.custom_vjp
-def scaled(z, factor):
-    return jax.nn.softmax(z, -1)
-
-def _pull(held, g):
-    p, factor = held
-    return factor * p * (g - (p * g).sum(-1, keepdims=True)), None
-
-scaled.defvjp(lambda z, factor: (scaled(z, factor), (scaled(z, factor), factor)), _pull)
-
-class Right:
-    KERNELPROOF = {"order": "inf", "array": "jax"}
-
-    def entmax(self, z):
-        return scaled(z, 1.0)
-
-class Fixed(Right):
-    KERNELPROOF = {
-        "op": "regression", "order": 1, "array": "jax", "gradients": ["q", "k", "v", "h"],
-        "empty_row": "zeros", "scores": "differences",
-    }
-    entmax = None
-
-    def width(self, h):
-        return h
-
-    def regression(self, q, k, v, h):
-        squares = ((q[..., :, None, :] - k[..., None, :, :]) ** 2).sum(axis=-1)
-        weights = jnp.maximum(1 - squares / self.width(h) ** 2, 0)
-        total = weights.sum(axis=-1, keepdims=True)
-        return (weights @ v) / jnp.where(total == 0, 1, total)
-"""
 PLANTED = "planted"
 MENDED = "\n\n{planted} = {parent}()\n"
 
@@ -177,25 +141,25 @@ def text_of(fault: Fault, *, mended: bool) -> str:
     return fault.right + planted + (MENDED.format(planted=PLANTED, parent=fault.parent) if mended else "")
 
 
-def _entmax(order: str, family: str, shape: str, feature: str) -> str:
+def entmax_case(order: str, family: str, shape: str, feature: str) -> str:
     return f"entmax order={order} rule=adaptive:1 dtype=float64 family={family} shape={shape} feature={feature} seed=0"
 
 
-RANDOM = _entmax("2", "random", "3x8", "1")
-LARGE = _entmax("64", "random", "3x8", "1")
-SWEEP = _entmax("2", "two_keys", "33x2", "wide")
-SPECIAL = _entmax("2", "special", "4x7", "nan")
+RANDOM = entmax_case("2", "random", "3x8", "1")
+LARGE = entmax_case("64", "random", "3x8", "1")
+SWEEP = entmax_case("2", "two_keys", "33x2", "wide")
+SPECIAL = entmax_case("2", "special", "4x7", "nan")
 POLICY = "weights order=2 rule=adaptive:1 dtype=float64 family=masks shape=3x10 feature=all seed=0"
 PADDING = "attention order=inf rule=adaptive:1 dtype=float64 family=padding shape=2x1x3x8x4x2 feature=mask seed=0"
 
 
-def _weights(lines: str) -> str:
+def weighed(lines: str) -> str:
     """A fault in the weights `p` of rows `z`."""
     body = "\n".join(f"    {line}" for line in lines.strip("\n").split("\n"))
     return f"def weights_of(self, z, n):\n    p = super().weights_of(z, n)\n{body}"
 
 
-def _returned(change: str) -> str:
+def returned(change: str) -> str:
     """A change of what a call without an axis returns."""
     return f"def entmax(self, z, order):\n    return super().entmax(z, order){change}"
 
@@ -211,44 +175,44 @@ def _gradient(lines: str) -> str:
 
 
 FAULTS = (
-    Fault("accuracy", "power", _weights("return self.shares(p**1.01)"), RANDOM),
-    Fault("accuracy", "raises", _weights("raise ValueError('no such luck')"), RANDOM),
-    Fault("accuracy", "list", _returned(".tolist()"), RANDOM),
-    Fault("accuracy", "complex", _returned(" + 0j"), RANDOM),
-    Fault("accuracy", "shape", _returned("[..., 1:]"), RANDOM),
+    Fault("accuracy", "power", weighed("return self.shares(p**1.01)"), RANDOM),
+    Fault("accuracy", "raises", weighed("raise ValueError('no such luck')"), RANDOM),
+    Fault("accuracy", "list", returned(".tolist()"), RANDOM),
+    Fault("accuracy", "complex", returned(" + 0j"), RANDOM),
+    Fault("accuracy", "shape", returned("[..., 1:]"), RANDOM),
     Fault(
         "axis",
         "ignored",
         "def entmax(self, z, order, dim=-1):\n    return super().entmax(z, order)",
-        _entmax("2", "random", "2x2x16", "4"),
+        entmax_case("2", "random", "2x2x16", "4"),
     ),
-    Fault("batch", "leak", _weights("return p if len(p) == 1 else p * 0.9 + p.mean(0) * 0.1"), RANDOM),
-    Fault("convergence", "early", _weights("return p if n < 64 else super().weights_of(z, np.inf)"), LARGE),
-    Fault("curve", "jagged", _weights("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),
+    Fault("batch", "leak", weighed("return p if len(p) == 1 else p * 0.9 + p.mean(0) * 0.1"), RANDOM),
+    Fault("convergence", "early", weighed("return p if n < 64 else super().weights_of(z, np.inf)"), LARGE),
+    Fault("curve", "jagged", weighed("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),
     Fault(
         "determinism",
         "raises",
-        _weights("self.odd = not self.odd\nassert self.odd\nreturn p"),
+        weighed("self.odd = not self.odd\nassert self.odd\nreturn p"),
         RANDOM,
     ),
-    Fault("determinism", "random", _weights("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
-    Fault("dtype_kept", "short", _returned("[..., :3]"), RANDOM),
-    Fault("dtype_kept", "narrow", _returned(".astype('f4')"), RANDOM),
-    Fault("dtype_kept", "flat", _returned(".reshape(-1)"), RANDOM),
+    Fault("determinism", "random", weighed("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
+    Fault("dtype_kept", "short", returned("[..., :3]"), RANDOM),
+    Fault("dtype_kept", "narrow", returned(".astype('f4')"), RANDOM),
+    Fault("dtype_kept", "flat", returned(".reshape(-1)"), RANDOM),
     Fault("dtype_kept", "odd name", "def vjp(self, *args, **options):\n    return {1: args[2]}", RANDOM),
     Fault("dtype_kept", "gradient", _gradient("found = found[..., :3]"), RANDOM),
     Fault("dtype_kept", "gradient dtype", _gradient("found = found.astype('f4')"), RANDOM),
     Fault(
         "empty_rows",
         "spread",
-        _weights("return p * np.where(np.isnan(p).any(), np.nan, 1)"),
-        _entmax("2", "masks", "3x10", "all"),
+        weighed("return p * np.where(np.isnan(p).any(), np.nan, 1)"),
+        entmax_case("2", "masks", "3x10", "all"),
     ),
     Fault(
         "empty_rows",
         "zeros",
-        _weights("return np.nan_to_num(p)"),
-        _entmax("2", "masks", "3x10", "all"),
+        weighed("return np.nan_to_num(p)"),
+        entmax_case("2", "masks", "3x10", "all"),
     ),
     Fault(
         "empty_rows",
@@ -271,11 +235,11 @@ FAULTS = (
         PADDING,
         "Attention",
     ),
-    Fault("global_state", "variable", _weights("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
-    Fault("global_state", "raises too", _weights("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
-    Fault("global_state", "errors", _weights("np.seterr(all='raise')\nreturn p"), RANDOM),
-    Fault("global_state", "handler", _weights("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
-    Fault("global_state", "seed", _weights("np.random.seed(0)\nreturn p"), RANDOM),
+    Fault("global_state", "variable", weighed("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
+    Fault("global_state", "raises too", weighed("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
+    Fault("global_state", "errors", weighed("np.seterr(all='raise')\nreturn p"), RANDOM),
+    Fault("global_state", "handler", weighed("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
+    Fault("global_state", "seed", weighed("np.random.seed(0)\nreturn p"), RANDOM),
     Fault("gradients", "factor", _gradient("found = found * 1.5"), RANDOM),
     Fault("gradients", "none", _gradient("return {}"), RANDOM),
     Fault("gradients", "nothing", _gradient("found = None"), RANDOM),
@@ -287,109 +251,34 @@ FAULTS = (
         RANDOM,
     ),
     Fault("input_untouched", "cotangent", _gradient("g[:] = 0"), RANDOM),
-    Fault("kkt", "power", _weights("return self.shares(p**1.01)"), RANDOM),
+    Fault("kkt", "power", weighed("return self.shares(p**1.01)"), RANDOM),
     Fault(
         "layout",
         "memory",
         "def entmax(self, z, order):\n    return super().entmax(z.ravel(order='K').reshape(z.shape), order)",
-        _entmax("2", "layouts", "4x11", "transposed"),
+        entmax_case("2", "layouts", "4x11", "transposed"),
     ),
-    Fault("monotone", "swapped", _weights("return p[..., ::-1]"), RANDOM),
+    Fault("monotone", "swapped", weighed("return p[..., ::-1]"), RANDOM),
     Fault(
-        "permutation", "position", _weights("return self.shares(p * (1 + 0.1 * (np.arange(p.shape[-1]) == 0)))"), RANDOM
+        "permutation",
+        "position",
+        weighed("return self.shares(p * (1 + 0.1 * (np.arange(p.shape[-1]) == 0)))"),
+        RANDOM,
     ),
     Fault("poison", "sum", _gradient("found = found + 0 * found.sum()"), SPECIAL),
-    Fault("renormalized", "power", _weights("return self.shares(p**1.01)"), RANDOM),
-    Fault("simplex", "sum", _weights("return p * 1.01"), RANDOM),
-    Fault("special_values", "hidden", _weights("return np.nan_to_num(p)"), SPECIAL),
-    Fault("support", "short", _weights("return self.shares(np.where(p < p.max(-1, keepdims=True), 0, p))"), RANDOM),
-    Fault("support", "negative", _weights("return np.where(p == 0, -1e-300, p)"), RANDOM),
+    Fault("renormalized", "power", weighed("return self.shares(p**1.01)"), RANDOM),
+    Fault("simplex", "sum", weighed("return p * 1.01"), RANDOM),
+    Fault("special_values", "hidden", weighed("return np.nan_to_num(p)"), SPECIAL),
+    Fault("support", "short", weighed("return self.shares(np.where(p < p.max(-1, keepdims=True), 0, p))"), RANDOM),
+    Fault("support", "negative", weighed("return np.where(p == 0, -1e-300, p)"), RANDOM),
     Fault(
         "translation",
         "offset",
-        _weights("return self.shares(p ** (1 + 0.01 * np.tanh(z.max(-1, keepdims=True))))"),
+        weighed("return self.shares(p ** (1 + 0.01 * np.tanh(z.max(-1, keepdims=True))))"),
         RANDOM,
     ),
     Fault("zero_upstream", "noise", _gradient("found = found + (0 if g.any() else 1e-300)"), RANDOM),
 )
-
-
-def _at_kink(title: str, order: str, lines: str) -> Fault:
-    """A fault in the gradient `found` of rows with keys at the threshold, which are the `edge`; `s` is the support."""
-    body = f"""
-def vjp(self, op, g, z, order, dim=-1):
-    p, found = self.weights_of(z, order), super().vjp(op, g, z, order)["z"]
-    s = p > 1e-9
-    top = p.max(-1, keepdims=True, initial=0)
-    edge = np.abs(self.gaps(z) - order * top ** (1 / order)) < 1e-9
-    mean = (s * g).sum(-1, keepdims=True) / s.sum(-1, keepdims=True)
-    {lines}
-    return {{"z": found}}
-"""
-    return Fault("gradients", title, body, _entmax(order, "kink", "4x8", "0"))
-
-
-KINK_FAULTS = (
-    _at_kink("beyond the hull", "1", "found = np.where(edge, g + 1, found)"),
-    # Every entry is one of a right gradient, and their sum is not 0.
-    _at_kink("sum beyond the hull", "1", "found = np.where(s, g - mean, np.where(edge, (g - mean) / 4, 0))"),
-    _at_kink("beyond the box", "3/2", "found = np.where(edge, 0.1, found)"),
-    _at_kink("beyond all limits", "2", "found = np.where(edge, np.nan, found)"),
-)
-"""Faults where more than one gradient is right."""
-COUNTED = "self.calls = getattr(self, 'calls', 0) + 1\n"
-SAME = 'KERNELPROOF = {**Right.KERNELPROOF, "same": "bits"}\n'
-BITS_FAULTS = (
-    Fault("batch", "bits", SAME + _weights("return p if len(p) == 1 else p * (1 + 2.0**-50)"), RANDOM),
-    Fault(
-        "layout",
-        "bits",
-        SAME
-        + "def entmax(self, z, order):\n    return super().entmax(z, order) * (1 + 2.0**-50 * z.flags.c_contiguous)",
-        _entmax("2", "layouts", "4x11", "transposed"),
-    ),
-)
-"""Faults that only a promise of the same bits makes faults."""
-HISTORY_FAULTS = (
-    Fault(
-        "accuracy",
-        "every third call",
-        _weights(COUNTED + "return self.shares(p ** (1 if self.calls % 3 else 1.01))"),
-        RANDOM,
-    ),
-    Fault(
-        "accuracy",
-        "after some calls",
-        _weights(COUNTED + "return self.shares(p ** (1 if self.calls < 5 else 1.01))"),
-        RANDOM,
-    ),
-    Fault(
-        "global_state", "every fifth call", _weights(COUNTED + "self.calls % 5 or np.random.seed()\nreturn p"), RANDOM
-    ),
-    Fault(
-        "accuracy",
-        "raises after some calls",
-        _weights(COUNTED + "assert self.calls < 9\nreturn p"),
-        RANDOM,
-    ),
-)
-"""Faults that depend on the calls before."""
-THIRD_CALL = Fault(
-    "input_untouched",
-    "every third call",
-    "def entmax(self, z, order):\n    found = super().entmax(z, order)\n    "
-    + COUNTED
-    + "    if self.calls % 3 == 0: z -= 1\n    return found",
-    RANDOM,
-)
-"""One that no check of the first calls sees."""
-LARGE_FAULT = Fault(
-    "accuracy",
-    "large",
-    _weights("return p if z.size < 4500 else self.shares(p**1.01)"),
-    _entmax("2", "random", "3x1600", "1"),
-)
-"""A fault of arrays of more numbers than are written out as literals."""
 
 
 def _torch(check: str, title: str, body: str) -> Fault:
@@ -405,26 +294,4 @@ TORCH_FAULTS = (
     _torch("dtype_kept", "torch short", "return super().entmax(z)[..., 1:]"),
     _torch("determinism", "torch noise", "return super().entmax(z) * (1 + torch.rand((), generator=NOISE))"),
     _torch("global_state", "torch seed", "torch.manual_seed(0); return super().entmax(z)"),
-)
-
-
-def _jax(check: str, title: str, body: str) -> Fault:
-    case = "entmax order=inf rule=adaptive:1 dtype=float32 family=random shape=3x8 feature=1 seed=0"
-    return Fault(check, title, f"def entmax(self, z):\n    {body}", case, right=JAX)
-
-
-JAX_FAULTS = (
-    Fault(
-        "gradients",
-        "jax number",
-        "def width(self, h):\n    return jax.lax.stop_gradient(h) ** 0.5 * h**0.5",
-        "regression order=1 rule=fixed:3 dtype=float32 family=random shape=5x8x3x2 feature=1 seed=0",
-        "Fixed",
-        JAX,
-    ),
-    _jax("gradients", "jax factor", "return scaled(z, 1.5)"),
-    _jax("gradients", "jax raises", "return scaled(z, 1.0) * (1 + jax.grad(jnp.sin)(z))"),
-    _jax("accuracy", "jax power", "return scaled(1.01 * z, 1.0)"),
-    _jax("accuracy", "jax list", "return scaled(z, 1.0).tolist()"),
-    _jax("determinism", "jax noise", "import time; return scaled(z, 1.0) * (1 + time.time() % 1)"),
 )

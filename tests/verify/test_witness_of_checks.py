@@ -11,19 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.meta.planting import check_of, loaded_here
-from tests.verify.planted_faults import (
-    BITS_FAULTS,
-    FAULTS,
-    HISTORY_FAULTS,
-    JAX_FAULTS,
-    KINK_FAULTS,
-    LARGE_FAULT,
-    PLANTED,
-    THIRD_CALL,
-    TORCH_FAULTS,
-    Fault,
-    text_of,
-)
+from tests.verify.planted_faults import FAULTS, PLANTED, TORCH_FAULTS, Fault, text_of
+from tests.verify.planted_more import BITS_FAULTS, HISTORY_FAULTS, JAX_FAULTS, KINK_FAULTS, LARGE_FAULT, THIRD_CALL
 from tests.verify.test_witness import pasted
 
 from kernelproof.api import verify
