@@ -31,6 +31,25 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
     Returns:
         The distance in units of ``scale·max|g|``; 0 for a point of the hull.
     """
+    points = corners_of(cotangent, support, boundary, scale)
+    size = float(np.abs(scale * cotangent).max())
+    if size == 0.0:
+        return float(np.abs(got).max()) and np.inf
+    corners = points.T
+    # The last row asks for weights that sum to 1; a point of the hull solves the system exactly.
+    system = np.vstack([corners / size, np.ones((1, corners.shape[1]))])
+    weights, _ = nnls(system, np.append(got / size, 1.0))
+    weights /= weights.sum()
+    return float(np.abs(corners @ weights - got).max()) / size
+
+
+def corners_of(cotangent: Floats, support: Flags, boundary: Flags, scale: float) -> Floats:
+    """(n, m) the gradients that the limiting Jacobians give, one for each choice of keys; arguments as above.
+
+    >>> g = np.array([1.0, 3.0])
+    >>> corners_of(g, np.array([True, False]), np.array([False, True]), 1.0).tolist()
+    [[0.0, 0.0], [-1.0, 1.0]]
+    """
     edge = np.flatnonzero(boundary)
     subsets = chain.from_iterable(combinations(edge, size) for size in range(len(edge) + 1))
     points = []
@@ -40,12 +59,4 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
         if not inside.any():
             continue
         points.append(scale * np.where(inside, cotangent - cotangent[inside].mean(), 0.0))
-    corners = np.array(points).T
-    size = float(np.abs(scale * cotangent).max())
-    if size == 0.0:
-        return float(np.abs(got).max()) and np.inf
-    # The last row asks for weights that sum to 1; a point of the hull solves the system exactly.
-    system = np.vstack([corners / size, np.ones((1, corners.shape[1]))])
-    weights, _ = nnls(system, np.append(got / size, 1.0))
-    weights /= weights.sum()
-    return float(np.abs(corners @ weights - got).max()) / size
+    return np.array(points).reshape(-1, len(cotangent))

@@ -1,36 +1,39 @@
 """Witness scripts: a few lines to paste that call a target on exact inputs and exit nonzero on the fault.
 
-A script needs the target and NumPy (PyTorch, if the target takes tensors). Only where the target itself takes
-kernels and rules, or where a fault shows in no single call, does it import this package.
+A script needs the target and NumPy (PyTorch, JAX or CuPy, if the target takes their arrays). It imports this package
+where the target itself takes kernels and rules. Where no script can show a fault, the case is run again by this
+package: arrays too large to be written out, and what neither a number nor the state of the process shows.
 """
 
 from __future__ import annotations
 
-import json
 import keyword
 import re
-import shlex
+import time
 from dataclasses import replace
 
 import numpy as np
 
-from kernelproof.verify.building import output_shape
+from kernelproof.verify.building import output_shape, spared
 from kernelproof.verify.calling import Calling
 from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks
+from kernelproof.verify.executing import ProgramCaller
 from kernelproof.verify.fuzz.subject import CRASH, Subject
 from kernelproof.verify.guarding import Guard
 from kernelproof.verify.journal import JUDGING
 from kernelproof.verify.measure import broken
-from kernelproof.verify.messages import request
 from kernelproof.verify.scope import case_of
-from kernelproof.verify.seams import Call, Inputs, Outcome, Truth
-from kernelproof.verify.witness_claims import Claim, Seen, claims, shapes_kept
-from kernelproof.verify.witness_effects import EffectWriter
-from kernelproof.verify.witness_text import LARGEST, has_vjp, leaves
+from kernelproof.verify.seams import Call, Contract, Inputs, Outcome, Truth
+from kernelproof.verify.witness_claims import claims, shapes_kept
+from kernelproof.verify.witness_effects import AGAIN, REPEATED, EffectWriter, turns_of
+from kernelproof.verify.witness_numbers import Claim, Seen
+from kernelproof.verify.witness_text import PACKED
 from kernelproof.verify.witness_writing import claimed_lines
 from kernelproof.verify.worker import Step, truths_for
 
+SECONDS = 2.0
+"""What making the calls again may take in all, where they show nothing the first time."""
 _TAKEN = frozenset({"inf", "nan"})
 """Names that a script has for numbers."""
 
@@ -46,26 +49,33 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
         message: what the check said.
     """
     caller = guard.caller
-    inputs = aligned(subject.built(), caller.target.contract)
+    inputs = _asked(subject, caller.target.contract)
     writer = _Writer(subject, inputs, caller, message)
-    if caller.target.array == "cupy":
-        return writer.fallback(check)
-    if max((array.size for array in inputs.arrays.values()), default=0) > LARGEST:
+    held = [*inputs.arrays.values(), *inputs.options.values(), inputs.cotangent]
+    if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > PACKED:
         return writer.fallback(check)
     if check == CRASH:
-        return writer.crash()
+        return writer.crash(_crashed(subject, inputs, caller, message))
     calls = checks()[check].calls(subject.case, inputs)
     calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
-    if caller.target.array == "jax" and any(call.mode == "vjp" for call in calls.values()):
-        return writer.fallback(check)
-    seen: dict[str, Seen] = {}
-    with guard:
-        for name, call in calls.items():
-            step(check, name)
-            outcome = guard.call(subject.case, call, lambda: None)
-            seen[name] = Seen(variable(name), call, _along_last(outcome, call), None)
-    step("", JUDGING)
-    return writer.shown(check, _with_truths(subject, check, seen, caller))
+    if isinstance(caller, ProgramCaller):
+        # A script starts it too, so what it remembers of other calls must not show.
+        caller.program.stop()
+    truths = _truths(subject, check, calls, caller)
+    ends = time.monotonic() + SECONDS
+    for turn in range(1, REPEATED + 1):
+        seen: dict[str, Seen] = {}
+        with guard:
+            for name, call in calls.items():
+                step(check, name)
+                outcome = guard.call(subject.case, call, lambda: None)
+                seen[name] = Seen(variable(name), call, _along_last(outcome, call), truths[name])
+        step("", JUDGING)
+        if script := writer.shown(check, seen, turn):
+            return script
+        if time.monotonic() > ends:
+            break
+    return writer.fallback(check)
 
 
 def variable(name: str) -> str:
@@ -79,6 +89,23 @@ def variable(name: str) -> str:
     return word if word.isidentifier() and not keyword.iskeyword(word) and word not in _TAKEN else f"call_{word}"
 
 
+def _asked(subject: Subject, contract: Contract) -> Inputs:
+    """The inputs as `judge_target` asks them of a target of this contract."""
+    inputs = aligned(subject.built(), contract)
+    truth = None if inputs.cotangent is None else truths_for(subject.case, inputs)(contract)[0]
+    return inputs if truth is None else spared(inputs, truth.empty, contract)
+
+
+def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) -> Call:
+    """The call that `message` says has ended the process."""
+    found = re.match(r"the (.+?) call: ", message)
+    for check in checks().values() if found else ():
+        call = check.calls(subject.case, inputs).get(found[1] if found else "")
+        if call is not None and caller.target.answers(subject.case, call):
+            return call
+    return Call(inputs)
+
+
 def _along_last(outcome: Outcome, call: Call) -> Outcome:
     """`outcome` with the keys along the last axis, as the script has them; as it is where the shape is wrong."""
     output = outcome.arrays.get("output")
@@ -88,12 +115,12 @@ def _along_last(outcome: Outcome, call: Call) -> Outcome:
     return replace(outcome, arrays={"output": np.moveaxis(output, call.axis, -1)})
 
 
-def _with_truths(subject: Subject, check: str, seen: dict[str, Seen], caller: Calling) -> dict[str, Seen]:
-    found = {name: replace(one, truth=_truth(subject, one.call, caller)) for name, one in seen.items()}
+def _truths(subject: Subject, check: str, calls: dict[str, Call], caller: Calling) -> dict[str, Truth | None]:
+    found = {name: _truth(subject, call, caller) for name, call in calls.items()}
     if check == "garbage":
         # What stands behind a mask changes nothing: the truth is that of the call without it.
-        plain = {mode: found[mode].truth for mode in ("forward", "vjp") if mode in found}
-        found = {name: replace(one, truth=plain[one.call.mode]) for name, one in found.items()}
+        plain = {mode: found[mode] for mode in ("forward", "vjp") if mode in found}
+        found = {name: plain[call.mode] for name, call in calls.items()}
     return found
 
 
@@ -118,37 +145,55 @@ class _Writer(EffectWriter):
         super().__init__(subject, inputs, caller, message)
         self.contract = self.target.contract
 
-    def shown(self, check: str, seen: dict[str, Seen]) -> str:
-        """The script for a check whose calls gave `seen`."""
-        effects = {"determinism": self.repeated, "input_untouched": self.untouched, "global_state": self.changed}
+    def shown(self, check: str, seen: dict[str, Seen], turn: int) -> str:
+        """The script for a check whose calls gave `seen` when made for the `turn`-th time; "" if nothing is wrong."""
+        effects = {"input_untouched": self.untouched, "global_state": self.changed}
         if check in effects:
-            return self.fallback(check) if self.program else effects[check](seen)
+            return effects[check](seen, turn)
+        if check == "determinism":
+            return self.repeated(seen)
         if check == "empty_rows":
-            silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.error is None]
-            if silent and not self.program:
+            silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.arrays]
+            if silent:
                 return self.unraised(silent[0])
             seen = {name: one for name, one in seen.items() if not self._may_raise(name, one)}
         failed = next((one for one in seen.values() if self._failed(check, one)), None)
         if failed is not None:
-            return self.fallback(check) if self.program else self.raised(check, failed)
+            return self.raised(check, failed) if turn == 1 else self.in_turn(check, seen, [], turn, plain=True)
         if check == "dtype_kept":
             seen = {name: one for name, one in seen.items() if broken(one.outcome) is None}
         odd = {name: one for name, one in seen.items() if self._odd(one)}
         found = list(shapes_kept(odd, self.case)) if odd else claims(check, self.case, seen, self.contract)
-        if not has_vjp(self.caller):
-            found = [claim for claim in found if self._differentiable(claim, seen)]
         if not any(not claim.met for claim in found):
-            return self.fallback(check)
-        if self.program:
-            return self.program_claims(check, seen, found)
+            return ""
+        plain = bool(odd) or check == "dtype_kept"
+        if turn > 1:
+            return self.in_turn(check, seen, found, turn, plain=plain)
         used = [one for one in seen.values() if any(_names(one, claim) for claim in found)]
+        return self.head(
+            check, [*self.made_calls(used, plain=bool(odd) or check == "dtype_kept"), *claimed_lines(found)]
+        )
+
+    def in_turn(self, check: str, seen: dict[str, Seen], found: list[Claim], turn: int, *, plain: bool) -> str:
+        """All calls again and again, until a claim is not met or one fails: what earlier calls leave behind shows."""
+        lines = [*self.made_calls(list(seen.values()), plain=plain), *claimed_lines(found, quiet=True)]
+        body = [
+            "# The calls before, in their order, are part of it: what is wrong shows after some of them.",
+            f"for turn in range({turns_of(turn)}):",
+            *(f"    {line}" for line in lines[:-1]),
+            "    if wrong:",
+            f'        sys.exit(f"{AGAIN} {{turn}} times")',
+        ]
+        return self.head(check, body)
+
+    def made_calls(self, used: list[Seen], *, plain: bool) -> list[str]:
+        """Lines that make the arrays and the calls of `used`; `plain`: what they return is left in its shape."""
         body = []
         for at, one in enumerate(used):
             lines, names = self.arrays(one.call, "" if at == 0 else f"_{one.variable}")
             width = 1 if one.truth is None else one.truth.output.head.shape[-1]
-            plain = odd or check == "dtype_kept"
             body += [*lines, *self.called(one, names, None if plain else width)]
-        return self.head(f"{check}", [*body, *claimed_lines(found)])
+        return body
 
     def _has_to_raise(self, name: str) -> bool:
         return (self.contract.empty_row if name == "forward" else name) == "raise"
@@ -173,36 +218,6 @@ class _Writer(EffectWriter):
         if one.call.axis != -1:
             wanted = np.moveaxis(np.empty(wanted), one.call.axis, -1).shape
         return bool(output.size != np.prod(wanted) or output.shape[-1:] != wanted[-1:])
-
-    def _differentiable(self, claim: Claim, seen: dict[str, Seen]) -> bool:
-        """Whether autograd can show it: a script takes gradients in arrays, not in numbers."""
-        for one in seen.values():
-            if one.call.mode == "vjp" and _names(one, claim):
-                return any(f'"{name}"' in claim.expression for name in leaves(self.case, one.call, self.caller))
-        return True
-
-    def program_claims(self, check: str, seen: dict[str, Seen], found: list[Claim]) -> str:
-        """The request of one call, piped to the program; the case run again where no number of one call shows it."""
-        one = next(
-            (each for each in seen.values() if any(f"{each.variable}[" in c.expression for c in found if not c.met)),
-            None,
-        )
-        kept = [] if one is None else [claim for claim in found if f"{one.variable}[" in claim.expression]
-        if one is None or one.call.mode != "forward" or check == "dtype_kept":
-            return self.fallback(check)
-        width = 1 if one.truth is None else max(one.truth.output.head.shape[-1], 1)
-        body = [
-            f"REQUEST = {json.dumps(json.dumps(request(self.case, one.call, 1)))}",
-            f"WORDS = {shlex.split(self.target.place.name.removeprefix('exec:'))!r}",
-            'run = subprocess.run(WORDS, input=REQUEST + "\\n", capture_output=True, text=True, timeout=60)',
-            "print(run.stderr, end='')",
-            'data = json.loads(run.stdout.splitlines()[0])["output"]',
-            "data = data['data'] if isinstance(data, dict) else data",
-            "values = [float.fromhex(x) if isinstance(x, str) and 'x' in x.lower() else float(x) for x in data]",
-            f"{one.variable} = np.array(values).reshape(-1, {width})",
-            *claimed_lines(kept),
-        ]
-        return self.head(check, body)
 
 
 def _names(one: Seen, claim: Claim) -> bool:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -19,51 +16,13 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.box import box_interval
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.case import Case
+from kernelproof.verify.checks.batch import CHECK
+from kernelproof.verify.checks.garbage import KINDS
 from kernelproof.verify.judging import bounds_of, eta_of
 from kernelproof.verify.measure import nonlinear, select_rows
-from kernelproof.verify.seams import Call, Contract, Floats, Judgement, Outcome, Truth, Values, limit_of, sharp_of
-
-MOST = 24
-"""Claims that a script shows; those that are not met come first."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One number.
-
-    Attributes:
-        expression: of the script, also its name.
-        expected: the exact value, correctly rounded to the dtype.
-        low: the least that is allowed; NaN if the number must be NaN.
-        high: the largest that is allowed.
-        value: what came.
-    """
-
-    expression: str
-    expected: float
-    low: float
-    high: float
-    value: float
-
-    @property
-    def met(self) -> bool:
-        """Whether what came is allowed."""
-        return self.low <= self.value <= self.high or (math.isnan(self.low) and math.isnan(self.value))
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One call of a check with what came of it.
-
-    Attributes:
-        variable: the name of its output in the script.
-        truth: of the inputs of this call, or None where there is none.
-    """
-
-    variable: str
-    call: Call
-    outcome: Outcome
-    truth: Truth | None
+from kernelproof.verify.seams import Contract, Floats, Judgement, limit_of, sharp_of
+from kernelproof.verify.witness_gradients import empty_elements, gradient_claims, lacking
+from kernelproof.verify.witness_numbers import MOST, Claim, Seen, elements, flag, interval, least_float, rounded
 
 
 def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) -> list[Claim]:
@@ -72,7 +31,7 @@ def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) ->
         "accuracy": _accuracy,
         "dtype_kept": _dtype_kept,
         "empty_rows": _empty_rows,
-        "gradients": _gradients,
+        "gradients": gradient_claims,
         "poison": _poison,
         "simplex": _simplex,
         "special_values": _special,
@@ -80,45 +39,10 @@ def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) ->
         "zero_upstream": _zero_upstream,
     }
     found = list(makers.get(check, _within_slack)(case, seen, contract))
+    if contract.same == "bits":
+        found += _same_bits(check, case, seen)
     found.sort(key=lambda claim: claim.met)
     return found[:MOST]
-
-
-def rounded(head: float, tail: float, target: Format) -> float:
-    """head + tail rounded once to `target`; what is not finite stays."""
-    return target.round_fraction(Fraction(head) + Fraction(tail)) if math.isfinite(head) else head
-
-
-def least_float(value: Fraction) -> float:
-    """The least float64 that is not below `value`."""
-    try:
-        near = float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
-
-
-def _interval(head: float, tail: float, allowed: float, expected: float) -> tuple[float, float]:
-    if not math.isfinite(head):
-        return head, head
-    if not math.isfinite(allowed):
-        # No grade allows what is not finite, where the exact value is.
-        return -FORMATS["float64"].largest, FORMATS["float64"].largest
-    exact, slack = Fraction(head) + Fraction(tail), Fraction(allowed)
-    low, high = least_float(exact - slack), -least_float(-(exact + slack))
-    # A number beyond the format may come as what stands for it.
-    return (low, high) if math.isfinite(expected) else (min(low, expected), max(high, expected))
-
-
-def _elements(
-    variable: str, raw: Floats, values: Values, allowed: Floats, decided: Any, target: Format
-) -> Iterator[Claim]:
-    for index in np.argwhere(np.broadcast_to(decided, raw.shape)):
-        at = tuple(int(i) for i in index)
-        head, tail = float(values.head[at]), float(values.tail[at])
-        expected = rounded(head, tail, target)
-        low, high = _interval(head, tail, float(allowed[at]), expected)
-        yield Claim(f"{variable}{list(at) if at else '[()]'}", expected, low, high, float(raw[at]))
 
 
 def _raw(one: Seen) -> Floats | None:
@@ -136,10 +60,42 @@ def _within_slack(case: Case, seen: dict[str, Seen], contract: Contract) -> Iter
         if raw is not None and one.truth is not None and one.call.mode == "forward":
             bounds = bounds_of(case, one.truth, contract)
             decided = (bounds.rows & ~bounds.loose)[:, None]
-            yield from _elements(
+            yield from elements(
                 one.variable, raw, one.truth.output, bounds.slack, decided & np.isfinite(bounds.slack), _format(case)
             )
-    yield from _gradients(case, seen, contract)
+    yield from gradient_claims(case, seen, contract)
+
+
+_SAME = {
+    "axis": (("forward", "axis 0"), ("forward", "axis -2")),
+    "batch": (("forward", "alone"),),
+    "garbage": (*(("forward", kind) for kind in KINDS), ("vjp", "nan vjp")),
+    "layout": (("packed", "forward"), ("packed vjp", "vjp")),
+}
+"""Check -> calls of it that give the same numbers, where the contract promises that."""
+
+
+def _same_bits(check: str, case: Case, seen: dict[str, Seen]) -> Iterator[Claim]:
+    """That outputs, and gradients, of two calls are equal."""
+    for pair in _SAME.get(check, ()):
+        if not set(pair) <= set(seen):
+            continue
+        base, other = seen[pair[0]], seen[pair[1]]
+        if base.call.mode == "vjp":
+            names = (base.truth.gradients or {}) if base.truth is not None else {}
+            common = [name for name in names if name in base.outcome.arrays and name in other.outcome.arrays]
+            held = [(f'["{name}"]', base.outcome.arrays[name], other.outcome.arrays[name]) for name in common]
+        else:
+            at = CHECK.place(case, base.call.inputs)[0] if check == "batch" else None
+            rows, alone = _raw(base), _raw(other)
+            if rows is None or alone is None:
+                continue
+            held = [("" if at is None else f"[{at}:{at + 1}]", rows if at is None else rows[at : at + 1], alone)]
+        for part, left, right in held:
+            second = f"{other.variable}{part if base.call.mode == 'vjp' else ''}"
+            expression = f"np.array_equal({base.variable}{part}, {second}, equal_nan=True)"
+            came = np.array_equal(np.asarray(left).astype(float), np.asarray(right).astype(float), equal_nan=True)
+            yield flag(expression, came=came)
 
 
 def _format(case: Case) -> Format:
@@ -158,13 +114,16 @@ def _accuracy(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator
     bent = (
         nonlinear(truth, target, float(case.kernel.order)) if case.op in {"entmax", "weights"} else np.zeros_like(rows)
     )
-    yield from _elements(one.variable, raw, truth.output, allowed, rows & ~bent, target)
+    yield from elements(one.variable, raw, truth.output, allowed, rows & ~bent, target)
     if not (rows & bent).any():
         return
     # There first order is no bound, and what is allowed is what the corners of the input box give.
     scores = select_rows(next(iter(one.call.inputs.arrays.values())), raw.shape, one.call.inputs)
     assert not isinstance(scores, Judgement)  # the inputs have the shape of the output
-    for row, key in np.argwhere(rows & bent)[:MOST]:
+    places = np.argwhere(rows & bent)
+    with np.errstate(all="ignore"):
+        worst = -np.nan_to_num(np.abs(raw - truth.output.head) / allowed, nan=np.inf)[tuple(places.T)]
+    for row, key in places[np.argsort(worst, kind="stable")[:MOST]]:
         head, tail = float(truth.output.head[row, key]), float(truth.output.tail[row, key])
         if not math.isfinite(limit):
             continue
@@ -202,47 +161,9 @@ def _simplex(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[
     allowed = sharp_of(contract.grade, target) * target.unit_roundoff + slack + 2.0**-53
     for row in np.flatnonzero(~truth.empty):
         total = math.fsum(raw[row]) if np.isfinite(raw[row]).all() else math.nan
-        low, high = _interval(1.0, 0.0, float(allowed[row]), 1.0)
+        low, high = interval(1.0, 0.0, float(allowed[row]), 1.0)
         yield Claim(f"math.fsum({one.variable}[{row}])", 1.0, low, high, total)
         yield Claim(f"{one.variable}[{row}].min()", 0.0, 0.0, math.inf, float(raw[row].min()))
-
-
-def _gradients(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
-    limit, s = limit_of(contract.grade, _format(case)), eta_of(_format(case), contract)
-    for one in seen.values():
-        truth = one.truth
-        if one.call.mode != "vjp" or truth is None or truth.gradients is None:
-            continue
-        for name, values in truth.gradients.items():
-            held = f'{one.variable}["{name}"]'
-            if (lacking := _lacking(one, name, values.head.shape)) is not None:
-                yield lacking
-                continue
-            raw = np.asarray(one.outcome.arrays[name]).astype(np.float64)
-            terms = 1 if name in {"z", "scores"} else max(truth.support.shape)
-            with np.errstate(over="ignore", invalid="ignore"):
-                allowed = limit * (_format(case).unit_roundoff * values.unit + terms * s) + values.radius
-            kink = (truth.kink | truth.unsure | truth.empty).any()
-            # At a kink more than one gradient is right; then a script claims only what is beyond all of them.
-            allowed = np.where(kink, np.maximum(allowed, _reach(one)), allowed)
-            decided = np.isfinite(allowed) & ~_free(case, name, raw.shape, truth)
-            yield from _elements(held, raw, values, allowed, decided, _format(case))
-
-
-def _lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
-    """The claim that there is a gradient for `name`, and that it has this shape; None where that is so."""
-    held = one.outcome.arrays.get(name)
-    if held is None:
-        return _flag(f'"{name}" in {one.variable}', came=False)
-    return None if held.shape == shape else _flag(f'{one.variable}["{name}"].shape == {shape!r}', came=False)
-
-
-def _free(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Any:
-    """The gradients of rows with nothing to attend to, which may be what those rows are."""
-    by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
-    if not by_row or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
-        return np.zeros(shape, dtype=bool)
-    return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)
 
 
 def _zero_upstream(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -255,7 +176,7 @@ def _zero_upstream(case: Case, seen: dict[str, Seen], contract: Contract) -> Ite
             came = float(np.any(raw != 0))
             yield Claim(f'np.any({one.variable}.get("{name}", 0.0))', 0.0, 0.0, 0.0, came)
             continue
-        for index in np.argwhere(~_free(case, name, raw.shape, one.truth)):
+        for index in np.argwhere(~empty_elements(case, name, raw.shape, one.truth)):
             at = tuple(int(i) for i in index)
             yield Claim(f'{one.variable}["{name}"]{list(at) if at else "[()]"}', 0.0, 0.0, 0.0, float(raw[at]))
 
@@ -264,9 +185,9 @@ def _poison(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[C
     """Of rows next to a special one: no more than that their gradients are numbers."""
     one, clean, largest = seen["vjp"], seen["clean vjp"], _format(case).largest
     name, array = next(iter(one.call.inputs.arrays.items()))
-    lacking = [each for each in (_lacking(one, name, array.shape), _lacking(clean, name, array.shape)) if each]
-    if lacking:
-        yield from lacking
+    faults = [each for each in (lacking(one, name, array.shape), lacking(clean, name, array.shape)) if each]
+    if faults:
+        yield from faults
         return
     values = array.astype(np.float64)
     special = np.broadcast_to((np.isnan(values) | np.isposinf(values)).any(axis=-1, keepdims=True), values.shape)
@@ -278,17 +199,11 @@ def _poison(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[C
         yield Claim(f'{one.variable}["{name}"]{list(at)}', float(exact), -largest, largest, float(raw[at]))
 
 
-def _reach(one: Seen) -> float:
-    """More than two gradients of one row of weights can differ by: twice the norm of the cotangent, and an eighth."""
-    upstream = one.call.inputs.cotangent
-    return 0.0 if upstream is None else 2.25 * float(np.linalg.norm(np.asarray(upstream).astype(np.float64)))
-
-
 def shapes_kept(seen: dict[str, Seen], case: Case) -> Iterator[Claim]:
     """That the outputs have the shape that the op defines."""
     for one in seen.values():
         wanted = output_shape(case, one.call.inputs)
-        yield _flag(f"tuple(np.shape({one.variable}_raw)) == {wanted!r}", came=False)
+        yield flag(f"tuple(np.shape({one.variable}_raw)) == {wanted!r}", came=False)
 
 
 def _dtype_kept(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -301,14 +216,10 @@ def _dtype_kept(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterat
             if one.call.mode == "vjp":
                 # A target that is right need not have a gradient that is none of an array.
                 held += f'.get("{name}", 0.0)' if known is None else f'["{name}"]'
-            yield _flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
+            yield flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
             if one.call.mode == "forward" or known is not None:
                 named = f'str(getattr({held}, "dtype", type({held}))).removeprefix("torch.") == "{case.dtype}"'
-                yield _flag(named, came=array.dtype.name == case.dtype)
-
-
-def _flag(expression: str, *, came: bool) -> Claim:
-    return Claim(expression, 1.0, 1.0, 1.0, float(came))
+                yield flag(named, came=array.dtype.name == case.dtype)
 
 
 def _special(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -332,7 +243,7 @@ def _special(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[
     other = np.asarray((np.isfinite(source) | np.isneginf(source)).all(axis=1))
     if len(other) == len(bounds.rows):
         decided = (bounds.rows & ~bounds.loose & other)[:, None]
-        yield from _elements(one.variable, raw, clean.truth.output, bounds.slack, decided, _format(case))
+        yield from elements(one.variable, raw, clean.truth.output, bounds.slack, decided, _format(case))
 
 
 def _empty_rows(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -346,4 +257,4 @@ def _empty_rows(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterat
             if wanted is not None:
                 yield Claim(f"{one.variable}[{row}, {key}]", wanted, wanted, wanted, float(raw[row, key]))
         decided = (bounds.rows & ~bounds.loose)[:, None]
-        yield from _elements(one.variable, raw, truth.output, bounds.slack, decided, _format(case))
+        yield from elements(one.variable, raw, truth.output, bounds.slack, decided, _format(case))

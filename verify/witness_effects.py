@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from kernelproof.verify.calling import CARRIES_NONE
-from kernelproof.verify.seams import Call
-from kernelproof.verify.witness_claims import Seen
-from kernelproof.verify.witness_text import call_text, has_vjp, picked_lines
+from kernelproof.verify.seams import Call, Outcome
+from kernelproof.verify.witness_numbers import Seen
+from kernelproof.verify.witness_programs import request_line
+from kernelproof.verify.witness_programs import turned as turned_call
+from kernelproof.verify.witness_text import has_vjp, to_numpy
 from kernelproof.verify.witness_writing import Writer, safe
 
 CAME_BACK = "a child process of the call came back"
+UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
+"""What is said of a program that writes too many lines; the second may come with the answer or after it."""
+AGAIN = "wrong after the calls were made"
+"""Part of every script that makes its calls again and again."""
 REPEATED = 100
 """Calls that a script for changing results makes."""
 _TORCH_MATMUL = "torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32"
@@ -53,8 +59,14 @@ _REAL = {
         " and not ({0}.is_complex() or {0}.is_meta or {0}.layout is not torch.strided)"
     ),
     "jax": "isinstance({0}, jax.Array | float | int)",
+    "cupy": "isinstance({0}, cupy.ndarray | float | int)",
 }
 """Kind of array -> whether something is one of real numbers."""
+
+
+def turns_of(turn: int) -> int:
+    """How often a script makes calls of which something was wrong when they were made for the `turn`-th time."""
+    return max(REPEATED, 4 * turn)
 
 
 class EffectWriter(Writer):
@@ -63,11 +75,15 @@ class EffectWriter(Writer):
     def raised(self, check: str, one: Seen) -> str:
         """A call that raises, whose traceback is the finding; or one that returns something else than an array."""
         lines, names = self.arrays(one.call, "")
-        text = call_text(self.case, one.call, self.caller, names)
+        text, title = self.text(one.call, names), f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}"
         kind = self.target.array
+        if self.program:
+            # A line too many is noticed with the request after it.
+            again = ["time.sleep(0.5)", f"print({text})"] if any(words in title for words in UNASKED) else []
+            return self.head(title, [*lines, f"print({text})", *again])
         if one.call.mode == "forward":
             real = _REAL[kind].format("got")
-            body = [f"got = {text}", *picked_lines("got", self.caller, self.case.op), f"sound = {real}"]
+            body = [f"got = {text}", *self.picked("got"), f"sound = {real}"]
         elif has_vjp(self.caller):
             body = [
                 f"got = {text}",
@@ -85,7 +101,7 @@ class EffectWriter(Writer):
             f'print(f"the call returned {{type(got).__qualname__}}; it must return {wanted}", "WRONG" * (not sound))',
             "sys.exit(0 if sound else 1)",
         ]
-        return self.head(f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}", [*lines, *body])
+        return self.head(title, [*lines, *body])
 
     def unraised(self, one: Seen) -> str:
         """A call that has to raise and returns."""
@@ -93,8 +109,8 @@ class EffectWriter(Writer):
         body = [
             *lines,
             "try:",
-            f"    got = {call_text(self.case, one.call, self.caller, names)}",
-            "except Exception as error:",
+            f"    got = {self.text(one.call, names)}",
+            f"except {self.raises} as error:",
             '    sys.exit(print(f"the call raised {error!r}, as it must"))',
             "print(got)",
             'sys.exit("an empty row must raise; the call returned")',
@@ -109,7 +125,7 @@ class EffectWriter(Writer):
                 one = seen[first]
         lines, names = self.arrays(one.call, "")
         raw = f"{one.variable}_raw"
-        read = "{}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else "np.asarray({})"
+        read = to_numpy(self.target.array)
         called = [*self.called(one, names, None)]
         if one.call.mode == "forward":
             called += [f"return {read.format(raw)}.tobytes()"]
@@ -119,11 +135,14 @@ class EffectWriter(Writer):
             called = [
                 "try:",
                 *(f"    {line}" for line in called),
-                "except Exception as error:",
+                f"except {self.raises} as error:",
                 "    return repr(error)",
             ]
         given = next(iter(names.values()))
         turned = f"{given}.flip(-1)" if self.target.array == "torch" else f"{given}[..., ::-1]"
+        if self.program:
+            turned = "other"
+            lines.append(request_line(turned, self.case, turned_call(one.call)))
         body = [
             "def bits(turned=False):",
             *(f"    {line}" for line in lines),
@@ -141,28 +160,33 @@ class EffectWriter(Writer):
         ]
         return self.head("determinism", body)
 
-    def untouched(self, seen: dict[str, Seen]) -> str:
-        """A call that changes what it is given."""
-        one = next((each for each in seen.values() if each.outcome.modified), next(iter(seen.values())))
+    def untouched(self, seen: dict[str, Seen], turn: int) -> str:
+        """A call that changes what it is given; "" if none does."""
+        one = next((each for each in seen.values() if each.outcome.modified), None)
+        if one is None:
+            return ""
         lines, names = self.arrays(one.call, "")
-        changed = names[one.outcome.modified[0]] if one.outcome.modified else next(iter(names.values()))
-        read = f"{changed}.detach().cpu().to(torch.float64).numpy()" if self.target.array == "torch" else changed
-        body = [
-            *lines,
-            f"before = {read}.tobytes()",
-            *self._quiet(one, self.called(one, names, None)),
-            f"after = {read}.tobytes()",
-            f'print("the call {{}} {changed}".format("left" if before == after else "CHANGED"))',
-            "sys.exit(0 if before == after else 1)",
-        ]
-        return self.head("input_untouched", body)
+        changed = names[one.outcome.modified[0]]
+        read = changed if self.target.array == "numpy" else to_numpy(self.target.array).format(changed)
+        body = self._in_turns(
+            turn,
+            [
+                *lines,
+                f"before = {read}.tobytes()",
+                *self._quiet(one, self.called(one, names, None)),
+                f"after = {read}.tobytes()",
+                "if before != after:",
+                f'    sys.exit("the call CHANGED {changed}")',
+            ],
+        )
+        return self.head("input_untouched", [*body, f'print("the call left {changed}")'])
 
-    def changed(self, seen: dict[str, Seen]) -> str:
-        """A call that changes the state of its process; the case run again where an expression cannot show that."""
+    def changed(self, seen: dict[str, Seen], turn: int) -> str:
+        """A call that changes the state of its process; "" if none does, or no expression shows what it changes."""
         one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
         held = [name for name in one.outcome.changed if name in STATES]
         if not held:
-            return self.fallback("global_state")
+            return ""
         lines, names = self.arrays(one.call, "")
         called = self._quiet(one, self.called(one, names, None))
         again = [line.format(name=name) for name in held for line in _AGAIN.get(name, ())]
@@ -177,13 +201,21 @@ class EffectWriter(Writer):
             *lines,
             "before = state()",
             *(warm if set(held) <= set(_AGAIN) else []),
-            *called,
+            *self._in_turns(turn, called),
             "after = state()",
             "for name, value in before.items():",
             "    print(f\"the call {'left' if after[name] == value else 'CHANGED'} {name}\", file=sys.__stdout__)",
             "sys.exit(0 if before == after else 1)",
         ]
         return self.head("global_state", body)
+
+    @staticmethod
+    def _in_turns(turn: int, lines: list[str]) -> list[str]:
+        """`lines`; in a loop where what is wrong did not show the first time."""
+        if turn == 1:
+            return lines
+        head = [f"# It is {AGAIN} some times.", f"for turn in range({turns_of(turn)}):"]
+        return [*head, *(f"    {line}" for line in lines)]
 
     def _quiet(self, one: Seen, called: list[str]) -> list[str]:
         """The lines of a call; where it raises too, that is told, and not the end."""
@@ -196,15 +228,25 @@ class EffectWriter(Writer):
             '    print(f"the call raised {error!r}")',
         ]
 
-    def crash(self) -> str:
+    def crash(self, call: Call) -> str:
         """A call in a process of its own, which it may take down, hang or fill."""
+        lines, names = self.arrays(call, "")
+        called = self.called(Seen("got", call, Outcome(), None), names, None)
         if self.program:
-            return self.fallback("crash")
-        lines, names = self.arrays(Call(self.inputs), "")
+            # What it remembers may be what ends it.
+            turns = [
+                "ends = time.monotonic() + 20",
+                f"for turn in range({REPEATED}):",
+                *(f"    {line}" for line in called),
+                "    if time.monotonic() > ends:",
+                "        break",
+            ]
+            return self.head("crash", [*lines, *turns, "print(got_raw)"])
         guarded = [
             "parent = os.getpid()",
             "try:",
-            f"    print({call_text(self.case, Call(self.inputs), self.caller, names)})",
+            *(f"    {line}" for line in called),
+            "    print(got_raw)",
             "finally:",
             "    if os.getpid() != parent:",
             f"        print({CAME_BACK!r}, flush=True)",

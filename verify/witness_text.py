@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import math
 import sys
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.arrays import Kind
 from kernelproof.verify.building import layout_of, packed
 from kernelproof.verify.calling import Caller, Calling
 from kernelproof.verify.case import Case
@@ -18,7 +24,9 @@ from kernelproof.verify.seams import Array, Call
 from kernelproof.verify.targets import BUILT_IN, Target, functions_of
 
 LARGEST = 4096
-"""Arrays of more numbers are not written out."""
+"""Arrays of more numbers are not written out as literals, but compressed."""
+PACKED = 2**17
+"""Arrays of more numbers are not written out at all."""
 PEERS = "kernelproof.verify.peers."
 _MADE: tuple[str, ...] = ("if isinstance(target, type):", "    target = target()")
 """A class is called without arguments, as `loading.load` does; left out where the target is none."""
@@ -39,21 +47,41 @@ def array_text(array: Array, target: Target) -> str:
     """An expression for `array` as the target gets it, with its layout."""
     if target.array == "torch":
         return _tensor(array, target.device)
-    if target.array == "jax":
-        return f"jnp.asarray({_packed(np.ascontiguousarray(array))})"
+    if target.array in {"jax", "cupy"}:
+        module = "jnp" if target.array == "jax" else "cupy"
+        return f"{module}.asarray({_packed(np.ascontiguousarray(array))})"
     return _packed(array)
+
+
+def compressed(data: bytes) -> str:
+    """An expression for `data`, compressed, on lines of 100 letters.
+
+    >>> import base64, zlib
+    >>> eval(compressed(bytes(1000))) == bytes(1000)
+    True
+    """
+    text = base64.b85encode(zlib.compress(data, 9)).decode()
+    lines = "\n".join(f'    "{text[at : at + 100]}"' for at in range(0, len(text), 100))
+    return f"zlib.decompress(base64.b85decode(\n{lines}\n))"
 
 
 def _packed(array: Array) -> str:
     kind = f"ml_dtypes.{array.dtype.name}" if _foreign(array) else f"np.{array.dtype.name}"
     kind = "bool" if array.dtype == bool else kind
     if array.flags.c_contiguous and array.flags.writeable:
-        shape = "" if array.size else f".reshape({array.shape!r})"
-        return f"np.array({numbers(array)}, dtype={kind}){shape}"
+        return _written(array, kind)
     layout = layout_of(array)
     strides = tuple(stride * array.itemsize for stride in layout.strides)
-    memory = f"np.array({numbers(layout.memory)}, dtype={kind})"
+    memory = _written(layout.memory, kind)
     return f"np.ndarray({array.shape!r}, {kind}, {memory}, {layout.offset * array.itemsize}, {strides!r})"
+
+
+def _written(array: Array, kind: str) -> str:
+    """`array`, in C order, for NumPy."""
+    if array.size > LARGEST:
+        return f"np.frombuffer(bytearray({compressed(array.tobytes())}), dtype={kind}).reshape({array.shape!r})"
+    shape = "" if array.size else f".reshape({array.shape!r})"
+    return f"np.array({numbers(array)}, dtype={kind}){shape}"
 
 
 def _foreign(array: Array) -> bool:
@@ -61,12 +89,20 @@ def _foreign(array: Array) -> bool:
 
 
 def _tensor(array: Array, device: str) -> str:
-    place = "" if device == "cpu" else f', device="{device}"'
-    kind = f"torch.{array.dtype.name}"
-    layout = layout_of(array)
+    kind, layout = f"torch.{array.dtype.name}", layout_of(array)
     if min(layout.strides, default=0) >= 0 and layout.strides != packed(array.shape) and array.size:
-        memory = f"torch.tensor({numbers(layout.memory)}, dtype={kind}{place})"
+        memory = _of_torch(layout.memory, kind, device)
         return f"{memory}.as_strided({array.shape!r}, {layout.strides!r}, {layout.offset})"
+    return _of_torch(array, kind, device)
+
+
+def _of_torch(array: Array, kind: str, device: str) -> str:
+    """`array`, in C order, for PyTorch."""
+    if array.size > LARGEST:
+        moved = "" if device == "cpu" else f'.to("{device}")'
+        memory = f"torch.frombuffer(bytearray({compressed(array.tobytes())}), dtype={kind})"
+        return f"{memory}.reshape({array.shape!r}){moved}"
+    place = "" if device == "cpu" else f', device="{device}"'
     shape = "" if array.size else f".reshape({array.shape!r})"
     return f"torch.tensor({numbers(array)}, dtype={kind}{place}){shape}"
 
@@ -130,7 +166,7 @@ class _Variable:
         return self.name
 
 
-def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) -> str:
+def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str], numbers: Collection[str] = ()) -> str:
     """An expression that calls the target as the binding does.
 
     Args:
@@ -138,6 +174,7 @@ def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) ->
         call: the call.
         caller: the loaded target, no program.
         names: the variables that hold the arrays, by argument.
+        numbers: roles that are variables of their own names.
     """
     assert isinstance(caller, Caller)  # a program is asked another way
     binding = caller.bound[case.op][1]
@@ -147,7 +184,8 @@ def call_text(case: Case, call: Call, caller: Calling, names: dict[str, str]) ->
         name: _Variable(names[name], held[name].shape) if name in names else value
         for name, value in call.inputs.options.items()
     }
-    called = binding.call(case_of(case, call), arrays, options, axis=call.axis)
+    told = {role: _Variable(role, ()) for role in numbers}
+    called = binding.call(case_of(case, call), arrays, options, told, call.axis)
     assert called is not None  # `Scope.refuses` has seen to it
     words = [*map(repr, called[0]), *(f"{key}={value!r}" for key, value in called[1].items())]
     if call.mode == "vjp" and has_vjp(caller):
@@ -172,6 +210,34 @@ def leaves(case: Case, call: Call, caller: Calling) -> list[str]:
     scope = caller.target.scope(case.op)
     wanted = None if scope is None else scope.gradients
     return [name for name in call.inputs.arrays if wanted is None or name in wanted]
+
+
+def number_lines(case: Case, call: Call, caller: Calling) -> dict[str, str]:
+    """The order and other numbers that autograd differentiates in, by role: a line that makes a variable of it."""
+    assert isinstance(caller, Caller)  # as above
+    scope, target = caller.target.scope(case.op), caller.target
+    wanted = (scope.gradients if scope is not None else None) or ()
+    kind = next(iter(call.inputs.arrays.values())).dtype.name
+    found = {}
+    for role, value in caller.bound[case.op][1].numbers(case_of(case, call)).items():
+        if role not in wanted:
+            continue
+        if target.array == "torch":
+            # Where the dtype of the arrays does not hold the number, float64 does.
+            held = float(FORMATS[kind].round_fraction(Fraction(value))) if math.isfinite(value) else value
+            dtype = kind if held == float(value) else "float64"
+            place = "" if target.device == "cpu" else f', device="{target.device}"'
+            found[role] = f"{role} = torch.tensor({float(value)!r}, dtype=torch.{dtype}{place})"
+        else:
+            found[role] = f"{role} = jnp.asarray({float(value)!r}, dtype=jnp.{kind})"
+    return found
+
+
+def to_numpy(kind: Kind) -> str:
+    """An expression, with a place for an array of `kind`, for a NumPy array of its numbers; float64 of a tensor."""
+    return {"torch": "{}.detach().cpu().to(torch.float64).numpy()", "cupy": "cupy.asnumpy({})"}.get(
+        kind, "np.asarray({})"
+    )
 
 
 def has_vjp(caller: Calling) -> bool:

@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.calling import Calling
+from kernelproof.verify.case import Case
 from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.loading import PROGRAM
+from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Call, Inputs
-from kernelproof.verify.witness_claims import Claim, Seen
+from kernelproof.verify.witness_numbers import Claim, Seen
+from kernelproof.verify.witness_programs import asked, program_lines, request_line
 from kernelproof.verify.witness_text import (
     array_text,
     call_text,
     has_vjp,
     leaves,
     model_imports,
+    number_lines,
     picked_lines,
     target_lines,
+    to_numpy,
 )
 
 
@@ -37,19 +42,23 @@ class Writer:
     def head(self, title: str, body: list[str]) -> str:
         """The whole script: docstring, imports that `body` needs, the target, and `body`."""
         text = "\n".join(body)
-        loaded = [] if self.program else target_lines(self.target, made=self.made)
+        loaded = program_lines(self.target, text) if self.program else target_lines(self.target, made=self.made)
         whole = "\n".join([*loaded, text])
-        plain = ["gc", "importlib.util", "json", "locale", "math", "os", "random", "signal", "subprocess", "sys"]
+        plain = ["atexit", "base64", "contextlib", "gc", "importlib.util", "json", "locale", "math", "os", "random"]
+        plain += ["select", "signal", "subprocess", "sys", "threading", "time", "zlib"]
         imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
         named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
         imports += [f"from math import {', '.join(named)}"] if named else []
         imports += [*model_imports(text)[:1]] if "Fraction(" in text else []
         third = [line for line in model_imports(text) if "kernelproof" in line]
+        own = whole if self.program else text
         third += [
-            f"import {name}" for name in ("flint", "jax", "ml_dtypes", "mpmath", "numba", "torch") if f"{name}." in text
+            f"import {name}"
+            for name in ("cupy", "flint", "jax", "ml_dtypes", "mpmath", "numba", "torch")
+            if f"{name}." in own
         ]
         third += ["import jax.numpy as jnp"] if "jnp." in text else []
-        third += ["import numpy as np"] if "np." in text else []
+        third += ["import numpy as np"] if "np." in own else []
         label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
         quoted = safe(f"{title} of {label}" + (f"\n\n{self.message}" if self.message else ""))
         lines = [f'"""{quoted}"""', "", *sorted(imports), "", *third, "", *loaded, "", text, ""]
@@ -57,6 +66,9 @@ class Writer:
 
     def arrays(self, call: Call, suffix: str) -> tuple[list[str], dict[str, str]]:
         """Lines that make the arrays of a call, and their variables."""
+        if self.program:
+            name = f"request{suffix}"
+            return [request_line(name, self.case, call)], {"request": name}
         held: dict[str, Any] = {**call.inputs.arrays}
         held |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
         if call.mode == "vjp" and call.inputs.cotangent is not None:
@@ -69,20 +81,30 @@ class Writer:
                 lines.append(f"{names[name]}.flags.writeable = False")
         return lines, names
 
+    def text(self, call: Call, names: dict[str, str]) -> str:
+        """An expression for what a call returns."""
+        if self.program:
+            return asked(self.case, call, names["request"])
+        return call_text(self.case, call, self.caller, names)
+
+    def picked(self, variable: str) -> list[str]:
+        """Lines that leave the output in `variable`, which holds what a call returned."""
+        return [] if self.program else picked_lines(variable, self.caller, self.case.op)
+
+    @property
+    def raises(self) -> str:
+        """What a call of a script raises that fails."""
+        return "(Exception, SystemExit)" if self.program else "Exception"
+
     def called(self, one: Seen, names: dict[str, str], width: int | None) -> list[str]:
         """Lines that call the target and leave float64 rows, or gradients by name, in the variable of `one`.
 
         Rows have the length `width`; with None the array has the shape that came.
         """
-        text = call_text(self.case, one.call, self.caller, names)
-        raw = f"{one.variable}_raw"
-        convert = (
-            "{}.detach().cpu().to(torch.float64).numpy()"
-            if self.target.array == "torch"
-            else "np.asarray({}).astype(np.float64)"
-        )
+        text, raw = self.text(one.call, names), f"{one.variable}_raw"
+        convert = to_numpy(self.target.array) + ("" if self.target.array == "torch" else ".astype(np.float64)")
         if one.call.mode == "forward":
-            lines = [f"{raw} = {text}", *picked_lines(raw, self.caller, self.case.op)]
+            lines = [f"{raw} = {text}", *self.picked(raw)]
             if width is None:
                 return lines
             value = convert.format(raw)
@@ -90,21 +112,41 @@ class Writer:
             rows = one.call.inputs.rows
             picked = "" if rows is None else f"[{rows.tolist()}]"
             return [*lines, f"{one.variable} = {value}.reshape(-1, {max(width, 1)}){picked}"]
-        if has_vjp(self.caller):
+        if self.program:
+            lines = [f"{raw} = {text}"]
+        elif has_vjp(self.caller):
             lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
         else:
-            held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
-            grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
-            lines = [
-                *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
-                f"output = {text}",
-                *picked_lines("output", self.caller, self.case.op),
-                f"output.backward({names['cotangent']})",
-                f"{raw} = {{{grads}}}",
-                f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
-            ]
+            lines = self.differentiated(one, names)
         each = "torch.as_tensor(value)" if self.target.array == "torch" else "value"
-        return [*lines, f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
+        lines += [f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
+        return [*lines, *other_number(one, self.case)]
+
+    def differentiated(self, one: Seen, names: dict[str, str]) -> list[str]:
+        """Lines that leave the gradients of autograd, by name, in what is raw of `one`."""
+        raw, numbers = f"{one.variable}_raw", number_lines(self.case, one.call, self.caller)
+        held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
+        held |= {role: role for role in numbers}
+        text = call_text(self.case, one.call, self.caller, names, numbers)
+        called = [f"output = {text}", *picked_lines("output", self.caller, self.case.op)]
+        if self.target.array == "jax":
+            return [
+                *numbers.values(),
+                f"def output_of({', '.join(held.values())}):",
+                *(f"    {line}" for line in called),
+                "    return output",
+                f"_, pull = jax.vjp({', '.join(['output_of', *held.values()])})",
+                f"{raw} = dict(zip({list(held)!r}, pull({names['cotangent']})))",
+            ]
+        grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
+        return [
+            *numbers.values(),
+            *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
+            *called,
+            f"output.backward({names['cotangent']})",
+            f"{raw} = {{{grads}}}",
+            f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
+        ]
 
     def fallback(self, check: str) -> str:
         """The case run again by this package; "" where the subject is no recipe."""
@@ -131,8 +173,24 @@ def safe(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
 
 
-def claimed_lines(found: list[Claim]) -> list[str]:
-    """Lines that hold the numbers of a script against what is allowed, and end it."""
+def other_number(one: Seen, case: Case) -> list[str]:
+    """Lines that add the gradient in the order from that in α, or the other way round, as calls of a target have it."""
+    case = case_of(case, one.call)
+    other, wanted = ("alpha", "order") if case.alpha is None else ("order", "alpha")
+    known = {} if one.truth is None else one.truth.gradients or {}
+    if wanted not in known or other not in one.outcome.arrays:
+        return []
+    order = float(case.kernel.order)
+    held = f'{one.variable}["{other}"]'
+    value = f"-{held} / {order!r}**2" if wanted == "order" else f"-{held} * {order!r}**2"
+    return [f"if {other!r} in {one.variable}:", f'    {one.variable}.setdefault("{wanted}", {value})  # α = 1 + 1/n']
+
+
+_PRINTED = 'print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)'
+
+
+def claimed_lines(found: list[Claim], *, quiet: bool = False) -> list[str]:
+    """Lines that hold the numbers of a script against what is allowed, and end it; `quiet`: they show what is wrong."""
     rows = [
         f"    ({claim.expression!r}, {claim.expression}, {claim.expected!r}, {claim.low!r}, {claim.high!r}),"
         for claim in found
@@ -145,6 +203,6 @@ def claimed_lines(found: list[Claim]) -> list[str]:
         "]:",
         "    fault = not (low <= value <= high or (value != value and low != low))",
         "    wrong += fault",
-        '    print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)',
+        f"    {'if fault: ' * quiet}{_PRINTED}",
         "sys.exit(1 if wrong else 0)",
     ]

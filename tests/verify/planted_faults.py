@@ -141,25 +141,25 @@ def text_of(fault: Fault, *, mended: bool) -> str:
     return fault.right + planted + (MENDED.format(planted=PLANTED, parent=fault.parent) if mended else "")
 
 
-def _entmax(order: str, family: str, shape: str, feature: str) -> str:
+def entmax_case(order: str, family: str, shape: str, feature: str) -> str:
     return f"entmax order={order} rule=adaptive:1 dtype=float64 family={family} shape={shape} feature={feature} seed=0"
 
 
-RANDOM = _entmax("2", "random", "3x8", "1")
-LARGE = _entmax("64", "random", "3x8", "1")
-SWEEP = _entmax("2", "two_keys", "33x2", "wide")
-SPECIAL = _entmax("2", "special", "4x7", "nan")
+RANDOM = entmax_case("2", "random", "3x8", "1")
+LARGE = entmax_case("64", "random", "3x8", "1")
+SWEEP = entmax_case("2", "two_keys", "33x2", "wide")
+SPECIAL = entmax_case("2", "special", "4x7", "nan")
 POLICY = "weights order=2 rule=adaptive:1 dtype=float64 family=masks shape=3x10 feature=all seed=0"
 PADDING = "attention order=inf rule=adaptive:1 dtype=float64 family=padding shape=2x1x3x8x4x2 feature=mask seed=0"
 
 
-def _weights(lines: str) -> str:
+def weighed(lines: str) -> str:
     """A fault in the weights `p` of rows `z`."""
     body = "\n".join(f"    {line}" for line in lines.strip("\n").split("\n"))
     return f"def weights_of(self, z, n):\n    p = super().weights_of(z, n)\n{body}"
 
 
-def _returned(change: str) -> str:
+def returned(change: str) -> str:
     """A change of what a call without an axis returns."""
     return f"def entmax(self, z, order):\n    return super().entmax(z, order){change}"
 
@@ -175,44 +175,44 @@ def _gradient(lines: str) -> str:
 
 
 FAULTS = (
-    Fault("accuracy", "power", _weights("return self.shares(p**1.01)"), RANDOM),
-    Fault("accuracy", "raises", _weights("raise ValueError('no such luck')"), RANDOM),
-    Fault("accuracy", "list", _returned(".tolist()"), RANDOM),
-    Fault("accuracy", "complex", _returned(" + 0j"), RANDOM),
-    Fault("accuracy", "shape", _returned("[..., 1:]"), RANDOM),
+    Fault("accuracy", "power", weighed("return self.shares(p**1.01)"), RANDOM),
+    Fault("accuracy", "raises", weighed("raise ValueError('no such luck')"), RANDOM),
+    Fault("accuracy", "list", returned(".tolist()"), RANDOM),
+    Fault("accuracy", "complex", returned(" + 0j"), RANDOM),
+    Fault("accuracy", "shape", returned("[..., 1:]"), RANDOM),
     Fault(
         "axis",
         "ignored",
         "def entmax(self, z, order, dim=-1):\n    return super().entmax(z, order)",
-        _entmax("2", "random", "2x2x16", "4"),
+        entmax_case("2", "random", "2x2x16", "4"),
     ),
-    Fault("batch", "leak", _weights("return p if len(p) == 1 else p * 0.9 + p.mean(0) * 0.1"), RANDOM),
-    Fault("convergence", "early", _weights("return p if n < 64 else super().weights_of(z, np.inf)"), LARGE),
-    Fault("curve", "jagged", _weights("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),
+    Fault("batch", "leak", weighed("return p if len(p) == 1 else p * 0.9 + p.mean(0) * 0.1"), RANDOM),
+    Fault("convergence", "early", weighed("return p if n < 64 else super().weights_of(z, np.inf)"), LARGE),
+    Fault("curve", "jagged", weighed("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),
     Fault(
         "determinism",
         "raises",
-        _weights("self.odd = not self.odd\nassert self.odd\nreturn p"),
+        weighed("self.odd = not self.odd\nassert self.odd\nreturn p"),
         RANDOM,
     ),
-    Fault("determinism", "random", _weights("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
-    Fault("dtype_kept", "short", _returned("[..., :3]"), RANDOM),
-    Fault("dtype_kept", "narrow", _returned(".astype('f4')"), RANDOM),
-    Fault("dtype_kept", "flat", _returned(".reshape(-1)"), RANDOM),
+    Fault("determinism", "random", weighed("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
+    Fault("dtype_kept", "short", returned("[..., :3]"), RANDOM),
+    Fault("dtype_kept", "narrow", returned(".astype('f4')"), RANDOM),
+    Fault("dtype_kept", "flat", returned(".reshape(-1)"), RANDOM),
     Fault("dtype_kept", "odd name", "def vjp(self, *args, **options):\n    return {1: args[2]}", RANDOM),
     Fault("dtype_kept", "gradient", _gradient("found = found[..., :3]"), RANDOM),
     Fault("dtype_kept", "gradient dtype", _gradient("found = found.astype('f4')"), RANDOM),
     Fault(
         "empty_rows",
         "spread",
-        _weights("return p * np.where(np.isnan(p).any(), np.nan, 1)"),
-        _entmax("2", "masks", "3x10", "all"),
+        weighed("return p * np.where(np.isnan(p).any(), np.nan, 1)"),
+        entmax_case("2", "masks", "3x10", "all"),
     ),
     Fault(
         "empty_rows",
         "zeros",
-        _weights("return np.nan_to_num(p)"),
-        _entmax("2", "masks", "3x10", "all"),
+        weighed("return np.nan_to_num(p)"),
+        entmax_case("2", "masks", "3x10", "all"),
     ),
     Fault(
         "empty_rows",
@@ -235,11 +235,11 @@ FAULTS = (
         PADDING,
         "Attention",
     ),
-    Fault("global_state", "variable", _weights("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
-    Fault("global_state", "raises too", _weights("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
-    Fault("global_state", "errors", _weights("np.seterr(all='raise')\nreturn p"), RANDOM),
-    Fault("global_state", "handler", _weights("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
-    Fault("global_state", "seed", _weights("np.random.seed(0)\nreturn p"), RANDOM),
+    Fault("global_state", "variable", weighed("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
+    Fault("global_state", "raises too", weighed("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
+    Fault("global_state", "errors", weighed("np.seterr(all='raise')\nreturn p"), RANDOM),
+    Fault("global_state", "handler", weighed("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
+    Fault("global_state", "seed", weighed("np.random.seed(0)\nreturn p"), RANDOM),
     Fault("gradients", "factor", _gradient("found = found * 1.5"), RANDOM),
     Fault("gradients", "none", _gradient("return {}"), RANDOM),
     Fault("gradients", "nothing", _gradient("found = None"), RANDOM),
@@ -251,27 +251,30 @@ FAULTS = (
         RANDOM,
     ),
     Fault("input_untouched", "cotangent", _gradient("g[:] = 0"), RANDOM),
-    Fault("kkt", "power", _weights("return self.shares(p**1.01)"), RANDOM),
+    Fault("kkt", "power", weighed("return self.shares(p**1.01)"), RANDOM),
     Fault(
         "layout",
         "memory",
         "def entmax(self, z, order):\n    return super().entmax(z.ravel(order='K').reshape(z.shape), order)",
-        _entmax("2", "layouts", "4x11", "transposed"),
+        entmax_case("2", "layouts", "4x11", "transposed"),
     ),
-    Fault("monotone", "swapped", _weights("return p[..., ::-1]"), RANDOM),
+    Fault("monotone", "swapped", weighed("return p[..., ::-1]"), RANDOM),
     Fault(
-        "permutation", "position", _weights("return self.shares(p * (1 + 0.1 * (np.arange(p.shape[-1]) == 0)))"), RANDOM
+        "permutation",
+        "position",
+        weighed("return self.shares(p * (1 + 0.1 * (np.arange(p.shape[-1]) == 0)))"),
+        RANDOM,
     ),
     Fault("poison", "sum", _gradient("found = found + 0 * found.sum()"), SPECIAL),
-    Fault("renormalized", "power", _weights("return self.shares(p**1.01)"), RANDOM),
-    Fault("simplex", "sum", _weights("return p * 1.01"), RANDOM),
-    Fault("special_values", "hidden", _weights("return np.nan_to_num(p)"), SPECIAL),
-    Fault("support", "short", _weights("return self.shares(np.where(p < p.max(-1, keepdims=True), 0, p))"), RANDOM),
-    Fault("support", "negative", _weights("return np.where(p == 0, -1e-300, p)"), RANDOM),
+    Fault("renormalized", "power", weighed("return self.shares(p**1.01)"), RANDOM),
+    Fault("simplex", "sum", weighed("return p * 1.01"), RANDOM),
+    Fault("special_values", "hidden", weighed("return np.nan_to_num(p)"), SPECIAL),
+    Fault("support", "short", weighed("return self.shares(np.where(p < p.max(-1, keepdims=True), 0, p))"), RANDOM),
+    Fault("support", "negative", weighed("return np.where(p == 0, -1e-300, p)"), RANDOM),
     Fault(
         "translation",
         "offset",
-        _weights("return self.shares(p ** (1 + 0.01 * np.tanh(z.max(-1, keepdims=True))))"),
+        weighed("return self.shares(p ** (1 + 0.01 * np.tanh(z.max(-1, keepdims=True))))"),
         RANDOM,
     ),
     Fault("zero_upstream", "noise", _gradient("found = found + (0 if g.any() else 1e-300)"), RANDOM),

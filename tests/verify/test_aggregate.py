@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernelproof.verify.aggregate import Tried, record, reproduce, split
+from kernelproof.verify.aggregate import Tried, record, reproduce
 from kernelproof.verify.case import Case
 from kernelproof.verify.results import Verdict
 from kernelproof.verify.scope import Scope
@@ -112,7 +112,9 @@ def test_reproduce_is_a_shell_line() -> None:
 
 def test_results_are_split_by_target() -> None:
     one, two = result(accuracy=GOOD), result()
-    assert split({(0, 0): one, (0, 1): two}, 1) == {0: two}
+    tried = Tried(TARGET, CASES, {}, {}).answered(1, {(0, 0): one, (0, 1): two}, {(1, 0): "no", (2, 1): "hung"})
+    assert tried.results == {0: two}
+    assert tried.unasked == {2: "hung"}
 
 
 def test_the_grade_is_the_worst_of_the_dtypes_and_not_that_of_the_worst_error() -> None:

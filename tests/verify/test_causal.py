@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernelproof import verify
+from kernelproof.api import verify
 from kernelproof.verify.case import Case
 from kernelproof.verify.cases.padding import hidden_keys
 from kernelproof.verify.causal import TOP_LEFT, aligned, as_called, spelled_out

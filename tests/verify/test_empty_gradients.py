@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kernelproof import verify
+from kernelproof.api import verify
 from kernelproof.verify.building import spared
 from kernelproof.verify.results import Check
 from kernelproof.verify.seams import Contract, Inputs
@@ -65,3 +67,15 @@ def test_only_empty_rows_lose_their_upstream() -> None:
     for other in ("zeros", "nan", "raise"):
         assert spared(inputs, empty, Contract(empty_row=other)) is inputs
     assert spared(inputs, np.zeros(6, dtype=bool), Contract()) is inputs
+
+
+def test_a_script_asks_as_the_check_does(tmp_path: Path) -> None:
+    check = gradients(tmp_path, "wrong", "any")
+    assert check.script is not None
+    path = tmp_path / "script.py"
+    path.write_text(check.script, encoding="utf-8")
+    run = [sys.executable, str(path)]
+    assert subprocess.run(run, cwd=tmp_path, check=False, capture_output=True).returncode == 1
+    (tmp_path / "attends.py").write_text(SOURCE.replace("* 1e-2", "* 0"), encoding="utf-8")
+    again = subprocess.run(run, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stdout + again.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelproof import verify
+from kernelproof.api import verify
 from kernelproof.verify.probing import watchdog
 from kernelproof.verify.targets import Target, describe, find
 
@@ -86,8 +86,8 @@ def test_what_is_declared_of_heads_stands(name: str, takes: bool, tmp_path: Path
 def test_heads_are_judged_as_they_are_taken(name: str, passes: bool, tmp_path: Path) -> None:
     path = tmp_path / "heads.py"
     path.write_text(SOURCE, encoding="utf-8")
-    asked = {"op": "attention", "order": "inf", "dtype": "float64", "suite": "quick"}
-    assert verify(f"{path}:{name}", serial=True, **asked).passed is passes
+    found = verify(f"{path}:{name}", op="attention", order="inf", dtype="float64", suite="quick", serial=True)
+    assert found.passed is passes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX systems fork")

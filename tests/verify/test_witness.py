@@ -15,7 +15,7 @@ import kernelproof
 from kernelproof.api import verify
 from kernelproof.verify.results import Results, Verdict
 from kernelproof.verify.witness import variable
-from kernelproof.verify.witness_claims import Claim, least_float, rounded
+from kernelproof.verify.witness_numbers import Claim, least_float, rounded
 from kernelproof.verify.witness_text import numbers
 
 FAULTY = Path(__file__).parent / "fuzz" / "faulty.py"

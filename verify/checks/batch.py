@@ -36,14 +36,14 @@ class Batch:
         first = next(iter(inputs.arrays.values()))
         return int(np.prod(first.shape[:-1])) if first.ndim > 1 else 1
 
-    def _place(self, case: Case, inputs: Inputs) -> tuple[int, int]:
+    def place(self, case: Case, inputs: Inputs) -> tuple[int, int]:
         """The row that is tried alone: its number among the checked rows, and among all."""
         every = np.arange(self._count(case, inputs)) if inputs.rows is None else inputs.rows
         at = int(integers(case.generator("batch"), len(every), (1,))[0])
         return at, int(every[at])
 
     def _alone(self, case: Case, inputs: Inputs) -> Inputs:
-        number = self._place(case, inputs)[1]
+        number = self.place(case, inputs)[1]
         first = next(iter(inputs.arrays.values()))
         place = np.unravel_index(number, first.shape[:-1])
         if case.op in {"entmax", "weights"}:
@@ -70,7 +70,7 @@ class Batch:
         """Every element of the row."""
         if truth is None:
             return Judgement()
-        at = self._place(case, inputs)[0]
+        at = self.place(case, inputs)[0]
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found

@@ -52,7 +52,7 @@ class Gradients:
         if (fault := broken(outcome, truth, contract)) is not None:
             return fault
         target = FORMATS[case.dtype]
-        loose = self._loose(case, truth, target)
+        loose = loose_rows(case, truth, target)
         total = Judgement()
         for name, values in truth.gradients.items():
             if name not in outcome.arrays:
@@ -80,7 +80,7 @@ class Gradients:
             failure = Failure(message=message, kappa=np.inf)
             return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
         terms = 1 if name in {"z", "scores"} else max(truth.support.shape)
-        values = replace(values, radius=values.radius + self._crossing(name, case, truth, inputs, target, raw))
+        values = replace(values, radius=values.radius + crossing(name, case, truth, inputs, target, raw))
         errors = first_order(raw, values, target, flush=contract.flush_to_zero, terms=terms)
         kappa = errors.kappa
         # A row that is loose leaves its own gradients undecided, and every gradient summed over rows.
@@ -92,7 +92,7 @@ class Gradients:
                 # ∂L/∂v = wᵀg, and the weights have no kink: only a choice of keys can open it.
                 open_ = open_ & truth.unsure.any()
             # An overflow of the format that the truth shares is no error.
-            gross = self._gross(name, case, inputs, raw) & ~(kappa <= 1)
+            gross = _gross(name, case, inputs, raw) & ~(kappa <= 1)
             kappa = np.where(open_ & gross, np.inf, kappa)
             decided &= ~(open_ & ~gross & ~(kappa <= 1))
             decided &= ~(open_ & ~gross & ~np.isfinite(values.unit))
@@ -107,46 +107,6 @@ class Gradients:
             _matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}", target
         )
 
-    def _crossing(
-        self, name: str, case: Case, truth: Truth, inputs: Inputs, target: Format, raw: Floats
-    ) -> Floats | float:
-        """What keys next to the threshold may add from order 2 on: their ``w = u^(n−1)`` is 0 on one side of it.
-
-        `NEAR` roundings of the inputs raise u by that share of its unit; J has no entry above the w of its row, and
-        each of the two terms of ``w_i(g_i − ⟨w, g⟩/W)`` is at most ``w·max|g|``. The order moves a weight by n² of it.
-        """
-        order = float(case.kernel.order)
-        rule = case.inner_rule
-        scored, ordered = name in {"z", "scores"}, name in {"order", "alpha"}
-        if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
-            return 0.0
-        near = near_kink(truth, target)
-        with np.errstate(invalid="ignore", over="ignore"):
-            reach = np.maximum(truth.margin, 0.0) + NEAR * target.unit_roundoff * truth.margin_unit
-        # No base u exceeds 1.
-        slope = (np.clip(np.where(near, reach, 0.0) / order, 0.0, 1.0) ** (order - 1)).sum(axis=1)
-        upstream = np.abs(np.asarray(inputs.cotangent).astype(np.float64)).reshape(len(slope), -1)
-        extra = 2 * slope * upstream.max(axis=1, initial=0.0)
-        if ordered:
-            return float(order**2 * extra.sum())
-        return np.asarray(float(rule.exact) * extra.reshape(*raw.shape[:-1], 1))
-
-    def _gross(self, name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
-        """Where `raw` is wrong at any kink: from order 1 on every limiting Jacobian is finite (G3).
-
-        Under the adaptive rule its norm is at most β (G1), so no entry exceeds ``β‖g‖``.
-        """
-        if float(case.kernel.order) < 1 or inputs.cotangent is None:
-            return np.zeros(raw.shape, dtype=bool)
-        gross = ~np.isfinite(raw)
-        rule = case.inner_rule
-        if name in {"z", "scores"} and isinstance(rule, Adaptive):
-            upstream = np.asarray(inputs.cotangent).astype(np.float64)
-            bound = float(rule.exact) * np.linalg.norm(upstream, axis=-1, keepdims=True)
-            # Rounding of the result, and of the norm itself, are far below an eighth.
-            gross |= np.abs(raw) > 1.125 * bound
-        return np.asarray(gross)
-
     def _hulls(
         self, case: Case, truth: Truth, inputs: Inputs, raw: Floats, kappa: Floats, decided: Flags, target: Format
     ) -> Floats:
@@ -160,9 +120,10 @@ class Gradients:
         flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
         # Keys that rounding of the inputs may move across may be in or out, as those exactly at the threshold.
         near = near_kink(truth, target)
+        wanted = hulled(truth, near)
         for r in range(len(flat)):
             edge = near[r]
-            if truth.boundary[r].any() and edge.sum() <= MOST and not truth.unsure[r] and np.isfinite(flat[r]).all():
+            if wanted[r] and np.isfinite(flat[r]).all():
                 far = hull_distance(flat[r], upstream[r], truth.support[r] & ~edge, edge, float(rule.exact))
                 # The hull is found in float64: 64 of its roundings for the small least-squares problem.
                 excess = max(far - 64 * 2.0**-53, 0.0)
@@ -186,38 +147,104 @@ class Gradients:
         rule = case.inner_rule
         if inputs.cotangent is None or not isinstance(rule, Adaptive):
             return kappa
-        target, width, scale = FORMATS[case.dtype], raw.shape[-1], float(rule.exact)
-        upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)
-        scores = np.asarray(next(iter(inputs.arrays.values()))).astype(np.float64).reshape(-1, width)
+        target, width = FORMATS[case.dtype], raw.shape[-1]
         flat, out, open_ = raw.reshape(-1, width), kappa.reshape(-1, width).copy(), decided.reshape(-1, width)
-        for r in np.flatnonzero(loose & ~truth.unsure & ~truth.empty & ~truth.kink):
-            # Keys that are masked have no margin, those that `Nearest` drops have one that means nothing: all of them
-            # have gradients of exactly 0.
-            free = np.isfinite(truth.margin[r])
-            if isinstance(case.parsed_rule, Nearest):
-                free[np.argsort(-scores[r], kind="stable")[case.parsed_rule.k :]] = False
-            row = Row(
-                margins=truth.margin[r, free],
-                gaps=scale * (scores[r, free].max() - scores[r, free]),
-                upstream=upstream[r, free],
-                order=float(case.kernel.order),
-                scale=scale,
-                unit=target.unit_roundoff,
-                slack=eta_of(target, contract),
-            )
+        for r in np.flatnonzero(boxed(truth, loose)):
+            row, free = row_of(case, truth, inputs, int(r), contract)
             out[r, free] = row.kappa(flat[r, free], limit_of(contract.grade, target))
             out[r, ~free] = np.where(flat[r, ~free] == 0, 0.0, np.inf)
             open_[r] = True
         return out.reshape(kappa.shape)
 
-    def _loose(self, case: Case, truth: Truth, target: Format) -> Flags:
-        """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
-        loose = truth.kink | truth.unsure
-        rule = case.inner_rule
-        # Under the adaptive rule `_crossing` bounds it from order 2 on; elsewhere it is below a rounding from 4 on.
-        if float(case.kernel.order) < (2 if isinstance(rule, Adaptive) else 4):
-            loose = loose | near_kink(truth, target).any(axis=1)
-        return np.asarray(loose)
+
+def hulled(truth: Truth, near: Flags) -> Flags:
+    """(R,) rows of order 1 that the hull of their Jacobians decides; `near` is that of `near_kink`."""
+    return np.asarray(truth.boundary.any(axis=1) & (near.sum(axis=1) <= MOST) & ~truth.unsure)
+
+
+def boxed(truth: Truth, loose: Flags) -> Flags:
+    """(R,) rows between orders 1 and 2 that the box of their inputs decides; `loose` is that of `loose_rows`."""
+    return np.asarray(loose & ~truth.unsure & ~truth.empty & ~truth.kink)
+
+
+def row_of(case: Case, truth: Truth, inputs: Inputs, r: int, contract: Contract) -> tuple[Row, Flags]:
+    """Row `r` for its box, over the keys that the flags say; all other keys have gradients of exactly 0."""
+    rule, width = case.inner_rule, truth.margin.shape[1]
+    assert isinstance(rule, Adaptive)  # only its rows have a box
+    scale = float(rule.exact)
+    scores = np.asarray(next(iter(inputs.arrays.values()))).astype(np.float64).reshape(-1, width)[r]
+    upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)[r]
+    # Keys that are masked have no margin, those that `Nearest` drops have one that means nothing.
+    free = np.isfinite(truth.margin[r])
+    if isinstance(case.parsed_rule, Nearest):
+        free[np.argsort(-scores, kind="stable")[case.parsed_rule.k :]] = False
+    row = Row(
+        margins=truth.margin[r, free],
+        gaps=scale * (scores[free].max() - scores[free]),
+        upstream=upstream[free],
+        order=float(case.kernel.order),
+        scale=scale,
+        unit=FORMATS[case.dtype].unit_roundoff,
+        slack=eta_of(FORMATS[case.dtype], contract),
+    )
+    return row, free
+
+
+def crossing(name: str, case: Case, truth: Truth, inputs: Inputs, target: Format, raw: Floats) -> Floats | float:
+    """What keys next to the threshold may add from order 2 on: their ``w = u^(n−1)`` is 0 on one side of it.
+
+    `NEAR` roundings of the inputs raise u by that share of its unit; J has no entry above the w of its row, and
+    each of the two terms of ``w_i(g_i − ⟨w, g⟩/W)`` is at most ``w·max|g|``. The order moves a weight by n² of it.
+    """
+    order = float(case.kernel.order)
+    rule = case.inner_rule
+    scored, ordered = name in {"z", "scores"}, name in {"order", "alpha"}
+    if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
+        return 0.0
+    near = near_kink(truth, target)
+    with np.errstate(invalid="ignore", over="ignore"):
+        reach = np.maximum(truth.margin, 0.0) + NEAR * target.unit_roundoff * truth.margin_unit
+    # No base u exceeds 1.
+    slope = (np.clip(np.where(near, reach, 0.0) / order, 0.0, 1.0) ** (order - 1)).sum(axis=1)
+    upstream = np.abs(np.asarray(inputs.cotangent).astype(np.float64)).reshape(len(slope), -1)
+    extra = 2 * slope * upstream.max(axis=1, initial=0.0)
+    if ordered:
+        return float(order**2 * extra.sum())
+    return np.asarray(float(rule.exact) * extra.reshape(*raw.shape[:-1], 1))
+
+
+def _gross(name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
+    """Where `raw` is beyond `reach_of`."""
+    reach = reach_of(name, case, inputs)
+    if reach is None:
+        return np.zeros(raw.shape, dtype=bool)
+    return np.asarray(~np.isfinite(raw) | (np.abs(raw) > reach))
+
+
+def reach_of(name: str, case: Case, inputs: Inputs) -> Floats | float | None:
+    """The most that an entry of a gradient may be at any kink, row by row; None if it may be infinite.
+
+    From order 1 on every limiting Jacobian is finite (G3). Under the adaptive rule its norm is at most β (G1), so no
+    entry exceeds ``β‖g‖``.
+    """
+    if float(case.kernel.order) < 1 or inputs.cotangent is None:
+        return None
+    rule = case.inner_rule
+    if name not in {"z", "scores"} or not isinstance(rule, Adaptive):
+        return np.inf
+    upstream = np.asarray(inputs.cotangent).astype(np.float64)
+    # Rounding of the result, and of the norm itself, are far below an eighth.
+    return np.asarray(1.125 * float(rule.exact) * np.linalg.norm(upstream, axis=-1, keepdims=True))
+
+
+def loose_rows(case: Case, truth: Truth, target: Format) -> Flags:
+    """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
+    loose = truth.kink | truth.unsure
+    rule = case.inner_rule
+    # Under the adaptive rule `crossing` bounds it from order 2 on; elsewhere it is below a rounding from 4 on.
+    if float(case.kernel.order) < (2 if isinstance(rule, Adaptive) else 4):
+        loose = loose | near_kink(truth, target).any(axis=1)
+    return np.asarray(loose)
 
 
 def _free(raw: Floats, empty: Flags, contract: Contract) -> Flags:

@@ -14,6 +14,7 @@ from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject, size_of
 from kernelproof.verify.results import Check, Verdict
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.targets import Target
+from kernelproof.verify.witness_effects import AGAIN
 from kernelproof.verify.worker import Limits
 
 SECONDS = 12.0
@@ -47,17 +48,25 @@ def with_scripts(
         with ExitStack() as stack:
             quick = Limits(min(limits.seconds, QUICK), limits.memory)
             judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
-            scripts = {check.id: _script(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
+            shown = {check.id: _witness(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
+            # Pasted, a script is what the target sees first: so it is written by a process that has called nothing.
+            judge.fresh()
+            scripts: dict[str, str | None] = {}
+            for check in wanted:
+                scripts[check.id] = script = _script(judge, check, *shown[check.id])
+                if script is not None and AGAIN in script:
+                    # The target remembers its calls.
+                    judge.fresh()
         checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
         found.append(record.model_copy(update={"checks": checks}))
     return found
 
 
-def _script(judge: Judge, check: Check, ends: float) -> str | None:
-    """The script for one failed check."""
+def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
+    """The smallest subject found on which a check fails, and what it says of it."""
     assert check.worst is not None  # the caller has seen to it
     name = CRASH if check.verdict is Verdict.CRASH else check.id
-    held = dict.fromkeys([*(each.case for each in check.failures), check.worst.case])
+    held = _cases(check)
     subject = min((Subject(Case.parse(text)) for text in held), key=size_of)
     message = next((each.message for each in check.failures if each.case == subject.case.text), check.worst.message)
     if name != CRASH:
@@ -74,9 +83,21 @@ def _script(judge: Judge, check: Check, ends: float) -> str | None:
             )
             small = shrinker.shrink(subject, answer.failures[name])
             subject, message = small.subject, small.failure.message
+    return subject, message
+
+
+def _script(judge: Judge, check: Check, subject: Subject, message: str) -> str | None:
+    """The script for one failed check."""
+    name = CRASH if check.verdict is Verdict.CRASH else check.id
     script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))
     if not script and subject.inputs is not None:
         # No single number shows it: then the recipe is run again.
-        case = Subject(min((Case.parse(text) for text in held), key=lambda case: size_of(Subject(case))))
+        case = min((Subject(Case.parse(text)) for text in _cases(check)), key=size_of)
         script = str(judge.ask(Question(case, wants="script", check=name, message=message)))
     return script or None
+
+
+def _cases(check: Check) -> list[str]:
+    """The texts of the cases that are known to fail."""
+    assert check.worst is not None  # as above
+    return list(dict.fromkeys([*(each.case for each in check.failures), check.worst.case]))
