@@ -16,6 +16,7 @@ import numpy as np
 
 from kernelproof.verify.building import output_shape, spared
 from kernelproof.verify.calling import Calling
+from kernelproof.verify.case import Case
 from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks
 from kernelproof.verify.executing import ProgramCaller
@@ -94,6 +95,12 @@ def _asked(subject: Subject, contract: Contract) -> Inputs:
     inputs = aligned(subject.built(), contract)
     truth = None if inputs.cotangent is None else truths_for(subject.case, inputs)(contract)[0]
     return inputs if truth is None else spared(inputs, truth.empty, contract)
+
+
+def _width(case: Case, call: Call) -> int:
+    """The length of a row of what `call` returns, with the keys of logits along the last axis."""
+    shape = output_shape(case, call.inputs)
+    return int(shape[call.axis if case.op == "entmax" else -1]) if shape else 1
 
 
 def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) -> Call:
@@ -191,7 +198,7 @@ class _Writer(EffectWriter):
         body = []
         for at, one in enumerate(used):
             lines, names = self.arrays(one.call, "" if at == 0 else f"_{one.variable}")
-            width = 1 if one.truth is None else one.truth.output.head.shape[-1]
+            width = _width(self.case, one.call)
             body += [*lines, *self.called(one, names, None if plain else width)]
         return body
 

@@ -10,14 +10,25 @@ import numpy as np
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.building import WITHOUT_INFINITY, additive, mixed, normals, one_of, scored, settle, uniforms
-from kernelproof.verify.seams import Flags, Inputs
+from kernelproof.verify.building import (
+    WITHOUT_INFINITY,
+    additive,
+    cast,
+    mixed,
+    normals,
+    one_of,
+    scored,
+    settle,
+    uniforms,
+)
+from kernelproof.verify.seams import Array, Flags, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
 
 _SCORED = ("some", "one", "all", "but_one", "low", "empty_ball")
-_ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed")
+_LOW = ("low_mask", "low_bias", "low_causal", "low_lengths")
+_ATTENTION = ("causal", "mask", "lengths", "bias", "all", "mixed", "empty_ball", "scale", "keynorm_mixed", *_LOW)
 _KINDS = {
     "entmax": _SCORED[:5],
     "weights": _SCORED,
@@ -45,7 +56,8 @@ def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Gener
 class Masks:
     """The feature says what is masked, and for attention by which argument; ``empty_ball`` moves a row out of reach.
 
-    ``low`` masks some keys beside scores that lie below any finite number that might stand for −∞, such as −10000.
+    ``low`` masks some keys beside scores that lie below any finite number that might stand for −∞, such as −10000; for
+    attention it says by which argument, too.
     """
 
     id = "masks"
@@ -60,7 +72,7 @@ class Masks:
         else:
             for feature in _ATTENTION:
                 heads = (4, 2) if "mixed" in feature else (2, 1)
-                yield (*((2,) if feature == "lengths" else ()), *heads, 3, 8, 4, 2), feature
+                yield (*((2,) if "lengths" in feature else ()), *heads, 3, 8, 4, 2), feature
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs with the mask.
@@ -88,6 +100,8 @@ class Masks:
             arrays["q"] = arrays["q"].copy()
             arrays["q"][..., 0, :] = 2.0 * _ball(case) + 4.0
             options = {} if case.op == "regression" else {"key_norm_term": True}
+        elif case.feature in _LOW:
+            options = self._low(case, generator, arrays)
         elif case.op == "attention":
             options = self._options(case, generator)
         return Inputs(arrays, options)
@@ -113,6 +127,35 @@ class Masks:
             options["key_norm_term"] = True
         if kind in {"scale", "keynorm_mixed"}:
             options["scale"] = 0.375
+        return options
+
+    def _low(self, case: Case, generator: np.random.Generator, arrays: dict[str, Array]) -> dict[str, Any]:
+        """Mask keys of large scores and values, beside which all others have scores of −2^15/√d.
+
+        A value of 2^13 shows beyond what rounding of such scores may do in any format.
+        """
+        *batch, heads, _, count, size, width, _ = case.shape
+        hidden: Flags = masked_keys("some", (*(1 for _ in batch), 1, size), generator)
+        options: dict[str, Any] = {}
+        if case.feature in {"low_mask", "low_bias"}:
+            allowed = np.broadcast_to(~hidden[..., None, :], (*batch, heads, count, size)).copy()
+            added = additive(case, np.where(allowed, 0.0, -np.inf))
+            options["mask"] = allowed if case.feature == "low_mask" else added
+        elif case.feature == "low_causal":
+            options["causal"] = True
+            # The last query alone sees the last key.
+            hidden = np.broadcast_to(np.arange(size) == size - 1, hidden.shape)
+        else:
+            lengths = 1 + (np.arange(int(np.prod(batch, dtype=int))) * 5) % max(size, 1)
+            options["lengths"] = lengths.astype(np.int64).reshape(batch)
+            hidden = np.arange(size) >= options["lengths"][..., None, None]
+        if width and not isinstance(case.inner_rule, Fixed):
+            q, k = (arrays[name].astype(np.float64) for name in "qk")
+            q[..., 0] = 256.0
+            k[..., 0] = np.where(hidden, 0.0, -128.0)
+            arrays |= {"q": cast(q, case.dtype), "k": cast(k, case.dtype)}
+        v = np.where(hidden[..., None], 2.0**13, arrays["v"].astype(np.float64))
+        arrays["v"] = cast(v, case.dtype)
         return options
 
 
