@@ -11,7 +11,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.summary import order_label
 from kernelproof.reports.text import MISSING, number
 from kernelproof.verify.fuzz.records import WorstResults, WorstRow
-from kernelproof.verify.seams import GRADE_LIMITS, limit_of
+from kernelproof.verify.seams import grade_of, limit_of
 
 NOTES = 6
 """Ends of a search that are told one by one; worst.json has all."""
@@ -112,7 +112,7 @@ def _square(rows: Sequence[WorstRow], results: WorstResults) -> Square | None:
     ulps = [row.ulp.error for row in rows if row.ulp is not None]
     kappa, rule = max(decided, key=lambda each: _rank(each[0]), default=(None, ""))
     form = FORMATS[rows[0].dtype]
-    grade = "" if kappa is None else next((name for name in GRADE_LIMITS if kappa <= limit_of(name, form)), "F")
+    grade = "" if kappa is None else grade_of(kappa, form)
     return Square(
         ulp=max(ulps, key=_rank, default=None),
         kappa=kappa,

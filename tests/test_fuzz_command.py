@@ -100,3 +100,23 @@ def test_spans_of_time() -> None:
     for text in ("", "-1s", "inf", "nan", "5d"):
         with pytest.raises(DomainError, match="a time must be positive"):
             seconds_of(text)
+
+
+def test_a_variant_outside_the_class_is_not_called_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Its profile rises, so that no number is held against a truth; that calls repeat says nothing of them.
+    (tmp_path / "rises.py").write_text(
+        "import kernelproof\n"
+        "from kernelproof import variant\n\n"
+        'NUMBERS = {"gamma": 2}\n'
+        'GAMMA = variant.Constant("gamma")\n'
+        'RISES = variant.Variant("rises", lambda x, t: 1 + t, GAMMA, edge=None, parameters=NUMBERS)\n\n'
+        '@kernelproof.declare(variant="rises.py:RISES")\n'
+        "def rises(scores, gamma):\n"
+        "    k = 1 + (scores.max(-1, keepdims=True) - scores) / gamma\n"
+        "    return k / k.sum(-1, keepdims=True)\n",
+        encoding="utf-8",
+    )
+    code = cli.run(["fuzz", "rises.py:rises", "--examples", "5", "--dtype", "float32"])
+    said = capsys.readouterr().out
+    assert code == cli.FAILED
+    assert "nothing decided" in said

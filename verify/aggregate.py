@@ -6,6 +6,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from kernelproof.verify.targets import Target
 from kernelproof.verify.worker import CaseResult, CheckResult, Summary
 from kernelproof.verify.xfail import Expected, Known
 
-KEPT = 5
+KEPT = 8
+"""Failures of a check that the record has."""
 FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
 """Checks whose failure is grade F whatever κ is (docs/theory.md §4)."""
+_Ranked = tuple[tuple[bool, float], int, Failure, Case]
 _Graded = tuple[str, str, str, str, str]
 
 
@@ -43,7 +46,7 @@ class _Tally:
     reasons: dict[str, None] = field(default_factory=dict)
     missed: dict[str, None] = field(default_factory=dict)
     worst: tuple[tuple[bool, bool, float], Failure, Case] | None = None
-    failures: list[tuple[tuple[bool, float], int, Failure, Case]] = field(default_factory=list)
+    failures: list[_Ranked] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,9 @@ def record(tried: Tried) -> TargetRecord:
     called = sum(result.calls for result in tried.results.values())
     decided = sum(check.decided for check in found)
     verdict = _verdict(found, called, decided, single=tried.single)
+    if tried.unasked and verdict in {Verdict.PASS, Verdict.XFAIL, Verdict.XPASS}:
+        # All of its failures were expected: what was not asked is not known to be right.
+        verdict = Verdict.UNDECIDED
     remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
     notes = [tried.target.note, *_first_of_each(remarks)]
     notes += [f"{count} cases were {reason}" for reason, count in Counter(tried.unasked.values()).items()]
@@ -243,6 +249,7 @@ def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) 
     # One failure a case first: five elements of one row say less than five cases.
     seen: set[int] = set()
     spread = [each for each in ranked if each[1] not in seen and not seen.add(each[1])]  # type: ignore[func-returns-value]
+    spread = _varied(spread)
     return Check(
         id=name,
         title=title,
@@ -260,6 +267,23 @@ def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) 
             "crashes": float(tally.crashes),
         },
     )
+
+
+def _varied(ranked: list[_Ranked]) -> list[_Ranked]:
+    """`ranked` with failures of another kind in turn: of another output, not a number or one, and then another order.
+
+    Five rows of NaN, one for each of five orders, would hide a wrong number at a sixth.
+    """
+    kinds: dict[tuple[str, bool], list[_Ranked]] = defaultdict(list)
+    for each in ranked:
+        failure = each[2]
+        kinds[failure.message.partition("[")[0], failure.got in {"nan", "inf", "-inf"}].append(each)
+    lines = []
+    for held in kinds.values():
+        first = list({each[3].order_label: each for each in reversed(held)}.values())[::-1]
+        lines.append([*(each for each in held if each in first), *(each for each in held if each not in first)])
+    turns = zip_longest(*lines)
+    return [each for turn in turns for each in turn if each is not None]
 
 
 def _worst(target: Target, failure: Failure, case: Case) -> Worst:

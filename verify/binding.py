@@ -212,7 +212,8 @@ def bind(
     try:
         found = _parameters(function)
     except (TypeError, ValueError):
-        msg = f"{name} has no signature to bind by; say how it is called, such as --call 'f(z, dim=-1)'"
+        shown = "'f(z, dim=-1)' or 'f(q, k, v, scale=scale)'"
+        msg = f"{name} has no signature to bind by; say how it is called, such as --call {shown}"
         raise TargetError(msg) from None
     return _by_name(list(found.values()), name, said, op)
 

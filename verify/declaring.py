@@ -31,6 +31,8 @@ ARRAYS = ("numpy", "torch", "jax", "cupy")
 DEVICES = ("cpu", "cuda")
 OPTIONS = ("mask", "causal", "lengths", "scale", "key_norm_term", "empty")
 """What an op may be called with beside its arrays, its order and its rule."""
+MASKS = ("boolean", "additive")
+"""Kinds of masks: true may be attended to; or added to the scores, −∞ where not."""
 PARAMETERS = ("order", "alpha", "h", "beta", "gamma")
 """Numbers in which an op has a gradient."""
 GRADIENTS = ("z", "scores", "q", "k", "v", *PARAMETERS)
@@ -89,6 +91,8 @@ class Declaration:
         gradients: those it can give.
         options: of `OPTIONS`, those it takes.
         requires: of `OPTIONS`, those without which it is not called, such as ``causal``.
+        masks: of `MASKS`, those it takes; both if nothing is said.
+        apart: of `OPTIONS`, those of which it does not take two in one call.
         variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
@@ -107,6 +111,8 @@ class Declaration:
     gradients: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
     requires: tuple[str, ...] | None = None
+    masks: tuple[str, ...] | None = None
+    apart: tuple[str, ...] | None = None
     variant: str | None = None
     contract: tuple[tuple[str, Any], ...] = ()
     shapes: tuple[tuple[str, Any], ...] = ()
@@ -309,5 +315,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "gradients": lambda name, value: _words(GRADIENTS)(name, value) if value else (),
     "options": lambda name, value: _words(OPTIONS)(name, value) if value else (),
     "requires": _words(OPTIONS),
+    "masks": _words(MASKS),
+    "apart": _words(OPTIONS),
     "variant": _text,
 }

@@ -70,6 +70,8 @@ def scopes_of(said: Declaration) -> tuple[Scope, ...]:
             dtypes=said.dtypes or ("float64", "float32"),
             options=said.options,
             requires=said.requires or (),
+            masks=said.masks or (),
+            apart=said.apart or (),
             gradients=said.gradients or (),
             shapes=said.limits,
         )

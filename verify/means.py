@@ -74,7 +74,8 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
         nearest = np.arange(gap.shape[1]) == first
         rivalled = ((gap <= shift) & ~nearest).any(axis=1, keepdims=True)
         spread = np.where(nearest & ~rivalled, 0.0, spread)
-    sizes = np.abs(held.values)
+    # A masked key has no weight to gain, however large its value.
+    sizes = np.where(np.isneginf(held.scores)[..., None], 0.0, np.abs(held.values))
     return np.asarray(np.einsum("rm,rme->re", spread, sizes + sizes.max(axis=1, keepdims=True)))
 
 

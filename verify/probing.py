@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,29 +101,33 @@ def _called(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: s
     return function(*positional, **keywords)
 
 
-_EXTRAS: Mapping[str, tuple[bool, tuple[int, ...], str]] = {
-    "grouped_heads": (False, (4, 2, 2, 3, 2, 2), "fewer key heads than heads"),
-    "equal_widths": (True, (4, 4, 2, 3, 2, 1), "values of another width than the keys"),
+_Shape = tuple[int, ...]
+_EXTRAS: Mapping[str, tuple[bool, tuple[_Shape, ...], str]] = {
+    "grouped_heads": (False, ((4, 2, 2, 3, 2, 2), (6, 3, 3, 5, 4, 4)), "fewer key heads than heads"),
+    "equal_widths": (True, ((4, 4, 2, 3, 2, 1), (3, 3, 3, 5, 4, 2)), "values of another width than the keys"),
 }
-"""By field of `Shapes`: what it is where attention does not take this, the shape of a case with it, and its name."""
+"""By field of `Shapes`: what it is where attention does not take this, shapes of cases with it, and its name."""
+_BATCHES: Mapping[int, _Shape] = {3: (), 4: (2,), 5: (2, 1)}
+"""Axes of q -> the axes before those of heads."""
 
 
 def refused_extras(
     function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, said: Declaration
-) -> Iterator[tuple[str, bool, str]]:
+) -> Iterator[tuple[str, Any, str]]:
     """What not every kernel of attention takes and this one raises for: (field of `Shapes`, its value, a remark).
 
     Nothing is told of what is declared, and nothing where it raises without any of it as well.
 
     Args:
-        function: called once, and again for each.
+        function: called for a few tiny cases.
         binding: of its parameters.
         kind: the arrays that it computes on.
         dtype: one that it takes.
         said: what is declared of it.
     """
 
-    def refusal(shape: tuple[int, ...]) -> str | None:
+    @cache
+    def refusal(shape: _Shape) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -131,14 +136,25 @@ def refused_extras(
                 return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
         return None
 
-    if refusal((4, 4, 2, 3, 2, 2)) is not None:
+    plain = (4, 4, 2, 3, 2, 2)
+    ranks = [rank for rank, batch in _BATCHES.items() if refusal((*batch, *plain)) is None]
+    if not ranks:
         return
-    for name, (value, shape, words) in _EXTRAS.items():
-        if name in dict(said.shapes):
-            continue
-        reason = refusal(shape)
-        if reason is not None:
-            yield name, value, f"not given {words}, for which it raises {reason}"
+    declared = dict(said.shapes)
+    if not {"least_rank", "most_rank"} & set(declared):
+        for name, rank, beyond in (
+            ("least_rank", min(ranks), min(ranks) - 1),
+            ("most_rank", max(ranks), max(ranks) + 1),
+        ):
+            if beyond in _BATCHES:
+                reason = refusal((*_BATCHES[beyond], *plain))
+                yield name, rank, f"not given arrays of {beyond} axes, for which it raises {reason}"
+    batch = _BATCHES[min(ranks)]
+    for name, (value, shapes, words) in _EXTRAS.items():
+        reasons = [refusal((*batch, *shape)) for shape in shapes]
+        # One that takes some of them has to take all.
+        if name not in declared and all(reason is not None for reason in reasons):
+            yield name, value, f"not given {words}, for which it raises {reasons[0]}"
 
 
 @contextmanager

@@ -47,6 +47,8 @@ PATIENCE = 3
 """Workers that may be lost outside of any call before the run gives up."""
 HANGS = 5
 """Calls of a target without an answer before it is asked no more: each costs the whole time limit."""
+DEATHS = 20
+"""Ends of a target's process before it is asked no more: each costs a new process."""
 CHUNK = 12
 """Cases a task; few enough that the workers end together."""
 MOST_WORKERS = 8
@@ -91,8 +93,7 @@ class Runner:
         cache: where truths are kept; None: nowhere.
 
     Attributes:
-        unasked: why a case was not asked of a target, by index of both, where a target was given up for its hangs.
-        gives_up: whether that is done.
+        unasked: why a case was not asked of a target, by index of both, where a target was given up.
     """
 
     def __init__(self, pool: Any, folder: str, limits: Limits, cache: CachePlace | None = None) -> None:
@@ -101,8 +102,8 @@ class Runner:
         self.tasks = 0
         self.lost = 0
         self.hangs: Counter[int] = Counter()
+        self.ends: Counter[int] = Counter()
         self.unasked: dict[tuple[int, int], str] = {}
-        self.gives_up = True
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
@@ -253,15 +254,16 @@ class Runner:
         """Whether a case is still to be asked of a target; if that was given up, why it is not is kept."""
         if (number, index) in found:
             return False
-        if not self._given_up(index):
-            return True
-        self.unasked[number, index] = (
-            f"not asked: {HANGS} calls before gave no answer in {self.limits.seconds:g} s each, and it was given up"
-        )
-        return False
+        reason = self._given_up(index)
+        if reason:
+            self.unasked[number, index] = f"not asked: {reason}, and it was given up"
+        return not reason
 
-    def _given_up(self, index: int) -> bool:
-        return self.gives_up and self.hangs[index] >= HANGS
+    def _given_up(self, index: int) -> str:
+        """Why a target is asked no more; "" if it is."""
+        if self.hangs[index] >= HANGS:
+            return f"{HANGS} calls before gave no answer in {self.limits.seconds:g} s each"
+        return f"{DEATHS} calls before ended the process" if self.ends[index] >= DEATHS else ""
 
     def _note_returned(self, records: list[tuple[Any, ...]], found: Found) -> None:
         """A call that forked and let its child come back is a crash of that case, whatever its own process answered."""
@@ -292,6 +294,7 @@ class Runner:
             crash = CheckResult(crash=f"the {call} call: {reason}")
             found[number, index] = CaseResult({check: crash}, calls=1)
             self.hangs[index] += timed_out
+            self.ends[index] += not timed_out
             if self._given_up(index):
                 given_up(self.folder, index).touch()
         elif last[0] in {"truth", "step"} and timed_out:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.case import Case, number_of
-from kernelproof.verify.declaring import Shapes
+from kernelproof.verify.declaring import MASKS, Shapes
 from kernelproof.verify.patterns import in_ranges, matches
 from kernelproof.verify.seams import Call, Inputs
 from kernelproof.verify.shapes import refused_shape, shapes_of
@@ -32,6 +33,8 @@ class Scope:
         dtypes: names of the dtypes it takes.
         options: those it takes; None means all.
         requires: those without which it is not called.
+        masks: of `MASKS`, those it takes; empty means both.
+        apart: options of which it is not given two in one call.
         gradients: those it gives; None means all, empty none.
         axis: whether it can be told the axis that the keys lie along.
         shapes: those it takes.
@@ -46,6 +49,8 @@ class Scope:
     dtypes: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
     requires: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
     gradients: tuple[str, ...] | None = ()
     axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
@@ -92,22 +97,26 @@ class Scope:
         if self.shapes != Shapes() and (reason := refused_shape(self.shapes, shapes_of(case))) is not None:
             return reason
         # Building the inputs in the parent is the one way to know the options; it is done where some are refused.
-        free = (self.options is None and not self.requires) or case.op == "entmax"
-        return None if free else self.refuses_options(options_of(case))
+        free = self.options is None and not (self.requires or self.masks or self.apart)
+        return None if free or case.op == "entmax" else self.refuses_options(options_of(case))
 
-    def refuses_options(self, names: Iterable[str]) -> str | None:
-        """Why it cannot be called with these options, or None."""
-        given = tuple(names)
+    def refuses_options(self, kinds: Mapping[str, str]) -> str | None:
+        """Why it cannot be called with these options, or None; `kinds` is that of `kinds_of`."""
+        given = tuple(kinds)
         lacking = [name for name in given if self.options is not None and name not in self.options]
         if lacking:
             return f"the target has no parameter for {' and '.join(lacking)}"
+        if self.masks and "mask" in given and kinds["mask"] not in self.masks:
+            return f"the target takes {' and '.join(self.masks)} masks"
+        if len(both := [name for name in self.apart if name in given]) > 1:
+            return f"the target does not take {' and '.join(both)} together"
         missing = [name for name in self.requires if name not in given]
         return f"the target is called with {' and '.join(missing)} only" if missing else None
 
     def refuses_inputs(self, inputs: Inputs) -> str | None:
         """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
         shapes = {name: array.shape for name, array in inputs.arrays.items()}
-        return self.refuses_options(inputs.options) or refused_shape(self.shapes, shapes)
+        return self.refuses_options(kinds_of(inputs.options)) or refused_shape(self.shapes, shapes)
 
 
 def case_of(case: Case, call: Call) -> Case:
@@ -116,9 +125,18 @@ def case_of(case: Case, call: Call) -> Case:
 
 
 @cache
-def options_of(case: Case) -> tuple[str, ...]:
-    """The names of the options of `case`."""
-    return tuple(case.inputs().options)
+def options_of(case: Case) -> Mapping[str, str]:
+    """The options of `case`, as `kinds_of` has them."""
+    return kinds_of(case.inputs().options)
+
+
+def kinds_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The names of options; beside that of a mask, which of `MASKS` it is.
+
+    >>> kinds_of({"causal": True, "mask": np.array([True])})
+    {'causal': '', 'mask': 'boolean'}
+    """
+    return {name: MASKS[value.dtype != bool] if name == "mask" else "" for name, value in options.items()}
 
 
 def order_keyword(case: Case, takes: Iterable[str]) -> Mapping[str, float] | None:

@@ -266,6 +266,8 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         dtypes=dtypes,
         options=options,
         requires=said.requires or (),
+        masks=said.masks or (),
+        apart=said.apart or (),
         gradients=gradients,
         axis="axis" in binding.roles,
         shapes=said.limits,

@@ -69,6 +69,10 @@ def turns_of(turn: int) -> int:
     return max(REPEATED, 4 * turn)
 
 
+_ENDING = ("KeyboardInterrupt", "SystemExit")
+"""What ends a script that does not catch it, without a traceback or with the exit code of a success."""
+
+
 class EffectWriter(Writer):
     """Writes scripts that show an effect of a call."""
 
@@ -81,6 +85,13 @@ class EffectWriter(Writer):
             # A line too many is noticed with the request after it.
             again = ["time.sleep(0.5)", f"print({text})"] if any(words in title for words in UNASKED) else []
             return self.head(title, [*lines, f"print({text})", *again])
+        if (one.outcome.error or "").partition(":")[0] in _ENDING:
+            # Uncaught it would end the script as if nothing were wrong.
+            autograd = one.call.mode == "vjp" and not has_vjp(self.caller)
+            called = self.called(one, names, None) if autograd else [f"got = {text}"]
+            body = ["try:", *(f"    {line}" for line in called), f"except ({', '.join(_ENDING)}) as error:"]
+            ends = ['    sys.exit(f"the call raised {error!r}")', 'print("the call returned")']
+            return self.head(title, [*lines, *body, *ends])
         if one.call.mode == "forward":
             real = _REAL[kind].format("got")
             body = [f"got = {text}", *self.picked("got"), f"sound = {real}"]

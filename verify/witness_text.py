@@ -22,6 +22,7 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.scope import case_of
 from kernelproof.verify.seams import Array, Call
 from kernelproof.verify.targets import BUILT_IN, Target, functions_of
+from kernelproof.verify.witness_peers import definition
 
 LARGEST = 4096
 """Arrays of more numbers are not written out as literals, but compressed."""
@@ -116,9 +117,7 @@ def target_lines(target: Target, *, made: bool = False) -> list[str]:
 def _loaded(target: Target) -> list[str]:
     place = target.place
     if place.module.startswith(PEERS):
-        made = f".{place.object}" if place.object else ".BACKEND"
-        module = place.module.rpartition(".")
-        return [f"from {module[0]} import {module[2]}", "", f"target = {module[2]}{made}", *_MADE]
+        return [*definition(place.module, place.object), "", f"target = {place.object}", *_MADE]
     if place.module.startswith(BUILT_IN):
         name = place.module.removeprefix(BUILT_IN)
         return ["import kernelproof", "", f'target = kernelproof.backend("{name}")']

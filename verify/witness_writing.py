@@ -27,6 +27,9 @@ from kernelproof.verify.witness_text import (
     to_numpy,
 )
 
+FALLBACK = "results = kernelproof.verify("
+"""A line of a script that runs the case again with this package begins so."""
+
 
 class Writer:
     """Writes scripts for one subject."""
@@ -156,7 +159,7 @@ class Writer:
         for name, value in zip(self.target.place.words[::2], self.target.place.words[1::2], strict=True):
             words += f", {name.removeprefix('--')}={value!r}"
         body = [
-            f"results = kernelproof.verify({words})",
+            f"{FALLBACK}{words})",
             "# What depends on earlier calls may show in another check here.",
             'bad = [each for each in results.targets[0].checks if each.failed or each.verdict == "CRASH"]',
             "for each in bad:",

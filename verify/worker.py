@@ -11,7 +11,7 @@ import faulthandler
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -32,9 +32,10 @@ from kernelproof.verify.case import Case
 from kernelproof.verify.causal import aligned
 from kernelproof.verify.discovery import checks, families
 from kernelproof.verify.guarding import SINKS, Guard, Sink
+from kernelproof.verify.hints import hints
 from kernelproof.verify.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.probing import exhausted, limit_data
-from kernelproof.verify.seams import CONTRACT_WORDS, Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.seams import Call, Contract, Errors, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets import Target
 
 GIBIBYTE = 2**30
@@ -202,26 +203,18 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
-    guard.remarks |= dict.fromkeys(_other_alignment(case, inputs, made, found, target.contract))
+    failed = tuple(name for name, said in found.items() if said.judgement.failed)
+
+    def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
+        outcomes = {key: made[_place(call)] for key, call in wanted[name].items()}
+        meant = aligned(meant, contract)
+        known = truth if meant is inputs else truths_for(case, meant)(contract)[0]
+        return checks()[name].judge(case, meant, known, outcomes, contract)
+
+    if failed:
+        forward = made.get(_place(Call(inputs)))
+        guard.remarks |= dict.fromkeys(hints(case, inputs, forward, failed, target.contract, rejudge))
     return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
-
-
-def _other_alignment(
-    case: Case, inputs: Inputs, made: dict[_Place, Outcome], found: dict[str, CheckResult], contract: Contract
-) -> Iterator[str]:
-    """A remark where a causal output is wrong as it is, and right if queries are counted the other way."""
-    accuracy = found.get("accuracy")
-    if accuracy is None or not accuracy.judgement.failed or not inputs.options.get("causal"):
-        return
-    other = replace(contract, causal=next(each for each in CONTRACT_WORDS["causal"] if each != contract.causal))
-    truth = truths_for(case, inputs)(other)[0]
-    outcomes = {"forward": made[_place(Call(inputs))]}
-    judgement = checks()["accuracy"].judge(case, aligned(inputs, other), truth, outcomes, other)
-    if judgement.decided and not judgement.failed:
-        yield (
-            f"its causal mask is right if it is aligned {other.causal.replace('-', ' ')}: a target that means that "
-            f'declares causal = "{other.causal}"'
-        )
 
 
 def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:

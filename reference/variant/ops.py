@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,13 +51,25 @@ def solve_rows(variant: Variant, scores: Floats, bits: int) -> list[RowOfVariant
     return [_solved(variant, float_row(each), bits) for each in scores]
 
 
+def _near(value: Fraction) -> float:
+    """`value` to the nearest float64, infinite beyond the largest.
+
+    >>> _near(Fraction(1, 2)), _near(-Fraction(10) ** 400)
+    (0.5, -inf)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _solved(variant: Variant, row: Row, bits: int) -> RowOfVariant:
     gaps = [Fraction(gap) for gap in row.gaps(len(row.keys))]
     if not gaps:
         return RowOfVariant(row, gaps, None)
     low, high = reach_of_argument(variant, gaps)
     if not _falls(variant, low, high):
-        return RowOfVariant(row, gaps, None, f"the profile is not proved to fall on [{float(low)}, {float(high)}]")
+        return RowOfVariant(row, gaps, None, f"the profile is not proved to fall on [{_near(low)}, {_near(high)}]")
     bandwidth = variant.bandwidth
     if isinstance(bandwidth, Root) and not bandwidth.rises and not rises(variant, bandwidth, gaps):
         return RowOfVariant(row, gaps, None, "the equation is not proved to rise with γ")

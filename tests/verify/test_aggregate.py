@@ -124,3 +124,17 @@ def test_the_grade_is_the_worst_of_the_dtypes_and_not_that_of_the_worst_error() 
     found = record(Tried(TARGET, cases, dict(enumerate(results)), {}))
     assert {row.dtype: row.grade for row in found.accuracy} == {"float64": "C", "bfloat16": "D"}
     assert found.grade == "D"
+
+
+def test_failures_of_every_kind_are_kept() -> None:
+    # NaN at every order, and one wrong number: that is not hidden behind them.
+    cases = tuple(Case.parse(LINE.format(order)) for order in range(1, 40))
+    nan = [Failure(f"output[0, 0] is nan at {at}", got="nan", kappa=np.inf) for at in range(39)]
+    wrong = Failure("output[0, 0] is 0.5", got="0.5", kappa=5e3)
+    other = Failure("d/dalpha[] is 2", got="2.0", kappa=4e3)
+    failures = [*nan[:37], wrong, other]
+    judged = [Judgement(decided=1, failed=1, failures=(each,), worst=each) for each in failures]
+    results = {at: result(accuracy=CheckResult(each)) for at, each in enumerate(judged)}
+    kept = record(Tried(TARGET, cases, results, {})).checks[0].failures
+    assert [each.message for each in kept[:3]] == ["output[0, 0] is nan at 0", "output[0, 0] is 0.5", "d/dalpha[] is 2"]
+    assert len(kept) == 8

@@ -126,6 +126,7 @@ def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
         kappa=kappa,
         decided=sum(each.decided for each in judgements),
         undecided=sum(each.undecided for each in judgements),
+        compared=sum(each.compared for said in result.checks.values() for each in said.summaries.values()),
         called=result.calls > 0,
         seconds=seconds,
     )

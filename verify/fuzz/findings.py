@@ -78,7 +78,7 @@ class FuzzResults(_Record):
     """Everything one fuzzing run found.
 
     Attributes:
-        passed: nothing was found, and something was decided.
+        passed: nothing was found, and some number was held against the truth.
         examples: recipes judged, without those of shrinking.
         rows: rows of them.
         cpu_seconds: processor time of the search and of truth, target and checks; not of shrinking.

@@ -15,6 +15,7 @@ from kernelproof.verify.results import Check, Verdict
 from kernelproof.verify.results import Target as TargetRecord
 from kernelproof.verify.targets import Target
 from kernelproof.verify.witness_effects import AGAIN
+from kernelproof.verify.witness_writing import FALLBACK
 from kernelproof.verify.worker import Limits
 
 SECONDS = 12.0
@@ -53,7 +54,12 @@ def with_scripts(
             judge.fresh()
             scripts: dict[str, str | None] = {}
             for check in wanted:
-                scripts[check.id] = script = _script(judge, check, *shown[check.id])
+                script = _script(judge, check, *shown[check.id])
+                if script is not None and FALLBACK in script:
+                    # The scripts before have called the target too; what shows in its first calls shows again here.
+                    judge.fresh()
+                    script = _script(judge, check, *shown[check.id])
+                scripts[check.id] = script
                 if script is not None and AGAIN in script:
                     # The target remembers its calls.
                     judge.fresh()

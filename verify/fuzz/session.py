@@ -76,7 +76,7 @@ class Session:
         self.started, self.clock, self.cpu = time.monotonic(), time.process_time(), 0.0
         self.told = self.dry = 0
         self.until = float("inf")
-        self.examples = self.rows = self.replayed = self.mended = 0
+        self.examples = self.rows = self.compared = self.replayed = self.mended = 0
         self.tallies: dict[tuple[str, str, str, str], Tally] = defaultdict(Tally)
         self.known: dict[Signature, Known] = {}
         self.findings: dict[Signature, Finding] = {}
@@ -252,6 +252,7 @@ class Session:
             tally.rows += count
             tally.decided += answer.decided
             tally.undecided += answer.undecided
+            self.compared += answer.compared
             tally.kappa = max(tally.kappa, answer.kappa)
         return answer
 

@@ -77,6 +77,7 @@ class Answer:
         kappa: the worst κ of the outputs that was decided; 0 if none was.
         decided: comparisons decided.
         undecided: comparisons not decided.
+        compared: numbers held against the truth.
         called: whether the target was called at all.
         rejected: why no family can build the recipe, or "".
         seconds: processor time that truth, target and checks took.
@@ -86,6 +87,7 @@ class Answer:
     kappa: float = 0.0
     decided: int = 0
     undecided: int = 0
+    compared: int = 0
     called: bool = False
     rejected: str = ""
     seconds: float = 0.0

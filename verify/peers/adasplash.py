@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kernelproof.reference.errors import DomainError
 from kernelproof.verify.peers import peer
 
 if TYPE_CHECKING:
@@ -91,13 +90,13 @@ def adasplash_v2(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tenso
     """Causal attention of order 2.
 
     Raises:
-        DomainError: the attention is not causal.
+        ValueError: the attention is not causal.
     """
     import adasplash  # noqa: PLC0415 (an extra)
 
     if not causal:
         msg = "adasplash_v2 is causal; got causal=False"
-        raise DomainError(msg)
+        raise ValueError(msg)
     parts = (_batched(each) for each in (q, k, v))
     found: Tensor = adasplash.adasplash_v2(*parts).reshape(*q.shape[:-1], v.shape[-1])
     return found

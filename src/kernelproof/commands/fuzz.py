@@ -144,7 +144,8 @@ def fuzz(
                 judge.ends = None if seconds is None else time.monotonic() + seconds + GRACE
                 session, findings, deaths = searched(judge)
     results = FuzzResults(
-        passed=not findings and session.examples > 0 and any(cell.decided for cell in session.coverage()),
+        # That a call is the same twice says nothing of its numbers.
+        passed=not findings and session.compared > 0,
         target=chosen.name,
         device=chosen.device,
         seed=seed,

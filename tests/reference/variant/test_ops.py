@@ -270,3 +270,9 @@ def test_what_is_no_variant_is_said(change: dict[str, Any], message: str) -> Non
 def test_what_is_no_bandwidth_is_said(call: Callable[[], Any]) -> None:
     with pytest.raises(DomainError):
         call()
+
+
+def test_a_row_beyond_every_float_is_undecided_in_words() -> None:
+    # That it falls is not proved so far out, and how far that is no float64 says.
+    sigmoid = Variant("sigmoid", lambda x, t: 1 / (1 + x.exp(t)), mass(0.75, (-64, 64)), geometry="shift", edge=None)
+    assert weights([0.0, -1.7e308], sigmoid).unsure.all()
