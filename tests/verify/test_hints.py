@@ -1,4 +1,4 @@
-"""What a failing target may have left undeclared: a line says what to declare, and what is declared is asked no more."""
+"""What a failing target may have left undeclared: a line says what to declare, and then it is asked no more."""
 
 from __future__ import annotations
 
