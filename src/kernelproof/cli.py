@@ -313,6 +313,9 @@ def _summarize(results: Results, out: Path) -> None:
         first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)
         if first is not None and first.worst is not None:
             typer.echo(clean(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}"))
+        if bad and target.note:
+            # What it was not given, or what may be undeclared.
+            typer.echo(clean(f"  note: {target.note}"))
     for line in results.skipped:
         typer.echo(f"skipped: {line}")
     known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]

@@ -34,6 +34,8 @@ RECIPES = 80
 """Recipes that shrinking one finding may judge; then the arrays have their turn."""
 RECIPE_SHARE = 0.1
 """The part of the time that it may take."""
+LATE = 3.0
+"""Seconds beyond its time that a run may take to shrink what it has found last."""
 DRY = 5
 """Rounds in a row without a new recipe, after which there is nothing left to draw."""
 SUBJECTS = 400
@@ -292,7 +294,8 @@ class Session:
             check,
             most=DEATHS.get(sort, SUBJECTS),
             seconds=QUICK_SECONDS if sort == "hang" else None,
-            stop=self.over,
+            # A finding of the last moment is shrunk a little all the same.
+            stop=lambda: self.budget.seconds is not None and self.elapsed >= self.budget.seconds + LATE,
             within=self.space.asks,
         )
         small = _guarded(lambda: shrinker.shrink(subject, failure), Shrunk(subject, failure, 0, complete=False))

@@ -25,6 +25,10 @@ Time = Annotated[str | None, typer.Option("--time", help="How long, such as 90s,
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
 
 
+SHOWN = 150
+"""Lines of a script that a terminal gets; a witness that could not be shrunk may have thousands."""
+
+
 def fuzz(
     target: Target = None,
     execute: Execute = None,
@@ -74,7 +78,9 @@ def fuzz(
     )
     for finding in results.findings:
         typer.echo(clean(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}"))
-        typer.echo(clean(finding.script or f"  {finding.small_recipe}"))
+        lines = finding.script.count("\n")
+        long = f"  its script has {lines:,} lines, and is in {out / 'index.html'}; the case: {finding.small_recipe}"
+        typer.echo(clean(finding.script if 0 < lines <= SHOWN else long if lines else f"  {finding.small_recipe}"))
     for note in results.notes:
         typer.echo(f"note: {note}")
     rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
