@@ -39,7 +39,10 @@ def hints(
         # None of them at all: one failure of another kind is not excused by this.
         flushing = replace(contract, flush_to_zero=True)
         if all(not rejudge(name, inputs, flushing).failed for name in failed):
-            yield "what fails is subnormal and came as 0: a target that flushes those declares flush_to_zero = true"
+            yield (
+                "fails in cases where nothing is wrong but that subnormal numbers came as 0: a target that "
+                "flushes those declares flush_to_zero = true"
+            )
     if "accuracy" not in failed or case.op != "attention" or forward is None:
         return
     options, given = inputs.options, [name for name in _SELECTING if inputs.options.get(name) is not None]
