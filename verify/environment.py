@@ -7,10 +7,13 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kernelproof.verify.state import flushes, rounds_to_nearest
 
@@ -83,6 +86,12 @@ def modes() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_float32_matmul_precision"):
         found["torch"] = _torch_modes(torch) | {"default dtype": str(torch.get_default_dtype())}
+    jax = sys.modules.get("jax.numpy")
+    if jax is not None:
+        # Its compiler sets the mode in threads of its own.
+        with suppress(Exception):
+            least = jax.asarray(np.array([2.0**-126], dtype=np.float32))
+            found["jax"] = {"flush to zero": {"float32": not np.asarray(least * jax.float32(0.5)).any()}}
     return found
 
 

@@ -68,3 +68,9 @@ def test_a_commit_with_changes_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert clean.isalnum()
     (tmp_path / "new").write_text("")
     assert commit() == f"{clean} with changes"
+
+
+def test_jax_is_asked_for_what_its_compiler_flushes() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    halved = np.asarray(jnp.asarray(np.array([2.0**-126], dtype=np.float32)) * jnp.float32(0.5))
+    assert environment.modes()["jax"] == {"flush to zero": {"float32": bool(halved[0] == 0)}}
