@@ -211,7 +211,7 @@ def judge_target(
         known = truth if meant is inputs else truths_for(case, meant)(contract)[0]
         return checks()[name].judge(case, meant, known, outcomes, contract)
 
-    if failed:
+    if failed and only is None:
         forward = made.get(_place(Call(inputs)))
         guard.remarks |= dict.fromkeys(hints(case, inputs, forward, failed, target.contract, rejudge))
     return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
