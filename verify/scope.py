@@ -133,6 +133,7 @@ def options_of(case: Case) -> Mapping[str, str]:
 def kinds_of(options: Mapping[str, Any]) -> dict[str, str]:
     """The names of options; beside that of a mask, which of `MASKS` it is.
 
+    >>> import numpy as np
     >>> kinds_of({"causal": True, "mask": np.array([True])})
     {'causal': '', 'mask': 'boolean'}
     """
