@@ -17,6 +17,7 @@ from kernelproof.verify.box import box_interval
 from kernelproof.verify.building import output_shape
 from kernelproof.verify.case import Case
 from kernelproof.verify.checks.batch import CHECK
+from kernelproof.verify.checks.curve import falls_of
 from kernelproof.verify.checks.garbage import KINDS
 from kernelproof.verify.judging import bounds_of, eta_of
 from kernelproof.verify.measure import nonlinear, select_rows
@@ -41,6 +42,8 @@ def claims(check: str, case: Case, seen: dict[str, Seen], contract: Contract) ->
     found = list(makers.get(check, _within_slack)(case, seen, contract))
     if contract.same == "bits":
         found += _same_bits(check, case, seen)
+    if check == "curve":
+        found += _falls(case, seen, contract)
     found.sort(key=lambda claim: claim.met)
     return found[:MOST]
 
@@ -64,6 +67,22 @@ def _within_slack(case: Case, seen: dict[str, Seen], contract: Contract) -> Iter
                 one.variable, raw, one.truth.output, bounds.slack, decided & np.isfinite(bounds.slack), _format(case)
             )
     yield from gradient_claims(case, seen, contract)
+
+
+def _falls(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
+    """That the weight of the first key falls no further than rounding may make it as its lead grows."""
+    one = seen["forward"]
+    raw, truth = _raw(one), one.truth
+    if raw is None or truth is None:
+        return
+    falls = falls_of(case, one.call.inputs, truth, raw, contract)
+    for at in np.flatnonzero(~falls.open & np.isfinite(falls.allowed)):
+        first, then = int(falls.rows[at]), int(falls.rows[at + 1])
+        exact = float(truth.output.head[first, 0] - truth.output.head[then, 0])
+        words = f"{one.variable}[{first}, 0] - {one.variable}[{then}, 0]"
+        if falls.gaps[at] == falls.gaps[at + 1]:
+            words, exact = f"abs({words})", abs(exact)
+        yield Claim(words, exact, -math.inf, float(falls.allowed[at]), float(falls.fall[at]))
 
 
 _SAME = {

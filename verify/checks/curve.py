@@ -9,14 +9,16 @@ reads more than the lead, have the slack of both weights.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive, Anchored
 from kernelproof.verify.judging import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, band_of
+from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth, band_of
 
 if TYPE_CHECKING:
     from kernelproof.verify.case import Case
@@ -41,23 +43,9 @@ class Curve:
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
-        bounds, scores = bounds_of(case, truth, contract), scores_of(inputs, truth)
-        gaps = scores[:, 0] - scores[:, 1]
-        order = np.argsort(gaps, kind="stable")
-        order = order[bounds.rows[order]]
-        gaps, weights, slack, loose = gaps[order], found[0][order, 0], bounds.slack[order, 0], bounds.loose[order]
-        with np.errstate(invalid="ignore", over="ignore"):
-            fall = weights[:-1] - weights[1:]
-            fall = np.where(gaps[1:] == gaps[:-1], np.abs(fall), fall)
-        allowed, open_ = slack[1:] + slack[:-1], loose[1:] | loose[:-1]
-        if isinstance(case.parsed_rule, Adaptive | Anchored):
-            target = FORMATS[case.dtype]
-            share, eta = band_of(contract.grade, target) * target.unit_roundoff, eta_of(target, contract)
-            moved = (1 if isinstance(case.parsed_rule, Adaptive) else 2) * share * np.abs(gaps)
-            apart = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
-            sharp = 2 * share * (np.abs(weights[1:]) + eta) / (1 - share) + 2 * eta
-            allowed, open_ = np.where(apart, sharp, allowed), open_ & ~apart
-        ratio = ratio_of(np.where(np.isnan(fall), np.inf, fall), allowed)
+        falls = falls_of(case, inputs, truth, found[0], contract)
+        weights, gaps = falls.weights, falls.gaps
+        ratio = ratio_of(np.where(np.isnan(falls.fall), np.inf, falls.fall), falls.allowed)
 
         def describe(index: tuple[int, ...]) -> str:
             at = index[0]
@@ -66,7 +54,50 @@ class Curve:
                 f"as its lead grows from {float(gaps[at])!r} to {float(gaps[at + 1])!r}"
             )
 
-        return judge_ratios(ratio, np.ones(len(ratio), dtype=bool), open_, bounds.limit, describe)
+        limit = bounds_of(case, truth, contract).limit
+        return judge_ratios(ratio, np.ones(len(ratio), dtype=bool), falls.open, limit, describe)
+
+
+@dataclass(frozen=True)
+class Falls:
+    """How far the weight of the first key falls from each row to the next, in the order of their gaps.
+
+    Attributes:
+        rows: (R,) the rows in that order.
+        gaps: (R,) by which the first key leads.
+        weights: (R,) of the first key.
+        fall: (R − 1,) from each to the next; its size where the gaps are equal.
+        allowed: (R − 1,) what rounding may make it.
+        open: (R − 1,) where that is not decided.
+    """
+
+    rows: NDArray[np.intp]
+    gaps: Floats
+    weights: Floats
+    fall: Floats
+    allowed: Floats
+    open: Flags
+
+
+def falls_of(case: Case, inputs: Inputs, truth: Truth, raw: Floats, contract: Contract) -> Falls:
+    """The falls of (R, 2) outputs `raw`."""
+    bounds, scores = bounds_of(case, truth, contract), scores_of(inputs, truth)
+    gaps = scores[:, 0] - scores[:, 1]
+    order = np.argsort(gaps, kind="stable")
+    order = order[bounds.rows[order]]
+    gaps, weights, slack, loose = gaps[order], raw[order, 0], bounds.slack[order, 0], bounds.loose[order]
+    with np.errstate(invalid="ignore", over="ignore"):
+        fall = weights[:-1] - weights[1:]
+        fall = np.where(gaps[1:] == gaps[:-1], np.abs(fall), fall)
+    allowed, open_ = slack[1:] + slack[:-1], loose[1:] | loose[:-1]
+    if isinstance(case.parsed_rule, Adaptive | Anchored):
+        target = FORMATS[case.dtype]
+        share, eta = band_of(contract.grade, target) * target.unit_roundoff, eta_of(target, contract)
+        moved = (1 if isinstance(case.parsed_rule, Adaptive) else 2) * share * np.abs(gaps)
+        apart = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
+        sharp = 2 * share * (np.abs(weights[1:]) + eta) / (1 - share) + 2 * eta
+        allowed, open_ = np.where(apart, sharp, allowed), open_ & ~apart
+    return Falls(order, gaps, weights, fall, allowed, open_)
 
 
 CHECK = Curve()
