@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from kernelproof.reports import summary, text
+from kernelproof.reports import summary
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
 from kernelproof.reports.rendering import templates
 from kernelproof.verify.results import Accuracy, Coverage, Results, Table, Target, Verdict
@@ -95,9 +95,6 @@ def _target(target: Target, at: int) -> TargetView:
 def _environment() -> Environment:
     environment = templates()
     environment.filters |= {
-        "number": text.number,
-        "short": text.short,
-        "duration": text.duration,
         "order": summary.order_label,
         "tone": tone,
         "grade": grade_class,

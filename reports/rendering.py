@@ -11,8 +11,8 @@ from kernelproof.reports import text
 
 
 def templates() -> Environment:
-    """The templates of all pages; a page adds its own filters and names."""
-    return Environment(
+    """The templates of all pages, with the filters of numbers; a page adds its own filters and names."""
+    environment = Environment(
         loader=PackageLoader("kernelproof.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -21,6 +21,8 @@ def templates() -> Environment:
         keep_trailing_newline=True,
         finalize=_clean,
     )
+    environment.filters |= {"number": text.number, "short": text.short, "duration": text.duration}
+    return environment
 
 
 def _clean(value: Any) -> Any:

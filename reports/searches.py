@@ -79,9 +79,6 @@ def _filled(name: str, *, results: FuzzResults | WorstResults, **held: Any) -> s
 def _environment() -> Environment:
     environment = templates()
     environment.filters |= {
-        "number": text.number,
-        "short": text.short,
-        "duration": text.duration,
         "order": summary.order_label,
         "grade": lambda grade: f"g-{grade.lower()}" if grade else "",
         "listed": listed,

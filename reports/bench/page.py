@@ -41,8 +41,6 @@ def page(results: BenchResults) -> str:
 def _environment() -> Environment:
     environment = templates()
     environment.filters |= {
-        "number": text.number,
-        "duration": text.duration,
         "row": wording.row,
         "kind": wording.kind_of,
         "plain": wording.plain,

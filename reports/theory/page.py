@@ -56,7 +56,6 @@ def _environment() -> Environment:
     environment = templates()
     environment.filters |= {
         "number": lambda value: text.number(value, 4),
-        "duration": text.duration,
         "prose": html,
         "coverage": wording.coverage,
         "picture": picture,
