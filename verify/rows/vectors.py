@@ -132,12 +132,14 @@ def _function(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any
 def _compress(_context: Any, row: Any, start: Any, limit: Any, values: Any, out: Any, count: Any) -> Any:
     def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         vector, mask, found = _mask(context, builder, row, arguments)
-        given = _load(builder, _data(context, builder, values, arguments[3], arguments[1]), vector)
-        name = f"llvm.experimental.vector.compress.v{vector.count}f{row.dtype.bitwidth}"
-        function = _function(builder, name, vector, [vector, mask.type, vector])
-        packed = builder.call(function, [given, mask, ir.Constant(vector, None)])
+        # As integers of the same bits: where there is no instruction for it, LLVM cannot compress floats.
+        whole = ir.VectorType(ir.IntType(row.dtype.bitwidth), vector.count)
+        given = _load(builder, _data(context, builder, values, arguments[3], arguments[1]), whole)
+        name = f"llvm.experimental.vector.compress.v{whole.count}i{row.dtype.bitwidth}"
+        function = _function(builder, name, whole, [whole, mask.type, whole])
+        packed = builder.call(function, [given, mask, ir.Constant(whole, None)])
         target = _data(context, builder, out, arguments[4], arguments[5])
-        builder.store(packed, builder.bitcast(target, vector.as_pointer())).align = 1
+        builder.store(packed, builder.bitcast(target, whole.as_pointer())).align = 1
         return builder.add(arguments[5], found)
 
     return types.int64(row, types.int64, row.dtype, values, out, types.int64), emit
