@@ -1,6 +1,6 @@
 """The truth: certified kernel regression and entmax, under fixed and adaptive normalization."""
 
-from kernelproof.reference import bulk, formats, rows, solving
+from kernelproof.reference import bulk, formats, rows, solver
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import (
     BackendUnavailable,
@@ -49,7 +49,7 @@ __all__ = [
     "regression",
     "regression_vjp",
     "rows",
-    "solving",
+    "solver",
     "weights",
     "weights_vjp",
 ]

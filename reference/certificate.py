@@ -21,7 +21,7 @@ from flint import arb, ctx
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.model import Adaptive, check_mechanism, resolve_kernel
 from kernelproof.reference.rows import float_array, float_row
-from kernelproof.reference.solving import Solver, checked_precision, choose
+from kernelproof.reference.solver import Solver, checked_precision, choose
 
 
 @dataclass(frozen=True)

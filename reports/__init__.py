@@ -10,7 +10,7 @@ from pathlib import Path
 from kernelproof.reports.folder import check_writable as _check_writable
 from kernelproof.reports.folder import put
 from kernelproof.reports.record import from_json, read, to_json
-from kernelproof.verify.results import Results
+from kernelproof.verify.record.schema import Results
 
 __all__ = ["FILES", "check_writable", "from_json", "read", "render", "to_json", "write"]
 

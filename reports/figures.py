@@ -15,11 +15,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
-from kernelproof.reports.drawing import COLOR, MARKERS, SERIES, drawing, power, svg
 from kernelproof.reports.summary import badness, dtype_key, order_key, order_label
+from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
 from kernelproof.reports.text import one_line
-from kernelproof.verify.results import Results, Table, Target
-from kernelproof.verify.seams import GRADE_LIMITS
+from kernelproof.verify.judging.grades import GRADE_LIMITS
+from kernelproof.verify.record.schema import Results, Table, Target
 
 _FLOOR = 1e-2  # κ below this is drawn here: the scale is logarithmic, and an exact result has κ = 0
 _LIMIT = 1e30  # no study has numbers beyond this or below its inverse; such are left out

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from kernelproof.reports import summary
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
-from kernelproof.reports.rendering import templates
-from kernelproof.verify.results import Accuracy, Coverage, Results, Table, Target, Verdict
+from kernelproof.reports.renderer import templates
+from kernelproof.verify.record.schema import Accuracy, Coverage, Results, Table, Target, Verdict
 
 ROWS = 60
 """Rows of the accuracy table that the page shows in full, the largest κ first; the JSON has all."""

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from kernelproof.reports.summary import cases
 from kernelproof.reports.text import clean, one_line
-from kernelproof.verify.results import Check, Results, Target, Verdict
+from kernelproof.verify.record.schema import Check, Results, Target, Verdict
 
 _TAGS = {
     Verdict.FAIL: "failure",

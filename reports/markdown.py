@@ -21,7 +21,7 @@ from kernelproof.reports.summary import (
     worst_kappa,
 )
 from kernelproof.reports.text import clean, duration, number, one_line
-from kernelproof.verify.results import Check, Results, Table, Target, Verdict, Worst
+from kernelproof.verify.record.schema import Check, Results, Table, Target, Verdict, Worst
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$])")
 _LEADING = re.compile(r"^([#+=-](?=[#+=\s-]|$)|\d+(?=[.)](\s|$)))")

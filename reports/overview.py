@@ -10,8 +10,8 @@ from itertools import groupby
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.summary import order_label
 from kernelproof.reports.text import MISSING, number
-from kernelproof.verify.fuzz.records import WorstResults, WorstRow
-from kernelproof.verify.seams import grade_of, limit_of
+from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
+from kernelproof.verify.judging.grades import grade_of, limit_of
 
 NOTES = 6
 """Ends of a search that are told one by one; worst.json has all."""

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.verify.results import SCHEMA, Results
+from kernelproof.verify.record.schema import SCHEMA, Results
 
 
 def to_json(results: Results) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
 from kernelproof.reports.text import MISSING
-from kernelproof.verify.results import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
+from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
 
 GRADES = "ABCDEF"
 _TELLING = frozenset({Verdict.FAIL, Verdict.CRASH, Verdict.UNDECIDED, Verdict.XFAIL})

@@ -11,7 +11,7 @@ from kernelproof.cli import run
 from kernelproof.commands import bench as command
 from kernelproof.reports import bench as reports
 from kernelproof.reports.bench import readme
-from kernelproof.verify.bench.records import BenchResults, State
+from kernelproof.verify.bench.bench_record import BenchResults, State
 
 
 def sound() -> BenchResults:

@@ -12,13 +12,13 @@ from pkgutil import iter_modules
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SEAMS = {"backends": ("BACKEND", "name"), "cases": ("FAMILY", "id"), "checks": ("CHECK", "id")}
+SEAMS = {"backends": ("BACKEND", "name"), "cases.families": ("FAMILY", "id"), "checks": ("CHECK", "id")}
 ALLOWED = frozenset({"kernelproof.reference.model", "kernelproof.reference.errors"})
 
 
 def modules_of(seam: str) -> list[str]:
-    folder = ROOT / "verify" / seam
-    return [f"kernelproof.verify.{seam}.{found.name}" for found in iter_modules([str(folder)])]
+    folder = ROOT.joinpath("verify", *seam.split("."))
+    return [f"kernelproof.verify.{seam}.{found.name}" for found in iter_modules([str(folder)]) if found.name[0] != "_"]
 
 
 @pytest.mark.parametrize(("seam", "module"), [(seam, module) for seam in SEAMS for module in modules_of(seam)])

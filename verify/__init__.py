@@ -21,7 +21,7 @@ class _Callable(ModuleType):
     """A package that is also the function `kernelproof.api.verify`."""
 
     def __call__(self, *targets: Any, **options: Any) -> Any:
-        """What `kernelproof.api.verify` returns, a `kernelproof.verify.results.Results`."""
+        """What `kernelproof.api.verify` returns, a `kernelproof.verify.record.schema.Results`."""
         return import_module("kernelproof.api").verify(*targets, **options)
 
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk import given, rows
-from kernelproof.reference.bulk.certifying import DECIDED
-from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, REAL, SOFTMAX, Order
+from kernelproof.reference.bulk import given_bandwidth, rows
+from kernelproof.reference.bulk.double_word import Word, two_prod
+from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, REAL, SOFTMAX, Order
+from kernelproof.reference.bulk.row_certificate import DECIDED
 from kernelproof.reference.bulk.tally import Tally
-from kernelproof.reference.bulk.words import Word, two_prod
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Mechanism, Nearest
 
 Floats = NDArray[np.float64]
@@ -88,7 +88,7 @@ def filter_of(mechanism: Mechanism) -> Filter | None:
         return None if order is None else partial(rows.solve_rows, order)
     order = order_of(kernel.order) if kernel.order < 2**20 else None
     point = point_of(rule)
-    return None if order is None or point is None else partial(given.weigh_rows, order, *point)
+    return None if order is None or point is None else partial(given_bandwidth.weigh_rows, order, *point)
 
 
 def point_of(rule: Fixed | Anchored) -> tuple[bool, float, float] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from flint import arb, ctx
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.words import Word
+from kernelproof.reference.bulk.double_word import Word
 
 Floats = NDArray[np.float64]
 BITS = 300

@@ -6,8 +6,8 @@ Bounds are stated for the exact double word that comes in; an error in it passes
 from __future__ import annotations
 
 from kernelproof.reference.bulk import constants
-from kernelproof.reference.bulk.compiling import bits_of, compiled, float_of
-from kernelproof.reference.bulk.words import Word, add, add_float, mul, mul_float, two_prod, two_sum
+from kernelproof.reference.bulk.compiler import bits_of, compiled, float_of
+from kernelproof.reference.bulk.double_word import Word, add, add_float, mul, mul_float, two_prod, two_sum
 
 EXP_ERROR = 2.0**-102
 """Relative error of `exp_word` on [−650, 1]."""

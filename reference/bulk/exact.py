@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.certifying import (
+from kernelproof.reference.bulk.compiler import compiled, float_of
+from kernelproof.reference.bulk.double_word import OPERATION, div, two_prod, two_sum
+from kernelproof.reference.bulk.mass_terms import Order
+from kernelproof.reference.bulk.row_certificate import (
     ANCHOR,
     BASE,
     DECIDED,
@@ -23,9 +26,6 @@ from kernelproof.reference.bulk.certifying import (
     UNUSUAL,
     ZERO,
 )
-from kernelproof.reference.bulk.compiling import compiled, float_of
-from kernelproof.reference.bulk.evaluating import Order
-from kernelproof.reference.bulk.words import OPERATION, div, two_prod, two_sum
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.description import WORTH, RowFacts, is_loaded, kernel_of, run_kernel
+from kernelproof.reference.bulk.bulk_rows import WORTH, RowFacts, is_loaded, kernel_of, run_kernel
 from kernelproof.reference.enclosure import Block, Enclosure, Known, LazyBlocks
 from kernelproof.reference.progress import Progress
 from kernelproof.reference.rows import float_row
 
 if TYPE_CHECKING:
     from kernelproof.reference.ops.weights import Weighting
-    from kernelproof.reference.solving import Solver
+    from kernelproof.reference.solver import Solver
 
 Floats = NDArray[np.float64]
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.certifying import (
+from kernelproof.reference.bulk.compiler import SOURCES, compiled, kernel
+from kernelproof.reference.bulk.exact import reaches, sparsemax
+from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, SOFTMAX, Order, scaled_difference
+from kernelproof.reference.bulk.proposals import large_shift, low_root, smooth_root
+from kernelproof.reference.bulk.row_certificate import (
     ANCHOR,
     BASE,
     DECIDED,
@@ -27,10 +31,6 @@ from kernelproof.reference.bulk.certifying import (
     certify,
     softmax,
 )
-from kernelproof.reference.bulk.compiling import SOURCES, compiled, kernel
-from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, SOFTMAX, Order, scaled_difference
-from kernelproof.reference.bulk.exact import reaches, sparsemax
-from kernelproof.reference.bulk.proposing import large_shift, low_root, smooth_root
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -13,7 +13,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, check_mechanism, exact_index, resolve_kernel
 from kernelproof.reference.ops.weights import Weighting, score_array, solve_array, vjp_array
 from kernelproof.reference.rows import float_array
-from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
+from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 
 
 def entmax(

@@ -10,11 +10,11 @@ import numpy as np
 
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.mixing import Floats, Problem
 from kernelproof.reference.model import Kernel, Rule, check_mechanism
 from kernelproof.reference.ops.weights import Weighting, collect
 from kernelproof.reference.rows import float_array
-from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
+from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
+from kernelproof.reference.weighted_means import Floats, Problem
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
-from kernelproof.reference.solving import PRECISION, Solver, checked_precision, choose
+from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 from kernelproof.reference.weighting import Pullback, RowTruth, effective, pull_back
 
 Flags = NDArray[np.bool_]

@@ -15,10 +15,10 @@ from typing import Any
 
 from flint import arb, ctx
 
-from kernelproof.reference.variant.calling import equation_at, numbers_of, profile_at
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Jet, ball
-from kernelproof.reference.variant.solving import Solved, argument, threshold
+from kernelproof.reference.variant.row_solver import Solved, argument, threshold
+from kernelproof.reference.variant.user_calls import equation_at, numbers_of, profile_at
 
 PRECISION = 256
 BOXES = 1 << 14

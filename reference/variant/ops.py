@@ -18,11 +18,11 @@ from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.ops.weights import Weighting, score_array
 from kernelproof.reference.rows import Row, float_array, float_row
-from kernelproof.reference.solving import PRECISION, checked_precision
+from kernelproof.reference.solver import PRECISION, checked_precision
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Plain
 from kernelproof.reference.variant.membership import exponent_of, falls, misfit, reach_of_argument, rises
-from kernelproof.reference.variant.solving import Pulled, Solved, pull_back, solve, threshold
+from kernelproof.reference.variant.row_solver import Pulled, Solved, pull_back, solve, threshold
 
 Floats = NDArray[np.float64]
 CLIPPED = 1e308

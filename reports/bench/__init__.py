@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.folder import check_writable as _check_writable
 from kernelproof.reports.folder import put
-from kernelproof.verify.bench.records import SCHEMA, BenchResults
+from kernelproof.verify.bench.bench_record import SCHEMA, BenchResults
 
 __all__ = ["FILES", "check_writable", "from_json", "read", "render", "to_json", "write"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kernelproof.reports import text
-from kernelproof.reports.bench import wording
+from kernelproof.reports.bench import words
 from kernelproof.reports.summary import flat
-from kernelproof.verify.bench.records import BenchResults, ClaimRecord, PictureRecord, Spread
+from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, PictureRecord, Spread
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -20,7 +20,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def short_table(results: BenchResults) -> str:
     """One row a claim: what the README shows."""
-    found = [wording.row(claim) for family in results.families for claim in family.claims if claim.goal is not None]
+    found = [words.row(claim) for family in results.families for claim in family.claims if claim.goal is not None]
     head = ("what", "beside", "goal", "measured", "furthest from the goal", "met")
     return table(head, [(row.title, row.rival, row.goal, row.measured, row.worst, row.met) for row in found])
 
@@ -29,13 +29,13 @@ def readme_section(results: BenchResults) -> str:
     """What stands between the markers of the README: where it was measured, and the short table."""
     packages = results.environment.get("packages") or {}
     torch = f", torch {packages['torch']}" if "torch" in packages else ""
-    where = f"{wording.cpu(results)}{torch}, {results.started[:10]}"
+    where = f"{words.cpu(results)}{torch}, {results.started[:10]}"
     return f"Medians of interleaved rounds, quartiles in brackets; {where}.\n\n{short_table(results)}\n"
 
 
 def markdown(results: BenchResults) -> str:
     """The whole report."""
-    parts = ["# Benchmarks", wording.lede(results), short_table(results)]
+    parts = ["# Benchmarks", words.lede(results), short_table(results)]
     for family in results.families:
         parts.append(f"## {family.title}")
         for claim in family.claims:
@@ -51,26 +51,26 @@ def markdown(results: BenchResults) -> str:
 
 
 def _claim(claim: ClaimRecord) -> list[str]:
-    kind = wording.kind_of(claim)
+    kind = words.kind_of(claim)
     rows = []
     for figure in claim.figures:
-        best = "–" if figure.best is None else wording.amount(figure.best, kind)
-        state = figure.state.value + (f", {told}" if (told := wording.far(claim, figure) or figure.reason) else "")
+        best = "–" if figure.best is None else words.amount(figure.best, kind)
+        state = figure.state.value + (f", {told}" if (told := words.far(claim, figure) or figure.reason) else "")
         agreed = figure.agreement.what if figure.agreement else "–"
-        measured = wording.spread_text(figure.measured, kind)
-        rows.append((wording.setting_text(figure), figure.rival, measured, best, agreed, state))
-    parts = [f"### {claim.title}: {wording.goal_text(claim.goal)}"]
-    if wording.shared_reason(claim):
-        return [*parts, f"None of the {len(rows)} figures could be measured: {wording.shared_reason(claim)}."]
+        measured = words.spread_text(figure.measured, kind)
+        rows.append((words.setting_text(figure), figure.rival, measured, best, agreed, state))
+    parts = [f"### {claim.title}: {words.goal_text(claim.goal)}"]
+    if words.shared_reason(claim):
+        return [*parts, f"None of the {len(rows)} figures could be measured: {words.shared_reason(claim)}."]
     parts.append(table(("at", "beside", "median (quartiles)", "shortest", "outputs", ""), rows))
-    if claim.note is not None and wording.state_of(claim) in wording.BAD:
+    if claim.note is not None and words.state_of(claim) in words.BAD:
         parts.append(f"Tried: {claim.note.tried}\n\nIn the way: {claim.note.in_the_way}")
     return parts
 
 
 def _picture(picture: PictureRecord) -> str:
     rows = [
-        (curve.label, curve.reason or wording.fit_text(curve.fit), _ends(curve.xs), _milliseconds(curve.seconds))
+        (curve.label, curve.reason or words.fit_text(curve.fit), _ends(curve.xs), _milliseconds(curve.seconds))
         for curve in picture.curves
     ]
     head = ("", "exponent (95 %)", picture.x, "shortest, ms")

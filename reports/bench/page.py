@@ -6,10 +6,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from kernelproof.reports import text
-from kernelproof.reports.bench import pictures, wording
-from kernelproof.reports.rendering import templates
+from kernelproof.reports.bench import pictures, words
+from kernelproof.reports.renderer import templates
 from kernelproof.reports.summary import flat
-from kernelproof.verify.bench.records import BenchResults, PictureRecord, State
+from kernelproof.verify.bench.bench_record import BenchResults, PictureRecord, State
 
 _TONES = {
     State.MET: "pass",
@@ -23,13 +23,13 @@ _SIGNS = {State.MET: "✓", State.MISSED: "✗", State.WRONG: "✗", State.SHOWN
 
 def page(results: BenchResults) -> str:
     """`results` as a page of HTML; a pure function of its argument."""
-    counts = wording.counts(results)
+    counts = words.counts(results)
     return (
         _environment()
         .get_template("bench.html.j2")
         .render(
             results=results,
-            lede=wording.lede(results),
+            lede=words.lede(results),
             counts=counts,
             judged=sum(counts[state] for state in (State.MET, State.MISSED, State.WRONG)),
             overview=_markup(pictures.overview(results)),
@@ -41,24 +41,24 @@ def page(results: BenchResults) -> str:
 def _environment() -> Environment:
     environment = templates()
     environment.filters |= {
-        "row": wording.row,
-        "kind": wording.kind_of,
-        "plain": wording.plain,
-        "quartiles": wording.quartiles_text,
-        "fit": wording.fit_text,
-        "setting": wording.setting_text,
+        "row": words.row,
+        "kind": words.kind_of,
+        "plain": words.plain,
+        "quartiles": words.quartiles_text,
+        "fit": words.fit_text,
+        "setting": words.setting_text,
         "mebibytes": lambda value: "–" if value is None else f"{text.number(value / 2**20)} MiB",
         "growth": _growth,
     }
     environment.globals |= {
         "tones": _TONES,
         "signs": _SIGNS,
-        "far": wording.far,
-        "goal_text": wording.goal_text,
-        "bad": wording.BAD,
-        "shared_reason": wording.shared_reason,
-        "units": wording.UNITS,
-        "state_of": wording.state_of,
+        "far": words.far,
+        "goal_text": words.goal_text,
+        "bad": words.BAD,
+        "shared_reason": words.shared_reason,
+        "units": words.UNITS,
+        "state_of": words.state_of,
     }
     return environment
 

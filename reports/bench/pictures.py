@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from kernelproof.reports.bench import wording
-from kernelproof.reports.drawing import COLOR, MARKERS, SERIES, drawing, power, svg
+from kernelproof.reports.bench import words
+from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
 from kernelproof.reports.text import one_line
-from kernelproof.verify.bench.records import BenchResults, CurveRecord, PictureRecord, State
+from kernelproof.verify.bench.bench_record import BenchResults, CurveRecord, PictureRecord, State
 
 OVERVIEW = "overview"
 _TONES = {State.MET: "grade-a", State.MISSED: "grade-c", State.WRONG: "grade-f"}
@@ -22,7 +22,7 @@ _TONES = {State.MET: "grade-a", State.MISSED: "grade-c", State.WRONG: "grade-f"}
 def overview(results: BenchResults) -> str | None:
     """Every figure by how far it is from its goal, one row a claim; left of the line the goal is met."""
     claims = [claim for family in results.families for claim in family.claims if claim.goal is not None]
-    rows = [(claim, [(d, f) for f in claim.figures if (d := wording.distance(claim, f))]) for claim in claims]
+    rows = [(claim, [(d, f) for f in claim.figures if (d := words.distance(claim, f))]) for claim in claims]
     rows = [(claim, found) for claim, found in rows if found]
     if not rows:
         return None
@@ -69,7 +69,7 @@ def growth(picture: PictureRecord) -> str | None:
     with drawing() as axes:
         for at, curve in enumerate(measured):
             style: dict[str, Any] = {"color": SERIES[at % len(SERIES)], "marker": MARKERS[at % len(MARKERS)]}
-            label = f"{one_line(curve.label)}: {wording.fit_text(curve.fit)}"
+            label = f"{one_line(curve.label)}: {words.fit_text(curve.fit)}"
             axes.plot(curve.xs, [1e3 * each.least for each in curve.seconds], ms=4, label=label, **style)
             _fitted(axes, curve, style["color"])
         axes.set_xscale("log", base=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.bench import read
 from kernelproof.reports.bench.markdown import readme_section
-from kernelproof.verify.bench.records import BenchResults
+from kernelproof.verify.bench.bench_record import BenchResults
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 

@@ -39,9 +39,9 @@ def render_figure(results: ConvergenceResults, slug: str) -> dict[str, bytes]:
     from kernelproof.reports.paper import tables  # noqa: PLC0415
     from kernelproof.reports.paper.captions import plain  # noqa: PLC0415
     from kernelproof.reports.paper.curves import backends_figure, study_figure  # noqa: PLC0415
+    from kernelproof.reports.paper.files import saved  # noqa: PLC0415
     from kernelproof.reports.paper.page import captions  # noqa: PLC0415
     from kernelproof.reports.paper.pictures import picture_figure  # noqa: PLC0415
-    from kernelproof.reports.paper.saving import saved  # noqa: PLC0415
     from kernelproof.reports.paper.style import Look  # noqa: PLC0415
 
     look = Look(results.style, results.venue)

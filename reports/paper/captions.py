@@ -10,7 +10,7 @@ from kernelproof.reports.paper.tables import power, rounded, span, tex
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import Curve, Fit, State, StudyRecord
-from kernelproof.verify.convergence import BackendCurve, BackendStudy
+from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 
 def study_caption(study: StudyRecord) -> str:

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kernelproof.reports.paper.drawing import legend_below, letter, log_axis, panels, series
+from kernelproof.reports.paper.panels import legend_below, letter, log_axis, panels, series
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.records import Curve, Point, State, StudyRecord
-from kernelproof.verify.convergence import BackendCurve, BackendStudy
+from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 AXIS = {
     Norm.L1: r"$\ell_1$ distance to the limit",

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from kernelproof.reports.paper.drawing import legend_below, letter, log_axis, order_math, panels, series
+from kernelproof.reports.paper.panels import legend_below, letter, log_axis, order_math, panels, series
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.pictures import Cell, PictureRecord
 

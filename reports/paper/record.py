@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import Record, State, StudyRecord
-from kernelproof.verify.convergence import BackendStudy
+from kernelproof.verify.studies.convergence import BackendStudy
 
 
 class ConvergenceResults(Record):

@@ -10,7 +10,7 @@ from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.pgf import escaped
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import Curve, Fit, StudyRecord
-from kernelproof.verify.convergence import BackendCurve, BackendStudy
+from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 STUDY_COLUMNS = (
     "datum",

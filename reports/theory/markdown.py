@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kernelproof.reports.markdown import code_block, escape, table
 from kernelproof.reports.text import clean, duration
-from kernelproof.reports.theory import wording
+from kernelproof.reports.theory import words
 from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict
 from kernelproof.theory.results import CheckResult, ClaimResult, TheoryResults
@@ -39,12 +39,12 @@ def _piece(kind: str, body: str) -> str:
 def _parts(results: TheoryResults) -> Iterator[str]:
     yield f"# Theory of sparse attention as kernel regression: {'passed ✅' if results.passed else 'failed ❌'}"
     yield (
-        f"{wording.lede(results)} {results.precision} bits, seed {results.seed}, "
+        f"{words.lede(results)} {results.precision} bits, seed {results.seed}, "
         f"{duration(results.seconds)}, started {escape(results.started)}."
     )
     yield code_block(results.command)
     yield table(["claim", "", "verdict", "evidence"], (_row(claim) for claim in results.claims))
-    yield "\n".join(f"- **{kind.value}**: {words}." for kind, words in wording.EVIDENCE.items())
+    yield "\n".join(f"- **{kind.value}**: {words}." for kind, words in words.EVIDENCE.items())
     for claim in results.claims:
         yield from _claim(claim)
 
@@ -55,12 +55,12 @@ def _name(claim: ClaimResult) -> str:
 
 def _row(claim: ClaimResult) -> list[str]:
     verdict = f"{_MARKS[claim.verdict]} {claim.verdict}"
-    return [escape(claim.label or claim.id), escape(claim.title), verdict, wording.evidence_of(claim)]
+    return [escape(claim.label or claim.id), escape(claim.title), verdict, words.evidence_of(claim)]
 
 
 def _claim(claim: ClaimResult) -> Iterator[str]:
     yield f"## {_name(claim)}"
-    yield f"{_MARKS[claim.verdict]} {claim.verdict} ({wording.evidence_of(claim)}). Source: {escape(claim.source)}."
+    yield f"{_MARKS[claim.verdict]} {claim.verdict} ({words.evidence_of(claim)}). Source: {escape(claim.source)}."
     yield prose(claim.statement).strip()
     yield "\n".join(
         [
@@ -76,7 +76,7 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
 
 
 def _check(check: CheckResult) -> list[str]:
-    role = wording.ROLE[check.role] + (f" ({check.drops})" if check.drops else "")
+    role = words.ROLE[check.role] + (f" ({check.drops})" if check.drops else "")
     name = f"{escape(check.id)}, {escape(role)}"
     # A pipe ends a cell even inside a formula.
     shows = prose(check.says).replace("\n", " ").replace("|", r"\|") if "$" in check.says else prose(check.says)
@@ -89,7 +89,7 @@ def _check(check: CheckResult) -> list[str]:
         found.verdict.value,
         found.evidence.value,
         escape(found.domain),
-        escape(wording.coverage(found)),
+        escape(words.coverage(found)),
     ]
 
 

@@ -8,10 +8,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from kernelproof.reports import text
-from kernelproof.reports.drawing import MARKERS, SERIES, drawing, svg
-from kernelproof.reports.rendering import templates
+from kernelproof.reports.renderer import templates
 from kernelproof.reports.summary import flat
-from kernelproof.reports.theory import wording
+from kernelproof.reports.svg import MARKERS, SERIES, drawing, svg
+from kernelproof.reports.theory import words
 from kernelproof.reports.theory.prose import html
 from kernelproof.theory.finding import Cell, Grid, Verdict
 from kernelproof.theory.results import ClaimResult, TheoryResults
@@ -36,15 +36,14 @@ class Section:
 def page(results: TheoryResults) -> str:
     """`results` as a page of HTML; a pure function of its argument."""
     sections = [
-        Section(title, [claim for claim in results.claims if claim.kind is kind])
-        for kind, title in wording.KIND.items()
+        Section(title, [claim for claim in results.claims if claim.kind is kind]) for kind, title in words.KIND.items()
     ]
     return (
         _environment()
         .get_template("theory.html.j2")
         .render(
             results=results,
-            lede=wording.lede(results),
+            lede=words.lede(results),
             sections=[section for section in sections if section.claims],
             decided=sum(c.finding.decided for claim in results.claims for c in claim.checks if c.finding),
             environment=flat(results.environment),
@@ -57,14 +56,14 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": lambda value: text.number(value, 4),
         "prose": html,
-        "coverage": wording.coverage,
+        "coverage": words.coverage,
         "picture": picture,
     }
     environment.globals |= {
         "tone": lambda verdict: _TONES.get(verdict, "none"),
         "signs": _SIGNS,
-        "roles": wording.ROLE,
-        "evidence_words": wording.EVIDENCE,
+        "roles": words.ROLE,
+        "evidence_words": words.EVIDENCE,
     }
     return environment
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
     from kernelproof.verify.backends import backend
-    from kernelproof.verify.declaring import Declaration, declare
+    from kernelproof.verify.targets.declaration import Declaration, declare
 
 __version__ = "0.1.0"
 
@@ -54,7 +54,7 @@ _HOMES = {
         ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"), "kernelproof.reference.errors"
     ),
     "backend": "kernelproof.verify.backends",
-    **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.declaring"),
+    **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.targets.declaration"),
     "fuzz": "kernelproof.commands.fuzz",
     "worst": "kernelproof.commands.worst",
 }

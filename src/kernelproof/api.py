@@ -16,23 +16,24 @@ from typing import Any
 from kernelproof import reports
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify import aggregate
-from kernelproof.verify import cache as truth_cache
-from kernelproof.verify.case import OPS, Case
-from kernelproof.verify.declaring import read, read_file
-from kernelproof.verify.discovery import backend_names
-from kernelproof.verify.environment import numba_is_cold
-from kernelproof.verify.fitting import with_fitted
-from kernelproof.verify.fuzz.scripting import with_scripts
+from kernelproof.verify.backends import backend_names
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.suites import SUITES, Selection, parse_numbers, union
+from kernelproof.verify.fuzz.scripts import with_scripts
+from kernelproof.verify.process.environment import numba_is_cold
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.results import Results, Table, Verdict
-from kernelproof.verify.results import Target as TargetRecord
-from kernelproof.verify.runner import Runner, Workers, compiles, runner, with_patience
-from kernelproof.verify.seams import Contract
-from kernelproof.verify.suites import SUITES, Selection, parse_numbers, union
-from kernelproof.verify.targets import BUILT_IN, Place, Target, find
-from kernelproof.verify.worker import Limits
-from kernelproof.verify.xfail import read as expected_failures
+from kernelproof.verify.record import aggregate
+from kernelproof.verify.record.schema import Results, Table, Verdict
+from kernelproof.verify.record.schema import Target as TargetRecord
+from kernelproof.verify.record.xfail import read as expected_failures
+from kernelproof.verify.records import OPS, Contract
+from kernelproof.verify.targets.declaration import read, read_file
+from kernelproof.verify.targets.refitting import with_fitted
+from kernelproof.verify.targets.target import BUILT_IN, Place, Target, find
+from kernelproof.verify.truth import cache as truth_cache
+from kernelproof.verify.workers.runner import Runner, Workers, compiles, runner, with_patience
+from kernelproof.verify.workers.tasks import Limits
 
 DEVICES = ("cpu", "cuda", "all")
 PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
@@ -80,7 +81,7 @@ def verify(
         output: which item of what it returns is the output.
         array: what it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
-        xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.xfail`.
+        xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.record.xfail`.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
@@ -250,7 +251,7 @@ def _one_case(text: str, *others: Any) -> Case:
         raise DomainError(msg)
     case = Case.parse(text)
     try:
-        case.inputs()
+        inputs_of(case)
     except DomainError:
         raise
     except Exception as error:  # noqa: BLE001 (a recipe that no family can build is bad input)
@@ -378,7 +379,7 @@ def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> l
 
 
 def _studies(seed: int) -> list[Table]:
-    from kernelproof.verify.studies import real_tensor_studies  # noqa: PLC0415 (a worker needs it, the parent does not)
+    from kernelproof.verify.studies.real_tensors import real_tensor_studies  # noqa: PLC0415 (a worker needs it, the parent does not)
 
     return real_tensor_studies(seed)
 

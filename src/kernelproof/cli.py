@@ -12,7 +12,7 @@ import typer
 from kernelproof.commands import lines
 
 if TYPE_CHECKING:
-    from kernelproof.verify.results import Results, Target
+    from kernelproof.verify.record.schema import Results, Target
 
 DEFAULT_OUT = Path("kernelproof-report")
 OK, FAILED, USAGE, OURS = range(4)
@@ -97,7 +97,7 @@ def verify(
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
-    from kernelproof.verify.worker import Limits  # noqa: PLC0415
+    from kernelproof.verify.workers.tasks import Limits  # noqa: PLC0415
 
     results = api.verify(
         *(targets or ()),
@@ -238,7 +238,7 @@ def bench(
     """Measure speed beside rivals. Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage."""
     from kernelproof.commands import bench as command  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.reports.bench import wording  # noqa: PLC0415
+    from kernelproof.reports.bench import words  # noqa: PLC0415
     from kernelproof.verify.progress import Progress  # noqa: PLC0415
 
     count = len(command.names(only)) if kept is None else 1
@@ -246,24 +246,24 @@ def bench(
         results = command.bench(
             only=only, quick=quick, out=out, readme=readme, kept=kept, done=lambda _: shown.advance(1)
         )
-    rows = [wording.row(claim) for family in results.families for claim in family.claims]
+    rows = [words.row(claim) for family in results.families for claim in family.claims]
     show(
         ("what", "goal", "measured", "met", ""),
         [(row.title, row.goal, row.measured, row.met, row.state.value) for row in rows],
     )
-    typer.echo(f"{wording.lede(results)}\nThe report is {out / 'index.html'}")
-    raise typer.Exit(FAILED if wording.has_wrong(results) else OK)
+    typer.echo(f"{words.lede(results)}\nThe report is {out / 'index.html'}")
+    raise typer.Exit(FAILED if words.has_wrong(results) else OK)
 
 
 @app.command()
 def backends() -> None:
     """List what has a name: the built-in backends, the peers, and what installed packages registered."""
     from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.verify.declaring import declared  # noqa: PLC0415
-    from kernelproof.verify.discovery import backend_names  # noqa: PLC0415
-    from kernelproof.verify.loading import registered  # noqa: PLC0415
-    from kernelproof.verify.peers import peer_names  # noqa: PLC0415
-    from kernelproof.verify.targets import find, load  # noqa: PLC0415
+    from kernelproof.verify.backends import backend_names  # noqa: PLC0415
+    from kernelproof.verify.targets.declaration import declared  # noqa: PLC0415
+    from kernelproof.verify.targets.loading import registered  # noqa: PLC0415
+    from kernelproof.verify.targets.peers import peer_names  # noqa: PLC0415
+    from kernelproof.verify.targets.target import find, load  # noqa: PLC0415
 
     rows: list[tuple[str, ...]] = []
     for name in backend_names():

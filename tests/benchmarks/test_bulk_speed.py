@@ -17,9 +17,10 @@ import pytest
 
 from kernelproof import reference
 from kernelproof.reference import bulk
-from kernelproof.reference.bulk.description import describe
-from kernelproof.verify import truth as truth_module
-from kernelproof.verify.case import Case
+from kernelproof.reference.bulk.bulk_rows import describe
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.truth import truth as truth_module
 
 ROWS, KEYS, ARB_ROWS = 256, 1024, 4
 ORDERS = ("1", "2", "3", "8", "64", "3/2", "27/10", "201/2", "100000000", "inf")
@@ -109,7 +110,7 @@ def test_truth_of_cases_with_units(benchmark: Any, order: str, gradients: bool) 
     case = Case(
         "entmax", order, None, "adaptive:1", dtype="float32", family="random", shape=(256, 64), feature="2", seed=0
     )
-    inputs = case.inputs()
+    inputs = inputs_of(case)
     inputs = inputs if gradients else replace(inputs, cotangent=None)
 
     def by(filtered: bool) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kernelproof.verify.bench.figure import Claim, Figure, Missing, Sizes
-from kernelproof.verify.bench.running import families, unit_of
+from kernelproof.verify.bench.runner import families, unit_of
 from kernelproof.verify.bench.timing import Effort, in_turns, spread
 
 FIGURES = [

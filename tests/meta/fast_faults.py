@@ -12,21 +12,21 @@ TILED = (
     Fault(
         "numpy",
         "causal edge",  # one key more than a query may see
-        Change("tiles", "np.arange(tile.end) >= ends[:, None]", "np.arange(tile.end) > ends[:, None]"),
+        Change("_arrays.tiles", "np.arange(tile.end) >= ends[:, None]", "np.arange(tile.end) > ends[:, None]"),
         ("accuracy",),
         CAUSAL_CASE,
     ),
     Fault(
         "numpy",
         "last tile only",  # gradients of the keys from the tiles before are forgotten
-        Change("tiles", "sums[0], lost = two_sum(sums[0], part)", "sums[0], lost = two_sum(0 * sums[0], part)"),
+        Change("_arrays.tiles", "sums[0], lost = two_sum(sums[0], part)", "sums[0], lost = two_sum(0 * sums[0], part)"),
         ("gradients",),
         TILED_CASE,
     ),
     Fault(
         "numba",
         "narrow reach",  # keys in the far half of the ball are never proposed
-        Change("sparse", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
+        Change("numba.tiles.sparse", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
         ("accuracy",),
         TILED_CASE,
     ),
@@ -34,7 +34,7 @@ TILED = (
         "numba",
         "wrong values",  # those of the weights' slopes
         Change(
-            "sparse",
+            "numba.tiles.sparse",
             "add(of_v[0, at[j]], of_v[1, at[j]], solved[P, j]",
             "add(of_v[0, at[j]], of_v[1, at[j]], solved[SHARE, j]",
         ),
@@ -45,7 +45,7 @@ TILED = (
         "numba",
         "one end for a tile",  # its queries see what the last of them may
         Change(
-            "tiled",
+            "numba.tiles.core",
             "ends = problem.masking.ends(head, slice(row, stop))",
             "ends = np.full(stop - row, problem.masking.ends(head, slice(row, stop)).max())",
         ),
@@ -57,7 +57,7 @@ TILED = (
 _SOFTMAX = ENTMAX.format("inf", "random", "3x8", 1)
 _REAL = ENTMAX.format(1.5, "random", "3x8", 1)
 FAST_PRODUCTS = tuple(
-    Fault(FAST, kind, Change("pulling", old, new), ("gradients",), case)
+    Fault(FAST, kind, Change("numba.fast.vjp", old, new), ("gradients",), case)
     for kind, old, new, case in (
         (
             "mean of no shares",

@@ -64,21 +64,21 @@ FAULTS = (
     Fault(
         "torch",
         "wrong power",
-        Change("solve", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
+        Change("torch.solve", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
         ("accuracy", "kkt"),
         RANDOM,
     ),
     Fault(
         "torch",
         "off-by-one support",  # the last key is never tried, so a row of full support loses it
-        Change("solve", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
+        Change("torch.solve", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
         ("support", "accuracy"),
         FULL_SUPPORT,
     ),
     Fault(
         "torch",
         "lost max shift",
-        Change("solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
+        Change("torch.solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
         ("accuracy", "simplex", "translation"),
         FAR_OFF,
     ),
@@ -86,7 +86,7 @@ FAULTS = (
         "torch",
         "dropped tie",  # the second of the keys tied at the top
         Change(
-            "solve",
+            "torch.solve",
             "inside = live & _support(scores, beta, order)\n",
             "inside = live & _support(scores, beta, order) & ((gaps > 0) | ((gaps == 0).cumsum(-1) != 2))\n",
         ),
@@ -96,7 +96,7 @@ FAULTS = (
     Fault(
         "torch",
         "wrong temperature",  # beta applied twice
-        Change("solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
+        Change("torch.solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
         ("accuracy", "kkt"),
         COLD,
     ),
@@ -104,7 +104,7 @@ FAULTS = (
         "torch",
         "wrong Jacobian term",  # the mean weighted by p, not by its slopes
         Change(
-            "gradient",
+            "torch.gradient",
             "moved, carried = lean * _centered(lean, g), lean * g",
             "moved, carried = lean * _centered(p, g), lean * g",
         ),
@@ -114,21 +114,21 @@ FAULTS = (
     Fault(
         "torch",
         "float32 inside float64",
-        Change("rounding", "return value.to(torch.float64, copy=True)", "return value.float().double()"),
+        Change("torch.rounding", "return value.to(torch.float64, copy=True)", "return value.float().double()"),
         ("accuracy",),
         FULL_SUPPORT,
     ),
     Fault(
         "numpy",
         "wrong power",
-        Change("support", "np.exp(n * log)", "np.exp((n + 1) * log)"),
+        Change("numpy.support", "np.exp(n * log)", "np.exp((n + 1) * log)"),
         ("accuracy", "kkt"),
         RANDOM,
     ),
     Fault(
         "numpy",
         "off-by-one support",
-        Change("support", "high = (z < n).sum(axis=1) - 1", "high = (z < n).sum(axis=1) - 2"),
+        Change("numpy.support", "high = (z < n).sum(axis=1) - 1", "high = (z < n).sum(axis=1) - 2"),
         ("support", "accuracy"),
         FULL_SUPPORT,
     ),
@@ -136,7 +136,7 @@ FAULTS = (
         "numpy",
         "lost max shift",
         Change(
-            "dense",
+            "numpy.core",
             "support, z, rate = unmasked, _scaled_gaps(scores, top, law.parameter, 1.0), law.parameter",
             "support, z, rate = unmasked, -law.parameter * scores, law.parameter",
         ),
@@ -146,7 +146,11 @@ FAULTS = (
     Fault(
         "numpy",
         "dropped tie",
-        Change("support", "support = z <= edge\n", "support = (z <= edge) & ((z > 0) | (np.cumsum(z == 0, 1) != 2))\n"),
+        Change(
+            "numpy.support",
+            "support = z <= edge\n",
+            "support = (z <= edge) & ((z > 0) | (np.cumsum(z == 0, 1) != 2))\n",
+        ),
         ("support", "monotone", "accuracy"),
         TIES,
     ),
@@ -154,7 +158,7 @@ FAULTS = (
         "numpy",
         "wrong temperature",  # beta ignored
         Change(
-            "dense",
+            "numpy.core",
             "z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)",
             "z = np.where(alive, _scaled_gaps(scores, top, 1.0, 1.0), 0.0)",
         ),
@@ -165,7 +169,7 @@ FAULTS = (
         "numpy",
         "wrong Jacobian term",  # what the cotangent does to the maximum is lost
         Change(
-            "dense",
+            "numpy.core",
             "return RowGradients(_through_anchor(through, scores), order",
             "return RowGradients(through, order",
         ),
@@ -176,7 +180,7 @@ FAULTS = (
         "numpy",
         "float32 inside float64",
         Change(
-            "arguments",
+            "_arrays.arguments",
             "return np.array(array, dtype=np.float64",
             "return np.array(array.astype(np.float32), dtype=np.float64",
         ),
@@ -186,14 +190,14 @@ FAULTS = (
     Fault(
         "numba",
         "wrong power",
-        Change("scalar", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
+        Change("numba.scalar", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
         ("accuracy", "kkt"),
         RANDOM,
     ),
     Fault(
         "numba",
         "off-by-one support",
-        Change("compiled", "low, high = 0, ordered.size - 1", "low, high = 0, ordered.size - 2"),
+        Change("numba.careful.rows", "low, high = 0, ordered.size - 1", "low, high = 0, ordered.size - 2"),
         ("support", "accuracy"),
         FULL_SUPPORT,
     ),
@@ -201,7 +205,7 @@ FAULTS = (
         "numba",
         "lost max shift",
         Change(
-            "compiled",
+            "numba.careful.rows",
             "math.exp(-scaled_gap(top, scores[i], factor, divisor))",
             "math.exp(scores[i] * factor / divisor / divisor)",
         ),
@@ -212,7 +216,7 @@ FAULTS = (
         "numba",
         "dropped tie",  # a key equal to its neighbor on the left
         Change(
-            "compiled",
+            "numba.careful.rows",
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0) if i == 0 or scores[i] != scores[i - 1] else np.inf",
         ),
@@ -223,7 +227,7 @@ FAULTS = (
         "numba",
         "wrong temperature",  # divided by beta
         Change(
-            "compiled",
+            "numba.careful.rows",
             "z[i] = scaled_gap(top, scores[i], parameter, 1.0)",
             "z[i] = scaled_gap(top, scores[i], 1.0 / parameter, 1.0)",
         ),
@@ -233,21 +237,21 @@ FAULTS = (
     Fault(
         "numba",
         "wrong Jacobian term",  # half of what the order does to the threshold
-        Change("compiled", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
+        Change("numba.careful.rows", "return reach / n * (n * x * log_total + spread)", "return reach / n * spread"),
         ("gradients",),
         RANDOM,
     ),
     Fault(
         "numba",
         "float32 inside float64",
-        Change("compiled", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
+        Change("numba.careful.rows", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
         ("accuracy",),
         FULL_SUPPORT,
     ),
     Fault(
         FAST,
         "wrong power",
-        Change("lanes", "    return share * u, (share * x if", "    return share, (share * x if"),
+        Change("numba.elementary", "    return share * u, (share * x if", "    return share, (share * x if"),
         ("accuracy", "kkt"),
         single(RANDOM),
     ),
@@ -255,7 +259,7 @@ FAULTS = (
         FAST,
         "off-by-one support",  # the last key of a full support is never written
         Change(
-            "quick",
+            "numba.fast.rows",
             "        normalize(out, slopes, count, change, total, weights)\n",
             "        normalize(out, slopes, count, change, total, weights)\n        weights[-1] = 0\n",
         ),
@@ -265,7 +269,9 @@ FAULTS = (
     Fault(
         FAST,
         "lost max shift",
-        Change("lanes", "exponential((scores[i] - top) * factor)", "exponential(np.float64(scores[i]) * factor)"),
+        Change(
+            "numba.elementary", "exponential((scores[i] - top) * factor)", "exponential(np.float64(scores[i]) * factor)"
+        ),
         ("accuracy", "simplex", "translation"),
         single(FAR_BELOW),
     ),
@@ -273,7 +279,7 @@ FAULTS = (
         FAST,
         "dropped tie",  # the second of equal weights
         Change(
-            "lanes",
+            "numba.elementary",
             "weights[i] = r * scale + r * scale_low",
             "weights[i] = 0.0 if np.any(out[start:i] == out[i]) else r * scale + r * scale_low",
         ),
@@ -283,21 +289,25 @@ FAULTS = (
     Fault(
         FAST,
         "wrong temperature",  # beta applied twice
-        Change("swift", "law.order, law.parameter, weights", "law.order, law.parameter * law.parameter, weights"),
+        Change("numba.core", "law.order, law.parameter, weights", "law.order, law.parameter * law.parameter, weights"),
         ("accuracy", "kkt"),
         single(COLD),
     ),
     Fault(
         FAST,
         "wrong Jacobian term",  # half of what the order does to the threshold
-        Change("pulling", "(x * log_total + n * spread(x))", "(n * spread(x))"),
+        Change("numba.fast.vjp", "(x * log_total + n * spread(x))", "(n * spread(x))"),
         ("gradients",),
         single(RANDOM),
     ),
     Fault(
         FAST,
         "float32 inside float64",
-        Change("lanes", "weights[i] = r * scale + r * scale_low", "weights[i] = np.float32(r * scale + r * scale_low)"),
+        Change(
+            "numba.elementary",
+            "weights[i] = r * scale + r * scale_low",
+            "weights[i] = np.float32(r * scale + r * scale_low)",
+        ),
         ("accuracy",),
         FULL_SUPPORT,
     ),
@@ -308,21 +318,25 @@ ROUNDED_INPUTS = (
     Fault(
         "numpy",
         "logits in float32",
-        Change("arguments", "np.array(array, dtype", "np.array(array.astype(np.float32), dtype"),
+        Change("_arrays.arguments", "np.array(array, dtype", "np.array(array.astype(np.float32), dtype"),
         ("accuracy",),
         RANDOM,
     ),
     Fault(
         "numpy",
         "values in float32",
-        Change("arguments", "double(v).reshape", "double(v.astype(np.float32)).reshape"),
+        Change("_arrays.arguments", "double(v).reshape", "double(v.astype(np.float32)).reshape"),
         ("accuracy",),
         REGRESSION,
     ),
     Fault(
         "numpy",
         "cotangent in float32",
-        Change("arguments", "(cotangent_as(cotangent, shape))", "(cotangent_as(cotangent, shape).astype(np.float32))"),
+        Change(
+            "_arrays.arguments",
+            "(cotangent_as(cotangent, shape))",
+            "(cotangent_as(cotangent, shape).astype(np.float32))",
+        ),
         ("gradients",),
         REGRESSION,
     ),

@@ -3,7 +3,7 @@
 A copy is a package of its own name in a temporary folder, so that nothing shared is touched: the sources of the
 backend with their imports rewritten, and a file that `verify` takes as a target. Numba's copy runs as plain
 Python, because compiling it takes longer than all these tests; there `math` answers as compiled code does,
-with infinities where Python raises, and what is LLVM's there (`vectors`) is written out.
+with infinities where Python raises, and what is LLVM's there (`llvm`) is written out.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from kernelproof.api import verify
-from kernelproof.verify.results import Check, Results
+from kernelproof.verify.record.schema import Check, Results
 
 FAST = "numba fast"
 """The numba backend with its fast path; as "numba" it solves every row carefully."""
-PACKAGES = {"torch": "torch_rows", "numpy": "rows", "numba": "rows", FAST: "rows"}
-"""The folder of `kernelproof.verify` that the modules of a backend are in."""
+COPIED = ("torch", "numpy", "numba", FAST)
+BACKENDS = "kernelproof.verify.backends"
+"""The package whose subpackages are the backends, and `_arrays`, which NumPy and Numba share."""
 
 _NUMBERS = itertools.count()
 
 _TARGET = """
-from kernelproof.verify.seams import Contract
+from kernelproof.verify.records import Contract
 
-from {package}.backend import BACKEND
+from {package}.{backend} import BACKEND
 
 type(BACKEND).contract = Contract(grade="A", posinf="nan", scores="differences")
 """
@@ -133,7 +134,7 @@ class Change:
     """One textual replacement in a module of a backend.
 
     Attributes:
-        module: name of the file, without ``.py``.
+        module: dotted name of the module below `BACKENDS`, such as ``numba.fast.rows``.
         old: text that must be there exactly once.
         new: what takes its place.
     """
@@ -149,19 +150,19 @@ class Change:
             AssertionError: `old` is not there exactly once.
         """
         count = text.count(self.old)
-        assert count == 1, f"{self.old!r} must be in {self.module}.py exactly once; it is there {count} times"
+        assert count == 1, f"{self.old!r} must be in {self.module} exactly once; it is there {count} times"
         return text.replace(self.old, self.new)
 
 
 def sources(backend: str) -> dict[str, str]:
-    """The text of every module of a backend by its name, the one with BACKEND as ``backend``."""
-    floor = files("kernelproof.verify")
-    found = {
-        item.name.removesuffix(".py"): item.read_text("utf-8")
-        for item in (floor / PACKAGES[backend]).iterdir()
-        if item.name.endswith(".py")
+    """The text of every module of a backend and of what it shares, by its dotted name below `BACKENDS`."""
+    root = Path(str(files(BACKENDS)))
+    folders = ["torch"] if backend == "torch" else [backend.partition(" ")[0], "_arrays"]
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts): path.read_text("utf-8")
+        for folder in folders
+        for path in sorted((root / folder).rglob("*.py"))
     }
-    return found | {"backend": (floor / "backends" / f"{backend.partition(' ')[0]}.py").read_text("utf-8")}
 
 
 def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool = False) -> str:
@@ -174,27 +175,28 @@ def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool
     if change is not None:
         texts[change.module] = change.apply(texts[change.module])
     if backend in {"numba", FAST}:
-        assert "def jit(" in texts["jit"]
-        assert "def parallel(" in texts["jit"]
-        texts |= {"jit": _JIT, "ieee": _MATH, "vectors": _VECTORS}
-        core = "rows.compiled" if backend == "numba" else "rows.swift"
+        assert "def jit(" in texts["numba.jit"]
+        assert "def parallel(" in texts["numba.jit"]
+        texts |= {"numba.jit": _JIT, "numba.ieee": _MATH, "numba.llvm": _VECTORS}
+        core = "numba.careful.rows" if backend == "numba" else "numba.core"
         if not tiled:
-            texts["backend"] = Change("backend", "rows.tiled", core).apply(texts["backend"])
-        for name in ("compiled", "scalar", "newton", "proved", "pulling"):
-            texts[name] = Change(name, "\nimport math\n", f"\nfrom {package} import ieee as math\n").apply(texts[name])
+            texts["numba.__init__"] = Change("numba", "numba.tiles.core", core).apply(texts["numba.__init__"])
+        for name in ("careful.rows", "scalar", "fast.newton", "proved.rows", "fast.vjp"):
+            math = Change(name, "\nimport math\n", f"\nfrom {package}.numba import ieee as math\n")
+            texts[f"numba.{name}"] = math.apply(texts[f"numba.{name}"])
     if tiled:
-        for module, size in (("tiles", "1 << 18"), ("tiled", "1 << 20")):
+        for module, size in (("_arrays.tiles", "1 << 18"), ("numba.tiles.core", "1 << 20")):
             texts[module] = Change(module, f"\nTILE = {size}", "\nTILE = 16").apply(texts[module])
-        texts["tiled"] = Change("tiled", "\nPIECES = 8", "\nPIECES = 1").apply(texts["tiled"])
-    home = folder / package
-    home.mkdir()
-    for name, text in texts.items():
-        own = text.replace(f"kernelproof.verify.{PACKAGES[backend]}", package)
+        pieces = Change("numba.tiles.core", "\nPIECES = 8", "\nPIECES = 1")
+        texts[pieces.module] = pieces.apply(texts[pieces.module])
+    for name, text in {"__init__": "", **texts}.items():
+        path = folder.joinpath(package, *name.split(".")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Operators of torch have one registry for the process.
-        own = own.replace('"kernelproof::', f'"{package}::')
-        (home / f"{name}.py").write_text(own, encoding="utf-8")
+        own = text.replace(BACKENDS, package).replace('"kernelproof::', f'"{package}::')
+        path.write_text(own, encoding="utf-8")
     target = folder / f"{package}_target.py"
-    target.write_text(_TARGET.format(package=package), encoding="utf-8")
+    target.write_text(_TARGET.format(package=package, backend=backend.partition(" ")[0]), encoding="utf-8")
     return f"{target}:BACKEND"
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from tests.meta.fast_faults import FAST_PRODUCTS, TILED
 from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
-from tests.meta.planting import FAST, PACKAGES, Change, check_of, failing, loaded_here, verify_copy, write_copy
+from tests.meta.planting import COPIED, FAST, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
-from kernelproof.verify.backends import names
-from kernelproof.verify.results import Results, Verdict
+from kernelproof.verify.backends import backend_names
+from kernelproof.verify.record.schema import Results, Verdict
 
 CASES = tuple(dict.fromkeys((fault.backend, fault.case) for fault in (*FAULTS, *ROUNDED_INPUTS, *FAST_PRODUCTS)))
-ERROR = Fault("numpy", "error", Change("support", "np.exp(n * log)", "np.exp(n * lag)"), ("accuracy",), RANDOM)
+ERROR = Fault("numpy", "error", Change("numpy.support", "np.exp(n * log)", "np.exp(n * lag)"), ("accuracy",), RANDOM)
 """A copy that computes nothing: it fails the accuracy check, and is no example of a wrong number found."""
 
 
@@ -24,7 +24,7 @@ def marks(backend: str) -> list[pytest.MarkDecorator]:
 
 def test_every_kind_is_planted_in_every_backend() -> None:
     planted = [(fault.backend, fault.kind) for fault in FAULTS]
-    assert sorted(planted) == sorted((backend, kind) for backend in (*names(), FAST) for kind in KINDS)
+    assert sorted(planted) == sorted((backend, kind) for backend in (*backend_names(), FAST) for kind in KINDS)
 
 
 def assert_found(results: Results, fault: Fault) -> None:
@@ -109,7 +109,7 @@ def test_a_crash_is_no_fault_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("backend", [pytest.param(name, marks=marks(name)) for name in PACKAGES])
+@pytest.mark.parametrize("backend", [pytest.param(name, marks=marks(name)) for name in COPIED])
 def test_the_default_suite_finds_every_fault(backend: str, tmp_path: Path) -> None:
     faults = [fault for fault in FAULTS if fault.backend == backend]
     changes = [None, *(fault.change for fault in faults)]
@@ -122,7 +122,7 @@ def test_the_default_suite_finds_every_fault(backend: str, tmp_path: Path) -> No
     assert [fault.kind for fault, text in zip(faults, texts[1:], strict=True) if not {*fault.checks} <= red[text]] == []
 
 
-@pytest.mark.parametrize("backend", PACKAGES)
+@pytest.mark.parametrize("backend", COPIED)
 def test_a_fault_that_no_longer_applies_is_loud(backend: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="exactly once; it is there 0 times"):
-        write_copy(tmp_path, backend, Change("backend", "no such text", ""))
+        write_copy(tmp_path, backend, Change(f"{backend.partition(' ')[0]}.__init__", "no such text", ""))

@@ -10,7 +10,7 @@ import pytest
 from tests.meta.planting import check_of, failing, loaded_here
 
 from kernelproof.api import verify
-from kernelproof.verify.results import Results, Verdict
+from kernelproof.verify.record.schema import Results, Verdict
 
 MASKED = "attention order=2 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=mask seed=0"
 SOURCE = '''

@@ -12,8 +12,8 @@ import pytest
 from tests.meta.planting import check_of, failing, loaded_here
 
 from kernelproof.api import verify
-from kernelproof.verify.discovery import checks
-from kernelproof.verify.results import Verdict
+from kernelproof.verify.checks import checks
+from kernelproof.verify.record.schema import Verdict
 
 SOURCE = '''
 import math
@@ -259,4 +259,4 @@ def test_every_check_has_a_fault_of_its_own_somewhere() -> None:
     sources = [Path(__file__).with_name(name).read_text("utf-8") for name in ("faults.py", "test_cheats_red.py")]
     red = {check for _, _, check, _, _ in FAULTS}
     missing = [name for name in checks() if name not in red and not any(f'"{name}"' in text for text in sources)]
-    assert missing == ["empty_rows"]  # red one by one in tests/verify/test_checks_calls.py
+    assert missing == ["empty_rows"]  # red one by one in tests/verify/checks/test_calls.py

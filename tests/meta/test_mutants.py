@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from kernelproof import reference
-from kernelproof.verify.calling import Caller
-from kernelproof.verify.case import Case
-from kernelproof.verify.declaring import declared
-from kernelproof.verify.guarding import Guard, described
-from kernelproof.verify.seams import Call, Inputs
-from kernelproof.verify.targets import find
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.records import Call, Inputs
+from kernelproof.verify.targets.caller import Caller
+from kernelproof.verify.targets.declaration import declared
+from kernelproof.verify.targets.target import find
+from kernelproof.verify.workers.guard import Guard, described
 
 FOLDER = Path(__file__).parent / "mutants"
 torch = pytest.importorskip("torch")

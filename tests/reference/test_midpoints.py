@@ -130,7 +130,7 @@ def test_roundings_of_a_rational_rule_agree_with_its_balls() -> None:
         found = reference.weights(z, Kernel(order), Anchored(2)).weights
         row = reference.rows.float_row(z)
         mechanism = reference.Mechanism(Kernel(order), Anchored(2))
-        exact = reference.solving.Solver(mechanism, RATIONAL).solve(row, 0)
+        exact = reference.solver.Solver(mechanism, RATIONAL).solve(row, 0)
         with ctx.workprec(200):
             for key, weight in zip(exact.keys, exact.weights, strict=True):
                 assert found.values()[key].overlaps(arb(weight.numerator) / weight.denominator)

@@ -124,9 +124,9 @@ def test_regression_and_attention_are_weighted_means(rule: Any, order: str, bits
             scores = [-mpmath.fsum((a - b) ** 2 for a, b in zip(exact[0][t], key, strict=True)) / 2 for key in exact[1]]
             # Scores of float32 vectors are exact rationals; Fractions carry them into `weights`.
             fractions = [Fraction(int(mpmath.floor(s * 2**120)), 2**120) for s in scores]
-            w = reference.solving.Solver(
+            w = reference.solver.Solver(
                 reference.Mechanism(Kernel(order), rule),
-                reference.solving.choose("mpmath", reference.Mechanism(Kernel(order), rule)),
+                reference.solver.choose("mpmath", reference.Mechanism(Kernel(order), rule)),
             )
             row = reference.rows.exact_row(list(fractions))
             truth = w.solve(row, bits)

@@ -1,6 +1,6 @@
 """Every formula of docs/theory.md §2 and of the rounding of §4, against mpmath at two precisions.
 
-The condition units are in tests/verify/test_theory_units.py; rounding of every representable value is in
+The condition units are in tests/verify/truth/test_theory_units.py; rounding of every representable value is in
 test_formats.py.
 """
 
@@ -30,7 +30,7 @@ from kernelproof import reference
 from kernelproof.reference import Adaptive, Kernel
 from kernelproof.reference.arithmetic.guess import guess_root
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.solving import cap_bits
+from kernelproof.reference.solver import cap_bits
 
 # docs/theory.md §2: computing it well
 

@@ -1,8 +1,9 @@
 """Every formula of docs/theory.md §1 that the oracle computes, against mpmath at two precisions; a test names its own.
 
 The oracle works with as many bits as mpmath, so that the comparison is to all of them. Section 2 and the
-rounding of section 4 are in test_theory_computing.py, the condition units in tests/verify/test_theory_units.py. Each
-rule against its own definition, empty balls and tied k-th keys are in test_rules.py.
+rounding of section 4 are in test_theory_computing.py, the condition units in
+tests/verify/truth/test_theory_units.py. Each rule against its own definition, empty balls and tied k-th keys are in
+test_rules.py.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.results import Accuracy, Check, Coverage, Results, Table, Target, Verdict, Worst
-from kernelproof.verify.seams import grade_of
+from kernelproof.verify.judging.grades import grade_of
+from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Results, Table, Target, Verdict, Worst
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
 DTYPES = ("float64", "float32", "float16", "bfloat16")

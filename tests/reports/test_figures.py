@@ -7,9 +7,9 @@ from collections.abc import Callable
 import matplotlib as mpl
 import pytest
 
-from kernelproof.reports.drawing import COLOR, drawing, svg
 from kernelproof.reports.figures import accuracy_figure, study_figure, study_figures
-from kernelproof.verify.results import Results, Table
+from kernelproof.reports.svg import COLOR, drawing, svg
+from kernelproof.verify.record.schema import Results, Table
 
 
 def test_figures_are_deterministic_and_leave_no_trace(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from kernelproof import reports
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import folder
-from kernelproof.verify.results import Results
+from kernelproof.verify.record.schema import Results
 
 
 def test_the_files_of_a_report_are_a_pure_function_of_its_json(tmp_path: Path, small_results: Results) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kernelproof.reports.html import ROWS, heat_class, page
 from kernelproof.reports.text import clean, number
-from kernelproof.verify.results import Coverage, Results
+from kernelproof.verify.record.schema import Coverage, Results
 
 VOID = {"meta"}
 PAGE_TAGS = """

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kernelproof.reports.junit import junit
-from kernelproof.verify.results import Results, Verdict
+from kernelproof.verify.record.schema import Results, Verdict
 
 MARKS = {
     Verdict.PASS: [],

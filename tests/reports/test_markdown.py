@@ -6,7 +6,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from kernelproof.reports.markdown import code_block, escape, markdown
-from kernelproof.verify.results import Results
+from kernelproof.verify.record.schema import Results
 
 RENDERER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from kernelproof.reports.overview import NOTES, overview
-from kernelproof.verify.fuzz.records import Extreme, Numbers, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
 
 
 def extreme(error: float | None) -> Extreme | None:

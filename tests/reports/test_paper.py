@@ -12,15 +12,15 @@ import pytest
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import paper
 from kernelproof.reports.paper import captions, tables
+from kernelproof.reports.paper.files import saved
 from kernelproof.reports.paper.record import ConvergenceResults, study_passed
-from kernelproof.reports.paper.saving import saved
 from kernelproof.reports.paper.style import COLORS, DASHES, MARKERS, Look
+from kernelproof.theory.convergence.curves import study
 from kernelproof.theory.convergence.pictures import PICTURES
 from kernelproof.theory.convergence.studies import STUDIES
-from kernelproof.theory.convergence.tracing import study
-from kernelproof.verify.convergence import study as backend_study
-from kernelproof.verify.runner import runner
-from kernelproof.verify.targets import describe, find
+from kernelproof.verify.studies.convergence import study as backend_study
+from kernelproof.verify.targets.target import describe, find
+from kernelproof.verify.workers.runner import runner
 
 ORDERS = tuple(F(2) ** k for k in range(-1, 21))
 

@@ -9,7 +9,7 @@ import pytest
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import from_json, read, record, schema, to_json
-from kernelproof.verify.results import Results
+from kernelproof.verify.record.schema import Results
 
 
 def test_json_is_canonical(results: Results) -> None:

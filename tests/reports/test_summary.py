@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from kernelproof.reports import summary
-from kernelproof.verify.results import Results, Verdict
+from kernelproof.verify.record.schema import Results, Verdict
 
 
 def test_totals_are_sums(results: Results) -> None:

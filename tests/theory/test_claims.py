@@ -7,7 +7,7 @@ import pytest
 from kernelproof.theory import discovery
 from kernelproof.theory.claim import Kind, Role, Settings, Variant
 from kernelproof.theory.finding import Verdict
-from kernelproof.theory.judging import judge
+from kernelproof.theory.verdicts import judge
 
 NAMES = discovery.built_in()
 QUICK = Settings(examples=40)

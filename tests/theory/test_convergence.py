@@ -15,14 +15,14 @@ from flint import arb, ctx
 from kernelproof.reference import Adaptive, Fixed, Kernel, entmax, weights
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.theory.convergence import data, profile
+from kernelproof.theory.convergence.curves import ACCURACY, study, trace
 from kernelproof.theory.convergence.expansion import Limit
-from kernelproof.theory.convergence.fitting import FEWEST, fit, line, local_slopes, regime
+from kernelproof.theory.convergence.fits import FEWEST, fit, line, local_slopes, regime
 from kernelproof.theory.convergence.norms import Norm, divergence, norm_of
 from kernelproof.theory.convergence.orders import ORDERS, checked_orders, half_power, order_text
 from kernelproof.theory.convergence.quantities import PROBABILITY, Gradient, Weights
 from kernelproof.theory.convergence.records import Curve, State, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
-from kernelproof.theory.convergence.tracing import ACCURACY, study, trace
 from kernelproof.theory.series import ball, balls
 
 FEW = tuple(F(2) ** k for k in range(-1, 41, 3))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kernelproof.verify import cache
-from kernelproof.verify.cache import Place
+from kernelproof.verify.truth import cache
+from kernelproof.verify.truth.cache import Place
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.model import exact_number
-from kernelproof.reference.solving import LEAST_ORDER
+from kernelproof.reference.solver import LEAST_ORDER
 
 
 def half_power(k: int) -> Fraction:

@@ -42,9 +42,9 @@ class Backend(Protocol):
         """Gradients by argument name."""
 
 
-def names() -> tuple[str, ...]:
+def backend_names() -> tuple[str, ...]:
     """The known backends, sorted; nothing is imported."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(sorted(each.name for each in pkgutil.iter_modules(__path__) if not each.name.startswith("_")))
 
 
 def load(name: str) -> Backend:
@@ -54,8 +54,8 @@ def load(name: str) -> Backend:
         TargetError: an unknown name, a module without BACKEND, or a BACKEND of another name than its module's.
         BackendUnavailable: importing it needs a package that is not installed.
     """
-    if name not in names():
-        msg = f"unknown backend {name!r}; known: {', '.join(names())}"
+    if name not in backend_names():
+        msg = f"unknown backend {name!r}; known: {', '.join(backend_names())}"
         raise TargetError(msg)
     path = f"{__name__}.{name}"
     try:

@@ -1,7 +1,7 @@
 """Outputs that were timed, held against the truth: sampled rows of weights and of their vector-Jacobian products.
 
 The units are those of docs/theory.md §4 to first order, in closed form, because the rows here are too long for the
-matrices of `kernelproof.verify.units`; a test compares the two. Keys that a few roundings may move across the
+matrices of `kernelproof.verify.truth.units`; a test compares the two. Keys that a few roundings may move across the
 threshold, and weights that lose their digits there, are left out and counted.
 """
 
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from kernelproof import reference
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.bench.records import Agreement
-from kernelproof.verify.measure import NEAR
-from kernelproof.verify.seams import GRADE_LIMITS
+from kernelproof.verify.bench.bench_record import Agreement
+from kernelproof.verify.judging.errors import NEAR
+from kernelproof.verify.judging.grades import GRADE_LIMITS
 
 Floats = NDArray[np.float64]
 
 SAMPLED = 8192
 """Elements that are held against the truth, in whole rows from the first on, and in two rows at least."""
 STEEP = 0.1
-"""First order is trusted while grade A moves a weight by less than this share, as in `kernelproof.verify.measure`."""
+"""First order is trusted while grade A moves a weight by less than this share, as in `judging.errors`."""
 
 
 @dataclass(frozen=True, eq=False)

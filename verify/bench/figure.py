@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernelproof.reference.errors import KernelproofError
-from kernelproof.verify.bench.records import Agreement, Goal
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 
 Call = Callable[[], Any]
 

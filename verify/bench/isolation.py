@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from kernelproof.verify.probing import held_bytes
-from kernelproof.verify.spawning import Context
+from kernelproof.verify.process.limits import held_bytes
+from kernelproof.verify.process.spawning import Context
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pydantic import ValidationError
 
 from kernelproof.reference.errors import KernelproofError
+from kernelproof.verify.bench.bench_record import Note
 from kernelproof.verify.bench.figure import Family
-from kernelproof.verify.bench.records import Note
 
 
 class NoteError(KernelproofError):

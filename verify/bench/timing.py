@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelproof.verify.bench.records import Spread
+from kernelproof.verify.bench.bench_record import Spread
 
 SHORTEST = 2e-4
 """Seconds of one sample at least: shorter calls are repeated in it. Not more: one interruption spoils a sample."""

@@ -1,1 +1,1 @@
-"""Case families: one module each, with an object FAMILY; found by `kernelproof.verify.discovery`."""
+"""Cases: what a target is asked, as one line of text each; how a line becomes arrays, and which lines a suite has."""

@@ -8,24 +8,15 @@ import numpy as np
 
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.reference.formats import FORMATS, Format
-from kernelproof.verify.box import box_kappa
-from kernelproof.verify.means import hidden
-from kernelproof.verify.measure import broken, first_order, nonlinear, select_rows, verdict
-from kernelproof.verify.seams import (
-    Call,
-    Contract,
-    Flags,
-    Floats,
-    Inputs,
-    Judgement,
-    Outcome,
-    Truth,
-    limit_of,
-)
-from kernelproof.verify.variants import box_decides
+from kernelproof.verify.judging.errors import broken, first_order, nonlinear, select_rows, verdict
+from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.box import box_kappa
+from kernelproof.verify.truth.mean_box import hidden
+from kernelproof.verify.truth.variants import box_decides
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 BOXES = 48
 """Elements of one case whose box is computed; further distinct ones are undecided, and counted."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.comparing import Pair, judge_same, merged
-from kernelproof.verify.judging import bounds_of, rows_of
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Call, Contract, Failure, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.pairs import Pair, judge_same, merged
+from kernelproof.verify.judging.slack import bounds_of, rows_of
+from kernelproof.verify.records import Call, Contract, Failure, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 FAMILIES = frozenset({"random", "lengths", "masks"})
 AXES = (0, -2)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.verify.building import integers
-from kernelproof.verify.comparing import Pair, judge_same
-from kernelproof.verify.judging import bounds_of, rows_of
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.numbers import integers
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.pairs import Pair, judge_same
+from kernelproof.verify.judging.slack import bounds_of, rows_of
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Batch:

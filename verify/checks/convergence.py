@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive
-from kernelproof.verify.comparing import merged
-from kernelproof.verify.judging import bounds_of, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.pairs import merged
+from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.records import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 Describe = Callable[[tuple[int, ...]], str]
 LEAST = 8
@@ -62,7 +62,7 @@ class Convergence:
         plain = replace(inputs, cotangent=None)
         for name in names[1:]:
             text = "inf" if name == "limit" else str(Fraction(case.kernel.order) * FURTHER)
-            at = import_module("kernelproof.verify.truth").truth_of(replace(case, order=text, alpha=None), plain)
+            at = import_module("kernelproof.verify.truth.truth").truth_of(replace(case, order=text, alpha=None), plain)
             truths.append(at)
         bounds = [bounds_of(case, each, contract) for each in truths]
         rows = np.logical_and.reduce([each.rows for each in bounds])

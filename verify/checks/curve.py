@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive, Anchored
-from kernelproof.verify.judging import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
-from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth, band_of
+from kernelproof.verify.judging.grades import band_of
+from kernelproof.verify.judging.slack import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Curve:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import judge_flags
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.slack import judge_flags
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 WITH_GRADIENTS = frozenset({"random", "ties"})
 """Families whose vector-Jacobian products are repeated too; on all it would double the run."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import output_shape
-from kernelproof.verify.judging import forward_and_vjp, judge_flags
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.inputs import output_shape
+from kernelproof.verify.judging.slack import forward_and_vjp, judge_flags
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class DtypeKept:

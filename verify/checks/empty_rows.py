@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.judging import bounds_of, judge_flags, ratio_of
-from kernelproof.verify.measure import broken, select_rows
-from kernelproof.verify.seams import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.errors import broken, select_rows
+from kernelproof.verify.judging.slack import bounds_of, judge_flags, ratio_of
+from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 POLICIES = ("nan", "zeros", "raise")
 """What a caller may ask for that does not depend on the scores."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.padding import hidden_keys
-from kernelproof.verify.comparing import Pair, gradient_pairs, judge_same, merged
-from kernelproof.verify.judging import bounds_of, rows_of
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.families.padding import hidden_keys
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.pairs import Pair, gradient_pairs, judge_same, merged
+from kernelproof.verify.judging.slack import bounds_of, rows_of
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 KINDS = ("nan", "inf", "huge")
 FAMILIES = frozenset({"masks", "padding"})

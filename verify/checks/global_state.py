@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import forward_and_vjp, judge_flags
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.slack import forward_and_vjp, judge_flags
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class GlobalState:

@@ -9,27 +9,15 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive, Nearest
-from kernelproof.verify.hull import MOST, hull_distance
-from kernelproof.verify.judging import eta_of
-from kernelproof.verify.measure import NEAR, broken, first_order, near_kink, verdict
-from kernelproof.verify.seams import (
-    Call,
-    Contract,
-    Failure,
-    Flags,
-    Floats,
-    Inputs,
-    Judgement,
-    Outcome,
-    Truth,
-    Values,
-    limit_of,
-    sharp_of,
-)
-from kernelproof.verify.slopes import Row
+from kernelproof.verify.judging.errors import NEAR, broken, first_order, near_kink, verdict
+from kernelproof.verify.judging.grades import limit_of, sharp_of
+from kernelproof.verify.judging.slack import eta_of
+from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth, Values
+from kernelproof.verify.truth.kink_box import Row
+from kernelproof.verify.truth.kink_hull import MOST, hull_distance
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Gradients:

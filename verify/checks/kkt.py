@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive
-from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_ratios, rows_of, scores_of
-from kernelproof.verify.seams import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_ratios, rows_of, scores_of
+from kernelproof.verify.records import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 ROUNDING = 16 * 2.0**-53
 """A power, a product and two sums in float64, each good to a few roundings, done here."""

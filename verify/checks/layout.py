@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kernelproof.verify.comparing import Pair, gradient_pairs, judge_same, merged
-from kernelproof.verify.judging import bounds_of, rows_of
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.pairs import Pair, gradient_pairs, judge_same, merged
+from kernelproof.verify.judging.slack import bounds_of, rows_of
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Layout:

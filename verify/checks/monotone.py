@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_ratios, ratio_of, rows_of, scores_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Monotone:

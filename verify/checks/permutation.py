@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.verify.building import shuffled
-from kernelproof.verify.judging import bounds_of, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.numbers import shuffled
+from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 _ORDERED = ("causal", "lengths")
 """Options that speak of the position of a key."""

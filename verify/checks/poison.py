@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.building import cast, normals, output_shape
-from kernelproof.verify.judging import judge_flags
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.inputs import output_shape
+from kernelproof.verify.cases.numbers import cast, normals
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.slack import judge_flags
+from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Poison:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import (
+from kernelproof.verify.judging.grades import sharp_of
+from kernelproof.verify.judging.slack import (
     bounds_of,
     eta_of,
     exact_sums,
@@ -16,10 +17,10 @@ from kernelproof.verify.judging import (
     ratio_of,
     rows_of,
 )
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth, sharp_of
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Renormalized:

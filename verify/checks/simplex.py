@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.verify.judging import eta_of, exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth, sharp_of
+from kernelproof.verify.judging.grades import sharp_of
+from kernelproof.verify.judging.slack import eta_of, exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.records import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 BLOCK = 1024
 """Rows summed at a time, in float64."""

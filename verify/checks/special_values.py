@@ -9,23 +9,13 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
-from kernelproof.verify.judging import eta_of, judge_flags
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import (
-    Array,
-    Call,
-    Contract,
-    Flags,
-    Floats,
-    Inputs,
-    Judgement,
-    Outcome,
-    Truth,
-    band_of,
-)
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.grades import band_of
+from kernelproof.verify.judging.slack import eta_of, judge_flags
+from kernelproof.verify.records import Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 def _rows(array: Array, inputs: Inputs) -> Floats:

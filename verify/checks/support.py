@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging import bounds_of, forward_of_weights, judge_flags, rows_of
-from kernelproof.verify.seams import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_flags, rows_of
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 class Support:

@@ -9,12 +9,12 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.building import bulky
-from kernelproof.verify.judging import bounds_of, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.cases.inputs import bulky
+from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 
 def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:

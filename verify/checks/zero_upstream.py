@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.judging import judge_flags
-from kernelproof.verify.measure import broken
-from kernelproof.verify.seams import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.slack import judge_flags
+from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
-    from kernelproof.verify.case import Case
+    from kernelproof.verify.cases.case import Case
 
 FAMILIES = frozenset({"huge_gaps", "kink", "masks", "one_hot", "padding", "random", "subnormals", "ties"})
 """Where a Jacobian is infinite, many-valued or underflows, and everyday inputs; on all it would double the run."""

@@ -19,15 +19,17 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from kernelproof.reference.errors import TargetError
-from kernelproof.verify.fuzz.answering import Question, reply
-from kernelproof.verify.fuzz.subject import CRASH, Answer
-from kernelproof.verify.journal import JUDGING, RETURNED
-from kernelproof.verify.probing import exhausted
-from kernelproof.verify.runner import InternalError
-from kernelproof.verify.seams import Failure
-from kernelproof.verify.spawning import Context, how_ended, threads_limited
-from kernelproof.verify.targets import Target
-from kernelproof.verify.worker import TRUTH, Limits, guard_of, limit_memory, prepare
+from kernelproof.verify.fuzz.answers import Question, reply
+from kernelproof.verify.fuzz.subject import Answer
+from kernelproof.verify.process.journal import JUDGING, RETURNED
+from kernelproof.verify.process.limits import exhausted
+from kernelproof.verify.process.spawning import Context, how_ended, threads_limited
+from kernelproof.verify.records import CRASH, Failure
+from kernelproof.verify.targets.target import Target
+from kernelproof.verify.truth.lookup import TRUTH
+from kernelproof.verify.workers.runner import InternalError
+from kernelproof.verify.workers.tasks import Limits
+from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
 
 START_SECONDS = 300.0
 """A process that does not load its target in this time is given up; importing torch cold takes tens of seconds."""

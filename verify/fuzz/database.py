@@ -19,9 +19,9 @@ import numpy as np
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.seams import Array, Inputs
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.records import Array, Inputs
 
 DEFAULT = Path(".kernelproof") / "examples"
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.verify.building import cast
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.scope import Scope
-from kernelproof.verify.seams import Array, Floats, Inputs
-from kernelproof.verify.shapes import fitted_core, refused_shape, shapes_of
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.numbers import cast
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.records import Array, Floats, Inputs
+from kernelproof.verify.targets.scope import Scope
+from kernelproof.verify.targets.shapes import fitted_core, refused_shape, shapes_of
 
 SIZES = ((2, 1, 1), (3, 2, 1), (4, 2, 2), (2, 3, 1), (8, 2, 2), (3, 1, 3), (16, 4, 2), (33, 2, 1))
 """Keys, width of q and k, width of v, in turn; the worst witness of few numbers says most."""

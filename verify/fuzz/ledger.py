@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.findings import Cell
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.seams import Failure
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.fuzz.fuzz_record import Cell
+from kernelproof.verify.records import Failure
 
 MOST = 12
 """Findings of a run; with so many faults, the next is of little use."""

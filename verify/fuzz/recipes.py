@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import INFINITY, Kernel
-from kernelproof.verify.case import OPS, Case, kernel_of, number_of
-from kernelproof.verify.discovery import families, keys_of
-from kernelproof.verify.fitting import fitted_case
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.scope import Scope
-from kernelproof.verify.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
-from kernelproof.verify.targets import Target
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.families import families, keys_of
+from kernelproof.verify.cases.rules import kernel_of, number_of
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
+from kernelproof.verify.records import OPS
+from kernelproof.verify.targets.refitting import fitted_case
+from kernelproof.verify.targets.scope import Scope
+from kernelproof.verify.targets.target import Target
 
 KEYS = (1, 2, 3, 4, 5, 8, 64, 64, 16, 64, 33, 7, 64, 9, 64, 129, 31, 64, 257)
 ROWS = (1, 2, 3, 128, 256, 8, 256, 17, 256, 33, 256, 512)

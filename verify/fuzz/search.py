@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from kernelproof.verify.case import Case
+from kernelproof.verify.cases.case import Case
 from kernelproof.verify.fuzz.arena import Judge
-from kernelproof.verify.fuzz.climbing import Climber
-from kernelproof.verify.fuzz.records import WorstRow
+from kernelproof.verify.fuzz.hill_climb import Climber
+from kernelproof.verify.fuzz.worst_record import WorstRow
 
 
 def searched(

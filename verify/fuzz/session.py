@@ -16,17 +16,18 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Judge, OutOfTime
 from kernelproof.verify.fuzz.database import Database, Entry, record_of
-from kernelproof.verify.fuzz.findings import Cell, Finding, Place
+from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, Place
 from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, places, rows_of
 from kernelproof.verify.fuzz.recipes import Space, recipes
-from kernelproof.verify.fuzz.shrinking import Shrinker, Shrunk
-from kernelproof.verify.fuzz.subject import CRASH, Answer, Subject, kind, primary, size_of
+from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
+from kernelproof.verify.fuzz.subject import Answer, kind, primary, size_of
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.seams import Failure
+from kernelproof.verify.records import CRASH, Failure
 
 ROUND = 100
 """Examples of a round; Hypothesis explores in the first half and climbs κ in the second."""

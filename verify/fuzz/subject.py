@@ -3,69 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from kernelproof.verify.building import Layout, packed
-from kernelproof.verify.case import Case
-from kernelproof.verify.cases.layouts import laid
-from kernelproof.verify.seams import Array, Failure, Inputs
-
-CRASH = "crash"
-"""The id under which the end of a target's process is reported beside the checks."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A case, and its inputs where they are not those of the recipe.
-
-    Attributes:
-        case: with explicit inputs its shape is theirs, and its family says which checks apply.
-        inputs: explicit arrays in C order; None: the recipe's.
-    """
-
-    case: Case
-    inputs: Inputs | None = None
-
-    def built(self) -> Inputs:
-        """The inputs; of the family ``layouts`` they lie in memory as its feature says."""
-        if self.inputs is None:
-            return self.case.inputs()
-        if self.case.family != "layouts":
-            return self.inputs
-        arrays = {name: laid(array, self.case.feature) for name, array in self.inputs.arrays.items()}
-        upstream = self.inputs.cotangent
-        return replace(
-            self.inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature)
-        )
-
-    @property
-    def elements(self) -> int:
-        """How many numbers the inputs hold, or for a recipe its shape."""
-        if self.inputs is None:
-            return prod(self.case.shape)
-        return sum(array.size for array in self.inputs.arrays.values())
-
-
-def explicit(subject: Subject) -> Subject:
-    """`subject` with its inputs written out, in C order and writeable."""
-    inputs = subject.case.inputs() if subject.inputs is None else subject.inputs
-    upstream = inputs.cotangent
-    return Subject(
-        subject.case,
-        replace(
-            inputs,
-            arrays={name: plain(array) for name, array in inputs.arrays.items()},
-            cotangent=None if upstream is None else plain(upstream),
-        ),
-    )
-
-
-def plain(array: Array) -> Array:
-    """A writeable copy of `array` in C order."""
-    return Layout(array.reshape(-1).copy(), packed(array.shape), 0).view(array.shape)
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.records import CRASH, Array, Failure
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import bench as reports
-from kernelproof.verify.bench.records import BenchResults
-from kernelproof.verify.bench.running import annotated, chosen, names_of
-from kernelproof.verify.bench.running import bench as measure
+from kernelproof.verify.bench.bench_record import BenchResults
+from kernelproof.verify.bench.runner import annotated, chosen, names_of
+from kernelproof.verify.bench.runner import bench as measure
 
 
 def bench(

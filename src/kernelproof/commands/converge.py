@@ -13,18 +13,18 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reports import paper
 from kernelproof.reports.paper.record import ConvergenceResults, study_passed
 from kernelproof.reports.paper.style import Look
+from kernelproof.theory.convergence.curves import study
 from kernelproof.theory.convergence.orders import checked_orders, order_text
 from kernelproof.theory.convergence.pictures import PICTURES, PictureRecord
 from kernelproof.theory.convergence.records import StudyRecord
 from kernelproof.theory.convergence.studies import STUDIES
-from kernelproof.theory.convergence.tracing import study
-from kernelproof.verify import convergence
-from kernelproof.verify.convergence import BackendStudy
-from kernelproof.verify.discovery import backend_names
-from kernelproof.verify.environment import environment, numba_is_cold
-from kernelproof.verify.runner import Runner, runner, with_patience
-from kernelproof.verify.targets import Place, Target, find
-from kernelproof.verify.worker import Limits
+from kernelproof.verify.backends import backend_names
+from kernelproof.verify.process.environment import environment, numba_is_cold
+from kernelproof.verify.studies import convergence
+from kernelproof.verify.studies.convergence import BackendStudy
+from kernelproof.verify.targets.target import Place, Target, find
+from kernelproof.verify.workers.runner import Runner, runner, with_patience
+from kernelproof.verify.workers.tasks import Limits
 
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)

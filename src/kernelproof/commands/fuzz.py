@@ -12,20 +12,20 @@ from typing import Any
 from kernelproof import reports
 from kernelproof.api import prepared
 from kernelproof.reference.errors import DomainError
-from kernelproof.reports.fuzzing import write_fuzz
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.answering import Question
+from kernelproof.reports.search.fuzz import write_fuzz
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Arena, Here
 from kernelproof.verify.fuzz.database import Database
-from kernelproof.verify.fuzz.findings import FuzzResults
+from kernelproof.verify.fuzz.fuzz_record import FuzzResults
 from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
-from kernelproof.verify.fuzz.subject import Subject
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.runner import compiles, with_patience
-from kernelproof.verify.targets import Place
-from kernelproof.verify.worker import Limits
+from kernelproof.verify.targets.target import Place
+from kernelproof.verify.workers.runner import compiles, with_patience
+from kernelproof.verify.workers.tasks import Limits
 
 FUZZ_SECONDS = 10.0
 """Time limit of the calls of one recipe."""

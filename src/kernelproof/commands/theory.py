@@ -14,10 +14,10 @@ from kernelproof.reports import theory as reports
 from kernelproof.theory import discovery
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
 from kernelproof.theory.finding import Finding
-from kernelproof.theory.judging import judge
 from kernelproof.theory.results import ClaimResult, TheoryResults
-from kernelproof.theory.running import judge_all
-from kernelproof.verify.environment import environment
+from kernelproof.theory.runner import judge_all
+from kernelproof.theory.verdicts import judge
+from kernelproof.verify.process.environment import environment
 
 BITS = range(128, 100_001)
 """With fewer, claims that are true come out undecided."""

@@ -13,16 +13,16 @@ from kernelproof import reports
 from kernelproof.api import prepared
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reports.worst import write_worst
+from kernelproof.reports.search.worst_case import write_worst
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
-from kernelproof.verify.fuzz.places import left_out, places, usual
-from kernelproof.verify.fuzz.records import WorstResults, WorstRow
+from kernelproof.verify.fuzz.grid import left_out, places, usual
 from kernelproof.verify.fuzz.search import searched
+from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
+from kernelproof.verify.judging.grades import limit_of
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.runner import compiles, with_patience
-from kernelproof.verify.seams import limit_of
-from kernelproof.verify.targets import Place, Target
-from kernelproof.verify.worker import Limits
+from kernelproof.verify.targets.target import Place, Target
+from kernelproof.verify.workers.runner import compiles, with_patience
+from kernelproof.verify.workers.tasks import Limits
 
 LEAST_SECONDS, MOST_SECONDS = 60.0, 120.0
 """A run has a second for each line of the tables and so many at least, and at most unless it is for whole tables."""

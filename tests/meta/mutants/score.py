@@ -19,13 +19,13 @@ from typing import Any
 
 from mutant_registry import MARK, Mutant
 
-from kernelproof.verify import cache
-from kernelproof.verify.case import Case
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.suites import Selection, union
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.runner import Runner, runner
-from kernelproof.verify.suites import Selection, union
-from kernelproof.verify.targets import Target, find
-from kernelproof.verify.worker import CaseResult, Limits
+from kernelproof.verify.targets.target import Target, find
+from kernelproof.verify.truth import cache
+from kernelproof.verify.workers.runner import Runner, runner
+from kernelproof.verify.workers.tasks import CaseResult, Limits
 
 HERE = Path(__file__).parent
 ROUNDS = (4, 128)

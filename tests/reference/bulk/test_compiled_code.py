@@ -13,9 +13,9 @@ import numba
 import numpy as np
 import pytest
 
-from kernelproof.reference.bulk import describing, given, rows, slopes
+from kernelproof.reference.bulk import given_bandwidth, gradient_terms, row_kernel, rows
 from kernelproof.reference.bulk.batches import order_of
-from kernelproof.reference.bulk.compiling import HAS_FMA, compiled
+from kernelproof.reference.bulk.compiler import HAS_FMA, compiled
 
 LOOSE = re.compile(r"\b(fast|nnan|ninf|nsz|arcp|contract|afn|reassoc)\b")
 FLOATING = re.compile(
@@ -52,11 +52,11 @@ def kernel_code(name: str) -> tuple[str, str]:
         solve: Any = rows.solve_rows
         return fresh(solve.py_func, order, z, *out, status[0])
     if name == "weigh_rows":
-        weigh: Any = given.weigh_rows
+        weigh: Any = given_bandwidth.weigh_rows
         return fresh(weigh.py_func, order, True, 1.0, 0.0, z, *out, status[0])
-    describe: Any = describing.describe_rows
+    describe: Any = row_kernel.describe_rows
     pulled, scalars = np.empty((3, 1, 4)), np.empty((1, 2, 3))
-    rate = slopes.Rate(slopes.ADAPTIVE, -1.0, 0.0)
+    rate = gradient_terms.Rate(gradient_terms.ADAPTIVE, -1.0, 0.0)
     return fresh(
         describe.py_func, order, False, False, 0.0, 0.0, z, z, z.copy(), state, *out, status[0], status[1], rate, z,
         pulled, scalars, status[0].copy(),

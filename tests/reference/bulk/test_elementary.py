@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flint import arb, ctx
 
-from kernelproof.reference.bulk import elementary, words
-from kernelproof.reference.bulk.proposing import quick_exp, quick_log
-from kernelproof.reference.bulk.words import Word
+from kernelproof.reference.bulk import double_word, elementary
+from kernelproof.reference.bulk.double_word import Word
+from kernelproof.reference.bulk.proposals import quick_exp, quick_log
 
 COUNT = 5000
 
@@ -23,7 +23,7 @@ def exact(word: Word) -> arb:
 def with_tails(heads: list[float], seed: int) -> Iterator[Word]:
     rng = np.random.default_rng(seed)
     for head in heads:
-        yield words.two_sum(head, head * float(rng.uniform(-1, 1)) * 2.0**-53)
+        yield double_word.two_sum(head, head * float(rng.uniform(-1, 1)) * 2.0**-53)
 
 
 def exponents() -> list[float]:

@@ -14,7 +14,7 @@ from tests.reference.bulk.hard_rows import FAMILIES, ORDERS, Floats, float32_nor
 from kernelproof import reference
 from kernelproof.reference import bulk
 from kernelproof.reference.bulk import batches
-from kernelproof.reference.bulk.certifying import DECIDED
+from kernelproof.reference.bulk.row_certificate import DECIDED
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, Rule
 
 ADAPTIVE = Adaptive()

@@ -14,10 +14,10 @@ import pytest
 from flint import arb, ctx, fmpq
 
 from kernelproof.reference.arithmetic.guess import guess_root
-from kernelproof.reference.bulk import batches, certifying, evaluating, exact, rows
-from kernelproof.reference.bulk.certifying import DECIDED
-from kernelproof.reference.bulk.evaluating import LARGE, LEAST, POWER, SOFTMAX, TINY, Order
-from kernelproof.reference.bulk.words import OPERATION
+from kernelproof.reference.bulk import batches, exact, mass_terms, row_certificate, rows
+from kernelproof.reference.bulk.double_word import OPERATION
+from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, SOFTMAX, TINY, Order
+from kernelproof.reference.bulk.row_certificate import DECIDED
 from kernelproof.reference.model import Adaptive, Kernel, Mechanism
 
 UPWARD_X86 = 0x800
@@ -63,11 +63,11 @@ def certified(z: list[float], order: F, size: int, start: float) -> tuple[int, n
     count = len(z)
     lo, hi, near = np.zeros(count), np.zeros(count), np.zeros(count)
     gap = (z[size - 1] - z[size]) * (1 - 2.0**-52) if size < count else np.inf
-    found, root = np.zeros((certifying.FOUND, count)), np.zeros(certifying.ROOT)
-    found[certifying.KEYS] = z
-    status = certifying.certify(form_of(order), size, count, z[size - 1], start, gap, found, root)
+    found, root = np.zeros((row_certificate.FOUND, count)), np.zeros(row_certificate.ROOT)
+    found[row_certificate.KEYS] = z
+    status = row_certificate.certify(form_of(order), size, count, z[size - 1], start, gap, found, root)
     if status == DECIDED:
-        certifying.bound(size, np.arange(count), found, lo, hi, near)
+        row_certificate.bound(size, np.arange(count), found, lo, hi, near)
     return status, lo, hi
 
 
@@ -140,13 +140,13 @@ def test_a_key_far_below_has_weight_all_the_same(order: F | float) -> None:
 
 def test_exponents_without_digits() -> None:
     for y in (-651.0, -700.0, -759.9, -760.1, -1e300):
-        head, bound = evaluating.decay(y, 0.0)
+        head, bound = mass_terms.decay(y, 0.0)
         assert head == 0.0
         with ctx.workprec(128):
             assert arb(y).exp() * 2 < bound
     # Half the least subnormal is what rounds to 0.
-    assert evaluating.decay(-759.0, 0.0)[1] == TINY and evaluating.decay(-761.0, 0.0)[1] == LEAST
-    assert all(np.isnan(evaluating.decay(y, 0.0)).all() for y in (1.5, 800.0, np.nan))
+    assert mass_terms.decay(-759.0, 0.0)[1] == TINY and mass_terms.decay(-761.0, 0.0)[1] == LEAST
+    assert all(np.isnan(mass_terms.decay(y, 0.0)).all() for y in (1.5, 800.0, np.nan))
 
 
 @pytest.mark.parametrize("order", [F(1, 16), F(9, 10), F(1), F(2), F(27, 10), F(64), F(10**4), F(10**8), float("inf")])
@@ -159,8 +159,8 @@ def test_terms_are_within_their_bound(order: F | float) -> None:
     anchor = float(z[-1]) if anchored else float(z[0])
     point = max(0.25 * reach, float(order) - reach) if anchored else (3.7 if form.form == LARGE else 0.0)
     base, head, tail = (np.empty(len(z)) for _ in range(3))
-    evaluating.evaluate(form, z, len(z), anchor, point, 0.0, base, head, tail)
-    bound, worst = evaluating.term_error(form), arb(0)
+    mass_terms.evaluate(form, z, len(z), anchor, point, 0.0, base, head, tail)
+    bound, worst = mass_terms.term_error(form), arb(0)
     with ctx.workprec(400):
         for i, key in enumerate(z.tolist()):
             difference = arb(key) - anchor
@@ -185,7 +185,7 @@ def test_enclosures_hold_their_interval_and_roundings_are_proved() -> None:
         g = float(rng.choice([0.5, -0.5, 0.25, -0.25, 0.0, rng.uniform(-0.5, 0.5)])) * np.spacing(h)
         h, g = h + g, g - ((h + g) - h)
         radius = 2.0 ** float(rng.integers(-110, -45))
-        lo, hi, near = certifying.enclose(h, g, radius)
+        lo, hi, near = row_certificate.enclose(h, g, radius)
         ends = [(F(h) + F(g)) * (1 + sign * F(radius)) for sign in (-1, 1)]
         assert F(lo) <= ends[0] and (ends[1] <= F(hi) or hi == 1.0)
         assert np.isnan(near) or (float(ends[0]) == near == float(ends[1]))
@@ -193,14 +193,14 @@ def test_enclosures_hold_their_interval_and_roundings_are_proved() -> None:
 
 def test_powers_by_multiplication() -> None:
     for n in range(1, 65):
-        h, g = evaluating.word_power(1.5, 2.0**-60, n)
+        h, g = mass_terms.word_power(1.5, 2.0**-60, n)
         truth = (F(1.5) + F(1, 2**60)) ** n
         assert abs((F(h) + F(g)) / truth - 1) <= (n - 1) * F(OPERATION)
-    assert all(a < b for a, b in pairwise(evaluating.word_power(1.5, 0.0, n)[0] for n in range(1, 65)))
+    assert all(a < b for a, b in pairwise(mass_terms.word_power(1.5, 0.0, n)[0] for n in range(1, 65)))
 
 
 def test_orders_choose_their_form() -> None:
-    forms = {F(64): POWER, F(65): evaluating.REAL, F(3, 2): evaluating.REAL, F(2**20): LARGE}
+    forms = {F(64): POWER, F(65): mass_terms.REAL, F(3, 2): mass_terms.REAL, F(2**20): LARGE}
     assert {order: form_of(order).form for order in forms} == forms
     assert form_of(float("inf")).form == SOFTMAX and batches.order_of(F(1, 2**11)) is None
     assert form_of(F(3, 2)).exact and not form_of(F(4, 3)).exact

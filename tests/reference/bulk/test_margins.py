@@ -7,9 +7,10 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 
-from kernelproof.reference.bulk import describing
+from kernelproof.reference.bulk import row_kernel
 from kernelproof.reference.bulk.batches import order_of
-from kernelproof.reference.bulk.certifying import (
+from kernelproof.reference.bulk.mass_terms import LEAST, TINY
+from kernelproof.reference.bulk.row_certificate import (
     ANCHOR,
     DECIDED,
     FOUND,
@@ -23,7 +24,6 @@ from kernelproof.reference.bulk.certifying import (
     TOP,
     ZERO,
 )
-from kernelproof.reference.bulk.evaluating import LEAST, TINY
 
 Z = np.array([0.0, -0.25, -0.5, -3.0, -np.inf])
 
@@ -38,7 +38,7 @@ def found(
     root[TOP] = root[ANCHOR] = Z[0]
     root[POINT], root[RADIUS], root[ZERO] = point, radius, zero
     margin, state = np.empty(len(z)), np.empty(len(z), dtype=np.uint8)
-    return describing.margins(order, Z, z, root, margin, state), margin, state
+    return row_kernel.margins(order, Z, z, root, margin, state), margin, state
 
 
 def test_margins_of_a_root_known_well() -> None:
@@ -64,7 +64,7 @@ def test_the_product_with_a_scale_counts() -> None:
 def test_a_key_at_the_threshold_of_an_exact_root_is_an_edge() -> None:
     status, margin, state = found(0.5, 0.0, 0.0)
     assert status == DECIDED and margin[2] == 0.0
-    assert state.tolist() == [describing.INSIDE, describing.INSIDE, describing.EDGE, 0, 0]
+    assert state.tolist() == [row_kernel.INSIDE, row_kernel.INSIDE, row_kernel.EDGE, 0, 0]
 
 
 def test_keys_left_out_have_a_margin_and_no_place() -> None:
@@ -85,7 +85,7 @@ def test_a_weight_without_digits_is_not_published() -> None:
         rows = np.zeros((FOUND, 3))
         rows[HEAD, :2], rows[TAIL, :2], rows[RELATIVE, :2] = (0.75, head), (0.0, tail), (2.0**-80, relative)
         out = [np.empty(3) for _ in range(3)]
-        assert (describing.publish(2, np.arange(3), rows, state, *out) == DECIDED) is said
+        assert (row_kernel.publish(2, np.arange(3), rows, state, *out) == DECIDED) is said
         if said:
             assert out[2][1] >= (head * relative if head else LEAST) and out[2][2] == 0.0
 
@@ -103,7 +103,7 @@ def test_kinks_are_ties_of_the_anchor_and_edges_up_to_order_one() -> None:
     ):
         form = order_of(order)
         assert form is not None
-        assert describing.has_kink(form, anchored, z, 0.0, state) == kink
+        assert row_kernel.has_kink(form, anchored, z, 0.0, state) == kink
 
 
 def test_the_point_of_large_orders_is_counted_from_n() -> None:
@@ -111,5 +111,5 @@ def test_the_point_of_large_orders_is_counted_from_n() -> None:
     assert form is not None
     root = np.zeros(ROOT)
     root[POINT], root[POINT_TAIL] = 3.5, 2.0**-60
-    h, g = describing.point_of(form, root)
+    h, g = row_kernel.point_of(form, root)
     assert abs(F(h) + F(g) - (10**8 - F(7, 2) - F(1, 2**60))) <= F(10**8) / 2**104

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernelproof.verify.bench.records import (
+from kernelproof.verify.bench.bench_record import (
     Agreement,
     BenchResults,
     ClaimRecord,

@@ -10,10 +10,10 @@ from tests.reports.bench.synthetic import HOSTILE, results
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import bench as reports
-from kernelproof.reports.bench import pictures, readme, wording
+from kernelproof.reports.bench import pictures, readme, words
 from kernelproof.reports.bench.markdown import markdown, short_table
 from kernelproof.reports.bench.page import page
-from kernelproof.verify.bench.records import State
+from kernelproof.verify.bench.bench_record import State
 
 
 def test_the_json_comes_back_the_same() -> None:
@@ -41,16 +41,16 @@ def test_rendering_is_deterministic() -> None:
 
 
 def test_counts_and_lede() -> None:
-    found = wording.counts(results())
+    found = words.counts(results())
     assert (found[State.MET], found[State.MISSED], found[State.WRONG], found[State.UNAVAILABLE]) == (4, 2, 1, 1)
-    told = wording.lede(results())
+    told = words.lede(results())
     assert told.startswith("4 of 7 goals are met, 1 have wrong outputs, 1 could not be measured here.")
     assert "quick run" not in told
-    assert "quick run" in wording.lede(results(quick=True))
+    assert "quick run" in words.lede(results(quick=True))
 
 
 def test_the_row_of_a_claim_tells_its_range_and_its_worst() -> None:
-    met, missed, never, absent = (wording.row(claim) for claim in results().families[0].claims)
+    met, missed, never, absent = (words.row(claim) for claim in results().families[0].claims)
     assert (met.goal, met.measured, met.met, met.state) == ("≤ 2.00×", "1.00 to 1.50×", "2 of 2", State.MET)
     assert met.worst == "order 2, 4 × 8: 1.50× (1.12 to 2.25)"
     assert (missed.measured, missed.met, missed.state) == ("40.0 to 10.0× faster", "1 of 2", State.MISSED)
@@ -62,7 +62,7 @@ def test_the_row_of_a_claim_tells_its_range_and_its_worst() -> None:
 def test_a_wrong_claim_is_wrong_whatever_else_it_is() -> None:
     claim = results().families[0].claims[1]
     worse = claim.model_copy(update={"figures": [*claim.figures, results().families[1].claims[0].figures[0]]})
-    assert wording.state_of(worse) is State.WRONG
+    assert words.state_of(worse) is State.WRONG
 
 
 def test_notes_stand_where_a_goal_is_missed_and_only_there() -> None:

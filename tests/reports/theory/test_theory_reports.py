@@ -16,8 +16,8 @@ from kernelproof.reports.theory.page import page, picture
 from kernelproof.reports.theory.prose import html, pieces
 from kernelproof.theory import discovery
 from kernelproof.theory.finding import Grid, Verdict
-from kernelproof.theory.judging import judge
 from kernelproof.theory.results import TheoryResults
+from kernelproof.theory.verdicts import judge
 
 
 class Tags(HTMLParser):

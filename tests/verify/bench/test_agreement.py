@@ -9,9 +9,9 @@ from kernelproof import reference
 from kernelproof.verify.backends import backend
 from kernelproof.verify.bench import agreement
 from kernelproof.verify.bench.agreement import exact_agreement, product_agreement, row_truth, weights_agreement
-from kernelproof.verify.case import Case
-from kernelproof.verify.seams import Inputs
-from kernelproof.verify.truth import truth_of
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.records import Inputs
+from kernelproof.verify.truth.truth import truth_of
 
 ORDERS = (0.5, 1.0, 1.5, 2.0, 3.0, 64.0, np.inf)
 

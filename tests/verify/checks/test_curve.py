@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.discovery import checks
-from kernelproof.verify.seams import Contract, Floats, Judgement, Outcome
-from kernelproof.verify.truth import truth_of
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.checks import checks
+from kernelproof.verify.records import Contract, Floats, Judgement, Outcome
+from kernelproof.verify.truth.truth import truth_of
 
 A = Contract(grade="A")
 
@@ -18,7 +19,7 @@ A = Contract(grade="A")
 def judge(number: str, dtype: str, change: Callable[[Floats], Floats], rule: str = "adaptive:1") -> Judgement:
     op = "entmax" if rule == "adaptive:1" else "weights"
     case = Case.parse(f"{op} {number} rule={rule} dtype={dtype} family=two_keys shape=65x2 feature=wide seed=0")
-    inputs = case.inputs()
+    inputs = inputs_of(case)
     truth = truth_of(case, inputs)
     assert truth is not None
     output = change(truth.output.head.copy()).astype(next(iter(inputs.arrays.values())).dtype)

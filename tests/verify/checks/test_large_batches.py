@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.discovery import checks
-from kernelproof.verify.judging import LARGEST, eta_of, judge_ratios, ratio_of
-from kernelproof.verify.seams import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
-from kernelproof.verify.truth import truth_of
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.checks import checks
+from kernelproof.verify.judging.slack import LARGEST, eta_of, judge_ratios, ratio_of
+from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.truth import truth_of
 
 CASE = Case("entmax", "1", None, "adaptive:1", "float32", "large", (400, 40), "2", 0)
 
 
 @pytest.fixture(scope="module")
 def batch() -> tuple[Inputs, Truth, Array]:
-    inputs = CASE.inputs()
+    inputs = inputs_of(CASE)
     truth = truth_of(CASE, inputs)
     whole = truth_of(CASE, replace(inputs, rows=None))
     assert truth is not None
@@ -62,7 +63,7 @@ def test_a_checked_row_is_named_by_its_place_in_the_batch(batch: tuple[Inputs, T
 
 def test_rows_that_may_be_empty_are_left_to_their_truth() -> None:
     fixed = replace(CASE, op="weights", rule="fixed:3", family="lengths", feature="block", shape=(40, 8))
-    inputs = fixed.inputs()
+    inputs = inputs_of(fixed)
     truth = truth_of(fixed, inputs)
     assert truth is not None
     assert inputs.rows is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kernelproof.verify.targets import Target, describe, find
+from kernelproof.verify.targets.target import Target, describe, find
 
 FAULTY = Path(__file__).with_name("faulty.py")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelproof import backend
 from kernelproof.reference.model import Adaptive, Fixed, Kernel
-from kernelproof.verify.seams import Contract
+from kernelproof.verify.records import Contract
 
 
 class Right:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Arena, OutOfTime
-from kernelproof.verify.fuzz.subject import CRASH, Subject, kind
-from kernelproof.verify.targets import Target
-from kernelproof.verify.worker import Limits
+from kernelproof.verify.fuzz.subject import kind
+from kernelproof.verify.records import CRASH
+from kernelproof.verify.targets.target import Target
+from kernelproof.verify.workers.tasks import Limits
 
 Loaded = Callable[[str], Target]
 

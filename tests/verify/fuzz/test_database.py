@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.verify.case import Case
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.fuzz.database import Database, Entry
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.seams import Inputs
+from kernelproof.verify.records import Inputs
 
 LINE = "entmax order=3/2 rule=adaptive:1 dtype=bfloat16 family=ties shape=1x4 feature=3 seed=0"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernelproof.verify.building import normals
-from kernelproof.verify.case import RANKS, Case
-from kernelproof.verify.declaring import Shapes
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.numbers import normals
 from kernelproof.verify.fuzz.forms import SIZES, forms_of, told
-from kernelproof.verify.scope import Scope
-from kernelproof.verify.shapes import refused_shape, shapes_of
-from kernelproof.verify.truth import truth_of
+from kernelproof.verify.records import RANKS
+from kernelproof.verify.targets.declaration import Shapes
+from kernelproof.verify.targets.scope import Scope
+from kernelproof.verify.targets.shapes import refused_shape, shapes_of
+from kernelproof.verify.truth.truth import truth_of
 
 OPS = list(RANKS)
 LIMITS = [

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from kernelproof.verify.case import OPS, Case
-from kernelproof.verify.discovery import families
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.families import families
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.fuzz.recipes import Space, features, recipes
-from kernelproof.verify.fuzz.subject import Subject
-from kernelproof.verify.scope import Scope
-from kernelproof.verify.seams import Inputs
-from kernelproof.verify.targets import Target
+from kernelproof.verify.records import OPS, Inputs
+from kernelproof.verify.targets.scope import Scope
+from kernelproof.verify.targets.target import Target
 
 Loaded = Callable[[str], Target]
 
@@ -52,7 +53,7 @@ def everything(faulty: Loaded) -> Space:
 def test_what_is_drawn_can_be_built_and_is_a_line_of_text(everything: Space) -> None:
     for case in drawn(everything, 250):
         assert Case.parse(case.text) == case
-        assert case.inputs().arrays
+        assert inputs_of(case).arrays
 
 
 def test_draws_reach_every_op_dtype_and_family(everything: Space) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from kernelproof.verify.case import Case
-from kernelproof.verify.fuzz import climbing, search
-from kernelproof.verify.fuzz.answering import Question
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.fuzz import hill_climb, search
+from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Here
-from kernelproof.verify.targets import describe, find
+from kernelproof.verify.targets.target import describe, find
 
 CASES = [
     Case("entmax", order, None, "adaptive:1", dtype, "random", (1, 2), "1")
@@ -30,13 +30,13 @@ def judge() -> Here:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The place of each block, in turn; the clock has moved by a second when it is measured."""
     seen: list[tuple[str, str]] = []
-    measure = climbing.Climber.measure
+    measure = hill_climb.Climber.measure
 
-    def recorded(self: climbing.Climber, *block: object) -> None:
+    def recorded(self: hill_climb.Climber, *block: object) -> None:
         seen.append((self.case.order, self.case.dtype))
         measure(self, *block)  # type: ignore[arg-type]  # what the climber drew
 
-    monkeypatch.setattr(climbing.Climber, "measure", recorded)
+    monkeypatch.setattr(hill_climb.Climber, "measure", recorded)
     monkeypatch.setattr("kernelproof.verify.fuzz.search.time.monotonic", lambda: float(len(seen)))
     return seen
 

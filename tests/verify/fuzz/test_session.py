@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import kernelproof
-from kernelproof.verify.fuzz.findings import FuzzResults
-from kernelproof.verify.worker import Limits
+from kernelproof.verify.fuzz.fuzz_record import FuzzResults
+from kernelproof.verify.workers.tasks import Limits
 
 FAULTY = Path(__file__).with_name("faulty.py")
 QUICK = {"order": "1,2", "dtype": "float32"}

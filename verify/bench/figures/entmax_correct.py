@@ -9,9 +9,9 @@ import numpy as np
 
 from kernelproof.reference import bulk
 from kernelproof.verify.bench.agreement import both, exact_agreement
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, numba_backend, order_text, shape_text
-from kernelproof.verify.bench.records import Agreement, Goal
 
 ORDERS = (1.0, 2.0, 3.0, 5.0, 8.0, 64.0, np.inf, 0.5, 1.5, 2.7)
 CHECKED = 1 << 18

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from kernelproof.verify.bench.agreement import both, weights_agreement, weights_kappa
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, module, numba_backend, order_text, shape_text, torch
-from kernelproof.verify.bench.records import Agreement, Goal
 
 INSTALL = "pip install 'kernelproof[peers]'"
 Peer = Callable[[Any, Any], Any]

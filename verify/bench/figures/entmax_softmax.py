@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.bench.agreement import both, weights_agreement, weights_kappa
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, numba_backend, order_text, shape_text, torch
-from kernelproof.verify.bench.records import Agreement, Goal
 
 GROUPS: tuple[tuple[str, str, float, tuple[float, ...]], ...] = (
     ("low", "orders 1, 2, 3", 1.5, (1.0, 2.0, 3.0)),

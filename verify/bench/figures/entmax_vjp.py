@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.bench.agreement import joined, parameter_agreement, product_agreement
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, cotangents, logits, numba_backend, order_text, shape_text
-from kernelproof.verify.bench.records import Agreement, Goal
 
 ORDERS = (1.0, 2.0, 3.0, 8.0, np.inf, 2.7)
 

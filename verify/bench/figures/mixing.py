@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures import _dense
 from kernelproof.verify.bench.figures._rows import numba_backend, torch
-from kernelproof.verify.bench.records import Agreement, Goal
-from kernelproof.verify.case import Case
-from kernelproof.verify.measure import first_order
-from kernelproof.verify.seams import GRADE_LIMITS, Inputs
-from kernelproof.verify.truth import truth_of
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.judging.errors import first_order
+from kernelproof.verify.judging.grades import GRADE_LIMITS
+from kernelproof.verify.records import Inputs
+from kernelproof.verify.truth.truth import truth_of
 
 HEADS, TOKENS, WIDTH = 8, 4096, 64
 GUARD = (20.0, 4 << 30)

@@ -11,9 +11,9 @@ import numpy as np
 from kernelproof import reference
 from kernelproof.reference import bulk
 from kernelproof.verify.bench.agreement import both, exact_agreement
+from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
 from kernelproof.verify.bench.figures._rows import cotangents, logits, module, order_text
-from kernelproof.verify.bench.records import Agreement, Goal
 
 KEYS = 1024
 ROWS = {"float32": 512, "float64": 128}
@@ -95,7 +95,7 @@ def bisection(row: Any, order: float, bits: int = BITS) -> list[float]:
 
 def gradients(order: float, sizes: Sizes) -> Contest:
     """Everything `verify` asks of a row, with and without the certified gradients."""
-    description = module("kernelproof.reference.bulk.description")
+    description = module("kernelproof.reference.bulk.bulk_rows")
     z = logits(sizes.rows(ROWS["float64"]), KEYS, "float32").astype(np.float64)
     g = cotangents(len(z), KEYS, "float32").astype(np.float64)
     kernel, rule = reference.Kernel(order), reference.Adaptive()

@@ -1,0 +1,87 @@
+"""The pages of `fuzz` and `worst`: they open offline, have no script, and escape everything from outside."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment
+
+from kernelproof.reports import summary, text
+from kernelproof.reports.overview import overview
+from kernelproof.reports.renderer import templates
+from kernelproof.reports.search.fuzz import tried
+from kernelproof.reports.search.worst_case import sections
+from kernelproof.verify.fuzz.fuzz_record import Cell, FuzzResults
+from kernelproof.verify.fuzz.worst_record import WorstResults
+from kernelproof.verify.records import OPS
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows tried: for each op, those of each of `families`."""
+
+    families: list[str]
+    rows: list[tuple[str, list[int]]]
+
+
+def fuzz_page(results: FuzzResults) -> str:
+    """`results` as a page of HTML; a pure function of its argument."""
+    cells = results.coverage
+    found = len(results.findings)
+    return _filled(
+        "fuzz.html.j2",
+        results=results,
+        said="Nothing found" if results.passed else f"{found} found" if found else "Nothing decided",
+        ops=[op for op in OPS if any(cell.op == op for cell in cells)],
+        dtypes=list(dict.fromkeys(cell.dtype for cell in cells)),
+        decided=sum(cell.decided for cell in cells),
+        undecided=sum(cell.undecided for cell in cells),
+        grid=grid_of(cells),
+        lines=tried(cells),
+    )
+
+
+def worst_page(results: WorstResults) -> str:
+    """`results` as a page of HTML; a pure function of its argument."""
+    return _filled("worst.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
+
+
+def grid_of(cells: Sequence[Cell]) -> Grid:
+    """How many rows were tried of each family of each op."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for cell in cells:
+        counts[cell.op, cell.family] += cell.rows
+    names = sorted({family for _, family in counts})
+    ops = [op for op in OPS if any(op == each for each, _ in counts)]
+    return Grid(names, [(op, [counts.get((op, name), 0) for name in names]) for op in ops])
+
+
+def listed(value: Any) -> str:
+    """An array of a witness: nested lists of numbers, of which JSON has some as words.
+
+    >>> listed([[0.5, "NaN"], [True, "-Infinity"]])
+    '[[0.5, NaN], [True, −∞]]'
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(map(listed, value))}]"
+    return text.number(value) if isinstance(value, str) else str(value)
+
+
+def _filled(name: str, *, results: FuzzResults | WorstResults, **held: Any) -> str:
+    environment = summary.flat(results.environment)
+    return _environment().get_template(name).render(results=results, environment=environment, **held)
+
+
+def _environment() -> Environment:
+    environment = templates()
+    environment.filters |= {
+        "order": summary.order_label,
+        "grade": lambda grade: f"g-{grade.lower()}" if grade else "",
+        "listed": listed,
+        "depth": lambda count: f"h{min(5, 1 + int(math.log10(count)))}",
+    }
+    return environment

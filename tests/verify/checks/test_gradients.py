@@ -1,0 +1,119 @@
+"""The gradient check on hard rows: what a backward of stored weights can know, and rows with nothing to attend to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.checks.gradients import CHECK
+from kernelproof.verify.records import Array, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.truth import truth_of
+
+HOT = Case.parse("entmax order=inf rule=adaptive:1 dtype=float32 family=one_hot shape=3x9 feature=30 seed=0")
+EMPTY = Case.parse("entmax order=inf rule=adaptive:1 dtype=float32 family=masks shape=3x10 feature=all seed=0")
+MIXED = Case.parse("attention order=2 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=all seed=0")
+
+
+def prepared(case: Case, keep: tuple[str, ...] = ()) -> tuple[Inputs, Truth, dict[str, Array]]:
+    """Inputs, truth and its gradients, rounded to the dtype of the case; only those in `keep`, if any."""
+    inputs = inputs_of(case)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    held = {name: values for name, values in truth.gradients.items() if name in keep or not keep}
+    return inputs, replace(truth, gradients=held), {name: v.head.astype(case.dtype) for name, v in held.items()}
+
+
+def judge(case: Case, found: dict[str, Any], keep: tuple[str, ...], *, empty_row: str = "any") -> Judgement:
+    inputs, truth, _ = prepared(case, keep)
+    return CHECK.judge(case, inputs, truth, {"vjp": Outcome(found)}, Contract("A", empty_row=empty_row))
+
+
+def pulled(case: Case) -> Array:
+    """The gradient of softmax as autograd has it: from the weights rounded to float32, in float32."""
+    inputs = inputs_of(case)
+    z, g = inputs.arrays["z"], np.asarray(inputs.cotangent)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    return np.asarray(p * (g - (p * g).sum(axis=-1, keepdims=True)))
+
+
+def test_a_backward_need_not_know_how_far_a_stored_weight_is_from_one() -> None:
+    found = pulled(HOT)
+    said = judge(HOT, {"z": found}, ("z",))
+    assert (said.failed, said.undecided) == (0, 0)
+    _, _, right = prepared(HOT, ("z",))
+    # The weight is 1 − 1.9e-12 and its gradient of that size: not one digit of it is in what was stored.
+    assert np.abs(found - right["z"]).max() > 0.5 * np.abs(right["z"]).max()
+
+
+@pytest.mark.parametrize("share", [2.0**-10, 1.0])
+def test_a_wrong_gradient_of_a_one_hot_row_is_seen(share: float) -> None:
+    found = pulled(HOT)
+    hot = np.argmax(np.abs(found), axis=-1, keepdims=True)
+    small = np.argsort(np.abs(found), axis=-1)[:, -2:-1]
+    g = np.asarray(inputs_of(HOT).cotangent)
+    # A key of weight 1 moved by 2^-10 of its cotangent; a light key moved by a part of its own gradient.
+    heavy, light = found.copy(), found.copy()
+    np.put_along_axis(heavy, hot, share * np.take_along_axis(g, hot, -1), -1)
+    np.put_along_axis(light, small, (1 + share) * np.take_along_axis(found, small, -1), -1)
+    assert judge(HOT, {"z": heavy}, ("z",)).failed > 0
+    assert judge(HOT, {"z": light}, ("z",)).failed > 0
+
+
+@pytest.mark.parametrize(("policy", "fails"), [("any", False), ("nan", False), ("zeros", True), ("raise", True)])
+def test_a_nan_gradient_of_an_empty_row_is_what_the_contract_says(policy: str, fails: bool) -> None:
+    _, truth, right = prepared(EMPTY, ("z",))
+    assert truth.empty.tolist() == [True, False, False]
+    assert judge(EMPTY, right, ("z",), empty_row=policy).failed == 0
+    nan = right["z"].copy()
+    nan[0] = np.nan
+    assert (judge(EMPTY, {"z": nan}, ("z",), empty_row=policy).failed > 0) == fails
+    assert judge(EMPTY, {"z": nan}, ("z",), empty_row=policy).decided >= 20
+    nan[1, 3] = np.nan
+    assert judge(EMPTY, {"z": nan}, ("z",), empty_row=policy).failed > 0
+
+
+def test_a_number_where_the_contract_says_nan_is_judged() -> None:
+    _, _, right = prepared(EMPTY, ("z",))
+    right["z"][0, 0] = 1.0
+    assert judge(EMPTY, right, ("z",), empty_row="nan").failed == 1
+    assert judge(EMPTY, right, ("z",), empty_row="any").failed == 0
+
+
+@pytest.mark.parametrize("name", ["k", "v", "q"])
+def test_an_empty_query_leaves_the_gradients_of_the_others_finite(name: str) -> None:
+    _, truth, right = prepared(MIXED)
+    empty = truth.empty.reshape(2, 3)
+    assert empty.sum() == 1
+    found = {key: array.copy() for key, array in right.items()}
+    found["q"][empty] = np.nan
+    assert judge(MIXED, found, (), empty_row="nan").failed == 0
+    place = tuple(np.argwhere(~empty)[0]) if name == "q" else (0, 0)
+    found[name][place] = np.nan
+    assert judge(MIXED, found, (), empty_row="nan").failed > 0
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_gaps_off_by_two_roundings_are_right_next_to_a_kink_of_order_2(name: str, sign: int) -> None:
+    # Exact weights of gaps scaled by 1 ± 2u: keys next to the threshold change sides, and w = √p with them.
+    unit = FORMATS[name].unit_roundoff
+    case = Case("entmax", "2", None, "adaptive:1", name, "kink", (4, 8), str(sign), 0)
+    inputs = inputs_of(case)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    z = np.asarray(inputs.arrays["z"]).astype(np.float64)
+    moved = z.max(-1, keepdims=True) - (z.max(-1, keepdims=True) - z) * (1 + sign * 2 * unit)
+    found = reference.entmax_vjp(moved, np.asarray(inputs.cotangent).astype(np.float64), order=2)
+    outcome = Outcome({key: value.round(name) for key, value in found.items()})
+    assert CHECK.judge(case, inputs, truth, {"vjp": outcome}, Contract("A")).failed == 0
+    wrong = Outcome({key: value * 2 for key, value in outcome.arrays.items()})
+    assert CHECK.judge(case, inputs, truth, {"vjp": wrong}, Contract("A")).failed > 0

@@ -1,0 +1,186 @@
+"""Callers: gradients in numbers, outputs that are picked, JAX arrays, registered targets, and what modules promise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernelproof import cli
+from kernelproof.api import verify
+from kernelproof.reference.errors import TargetError
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.record.schema import Verdict
+from kernelproof.verify.records import Call
+from kernelproof.verify.targets import loading
+from kernelproof.verify.targets.arrays import give, picked, take
+from kernelproof.verify.targets.caller import Caller
+from kernelproof.verify.targets.target import Target, describe, find
+
+CASE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float64 family=random shape=2x5 feature=1 seed=0")
+TEMPERED = """
+import torch
+
+KERNELPROOF = {"grade": "B"}
+
+def tempered(z, alpha, beta=1.0):
+    return (z * alpha).sigmoid()
+tempered.KERNELPROOF = {"gradients": ["z", "alpha"]}
+
+def ruled(s, beta):
+    return torch.softmax(s * beta, -1)
+ruled.KERNELPROOF = {"gradients": ["scores", "beta"], "order": "inf"}
+
+class Softmax(torch.nn.Module):
+    KERNELPROOF = {"order": "inf", "grade": "A"}
+
+    def forward(self, input):
+        return torch.softmax(input, -1), "more"
+
+made = Softmax()
+stuck = lambda z: z.detach().softmax(-1)
+"""
+
+
+def target(path: Path, name: str) -> Target:
+    found = describe(find(f"{path}:{name}"))
+    assert not isinstance(found, str)
+    return found[0]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / f"tempered_{tmp_path.name}.py"
+    path.write_text(TEMPERED, encoding="utf-8")
+    return path
+
+
+@pytest.mark.torch
+def test_the_gradient_in_alpha_is_told_in_the_order(file: Path) -> None:
+    inputs = inputs_of(CASE)
+    found = Caller(target(file, "tempered"))(CASE, Call(inputs, "vjp")).arrays
+    z, g = inputs.arrays["z"], np.asarray(inputs.cotangent)
+    p = 1 / (1 + np.exp(-1.5 * z))
+    in_alpha = (g * p * (1 - p) * z).sum()
+    # Ten float64 terms of size 1, some roundings each.
+    assert abs(found["alpha"] - in_alpha) < 100 * 2.0**-53
+    # α = 1 + 1/n at n = 2: dα/dn = −1/4.
+    assert found["order"] == -found["alpha"] / 4
+
+
+@pytest.mark.torch
+def test_the_gradient_in_a_number_of_the_rule(file: Path) -> None:
+    line = "weights order=inf rule=adaptive:1/2 dtype=float32 family=random shape=2x5 feature=1 seed=0"
+    result = verify(f"{file}:ruled", case=line, serial=True)
+    check = next(each for each in result.targets[0].checks if each.id == "gradients")
+    assert check.verdict is Verdict.PASS
+    assert {row.output for row in result.targets[0].accuracy} >= {"output", "d/dscores", "d/dbeta"}
+
+
+@pytest.mark.torch
+def test_a_module_of_torch_is_called_through_forward(file: Path) -> None:
+    for name in ("Softmax", "made"):
+        found = target(file, name)
+        assert found.ops == ("entmax",)
+        assert (found.contract.grade, found.promised) == ("A", True)
+        assert found.scopes[0].order == "inf"
+        assert Caller(found)(CASE, Call(inputs_of(CASE))).arrays["output"].shape == (2, 5)
+    assert target(file, "stuck").contract.grade == "B"
+
+
+@pytest.mark.torch
+def test_an_output_without_a_gradient_says_what_to_declare(file: Path) -> None:
+    outcome = Caller(target(file, "stuck"))(CASE, Call(inputs_of(CASE), "vjp"))
+    assert "gradients = []" in str(outcome.error)
+
+
+def test_what_is_picked() -> None:
+    assert picked((1, 2), None) == 1
+    assert picked([1, 2], None) == [1, 2]
+    assert picked([1, 2], -1) == 2
+    assert picked(1 + 2j, "imag") == 2
+    for returned, output in (((1,), 1), (3, 0), ({}, "y"), (3, "y")):
+        with pytest.raises(TargetError):
+            picked(returned, output)
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_jax_keeps_every_bit(dtype: str) -> None:
+    array = inputs_of(Case.parse(CASE.text.replace("float64", dtype))).arrays["z"]
+    back = take(give(array, "jax", "cpu"), "jax")
+    assert back.dtype == array.dtype
+    assert back.tobytes() == array.tobytes()
+    with pytest.raises(TargetError, match="jax array"):
+        take(array, "jax")
+
+
+@pytest.mark.jax
+def test_jax_gives_its_gradient_and_no_float64(tmp_path: Path) -> None:
+    path = tmp_path / "with_jax.py"
+    path.write_text("import jax\ndef softmax(z, axis=-1):\n    return jax.nn.softmax(z, axis=axis)\n", encoding="utf-8")
+    found = target(path, "softmax")
+    assert (found.array, found.dtypes) == ("jax", ("float32", "float16", "bfloat16"))
+    case = Case.parse(CASE.text.replace("float64", "float32"))
+    inputs = inputs_of(case)
+    p = Caller(found)(case, Call(inputs)).arrays["output"].astype(np.float64)
+    g = np.asarray(inputs.cotangent, np.float64)
+    got = Caller(found)(case, Call(inputs, "vjp")).arrays["z"]
+    assert got.dtype == np.float32
+    # Sums of 5 float32 terms of size 1.
+    assert np.abs(got - p * (g - (p * g).sum(axis=-1, keepdims=True))).max() <= 8 * 2.0**-24
+
+
+REGISTERED = """
+import numpy as np
+def entmax(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+entmax.KERNELPROOF = {"order": "inf", "grade": "B"}
+"""
+
+
+def install(folder: Path) -> None:
+    """A distribution as `pip` leaves it: a module, and metadata with an entry point."""
+    (folder / "dummy_ops.py").write_text(REGISTERED, encoding="utf-8")
+    info = folder / "dummy_ops-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dummy-ops\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(
+        f"[{loading.GROUP}]\ndummy = dummy_ops\ndummy_entmax = dummy_ops:entmax\n", encoding="utf-8"
+    )
+
+
+def test_an_installed_distribution_registers_its_targets(tmp_path: Path) -> None:
+    install(tmp_path)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    line = CASE.text.replace("order=2", "order=inf")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kernelproof.cli", *words]
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    for name in ("dummy", "dummy_entmax"):
+        done = run("verify", name, "--case", line)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "promised B" in done.stdout
+    listed = run("backends").stdout
+    assert "registered as dummy_ops:entmax" in listed
+    assert "entmax.sparsemax" in listed
+    done = run("verify", "dummie", "--case", line)
+    assert done.returncode == 2
+    assert "dummy_entmax" in done.stderr
+
+
+def test_a_grade_that_nobody_promised_is_the_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plain.py"
+    path.write_text(REGISTERED.rpartition("entmax.KERNELPROOF")[0], encoding="utf-8")
+    line = CASE.text.replace("order=2", "order=inf")
+    assert cli.run(["verify", f"{path}:entmax", "--case", line, "--out", str(tmp_path / "out")]) == 0
+    assert "default C" in capsys.readouterr().out

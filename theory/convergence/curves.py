@@ -1,0 +1,129 @@
+"""From a quantity to its curves: enclosures at every order, refined until each keeps 30 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from flint import arb, ctx
+
+from kernelproof.reference.errors import UndecidedError
+from kernelproof.theory.convergence.fits import fit, local_slopes
+from kernelproof.theory.convergence.norms import Norm
+from kernelproof.theory.convergence.orders import order_text
+from kernelproof.theory.convergence.quantities import Quantity
+from kernelproof.theory.convergence.records import Curve, Fit, Point, State, StudyRecord, ends
+from kernelproof.theory.convergence.studies import STUDIES, Datum
+from kernelproof.theory.series import ball
+
+ACCURACY = 30
+"""Bits that every error and remainder keeps."""
+MOST_BITS = 1 << 14
+HALF = Fraction(1, 2)
+
+Pair = tuple[arb, arb]
+
+
+def study(slug: str, orders: Sequence[Fraction], seed: int, at: Sequence[int] | None = None) -> StudyRecord:
+    """The study called `slug`, or its data at the positions `at`."""
+    found = STUDIES[slug]
+    data = found.data(seed)
+    chosen = data if at is None else [data[i] for i in at]
+    curves = [curve for datum in chosen for curve in trace(datum, orders)]
+    return StudyRecord(slug=slug, title=found.title, says=found.says, norms=list(found.norms), curves=curves)
+
+
+def first_bits(order: Fraction) -> int:
+    """Bits that are likely to be enough: the third power of 1/n, and 64 to spare beyond `ACCURACY`."""
+    return 3 * max(int(order).bit_length(), 4) + ACCURACY + 64
+
+
+def trace(datum: Datum, orders: Sequence[Fraction]) -> list[Curve]:
+    """The curves of one datum, one a norm.
+
+    Raises:
+        UndecidedError: an error, or a first coefficient, is not separated from 0.
+    """
+    quantity = datum.quantity
+    pairs: dict[Fraction, dict[Norm, Pair]] = {}
+    absent = []
+    for order in orders:
+        found = _at(quantity, order)
+        if found is None:
+            absent.append(order_text(order))
+        else:
+            pairs[order] = found
+    with ctx.workprec(max(map(first_bits, orders))):
+        stated = quantity.coefficients()
+        for norm, value in stated.items():
+            proved = bool(value > 0)
+            if not quantity.degenerate and not proved:
+                msg = f"the first coefficient of {datum.name} in {norm.says} is not separated from 0: {value.str(5)}"
+                raise UndecidedError(msg)
+        return [_curve(datum, norm, pairs, stated[norm], absent) for norm in quantity.norms]
+
+
+def _at(quantity: Quantity, order: Fraction) -> dict[Norm, Pair] | None:
+    bits = first_bits(order)
+    while True:
+        with ctx.workprec(bits):
+            found = quantity.errors(order, bits)
+        known = found is None or quantity.degenerate or all(map(_known, found.values()))
+        if known:
+            return found
+        bits *= 2
+        if bits > MOST_BITS:
+            msg = f"an error at order {order_text(order)} is not known to {ACCURACY} bits with {bits // 2} bits"
+            raise UndecidedError(msg)
+
+
+def _known(pair: Pair) -> bool:
+    return all(value.rel_accuracy_bits() >= ACCURACY for value in pair)
+
+
+def _curve(
+    datum: Datum, norm: Norm, pairs: dict[Fraction, dict[Norm, Pair]], coefficient: arb, absent: list[str]
+) -> Curve:
+    orders = list(pairs)
+    errors, rests = ([abs(pairs[order][norm][part]) for order in orders] for part in (0, 1))
+    apart = datum.quantity.degenerate
+    slopes, falls = local_slopes(orders, errors), local_slopes(orders, rests)
+    found = None if apart else fit(orders, errors, norm.slope, coefficient)
+    rest = None if apart else fit(orders, rests, norm.slope - 1, None)
+    state = State.APART if apart else _state(found, rest, falls, norm.slope)
+
+    def point(at: int) -> Point:
+        order = orders[at]
+        return Point(
+            order=order_text(order),
+            error=ends(errors[at]),
+            prediction=0.0 if apart else float(coefficient * ball(order) ** norm.slope),
+            remainder=ends(rests[at]),
+            slope=ends(slopes[at - 1], 12) if at and not apart else None,
+            remainder_slope=ends(falls[at - 1], 12) if at and not apart else None,
+        )
+
+    return Curve(
+        datum=datum.name,
+        source=datum.source,
+        norm=norm,
+        coefficient=None if apart else ends(coefficient),
+        apart=apart,
+        absent=absent,
+        points=[point(at) for at in range(len(orders))],
+        fit=found,
+        remainder_fit=rest,
+        state=state,
+    )
+
+
+def _state(found: Fit | None, rest: Fit | None, falls: Sequence[arb], slope: int) -> State:
+    """What became of a curve that may be fitted; `falls` are the local slopes of the remainder."""
+    if found is None:
+        return State.SHORT
+    if not found.holds or (rest is not None and not rest.holds):
+        return State.FAILS
+    if rest is not None:
+        return State.HOLDS
+    # A remainder that still falls like the error itself: its first-order term is not the right one.
+    return State.FAILS if falls and falls[-1] > slope - ball(HALF) else State.SHORT

@@ -1,0 +1,226 @@
+"""Arguments of the ops: what came, what is allowed, and the float64 arrays that the cores take."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import exact_number
+from kernelproof.verify.backends._arrays.core import Array, Floats
+from kernelproof.verify.backends._arrays.rounding import DTYPES
+
+ROUNDINGS = ("fast", "correct")
+EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")
+
+
+def as_array(values: Any, name: str) -> Array:
+    """`values` as a NumPy array.
+
+    Raises:
+        DomainError: its rows have different lengths.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        msg = f"{name} must be an array; got {type(values).__name__} ({error})"
+        raise DomainError(msg) from None
+
+
+def floating(values: Any, name: str) -> Array:
+    """`values` as a NumPy array of one of DTYPES.
+
+    Raises:
+        DomainError: another dtype, or rows of different lengths.
+    """
+    array = as_array(values, name)
+    if array.dtype.name not in DTYPES:
+        msg = f"{name} must be a floating array; got dtype {array.dtype}; allowed: {', '.join(DTYPES)}"
+        raise DomainError(msg)
+    return array
+
+
+def with_axes(array: Array, name: str, count: int) -> Array:
+    """`array`, if it has at least `count` axes.
+
+    Raises:
+        DomainError: it has fewer.
+    """
+    if array.ndim < count:
+        msg = f"{name} must have at least {count} axis or axes; got shape {array.shape}"
+        raise DomainError(msg)
+    return array
+
+
+def double(array: Array) -> Floats:
+    """A fresh float64 copy in C order, whatever the layout was."""
+    return np.array(array, dtype=np.float64, order="C")
+
+
+def axis_of(dim: Any, ndim: int) -> int:
+    """`dim` as a non-negative axis.
+
+    Raises:
+        DomainError: no int, or out of range.
+    """
+    try:
+        axis = operator.index(dim)
+    except TypeError:
+        axis = ndim
+    if not -ndim <= axis < ndim:
+        msg = f"dim must be an int from {-ndim} to {ndim - 1} for an array of {ndim} axes; got {dim!r}"
+        raise DomainError(msg)
+    return axis % ndim
+
+
+def check_empty(empty: Any) -> str:
+    """`empty`, if it is one of EMPTY.
+
+    Raises:
+        DomainError: it is not.
+    """
+    if not isinstance(empty, str) or empty not in EMPTY:
+        msg = f"empty must be one of {', '.join(EMPTY)}; got {empty!r}"
+        raise DomainError(msg)
+    return empty
+
+
+def check_rounding(rounding: Any) -> str:
+    """`rounding`, if it is one of ROUNDINGS.
+
+    Raises:
+        DomainError: it is not.
+    """
+    if not isinstance(rounding, str) or rounding not in ROUNDINGS:
+        msg = f"rounding must be one of {', '.join(ROUNDINGS)}; got {rounding!r}"
+        raise DomainError(msg)
+    return rounding
+
+
+def scale_of(scale: Any, width: int) -> float:
+    """`scale` as a float; ``1/√width`` if it is None.
+
+    Raises:
+        DomainError: it is no finite number.
+    """
+    if scale is None:
+        return 1.0 / math.sqrt(width) if width else 1.0
+    number = exact_number(scale, "scale")
+    if isinstance(number, float):
+        msg = f"scale must be finite; got {scale!r}"
+        raise DomainError(msg)
+    return float(number)
+
+
+def flag_of(value: Any, name: str) -> bool:
+    """`value` as a bool.
+
+    Raises:
+        DomainError: it is no bool.
+    """
+    if not isinstance(value, bool | np.bool_):
+        msg = f"{name} must be True or False; got {value!r}"
+        raise DomainError(msg)
+    return bool(value)
+
+
+def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
+    """The upstream gradient in float64.
+
+    Raises:
+        DomainError: its shape is not that of the output, or its dtype is not floating.
+    """
+    return double(cotangent_as(cotangent, shape))
+
+
+def cotangent_as(cotangent: Any, shape: tuple[int, ...]) -> Array:
+    """The upstream gradient as it came.
+
+    Raises:
+        DomainError: its shape is not that of the output, or its dtype is not floating.
+    """
+    array = floating(cotangent, "cotangent")
+    if array.shape != shape:
+        msg = f"cotangent must have the shape of the output, {shape}; got {array.shape}"
+        raise DomainError(msg)
+    return array
+
+
+def chosen(gradients: dict[str, Any], wrt: Collection[str] | None) -> dict[str, Any]:
+    """The gradients named in `wrt`, or all of them.
+
+    Raises:
+        DomainError: a name that has none.
+    """
+    if wrt is None:
+        return gradients
+    if isinstance(wrt, str) or not gradients.keys() >= set(wrt):
+        msg = f"wrt must be a collection of names out of {', '.join(gradients)}; got {wrt!r}"
+        raise DomainError(msg)
+    return {name: gradients[name] for name in wrt}
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Queries, keys and values with their leading axes as one: F query heads, B key heads.
+
+    Attributes:
+        q: (F, T, d).
+        k: (B, S, d).
+        v: (B, S, e).
+        dtype: what all three came in.
+        lead: the axes before the last two of the queries, (..., H).
+        group: query heads that share a key head; query head f reads key head ``f // group``.
+    """
+
+    q: Floats
+    k: Floats
+    v: Floats
+    dtype: np.dtype[Any]
+    lead: tuple[int, ...]
+    group: int
+
+
+def heads_of(q: Any, k: Any, v: Any, *, grouped: bool) -> Heads:
+    """q (..., H, T, d), k (..., Hk, S, d), v (..., Hk, S, e) as batches; not grouped, all leading axes are equal.
+
+    Raises:
+        DomainError: dtypes or shapes that do not fit each other.
+    """
+    count = 3 if grouped else 2
+    arrays = [with_axes(floating(array, name), name, count) for name, array in (("q", q), ("k", k), ("v", v))]
+    q, k, v = arrays
+    if not q.dtype == k.dtype == v.dtype:
+        msg = f"q, k and v must share one dtype; got {q.dtype}, {k.dtype} and {v.dtype}"
+        raise DomainError(msg)
+    if q.shape[-1] != k.shape[-1]:
+        msg = f"q and k must have the same last axis; got shapes {q.shape} and {k.shape}"
+        raise DomainError(msg)
+    if k.shape[:-1] != v.shape[:-1]:
+        msg = f"k and v must agree in all axes but the last; got shapes {k.shape} and {v.shape}"
+        raise DomainError(msg)
+    outer = 3 if grouped else 2
+    if q.shape[:-outer] != k.shape[:-outer]:
+        msg = f"q and k must have the same leading axes; got shapes {q.shape} and {k.shape}"
+        raise DomainError(msg)
+    group = 1
+    if grouped:
+        few, many = k.shape[-3], q.shape[-3]
+        if few == 0 or many % few:
+            msg = f"the heads of q must be a multiple of those of k; got {many} and {few}"
+            raise DomainError(msg)
+        group = many // few
+    batches = int(np.prod(k.shape[:-2], dtype=np.intp))
+    return Heads(
+        double(q).reshape(batches * group, *q.shape[-2:]),
+        double(k).reshape(batches, *k.shape[-2:]),
+        double(v).reshape(batches, *v.shape[-2:]),
+        q.dtype,
+        q.shape[:-2],
+        group,
+    )

@@ -1,0 +1,302 @@
+"""The four ops and their vector-Jacobian products on NumPy arrays, for any row core.
+
+Everything is float64 inside and rounded once to the dtype that came.
+
+Source: arXiv:2601.22766, sections 2 to 4.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from kernelproof.reference.errors import BackendUnavailable, DomainError
+from kernelproof.reference.model import Adaptive, resolve_kernel
+from kernelproof.verify.backends._arrays import arguments, tiles
+from kernelproof.verify.backends._arrays.core import Array, DirectCore, Floats, ProvedCore, PullingCore, RowCore
+from kernelproof.verify.backends._arrays.policy import Plan, directly, parameter_of, plan_of, pull_back, weigh
+from kernelproof.verify.backends._arrays.problem import Problem, attention_of, regression_of
+from kernelproof.verify.backends._arrays.rounding import DTYPES, rounded
+
+
+@dataclass(frozen=True)
+class RowBackend:
+    """A backend of NumPy arrays over a row core.
+
+    Attributes:
+        name: of the backend.
+        core_module: the module whose CORE does the rows; imported on first use.
+        package: what it needs beyond NumPy, by import name, or None.
+        dtypes: what it takes and returns.
+    """
+
+    name: str
+    core_module: str
+    package: str | None = None
+    dtypes: tuple[str, ...] = DTYPES
+
+    def available(self) -> str | None:
+        """None, or why the backend cannot run here and the line that installs what it lacks."""
+        if self.package is None or importlib.util.find_spec(self.package) is not None:
+            return None
+        return f"the {self.name} backend needs {self.package}; install it with: pip install {self.package}"
+
+    def devices(self) -> tuple[str, ...]:
+        """Where it can run now."""
+        return ("cpu",) if self.available() is None else ()
+
+    @property
+    def core(self) -> RowCore:
+        """The row core.
+
+        Raises:
+            BackendUnavailable: its package is not installed.
+        """
+        reason = self.available()
+        if reason is not None:
+            raise BackendUnavailable(reason)
+        return cast("RowCore", importlib.import_module(self.core_module).CORE)
+
+    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast") -> Array:
+        """α-entmax of z along `dim`, ``α = 1 + 1/order``; softmax if neither is given.
+
+        Args:
+            z: (..., m) logits, floating.
+            order: n in (0, inf].
+            alpha: α in [1, inf), instead of order.
+            dim: the axis that sums to 1.
+            rounding: "fast", or "correct": every float32 weight is the one nearest to the exact weight, ties to even.
+
+        Returns:
+            Weights in the shape and dtype of z; a row with NaN or +inf, or all −inf, is NaN.
+
+        Raises:
+            DomainError: an argument outside its domain, or rounding="correct" where it is not to be had.
+            UndecidedError: rounding="correct", and an order that is no integer has a weight too near a midpoint.
+        """
+        array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
+        axis = arguments.axis_of(dim, array.ndim)
+        moved = np.moveaxis(array, axis, -1)
+        kernel = resolve_kernel(order, alpha)
+        if arguments.check_rounding(rounding) == "fast":
+            return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, axis)
+        core = self.core
+        if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
+            msg = (
+                f'rounding="correct" is for float32 on the numba backend; got {array.dtype} on the {self.name} backend'
+            )
+            raise DomainError(msg)
+        plan_of(kernel, Adaptive(), "nan")
+        if not array.size:
+            return array.copy()
+        flat = moved.reshape(-1, moved.shape[-1])
+        return np.moveaxis(core.proved(flat, kernel.order).reshape(moved.shape), -1, axis)
+
+    def weights(self, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
+        """Weights of scores along the last axis.
+
+        Args:
+            scores: (..., m) floating; −inf masks a key.
+            kernel: Kernel(order).
+            rule: Fixed, Anchored, Adaptive or Nearest.
+            empty: what a row of no key in the ball becomes: raise, zeros, nan, uniform or nearest.
+
+        Returns:
+            (..., m) in the dtype of scores.
+
+        Raises:
+            DomainError: an argument outside its domain, or an empty row with empty="raise".
+        """
+        array = arguments.with_axes(arguments.floating(scores, "scores"), "scores", 1)
+        plan = plan_of(kernel, rule, empty)
+        if not array.size:
+            return array.copy()
+        if isinstance(self.core, DirectCore) and directly(plan, array.dtype):
+            return self.core.direct(array.reshape(-1, array.shape[-1]), plan.law).reshape(array.shape)
+        rows = arguments.double(array).reshape(-1, array.shape[-1])
+        return rounded(weigh(self.core, rows, plan).weights.reshape(array.shape), array.dtype)
+
+    def regression(self, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
+        """Nadaraya–Watson regression with scores ``−‖q − k‖²/2``, from differences.
+
+        Args:
+            q: (..., T, d) queries.
+            k: (..., m, d) keys.
+            v: (..., m, e) values.
+            kernel: Kernel(order).
+            rule: Fixed, Anchored, Adaptive or Nearest.
+            empty: as in `weights`.
+
+        Returns:
+            (..., T, e) in the dtype of q.
+
+        Raises:
+            DomainError: an argument outside its domain, or an empty row with empty="raise".
+        """
+        plan = plan_of(kernel, rule, empty)
+        return tiles.output(self.core, regression_of(q, k, v), plan)
+
+    def attention(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        kernel: Any,
+        rule: Any,
+        *,
+        scale: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        lengths: Any = None,
+        key_norm_term: bool = False,
+        empty: str = "nan",
+        info: bool = False,
+    ) -> Any:
+        """Attention with the weights of a kernel and a rule.
+
+        Args:
+            q: (..., H, T, d) queries.
+            k: (..., Hk, S, d) keys; query head h reads key head ``h // (H // Hk)``.
+            v: (..., Hk, S, e) values.
+            kernel: Kernel(order).
+            rule: Fixed, Anchored, Adaptive or Nearest.
+            scale: of q·k; 1/√d if None.
+            mask: bool (True: may attend) or added to the scores; broadcasts to (..., H, T, S).
+            causal: key j is allowed iff ``j ≤ i + S − T``.
+            lengths: (...) ints; keys from there on are masked.
+            key_norm_term: scores ``−scale·‖q − k‖²/2`` instead of ``scale·q·k``.
+            empty: as in `weights`.
+            info: return an AttentionInfo.
+
+        Returns:
+            (..., H, T, e) in the dtype of q, or an AttentionInfo of it.
+
+        Raises:
+            DomainError: an argument outside its domain, or an empty row with empty="raise".
+        """
+        plan = plan_of(kernel, rule, empty)
+        problem = attention_of(q, k, v, scale, mask, causal, lengths, key_norm_term)
+        return tiles.info(self.core, problem, plan) if info else tiles.output(self.core, problem, plan)
+
+    def vjp(
+        self, op: str, cotangent: Any, *args: Any, wrt: Collection[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The vector-Jacobian product of an op with `cotangent`, in every differentiable input or those of `wrt`.
+
+        Args:
+            op: entmax, weights, regression or attention.
+            cotangent: in the shape of the op's output, floating.
+            *args: of the op.
+            wrt: names of the gradients that are wanted; None is all. Without the order entmax takes less time.
+            **kwargs: of the op.
+
+        Returns:
+            By name: z, scores, or q, k and v, in the shape and dtype of the argument; "order" or "alpha"; and the
+            rule's parameter h, gamma or beta. Those of numbers are float64, summed over the batch.
+
+        Raises:
+            DomainError: an argument outside its domain, or a name in `wrt` that the op has no gradient of.
+        """
+        pulls: dict[str, Callable[..., dict[str, Any]]] = {
+            "entmax": self._vjp_entmax,
+            "weights": self._vjp_weights,
+            "regression": self._vjp_regression,
+            "attention": self._vjp_attention,
+        }
+        if op not in pulls:
+            msg = f"op must be one of {', '.join(pulls)}; got {op!r}"
+            raise DomainError(msg)
+        if op == "entmax":
+            kwargs["by_order"] = wrt is None or not {"order", "alpha"}.isdisjoint(wrt)
+        return arguments.chosen(pulls[op](cotangent, *args, **kwargs), wrt)
+
+    def _vjp_entmax(
+        self, cotangent: Any, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, by_order: bool
+    ) -> dict[str, Any]:
+        array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
+        axis = arguments.axis_of(dim, array.ndim)
+        upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), axis, -1)
+        plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
+        moved, wanted = np.moveaxis(array, axis, -1), by_order and (order is not None or alpha is not None)
+        found = self._pull_directly(moved, upstream, plan, wanted=wanted)
+        gradient = found["scores"] if found["scores"].dtype == array.dtype else rounded(found["scores"], array.dtype)
+        result = {"z": np.moveaxis(gradient, -1, axis)}
+        if order is not None:
+            result["order"] = found["order"]
+        if alpha is not None:
+            result["alpha"] = found["alpha"]
+        return result
+
+    def _vjp_weights(
+        self, cotangent: Any, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan"
+    ) -> dict[str, Any]:
+        array = arguments.with_axes(arguments.floating(scores, "scores"), "scores", 1)
+        found = self._pull(array, arguments.cotangent_of(cotangent, array.shape), plan_of(kernel, rule, empty))
+        gradient = rounded(found["scores"], array.dtype)
+        return {"scores": gradient, "order": found["order"], parameter_of(rule): found["parameter"]}
+
+    def _pull_directly(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
+        """As `_pull`, by the core's fast path where it has one, with no "parameter"."""
+        core = self.core
+        same = upstream.dtype == scores.dtype and directly(plan, scores.dtype)
+        if not (same and scores.size and isinstance(core, PullingCore)):
+            return self._pull(scores, upstream, plan)
+        flat, given = (a.reshape(-1, scores.shape[-1]) for a in (scores, upstream))
+        gradient, by_row, left = core.pulled(flat, given, plan.law, wanted)
+        total = by_row[~left].sum()
+        if left.any():
+            rest = self._pull(flat[left], given[left], plan)
+            gradient[left] = rounded(rest["scores"], gradient.dtype)
+            total += rest["alpha"]
+        order = -total / plan.law.order / plan.law.order
+        return {"scores": gradient.reshape(scores.shape), "order": np.float64(order), "alpha": np.float64(total)}
+
+    def _pull(self, scores: Array, upstream: Floats, plan: Plan) -> dict[str, Any]:
+        if not scores.size:
+            zero = np.float64(0)
+            return {"scores": np.zeros(scores.shape), "order": zero, "alpha": zero, "parameter": zero}
+        flat = arguments.double(scores).reshape(-1, scores.shape[-1])
+        weighed = weigh(self.core, flat, plan)
+        found = pull_back(self.core, flat, arguments.double(upstream).reshape(flat.shape), plan, weighed)
+        return {**found, "scores": found["scores"].reshape(scores.shape)}
+
+    def _vjp_regression(
+        self, cotangent: Any, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan"
+    ) -> dict[str, Any]:
+        plan = plan_of(kernel, rule, empty)
+        return self._gradients(regression_of(q, k, v), cotangent, plan, rule, (q, k, v))
+
+    def _vjp_attention(
+        self,
+        cotangent: Any,
+        q: Any,
+        k: Any,
+        v: Any,
+        kernel: Any,
+        rule: Any,
+        *,
+        scale: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        lengths: Any = None,
+        key_norm_term: bool = False,
+        empty: str = "nan",
+    ) -> dict[str, Any]:
+        plan = plan_of(kernel, rule, empty)
+        problem = attention_of(q, k, v, scale, mask, causal, lengths, key_norm_term)
+        return self._gradients(problem, cotangent, plan, rule, (q, k, v))
+
+    def _gradients(
+        self, problem: Problem, cotangent: Any, plan: Plan, rule: Any, given: tuple[Any, Any, Any]
+    ) -> dict[str, Any]:
+        found = tiles.gradients(self.core, problem, plan, cotangent)
+        parts = {
+            name: rounded(found[name].reshape(np.shape(array)), problem.heads.dtype)
+            for name, array in zip(("q", "k", "v"), given, strict=True)
+        }
+        return {**parts, "order": found["order"], parameter_of(rule): found["parameter"]}

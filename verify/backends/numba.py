@@ -1,7 +1,0 @@
-"""The Numba backend: rows as compiled loops, in parallel; the first call compiles and keeps the code on disk."""
-
-from __future__ import annotations
-
-from kernelproof.verify.rows.ops import RowBackend
-
-BACKEND = RowBackend("numba", "kernelproof.verify.rows.tiled", package="numba")

@@ -1,0 +1,136 @@
+"""Sums of the Numba backend over keys and features of batched arrays: compiled loops, no BLAS.
+
+A sum is taken by LLVM in an order of its choosing, the same for each row, in some 16 or more lanes: on K terms of one
+sign its error is that of K/16 additions. A row gives the same bits alone and in a batch. BLAS has threads of its own,
+which would spin beside those of Numba and stop each other.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from kernelproof.verify.backends._arrays.core import Flags, Floats
+from kernelproof.verify.backends.numba.jit import parallel, reassociated
+from kernelproof.verify.backends.numba.readonly import lent
+from kernelproof.verify.backends.numba.scalar import two_sum
+
+SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
+
+
+@reassociated
+def product(a: Floats, b: Floats) -> float:
+    """``Σ a·b``."""
+    value = 0.0
+    for i in range(a.size):
+        value += a[i] * b[i]
+    return value
+
+
+@reassociated
+def plain_sum(a: Floats) -> float:
+    """``Σ a``."""
+    value = 0.0
+    for i in range(a.size):
+        value += a[i]
+    return value
+
+
+@reassociated
+def product_of_used(a: Floats, b: Floats, used: Flags) -> float:
+    """``Σ a·b`` over the used."""
+    value = 0.0
+    for i in range(a.size):
+        value += a[i] * b[i] if used[i] else 0.0
+    return value
+
+
+@reassociated
+def squared_distance(a: Floats, b: Floats) -> float:
+    """``Σ (a − b)²``."""
+    value = 0.0
+    for i in range(a.size):
+        difference = a[i] - b[i]
+        value += difference * difference
+    return value
+
+
+@parallel
+def products(a: Floats, b: Floats, out: Floats) -> None:
+    """``Σ_k a[B, n, k]·b[B, e, k]`` into out (B, N, E)."""
+    batches, rows = a.shape[:2]
+    for at in numba.prange(batches * rows):
+        batch, row = at // rows, at % rows
+        for key in range(b.shape[1]):
+            out[batch, row, key] = product(a[batch, row], b[batch, key])
+
+
+@parallel
+def products_of_used(a: Floats, b: Floats, used: Flags, out: Floats) -> None:
+    """``Σ_k a[B, n, k]·b[B, e, k]`` over the used k (B, N, K) into out (B, N, E)."""
+    batches, rows = a.shape[:2]
+    for at in numba.prange(batches * rows):
+        batch, row = at // rows, at % rows
+        for key in range(b.shape[1]):
+            out[batch, row, key] = product_of_used(a[batch, row], b[batch, key], used[batch, row])
+
+
+@parallel
+def distances(a: Floats, b: Floats, out: Floats) -> None:
+    """``‖a_n − b_s‖²`` into out (B, N, S)."""
+    batches, rows = a.shape[:2]
+    for at in numba.prange(batches * rows):
+        batch, row = at // rows, at % rows
+        for key in range(b.shape[1]):
+            out[batch, row, key] = squared_distance(a[batch, row], b[batch, key])
+
+
+@parallel
+def pulls(coefficients: Floats, a: Floats, b: Floats, used: Flags, out: Floats) -> None:
+    """``Σ_s c[B, n, s]·(b_s − a_n)`` over the used s into out (B, N, d)."""
+    batches, rows = a.shape[:2]
+    for at in numba.prange(batches * rows):
+        batch, row = at // rows, at % rows
+        part, high, low = np.zeros(a.shape[2]), np.zeros(a.shape[2]), np.zeros(a.shape[2])
+        waiting = 0
+        for key in range(b.shape[1]):
+            if used[batch, row, key]:
+                for i in range(part.size):
+                    part[i] += coefficients[batch, row, key] * (b[batch, key, i] - a[batch, row, i])
+                waiting += 1
+            if waiting == SHORT or (waiting and key == b.shape[1] - 1):
+                for i in range(part.size):
+                    high[i], error = two_sum(high[i], part[i])
+                    low[i] += error
+                    part[i] = 0.0
+                waiting = 0
+        for i in range(part.size):
+            out[batch, row, i] = high[i] + low[i] if np.isfinite(low[i]) else high[i]
+
+
+class CompiledSums:
+    """Sums of any inputs."""
+
+    def contract(self, a: Floats, b: Floats, used: Flags | None = None) -> Floats:
+        """``Σ_k a[…, n, k]·b[…, e, k]`` of a (B, N, K) and b (B, E, K): (B, N, E); `used` is (B, N, K)."""
+        out = np.empty((*a.shape[:2], b.shape[1]))
+        if used is None or np.isfinite(b).all():
+            products(lent(a), lent(b), out)
+        else:
+            products_of_used(lent(a), lent(b), lent(used), out)
+        return out
+
+    def squared_distances(self, a: Floats, b: Floats) -> Floats:
+        """``‖a_n − b_s‖²`` from differences, of a (B, N, d) and b (B, S, d): (B, N, S)."""
+        out = np.empty((*a.shape[:2], b.shape[1]))
+        distances(lent(a), lent(b), out)
+        return out
+
+    def pull(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
+        """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
+        out = np.empty(a.shape)
+        pulls(lent(coefficients), lent(a), lent(b), lent(used), out)
+        return out
+
+
+COMPILED = CompiledSums()

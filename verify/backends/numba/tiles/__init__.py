@@ -1,0 +1,1 @@
+"""Regression and attention a block of scores at a time."""

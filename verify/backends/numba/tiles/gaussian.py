@@ -1,0 +1,64 @@
+"""Order ∞, where every key has weight: scores, weights and sums of a tile in float64, for inputs of fewer bits.
+
+With 29 bits to spare what BLAS loses is not seen; `tiled` leaves a query to others where its scores are so large
+that it would be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernelproof.verify.backends._arrays.core import Array, Flags, Floats
+from kernelproof.verify.backends.numba.elementary import BLOCK, gaussians
+from kernelproof.verify.backends.numba.jit import released
+from kernelproof.verify.backends.numba.sums import plain_sum, product
+from kernelproof.verify.backends.numba.tiles.newton import LANES, highest, lane_sum
+
+VISIBLE = 2.0**-28  # of a logit: a sixteenth of what float32 can tell
+
+
+@released
+def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Floats, left: Flags) -> None:
+    """``exp(−factor·(max s − s))`` in place of the scores (n, m), 0 from `ends` on, and their `totals` (n,).
+
+    A query is `left` to others, and has weights 0, if it has nothing to attend to, or if an error of its scores of
+    `errors` (n,) would be seen.
+    """
+    # In place the loops would not be vectorized: nobody can tell LLVM that in and out are the same numbers.
+    lanes, room = np.empty(LANES), np.empty(scores.shape[1])
+    for row in range(scores.shape[0]):
+        end = ends[row]
+        top, odd = (-np.inf, False) if end == 0 else highest(scores[row, :end], lanes)
+        left[row] = odd or top == -np.inf or not errors[row] * factor < VISIBLE
+        if left[row]:
+            scores[row] = 0.0
+            totals[row] = 1.0
+            continue
+        total = 0.0
+        for start in range(0, end, BLOCK):
+            stop = min(start + BLOCK, end)
+            gaussians(scores[row], start, stop, top, factor, room)
+            total += lane_sum(room, start, stop)
+        scores[row, :end] = room[:end]
+        scores[row, end:] = 0.0
+        totals[row] = total
+
+
+@released
+def pull(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
+    """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores.
+
+    They sum to 0: that of the largest weight is minus the sum of the others, as its own formula cancels where one
+    weight is nearly 1.
+    """
+    for row in range(weights.shape[0]):
+        r, g = weights[row], cotangents[row]
+        mean, rate, top = product(r, g) / totals[row], factor / totals[row], 0
+        for i in range(r.size):
+            g[i] = rate * r[i] * (g[i] - mean)
+        for i in range(r.size):
+            if r[i] == 1.0:  # exp(0)
+                top = i
+                break
+        g[top] = 0.0
+        g[top] = -plain_sum(g)

@@ -1,0 +1,183 @@
+"""Closed-form derivatives of the row map, in differentiable tensor operations, so that they have derivatives too.
+
+With ``a_i`` the lean of `solve.Row` (``w_i n/(γ − d_i)``), x̄ the mean of x weighted by a and x̃ that weighted by
+w, the map has, for a cotangent g of the weights,
+
+    adaptive   g_z = a (g − ḡ),      g_β = −Σ a (d − d̄) g,    g_{1/n} = −Σ a (F − F̄) g
+    fixed      g_s = a (g − g̃),      g_h = h Σ w (e − ẽ) g,   e = n d/(γ (γ − d))
+    anchored   the same g_s, minus g_γ at the largest score;   g_γ = Σ w (e − ẽ) g
+
+and ``g_n = Σ w (l − l̃) g`` for the last two, l = log(1 − d/γ). F is ``n² (u log u − u)`` less its value at the
+largest score, which leaves ``û (n² κ(t) − n t log p_top)``, ``κ(t) = (1 − t) log(1 − t) + t``, t = d/γ: two
+positive terms, 0 for ties (``d²/2 − d log p_top`` at n = ∞). A second cotangent, of the logs, arises from
+second derivatives only.
+
+Source: arXiv:2601.22766, sections 2 to 4; Blondel, Martins and Niculae, JMLR 21 (2020), proposition 9.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from kernelproof.verify.backends.torch.double_word import quotient, total, two_product, two_sum
+
+# Below x = 1, this many terms of the series of exp(x) − 1 − x leave 1/22! of it; above, cancellation takes a
+# factor of at most 4.
+SERIES_TERMS = 21
+LARGEST_EXPONENT = 700.0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One application of the row map: its arguments and results, as in `solve.solve` and `solve.Row`."""
+
+    scores: Tensor
+    parameter: Tensor
+    weights: Tensor
+    logs: Tensor
+    lean: Tensor
+    order: float
+    order_tensor: Tensor
+    rule: str
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Of one application; `order` is the derivative in n, `inverse` the one in 1/n = α − 1."""
+
+    scores: Tensor
+    parameter: Tensor
+    order: Tensor
+    inverse: Tensor
+
+
+def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> Gradients:
+    """The vector-Jacobian product of the row map; keys of no lean are left out, whatever their cotangent holds."""
+    on = saved.lean != 0
+    if saved.order == 0:
+        nothing = torch.zeros_like(saved.parameter)
+        return Gradients(torch.zeros_like(cotangent), nothing, nothing, nothing)
+    saved = replace(saved, logs=torch.where(on, saved.logs, 0.0))
+    g = torch.where(on, cotangent, 0.0)
+    extra = None if of_logs is None else torch.where(on, of_logs, 0.0)
+    return _adaptive(saved, on, g, extra) if saved.rule == "adaptive" else _constant(saved, on, g, extra)
+
+
+def _centered(share: Tensor, g: Tensor) -> Tensor:
+    """``g − Σ share·g / Σ share``, the mean in two parts; relative to the key of more than half the share if any.
+
+    Around that key the difference is as small as what the others hold, and is not lost to cancellation.
+    """
+    sums = share.sum(-1, keepdim=True)
+    sums = torch.where(sums == 0, 1.0, sums)
+    reference = torch.where(share > sums / 2, g, 0.0).sum(-1, keepdim=True)
+    with torch.no_grad():
+        whole, part = total(share, torch.zeros_like(share))
+        moved, error = two_sum(g, -reference.expand_as(g))
+        product, missing = two_product(share, moved)
+        mean, rest = quotient(*total(product, missing + share * error), torch.where(whole == 0, 1.0, whole), part)
+        head, tail = two_sum(moved, -mean.expand_as(g))
+        accurate = head + (tail + (error - rest))
+    shifted = g - reference
+    return _valued(accurate, shifted - (share * shifted).sum(-1, keepdim=True) / sums)
+
+
+def _sum(terms: Tensor) -> Tensor:
+    """The sum of a row, rounded once, (..., 1)."""
+    with torch.no_grad():
+        head, tail = total(terms, torch.zeros_like(terms))
+    return _valued(head + tail, terms.sum(-1, keepdim=True))
+
+
+def _depth(saved: Saved, on: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score, (..., 1), and the gaps, 0 off the support, both differentiable."""
+    top = torch.where(on, saved.scores, -math.inf).amax(-1, keepdim=True)
+    top = torch.where(top > -math.inf, top, 0.0)
+    return top, torch.where(on, top - torch.where(on, saved.scores, 0.0), 0.0)
+
+
+def _valued(value: Tensor, formula: Tensor) -> Tensor:
+    """`value`, with the derivatives of `formula`: the same number, less accurately."""
+    if not torch.is_grad_enabled():
+        return value
+    difference = (value - formula).detach()
+    return torch.where(difference == 0, formula, formula + difference)
+
+
+def _at_top(logs: Tensor, on: Tensor) -> Tensor:
+    """1 at the largest score, shared among ties."""
+    tied = on & (logs == 0)
+    return tied.to(logs.dtype) / tied.sum(-1, keepdim=True).clamp(min=1)
+
+
+def _bend(logs: Tensor, peak: Tensor, height: Tensor, order: float, n: Tensor) -> Tensor:
+    """F of the module, from the logs ``n log(1 − t)``, ``log p_top`` and the value of û."""
+    if order == math.inf:
+        return logs * logs / 2 + logs * peak
+    x = -logs / n
+    near = x < 1
+    small = torch.where(near, x, 0.0)
+    series = torch.ones_like(x)
+    for k in range(SERIES_TERMS, 2, -1):
+        series = 1 + series * small / k
+    far = torch.where(near, 1.0, x)
+    kappa = torch.where(near, logs * logs / 2 * series * (-small).exp(), n * n * (1 - (1 + far) * (-far).exp()))
+    return _valued(height, (peak / n).exp()) * (kappa + n * torch.expm1(-x) * peak)
+
+
+def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Gradients:
+    n, order, p, logs = saved.order_tensor, saved.order, saved.weights, saved.logs
+    highest = p.amax(-1, keepdim=True)
+    peak = torch.where(highest > 0, highest, 1.0).log()
+    exponent = torch.zeros_like(logs) if order == math.inf else -(logs + peak) / n
+    inverse_u = torch.where(on, exponent.clamp(max=LARGEST_EXPONENT).exp(), 0.0)
+    lean = torch.where(on, _valued(saved.lean, p * inverse_u), 0.0)
+    moved, carried = lean * _centered(lean, g), lean * g
+    if extra is not None:
+        own = (extra - _at_top(logs, on) * extra.sum(-1, keepdim=True)) * inverse_u
+        mass = lean.sum(-1, keepdim=True)
+        moved = moved + own - lean * (own.sum(-1, keepdim=True) / torch.where(mass == 0, 1.0, mass))
+        carried = carried + own
+    _, gaps = _depth(saved, on)
+    of_beta = -(carried * _centered(lean, gaps)).sum()
+    lean_top = (lean * _at_top(logs, on)).sum(-1, keepdim=True)
+    height = highest / torch.where(lean_top == 0, 1.0, lean_top)
+    bend = torch.where(on, _bend(logs, peak, height, order, n), 0.0)
+    of_inverse = -(carried * _centered(lean, bend)).sum()
+    of_order = torch.zeros_like(of_inverse) if order == math.inf else -of_inverse / (n * n)
+    return Gradients(saved.parameter * moved, of_beta, of_order, of_inverse)
+
+
+def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Gradients:
+    """The rules whose γ does not depend on the weights."""
+    n, w, h = saved.order_tensor, saved.weights, saved.parameter
+    fixed, gaussian = saved.rule == "fixed", saved.order == math.inf
+    top, gaps = _depth(saved, on)
+    reach = (h * h / 2 + top) if fixed else h.expand_as(top)
+    reach = torch.where(on.any(-1, keepdim=True), reach, 1.0)
+    if gaussian:
+        slope, rate, depths = (1 / (h * h)).expand_as(w), 1 / (h * h), 2 * gaps / (h * h)
+    else:
+        # γ − d of the fixed rule without the largest score, which cancels: it may be far above h.
+        slack = torch.where(on, h * h / 2 + torch.where(on, saved.scores, 0.0) if fixed else reach - gaps, 1.0)
+        slope, rate, depths = n / slack, n / reach, gaps / reach
+    lean = torch.where(on, _valued(saved.lean, w * slope), 0.0)
+    moved, carried = torch.where(on, lean * _centered(w, g), 0.0), w * g
+    of_parameter = _sum(carried * _centered(w, torch.where(on, slope * depths, 0.0)))
+    of_order = torch.zeros_like(w.sum()) if gaussian else (carried * _centered(w, saved.logs / n)).sum()
+    if extra is not None:
+        moved = moved + extra * slope
+        of_parameter = of_parameter + (extra * slope * depths).sum(-1, keepdim=True)
+        of_order = of_order if gaussian else of_order + (extra * saved.logs).sum() / n
+    at_top = _at_top(saved.logs, on)
+    if extra is not None:
+        moved = moved - rate * extra.sum(-1, keepdim=True) * at_top
+    if not fixed:
+        moved = moved - of_parameter * at_top
+    of_parameter = of_parameter.sum()
+    of_inverse = of_order if gaussian else -n * n * of_order
+    return Gradients(moved, of_parameter * h if fixed else of_parameter, of_order, of_inverse)

@@ -1,0 +1,143 @@
+"""Which row map a kernel and a rule, or an order or alpha, stand for: numbers, and tensors for their gradients.
+
+Plain ints and floats are read by arithmetic that torch.compile can follow; everything else (tensors,
+Fractions, strings) by `kernelproof.reference.model`, outside of the compiled graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import (
+    Adaptive,
+    Anchored,
+    Fixed,
+    Kernel,
+    Nearest,
+    check_mechanism,
+    exact_number,
+    resolve_kernel,
+)
+from kernelproof.verify.backends.torch.arguments import outside_graph
+
+_FIELDS = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A row map.
+
+    Attributes:
+        order: n in [0, ∞].
+        shape: the order, or α − 1 with `by_alpha`, as it was passed: a tensor keeps its gradient.
+        by_alpha: what `shape` is.
+        rule: one of `solve.RULES`.
+        parameter: h, gamma or beta; a tensor keeps its gradient.
+        nearest: how many keys to keep first; None for all.
+    """
+
+    order: float
+    shape: Any
+    by_alpha: bool
+    rule: str
+    parameter: Any
+    nearest: int | None = None
+
+
+def _plain(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _as_float(value: Any, name: str) -> float:
+    try:
+        return float(exact_number(value, name))
+    except OverflowError:
+        return math.inf
+
+
+@outside_graph
+def _entmax_order(order: Any, alpha: Any) -> float:
+    """n of `resolve_kernel`, as a float, with its errors."""
+    kernel = resolve_kernel(order, alpha)
+    check_mechanism(kernel, Adaptive())
+    return _as_float(kernel.order, "order")
+
+
+@outside_graph
+def _order(kernel: Kernel) -> float:
+    return _as_float(kernel.order, "order")
+
+
+@outside_graph
+def _check(kernel: Any, rule: Any) -> None:
+    check_mechanism(kernel, rule)
+
+
+@outside_graph
+def _number(value: Any, name: str) -> float:
+    return _as_float(value, name)
+
+
+def entmax_plan(order: Any, alpha: Any) -> Plan:
+    """α-entmax by its order or its alpha; neither means softmax.
+
+    Raises:
+        DomainError: both were given, or the one given is outside its domain.
+    """
+    if order is None and _plain(alpha) and 1 < alpha < math.inf:
+        excess = float(alpha) - 1.0
+        n = 1.0 / excess
+        return Plan(n, excess, by_alpha=True, rule="adaptive", parameter=1.0)
+    if alpha is None and _plain(order) and order > 0:
+        return Plan(float(order), float(order), by_alpha=False, rule="adaptive", parameter=1.0)
+    if order is None and alpha is None:
+        return Plan(math.inf, math.inf, by_alpha=False, rule="adaptive", parameter=1.0)
+    n = _entmax_order(order, alpha)
+    if isinstance(alpha, Tensor):
+        return Plan(n, alpha.to(torch.float64) - 1, by_alpha=True, rule="adaptive", parameter=1.0)
+    return Plan(n, order if isinstance(order, Tensor) else n, by_alpha=False, rule="adaptive", parameter=1.0)
+
+
+def mechanism_plan(kernel: Any, rule: Any) -> Plan:
+    """`kernel` under `rule`.
+
+    Raises:
+        DomainError: not a kernel or a rule, or order 0 with a rule that does not define it.
+    """
+    if not isinstance(kernel, Kernel) or not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
+        _check(kernel, rule)
+    raw = kernel.parameter
+    n = float(raw) if _plain(raw) and raw > 0 else _order(kernel)
+    if n == 0:
+        _check(kernel, rule)
+    shape = raw if isinstance(raw, Tensor) else n
+    nearest = None
+    if isinstance(rule, Nearest):
+        nearest, rule = int(rule.k), rule.then
+    name = "fixed" if isinstance(rule, Fixed) else "anchored" if isinstance(rule, Anchored) else "adaptive"
+    value = getattr(rule, _FIELDS[name])
+    if not _plain(value) and not isinstance(value, Tensor):
+        value = _number(value, _FIELDS[name])
+    if n == 0 and name != "fixed":
+        name = "uniform"
+    return Plan(n, shape, by_alpha=False, rule=name, parameter=value, nearest=nearest)
+
+
+def scalar(value: Any, like: Tensor) -> Tensor:
+    """A parameter as a 0-d float64 tensor on the device of `like`; a tensor keeps its gradient.
+
+    Raises:
+        DomainError: a tensor of more than one number.
+    """
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            msg = f"a parameter must be one number; got a tensor of shape {tuple(value.shape)}"
+            raise DomainError(msg)
+        return value.to(like.device, torch.float64).reshape(())
+    return torch.full((), float(value), dtype=torch.float64, device=like.device)

@@ -1,0 +1,305 @@
+"""The weights of rows of float64 scores: one formula, ``w_i ∝ [1 − d_i/γ]₊^n``, and where γ comes from.
+
+Orders n ≥ 1 use the ratio form, ``exp(n log1p(−d/γ))``; for ``Adaptive`` γ = n·û with û the root of
+``‖û − d/n‖_n = 1`` over the support, by Newton from û = 1, where the map is convex, smooth and falls to
+the root. Orders n < 1 anchor at the smallest key of the support and solve for its weight. The support
+itself is decided before either, by the exact test over the sorted gaps. Nothing here is differentiated.
+
+Source: arXiv:2601.22766, sections 2 to 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kernelproof.verify.backends.torch.double_word import logarithm, power, quotient, total, two_product, two_sum
+
+RULES = ("fixed", "anchored", "adaptive", "uniform")
+NEWTON_STEPS = 100
+# A Newton step below this, relative to the unknown, is the last: convergence is quadratic, so what it
+# leaves is rounding. 4 units roundoff.
+LAST_STEP = 2.0**-51
+LARGEST_LEAN = 1e300
+SMALLEST = 1e-300
+# What a first-order correction may be: its square is left out.
+SMALL_STEP = 2.0**-20
+# More than the rounding of a sum of powers near 1, also over 1e5 of them.
+DOUBT = 2.0**-40
+# Powers in two parts are off by 2^-58: sums that are 1 exactly must not come out below it.
+EDGE = -(2.0**-56)
+Pair = tuple[Tensor, Tensor]
+
+
+class Row(NamedTuple):
+    """The weights of rows and what their derivatives are made of, each (..., m) float64, 0 off the support.
+
+    Attributes:
+        weights: w; rows without a key in the ball are all 0, rows with NaN or +∞ all NaN.
+        logs: ``n log(1 − d/γ)``, −d/σ² for a Gaussian; below 0 for keys whose weight underflows.
+        lean: ``w_i n/(γ − d_i)``, the derivative of ``w_i`` in its own score up to normalization; w/h² for a
+            Gaussian of σ = h, w for softmax, 0 at order 0 and for argmax.
+    """
+
+    weights: Tensor
+    logs: Tensor
+    lean: Tensor
+
+
+def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> Row:
+    """The row map.
+
+    Args:
+        scores: (..., m) float64; masked keys are −∞.
+        parameter: 0-d float64: h, gamma or beta.
+        order: n in [0, ∞].
+        rule: one of RULES; "uniform" is the whole row (order 0 among the nearest keys).
+    """
+    top = scores.amax(-1, keepdim=True)
+    valid = top < math.inf
+    live = scores > -math.inf
+    top = torch.where(valid & (top > -math.inf), top, 0.0)
+    if rule == "fixed":
+        row = _fixed(scores, top, live, parameter, order)
+    else:
+        unit = parameter if rule == "adaptive" else torch.ones_like(parameter)
+        gaps = torch.where(live, _above(top, scores, unit), 0.0)
+        if rule == "adaptive":
+            row = _adaptive(scores, gaps, live, parameter, order)
+        elif rule == "anchored" and math.isfinite(order):
+            row = _anchored(gaps, live, parameter, order)
+        else:
+            row = _shared(live if rule == "uniform" else live & (gaps == 0))
+    return Row(*(torch.where(valid, item, math.nan) for item in row))
+
+
+def _above(high: Tensor, low: Tensor, unit: Tensor) -> Tensor:
+    """``unit·(high − low)``, also where the difference overflows and the product does not."""
+    gaps = unit * (high - low)
+    return torch.where(gaps == math.inf, 2 * (unit * (high / 2 - low / 2)), gaps)
+
+
+def _shared(inside: Tensor) -> Row:
+    """Equal weights, flat in the scores."""
+    count = inside.sum(-1, keepdim=True).clamp(min=1)
+    weights = inside.to(torch.float64) / count
+    return Row(weights, torch.zeros_like(weights), torch.zeros_like(weights))
+
+
+def _gaussian(gaps: Tensor, live: Tensor, h: Tensor) -> Row:
+    """``w ∝ exp(−d/h²)``; divided by h twice, because h² may overflow where the quotient does not."""
+    logs = torch.where(live, -(gaps / h / h), 0.0)
+    weights, _ = _normalized(*_exponential(logs, live))
+    return Row(weights, logs, weights / h / h)
+
+
+def _exponential(logs: Tensor, inside: Tensor) -> Pair:
+    """``exp(logs)``, 0 off `inside`; near 1 in two parts, where half a unit is all that the weights may be off."""
+    near = logs > -0.5
+    head, tail = two_sum(torch.ones_like(logs), torch.expm1(torch.where(near, logs, 0.0)))
+    head = torch.where(near, head, logs.exp())
+    return torch.where(inside, head, 0.0), torch.where(inside & near, tail, 0.0)
+
+
+def _normalized(heads: Tensor, tails: Tensor) -> Pair:
+    """Terms over their sum; 0 where that is 0."""
+    whole, part = total(heads, tails)
+    head, tail = quotient(heads, tails, torch.where(whole > 0, whole, 1.0), part)
+    return two_sum(head, tail)
+
+
+def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -> Row:
+    """``γ = h²/2 + max s``; h² with its rounding error, so that the sign of ``h²/2 + s`` is exact."""
+    gaps = torch.where(live, _above(top, scores, torch.ones_like(h)), 0.0)
+    if order == math.inf:
+        return _gaussian(gaps, live, h)
+    square, rest = two_product(h, h)
+    slack, error = two_sum((square / 2).expand_as(scores), torch.where(live, scores, 0.0))
+    slack, error = two_sum(slack, error + rest / 2)
+    inside = live & (slack > 0)
+    if order == 0:
+        return _shared(live & (slack >= 0))
+    reach = (square / 2 + top) + rest / 2
+    logs, terms = _terms(gaps, slack, reach, inside, order)
+    return _ratio(logs, terms, (slack, error), inside, order)
+
+
+def _anchored(gaps: Tensor, live: Tensor, gamma: Tensor, order: float) -> Row:
+    inside = live & (gaps < gamma)
+    slack = two_sum(gamma.expand_as(gaps), -gaps)
+    logs, terms = _terms(gaps, slack[0], gamma, inside, order)
+    return _ratio(logs, terms, slack, inside, order)
+
+
+def _terms(gaps: Tensor, slack: Tensor, reach: Tensor, inside: Tensor, order: float) -> tuple[Tensor, Pair]:
+    """``[slack/reach]^n``, slack = γ − d, and its log: by log1p where d is the small part, else by the quotient."""
+    reach = torch.where(reach > 0, reach, 1.0)
+    depth = torch.where(inside, gaps, 0.0) / reach
+    near = depth < 0.5
+    ratio = torch.where(inside, slack, reach) / reach
+    logs = torch.where(near, torch.log1p(-torch.where(near, depth, 0.0)), ratio.log()) * order
+    head, tail = _exponential(logs, inside)
+    head = torch.where(near | ~inside, head, ratio.pow(order))
+    return torch.where(inside, logs, 0.0), (head, torch.where(near, tail, 0.0))
+
+
+def _ratio(logs: Tensor, terms: Pair, slack: Pair, inside: Tensor, order: float) -> Row:
+    """The row of these terms, with ``lean = n w/slack`` rounded once."""
+    weights, rest = _normalized(*terms)
+    top, error = two_product(weights, torch.full_like(weights, order))
+    below = torch.where(inside, slack[0], 1.0), torch.where(inside, slack[1], 0.0)
+    lean, missing = quotient(top, error + order * rest, *below)
+    return Row(weights, logs, torch.where(inside, lean + missing, 0.0))
+
+
+def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: float) -> Row:
+    if order == math.inf:
+        return _gaussian(gaps, live, torch.ones_like(beta))
+    inside = live & _support(scores, beta, order)
+    gaps = torch.where(inside, gaps, 0.0)
+    return _low(scores, gaps, inside, beta, order) if order < 1 else _high(gaps, inside, order)
+
+
+def _high(gaps: Tensor, inside: Tensor, order: float) -> Row:
+    """Orders n ≥ 1, by the ratio form.
+
+    The sum of the terms says how far γ is off: ``log(γ/n) + log(Σ terms)/n = 0``, whose derivative in log γ is
+    the mean of γ/slack.
+    """
+    height = _height(gaps, inside, order)
+    reach, error = two_product(height, torch.full_like(height, order))
+    slack, rest = two_sum(reach.expand_as(gaps), -gaps)
+    low = slack < SMALLEST
+    slack = slack.clamp(min=SMALLEST)
+    logs, terms = _terms(gaps, slack, reach, inside, order)
+    whole, part = total(*terms)
+    whole = torch.where(whole > 0, whole, 1.0)
+    a, a_tail = logarithm(height)
+    b, b_tail = logarithm(whole)
+    b, b_tail = quotient(b, b_tail + part / whole, torch.full_like(b, order), torch.zeros_like(b))
+    off = (a + b) + (a_tail + b_tail)
+    spread = torch.where(inside, terms[0] * (reach / slack), 0.0).sum(-1, keepdim=True) / whole
+    error = error - reach * torch.where(spread > 0, off / torch.where(spread > 0, spread, 1.0), 0.0)
+    # The terms are those of the γ before this last step, and where d is large those of the rounded slack. A key
+    # whose slack is itself of the size of the step is within rounding of the threshold and stays as it is.
+    known = inside & ~low & (error.abs() <= SMALL_STEP * slack)
+    error = torch.where(known, error, 0.0)
+    moved = torch.where(known, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
+    moved = torch.where(moved.abs() <= SMALL_STEP, moved, 0.0)
+    terms = terms[0], terms[1] + terms[0] * moved
+    row = _ratio(logs, terms, (slack, torch.where(low, 0.0, rest + error)), inside, order)
+    return row._replace(lean=inside.to(torch.float64)) if order == 1 else row
+
+
+def _support(scores: Tensor, beta: Tensor, order: float) -> Tensor:
+    """Keys i with ``Σ_{z_j > z_i} ((z_j − z_i)/n)^n < 1``, z = βs: true down to some score, found by bisection.
+
+    For n ≤ 1, where a key near the threshold has slopes that are not small, sums that rounding leaves in
+    doubt are taken again in twice the precision.
+    """
+    ranked = scores.sort(-1, descending=True).values
+    if order > 1:
+        return scores >= ranked.gather(-1, _last(ranked, beta, order, 1.0))
+    last = _last(ranked, beta, order, 1 + DOUBT)
+    sure, _ = _mass(ranked, last, beta, order)
+    if bool((sure >= 1 - DOUBT).any()):
+        last = _last(ranked, beta, order, None)
+    return scores >= ranked.gather(-1, last)
+
+
+def _last(ranked: Tensor, beta: Tensor, order: float, limit: float | None) -> Tensor:
+    """The last place, (..., 1), whose sum is below `limit`; None: below 1 in twice the precision."""
+    low = torch.zeros_like(ranked[..., :1], dtype=torch.int64)
+    high = torch.full_like(low, ranked.shape[-1])
+    for _ in range(ranked.shape[-1].bit_length()):
+        middle = (low + high) // 2
+        mass, reach = _mass(ranked, middle, beta, order, precise=limit is None)
+        edge = limit if limit is not None else 0.0 if order == 1 else EDGE
+        belongs = (mass < edge) & (reach < order)
+        low = torch.where(belongs, middle, low)
+        high = torch.where(belongs, high, middle)
+    return low
+
+
+def _mass(ranked: Tensor, place: Tensor, beta: Tensor, order: float, *, precise: bool = False) -> tuple[Tensor, Tensor]:
+    """The sum of the exact test at a place, less 1 if it is `precise`, and the gap of that place, both (..., 1)."""
+    gaps = _above(ranked, ranked.gather(-1, place), beta)
+    depths = gaps.clamp(min=0) / order
+    if not precise:
+        return depths.pow(order).sum(-1, keepdim=True), gaps[..., :1]
+    above = (depths > 0) & (depths < math.inf)
+    safe = torch.where(above, depths, 1.0)
+    head, tail = (safe, torch.zeros_like(safe)) if order == 1 else power(safe, order)
+    head, tail = (torch.where(above, part, 0.0) for part in (head, tail))
+    one = torch.ones_like(head[..., :1])
+    head, tail = total(torch.cat([head, -one], -1), torch.cat([tail, 0 * one], -1))
+    return head + tail, gaps[..., :1]
+
+
+def _height(gaps: Tensor, inside: Tensor, order: float) -> Tensor:
+    """The root û of ``‖û − d/n‖_n = 1`` over the support, (..., 1), for n ≥ 1."""
+    depths = gaps / order
+    height = torch.ones_like(gaps[..., :1])
+    active = inside.any(-1, keepdim=True)
+    for _ in range(NEWTON_STEPS):
+        u = (height - depths).clamp(min=0)
+        mass = torch.where(inside, u.pow(order), 0.0).sum(-1, keepdim=True)
+        slope = torch.where(inside, u.pow(order - 1), 0.0).sum(-1, keepdim=True)
+        step = torch.where(active, mass * torch.expm1(-mass.log() / order) / slope, 0.0)
+        height = height + step
+        active = active & (step.abs() > LAST_STEP * height)
+        if not bool(active.any()):
+            break
+    return height
+
+
+def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: float) -> Row:
+    """Orders n < 1: solve ``Σ_j (c_j + x^{1/n})^n = 1`` for x, the weight of the smallest key of the support.
+
+    The sum is convex in x, and Newton falls from the count of keys to the root. Its last two steps take the
+    residual in twice the precision: derivatives carry the (1/n − 1)-th power of every error in x.
+    """
+    anchor = torch.where(inside, scores, math.inf).amin(-1, keepdim=True)
+    anchor = torch.where(anchor < math.inf, anchor, 0.0)
+    over = torch.where(inside, _above(scores, anchor, beta), 0.0) / order
+    x = 1 / inside.sum(-1, keepdim=True).clamp(min=1).to(torch.float64)
+    active = inside.any(-1, keepdim=True)
+    for _ in range(NEWTON_STEPS):
+        step = torch.where(active, -_step(x, over, inside, order, precise=False), 0.0)
+        active = active & (step.abs() > LAST_STEP * x)
+        x = (x - step).clamp(min=SMALLEST)
+        if not bool(active.any()):
+            break
+    x = (x + _step(x, over, inside, order, precise=True)).clamp(min=SMALLEST)
+    part = _step(x, over, inside, order, precise=True) / x
+    part = torch.where(part.abs() < 0.5, part, 0.0)
+    v = x.pow(1 / order) * torch.exp(torch.log1p(part) / order)
+    u, close = over + v, (over < v) | (over == 0)
+    # Near ties are written as multiples of x, so that an error in 1/n does not come back n-fold.
+    rise = order * torch.log1p(torch.where(over < v, over / v, 0.0))
+    weights = torch.where(close, x + x * (part + (1 + part) * torch.expm1(rise)), u.pow(order))
+    height = torch.where(inside, u, 0.0).amax(-1, keepdim=True)
+    logs, _ = _terms(gaps / order, u, height, inside, order)
+    lean = u.pow(order - 1).clamp(max=LARGEST_LEAN)
+    return Row(*(torch.where(inside, item, 0.0) for item in (weights, logs, lean)))
+
+
+def _step(x: Tensor, over: Tensor, inside: Tensor, order: float, *, precise: bool) -> Tensor:
+    """The Newton step of `_low` at x."""
+    v = x.pow(1 / order)
+    u, close = over + v, (over < v) | (over == 0)
+    head, tail = power(u, order) if precise else (u.pow(order), torch.zeros_like(u))
+    growth = x * torch.expm1(order * torch.log1p(torch.where(over < v, over / v, 0.0)))
+    head, tail = torch.where(close, x, head), torch.where(close, growth, tail)
+    head, tail = (torch.where(inside, item, 0.0) for item in (head, tail))
+    if precise:
+        head, tail = total(torch.cat([head, -torch.ones_like(x)], -1), torch.cat([tail, torch.zeros_like(x)], -1))
+        excess = head + tail
+    else:
+        excess = (head + tail).sum(-1, keepdim=True) - 1
+    slopes = torch.where(over > 0, (v / u).pow(1 - order), 1.0)
+    slope = torch.where(inside, slopes, 0.0).sum(-1, keepdim=True)
+    return -excess / torch.where(slope > 0, slope, 1.0)

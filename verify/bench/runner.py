@@ -1,0 +1,260 @@
+"""A run of the benchmarks: figures one after the other, in this process; what is in their way is said."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.verify.bench.bench_record import (
+    BenchResults,
+    ClaimRecord,
+    CurveRecord,
+    FamilyRecord,
+    FigureRecord,
+    Memory,
+    PictureRecord,
+    Spread,
+    State,
+)
+from kernelproof.verify.bench.figure import Claim, Contest, Curve, Family, Figure, Missing, Picture, Sizes
+from kernelproof.verify.bench.isolation import Failed, peak_of
+from kernelproof.verify.bench.notes import notes
+from kernelproof.verify.bench.power_law import exponent
+from kernelproof.verify.bench.timing import Effort, in_turns, ratios, spread
+from kernelproof.verify.process.environment import environment
+from kernelproof.verify.registry import collect
+
+PACKAGE = "kernelproof.verify.bench.figures"
+FULL, QUICK = Effort(), Effort(seconds=0.15, least=2, most=5)
+POINT, QUICK_POINT = Effort(seconds=0.8, least=3, most=51), Effort(seconds=0.2, least=2, most=3)
+"""For the points of a picture, all curves together."""
+TRUSTED = (120.0, 16 << 30)
+"""Seconds and bytes of a call whose memory is measured and that has no limits of its own."""
+
+Told = Callable[[str], None]
+
+
+def families() -> list[Family]:
+    """All families, by rank.
+
+    Raises:
+        SeamError: as `kernelproof.verify.registry.collect`.
+    """
+    return sorted(collect(PACKAGE, "FAMILY").values(), key=lambda family: (family.rank, family.id))
+
+
+def chosen(only: Sequence[str] | None) -> list[Family]:
+    """Families with the figures and pictures whose name begins with one of `only`, such as ``truth/rate-real-float32``.
+
+    Raises:
+        DomainError: nothing has such a name.
+    """
+    known = families()
+    if only is None:
+        return known
+    names = [name for family in known for name in names_of(family)]
+    for prefix in only:
+        if not prefix or not any(name.startswith(prefix) for name in names):
+            msg = f"only must be the beginning of names such as {', '.join(family.id for family in known)} or "
+            msg += f"{names[0]}; got {prefix!r}"
+            raise DomainError(msg)
+
+    def wanted(name: str) -> bool:
+        return name.startswith(tuple(only))
+
+    found = []
+    for family in known:
+        claims = []
+        for claim in family.claims:
+            figures = tuple(each for each in claim.figures if wanted(_name(family, claim, each)))
+            if figures:
+                claims.append(Claim(claim.id, claim.title, claim.goal, figures))
+        pictures = tuple(each for each in family.pictures if wanted(f"{family.id}/{each.id}"))
+        if claims or pictures:
+            found.append(Family(family.id, family.title, tuple(claims), pictures, family.rank))
+    return found
+
+
+def names_of(family: Family) -> list[str]:
+    """The names of all figures and pictures of a family."""
+    figures = [_name(family, claim, figure) for claim in family.claims for figure in claim.figures]
+    return figures + [f"{family.id}/{picture.id}" for picture in family.pictures]
+
+
+def _name(family: Family, claim: Claim, figure: Figure) -> str:
+    return f"{family.id}/{claim.id}/{figure.id}"
+
+
+def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told = lambda _: None) -> BenchResults:
+    """Measure and return what was found.
+
+    Args:
+        only: beginnings of names, see `chosen`; None means all.
+        quick: small inputs and few rounds: to try the benchmarks, not to judge by them.
+        done: hears the name of everything that was measured.
+
+    Raises:
+        DomainError: `only` names nothing.
+        NoteError: a file of notes is not what it should be.
+    """
+    selected = chosen(only)
+    held = {family.id: notes(family) for family in selected}
+    started, clock = datetime.now(UTC), time.monotonic()
+    sizes, records, pictures = Sizes(quick), [], []
+    for family in selected:
+        claims = []
+        for claim in family.claims:
+            figures = []
+            for figure in claim.figures:
+                figures.append(measured(figure, claim, sizes))
+                done(_name(family, claim, figure))
+            note = held[family.id].get(claim.id)
+            claims.append(ClaimRecord(id=claim.id, title=claim.title, goal=claim.goal, note=note, figures=figures))
+        if claims:
+            records.append(FamilyRecord(id=family.id, title=family.title, claims=claims))
+        for picture in family.pictures:
+            pictures.append(drawn(picture, sizes, f"{family.id}-{picture.id}"))
+            done(f"{family.id}/{picture.id}")
+    words = ["kernelproof", "bench", *(["--only", ",".join(only)] if only else []), *(["--quick"] if quick else [])]
+    return BenchResults(
+        command=shlex.join(words),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        quick=quick,
+        environment=environment(with_torch=True),
+        families=records,
+        pictures=pictures,
+    )
+
+
+def annotated(results: BenchResults) -> BenchResults:
+    """`results` with the notes as they are now, so that a run need not be repeated for a note.
+
+    Raises:
+        NoteError: a file of notes is not what it should be.
+    """
+    held = {family.id: notes(family) for family in families()}
+
+    def noted(family: FamilyRecord) -> FamilyRecord:
+        known = held.get(family.id)
+        if known is None:
+            return family
+        claims = [claim.model_copy(update={"note": known.get(claim.id)}) for claim in family.claims]
+        return family.model_copy(update={"claims": claims})
+
+    return results.model_copy(update={"families": [noted(family) for family in results.families]})
+
+
+def measured(figure: Figure, claim: Claim, sizes: Sizes) -> FigureRecord:
+    """The record of one figure."""
+    base = {"id": figure.id, "setting": dict(figure.setting), "ours": figure.ours, "rival": figure.rival}
+    try:
+        memory = _memory(figure, sizes)
+        contest = figure.prepare(sizes)
+    except Missing as error:
+        return FigureRecord.model_validate({**base, "state": State.UNAVAILABLE, "reason": str(error)})
+    except Failed as error:
+        return FigureRecord.model_validate({**base, "state": State.MISSED, "reason": f"{figure.ours}: {error}"})
+    try:
+        agreement = contest.check(contest.ours(), contest.rival())
+        seconds = in_turns((contest.ours, contest.rival), QUICK if sizes.quick else FULL)
+    finally:
+        contest.done()
+    ours, rival = ([each / work for each in side] for side, work in zip(seconds, _works(contest), strict=True))
+    values, best = unit_of(claim, ours, rival)
+    state = State.SHOWN
+    if not agreement.passed:
+        state = State.WRONG
+    elif claim.goal is not None:
+        state = State.MET if claim.goal.holds(spread(values).median) else State.MISSED
+    return FigureRecord.model_validate(
+        {
+            **base,
+            "state": state,
+            "rounds": len(values),
+            "measured": spread(values),
+            "best": best,
+            "ratio": spread(ratios(ours, rival)),
+            "ours_seconds": spread(seconds[0]),
+            "rival_seconds": spread(seconds[1]),
+            "agreement": agreement,
+            "memory": memory,
+        }
+    )
+
+
+def unit_of(claim: Claim, ours: Sequence[float], rival: Sequence[float]) -> tuple[list[float], float]:
+    """What was measured in the unit of the claim's goal, round by round, and from the shortest time of each side.
+
+    Args:
+        claim: whose goal says the unit; without one it is how many times faster ours is.
+        ours: seconds an element, round by round.
+        rival: the same.
+    """
+    kind = "faster" if claim.goal is None else claim.goal.kind
+    if kind == "rate":
+        return [1 / each for each in ours], 1 / min(ours)
+    if kind == "times":
+        return ratios(ours, rival), min(ours) / min(rival)
+    return ratios(rival, ours), min(rival) / min(ours)
+
+
+def _works(contest: Contest) -> tuple[float, float]:
+    return contest.ours_work, contest.rival_work
+
+
+def _memory(figure: Figure, sizes: Sizes) -> Memory | None:
+    """The peaks of both sides; raises `Failed` where ours does not come back, and `Missing`."""
+    if not figure.memory or sizes.quick:
+        return None
+    figure.prepare(sizes).done()
+    seconds, memory = figure.guarded or TRUSTED
+    ours = peak_of(partial(_side, figure.prepare, sizes, "ours"), seconds, memory)
+    rival = None
+    # A rival that does not come back loses, and its memory is not known.
+    with suppress(Failed):
+        rival = peak_of(partial(_side, figure.prepare, sizes, "rival"), *TRUSTED)
+    return Memory(ours=ours, rival=rival)
+
+
+def _side(prepare: Callable[[Sizes], Contest], sizes: Sizes, name: str) -> Callable[[], object]:
+    """One side of a figure, called before on a small input so that what compiles has compiled."""
+    getattr(prepare(Sizes(quick=True)), name)()
+    call: Callable[[], object] = getattr(prepare(sizes), name)
+    return call
+
+
+def drawn(picture: Picture, sizes: Sizes, name: str) -> PictureRecord:
+    """The record of a picture: at each x all curves in turns."""
+    effort = QUICK_POINT if sizes.quick else POINT
+    missing: dict[str, str] = {}
+    points: dict[str, list[tuple[float, Spread]]] = {curve.label: [] for curve in picture.curves}
+    try:
+        for x in picture.xs(sizes):
+            calls = {}
+            for curve in picture.curves:
+                try:
+                    calls[curve.label] = curve.prepare(x, sizes)
+                    calls[curve.label]()
+                except Missing as error:
+                    missing[curve.label] = str(error)
+            for label, seconds in zip(calls, in_turns(list(calls.values()), effort), strict=True):
+                points[label].append((x, spread(seconds)))
+    finally:
+        picture.done()
+    curves = [_curve(curve, points[curve.label], missing.get(curve.label, ""), picture) for curve in picture.curves]
+    return PictureRecord(id=name, title=picture.title, x=picture.x, caption=picture.caption, curves=curves)
+
+
+def _curve(curve: Curve, points: list[tuple[float, Spread]], reason: str, picture: Picture) -> CurveRecord:
+    # The shortest time, which other work on the machine disturbs least.
+    fitted = [(x, each.least) for x, each in points if x >= picture.fit_from]
+    fit = exponent([x for x, _ in fitted], [y for _, y in fitted]) if fitted else None
+    return CurveRecord(
+        label=curve.label, reason=reason, xs=[x for x, _ in points], seconds=[each for _, each in points], fit=fit
+    )

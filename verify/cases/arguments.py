@@ -1,0 +1,118 @@
+"""What case families build with: reproducible numbers, values of a dtype, steps by ulps, arguments of an op.
+
+Random numbers are made from the raw 64-bit words of Philox with integer arithmetic and sums only, so that a
+recipe gives the same bytes on every machine and with every NumPy: distributions of `numpy.random` may change
+between versions, and a logarithm differs between C libraries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
+from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.cases.variant_names import nominal_reach
+from kernelproof.verify.records import Array, Floats, Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.numbers import cast, normals, shuffled
+
+WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
+"""Formats in which nothing can be masked by −∞."""
+_WORD = 64
+
+
+def one_of(case: Case, allowed: tuple[str, ...]) -> str:
+    """The feature of `case`.
+
+    Raises:
+        DomainError: it is not in `allowed`.
+    """
+    if case.feature not in allowed:
+        msg = f"feature of the family {case.family} must be one of {', '.join(allowed)}; got {case.feature!r}"
+        raise DomainError(msg)
+    return case.feature
+
+
+def whole_number(case: Case, least: int, most: int) -> int:
+    """The feature of `case` as an integer.
+
+    Raises:
+        DomainError: it is none, or outside [least, most].
+    """
+    digits = case.feature[1:] if case.feature[:1] in {"-", "+"} else case.feature
+    number = int(case.feature) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+    if number is None or not least <= number <= most:
+        msg = f"feature of the family {case.family} must be an integer in [{least}, {most}]; got {case.feature!r}"
+        raise DomainError(msg)
+    return number
+
+
+def reach_of(case: Case) -> float:
+    """The gap beyond which a key has no weight if the best score of its row is 0; infinite at order ∞."""
+    rule = case.inner_rule
+    if isinstance(rule, Variant):
+        return nominal_reach(rule)
+    order = float(case.kernel.order)
+    if order == INFINITY:
+        return INFINITY
+    if isinstance(rule, Adaptive):
+        return order / float(rule.exact)
+    return float(rule.exact) if isinstance(rule, Anchored) else float(rule.exact) ** 2 / 2
+
+
+def settle(case: Case, rows: Floats) -> Floats:
+    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys.
+
+    A ball too small for that has its best key halfway to its edge.
+    """
+    rule = case.inner_rule
+    if not isinstance(rule, Fixed) or not rows.size:
+        return rows
+    finite = np.where(np.isfinite(rows), rows, -np.inf)
+    top = finite.max(axis=-1, keepdims=True)
+    return rows - np.where(np.isfinite(top), top, 0.0) - min(0.5, float(rule.exact) ** 2 / 4)
+
+
+def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> Inputs:
+    """Scores (..., m) as the inputs of entmax or weights."""
+    name = "z" if case.op == "entmax" else "scores"
+    return Inputs({name: cast(values.reshape(case.shape), case.dtype)}, rows=rows)
+
+
+def additive(case: Case, values: Floats) -> Array:
+    """An additive mask in the dtype of the queries, as attention kernels take it; float32 where that has no −∞."""
+    return cast(values, "float32" if case.dtype in WITHOUT_INFINITY else case.dtype)
+
+
+def mixed_shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """The shapes of q, k and v of a case of regression or attention."""
+    if case.op == "regression":
+        *batch, count, size, width, out = case.shape
+        lead = key_lead = tuple(batch)
+    else:
+        *batch, heads, groups, count, size, width, out = case.shape
+        lead, key_lead = (*batch, heads), (*batch, groups)
+    return {"q": (*lead, count, width), "k": (*key_lead, size, width), "v": (*key_lead, size, out)}
+
+
+def mixed(case: Case, generator: np.random.Generator, scale: float = 1.0) -> dict[str, Array]:
+    """Normal q, k and v in the dtype of the case, q and k of standard deviation `scale`."""
+    factor = {"q": scale, "k": scale, "v": 1.0}
+    return {
+        name: cast(factor[name] * normals(generator, shape), case.dtype) for name, shape in mixed_shapes(case).items()
+    }
+
+
+def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:
+    """Every row at the edge of a block of 2^k, k ≥ 4, and `wanted` seeded ones of the others; None means all."""
+    edges = {0, count - 1, *(row for k in range(4, 32) for row in (2**k - 1, 2**k) if row < count)}
+    if count <= len(edges) + wanted:
+        return None
+    others = [row for row in shuffled(generator, count).tolist() if row not in edges]
+    return np.array(sorted([*edges, *others[:wanted]]), dtype=np.intp)

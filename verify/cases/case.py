@@ -1,0 +1,177 @@
+"""A case: one line of text that says which op, at which order, on which planted input, in which dtype.
+
+A case is a recipe and never a stored array, so that a report can name it, a command can run it again
+and a search can shrink it. Everything random in it comes from its own text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import (
+    Adaptive,
+    Anchored,
+    Fixed,
+    Kernel,
+    Mechanism,
+    Nearest,
+    Rule,
+    check_mechanism,
+)
+from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.cases.rules import kernel_of, parse_rule
+from kernelproof.verify.records import OPS, RANKS
+
+_FIELDS = ("rule", "dtype", "family", "shape", "feature", "seed")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One recipe.
+
+    Attributes:
+        op: one of `OPS`.
+        order: the kernel's order as text, such as ``3/2`` or ``inf``; "" where `alpha` is set.
+        alpha: text of α, or None; then the target is called with ``alpha=float(alpha)``, which truth takes exactly.
+        rule: text of the bandwidth rule, see `parse_rule`; ``adaptive:1`` for entmax.
+        dtype: a name of `kernelproof.reference.formats.FORMATS`.
+        family: id of the case family.
+        shape: of the scores for entmax and weights; (..., T, m, d, e) for regression;
+            (..., H, Hk, T, S, d, e) for attention.
+        feature: what the family plants; a word without spaces.
+        seed: of everything random.
+
+    Raises:
+        DomainError: a field is not one of these; the message says which are allowed.
+
+    >>> case = Case.parse("entmax order=3/2 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0")
+    >>> case.shape, case.kernel
+    ((4, 64), Kernel(order=Fraction(3, 2)))
+    >>> Case.parse(case.text) == case
+    True
+    """
+
+    op: str
+    order: str
+    alpha: str | None
+    rule: str
+    dtype: str
+    family: str
+    shape: tuple[int, ...]
+    feature: str
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.op not in OPS:
+            msg = f"op must be one of {', '.join(OPS)}; got {self.op!r}"
+            raise DomainError(msg)
+        if self.dtype not in FORMATS:
+            msg = f"dtype must be one of {', '.join(FORMATS)}; got {self.dtype!r}"
+            raise DomainError(msg)
+        if (self.alpha is None) == (self.order == ""):
+            msg = f"a case has either an order or an alpha; got order={self.order!r}, alpha={self.alpha!r}"
+            raise DomainError(msg)
+        if len(self.shape) < RANKS[self.op] or min(self.shape) < 0:
+            msg = f"the shape of a case of {self.op} has at least {RANKS[self.op]} sizes; got {self.shape!r}"
+            raise DomainError(msg)
+        if self.op == "entmax" and self.rule != "adaptive:1":
+            msg = f"entmax has the rule adaptive:1; got {self.rule!r}"
+            raise DomainError(msg)
+        rule = self.parsed_rule
+        if not isinstance(rule, Variant):
+            check_mechanism(self.kernel, rule)
+        elif self.op != "weights" or self.kernel.order != rule.order:
+            msg = (
+                f"a case of the variant {rule.name} is of the op weights, at its order {rule.order}; got {self.text!r}"
+            )
+            raise DomainError(msg)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what is derived from them is derived again, since a variant cannot be pickled."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel, of the very number that a target receives."""
+        return kernel_of(self.order, self.alpha)
+
+    @cached_property
+    def parsed_rule(self) -> Rule | Variant:
+        """The bandwidth rule, of the very numbers that a target receives."""
+        return parse_rule(self.rule)
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """The point of the plane of kernels and rules; a variant is not one."""
+        assert not isinstance(self.parsed_rule, Variant)  # what asks has turned variants away
+        return Mechanism(self.kernel, self.parsed_rule)
+
+    @property
+    def inner_rule(self) -> Fixed | Anchored | Adaptive | Variant:
+        """The rule for the keys that are kept: the inner one of Nearest."""
+        rule = self.parsed_rule
+        return rule.then if isinstance(rule, Nearest) else rule
+
+    @property
+    def order_label(self) -> str:
+        """What tables call the order."""
+        return self.order if self.alpha is None else f"α={self.alpha}"
+
+    @property
+    def size(self) -> int:
+        """The number of keys in a row."""
+        return self.shape[-1] if self.op in {"entmax", "weights"} else self.shape[-3]
+
+    @property
+    def text(self) -> str:
+        """The case in one line."""
+        number = f"order={self.order}" if self.alpha is None else f"alpha={self.alpha}"
+        shape = "x".join(str(size) for size in self.shape)
+        return (
+            f"{self.op} {number} rule={self.rule} dtype={self.dtype} family={self.family} "
+            f"shape={shape} feature={self.feature} seed={self.seed}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        """The case whose `text` this is.
+
+        Raises:
+            DomainError: `text` is no case; the message shows one.
+        """
+        op, *words = text.split() or [""]
+        found = dict(word.partition("=")[::2] for word in words)
+        known = {"order", "alpha", *_FIELDS}
+        if set(found) - known or set(_FIELDS) - set(found) or len(found) != len(words):
+            example = "entmax order=3/2 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0"
+            msg = f"a case is a line such as {example!r}; got {text!r}"
+            raise DomainError(msg)
+        try:
+            shape = tuple(int(size) for size in found["shape"].split("x"))
+            seed = int(found["seed"])
+        except ValueError:
+            msg = f"shape must be such as 4x64 and seed an integer; got {found['shape']!r} and {found['seed']!r}"
+            raise DomainError(msg) from None
+        return cls(
+            op=op,
+            order=found.get("order", ""),
+            alpha=found.get("alpha"),
+            rule=found["rule"],
+            dtype=found["dtype"],
+            family=found["family"],
+            shape=shape,
+            feature=found["feature"],
+            seed=seed,
+        )
+
+    def generator(self, purpose: str = "inputs") -> np.random.Generator:
+        """A random stream that depends on the text of the case and on `purpose`, and on nothing else."""
+        digest = hashlib.sha256(f"{purpose}|{self.text}".encode()).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))

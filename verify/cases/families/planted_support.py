@@ -1,0 +1,60 @@
+"""Rows whose support has a chosen size: an off-by-one in the support shows here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.model import INFINITY, Adaptive, Nearest
+from kernelproof.verify.cases.arguments import reach_of, scored, whole_number
+from kernelproof.verify.cases.numbers import shuffle_rows, uniforms
+from kernelproof.verify.records import Floats, Inputs
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+
+
+def planted_gaps(case: Case, size: int, generator: np.random.Generator) -> Floats:
+    """(R, m) gaps of which `size` a row are in the support, whatever their rounding, and the others are not.
+
+    By the exact test (docs/theory.md §2) a key at gap d is in if Σ ((d − d_j)/n)^n < 1: gaps below n·(2·size)^(−1/n)
+    are, for the sum is at most 1/2; gaps of n or more are not.
+    """
+    rows, keys = int(np.prod(case.shape[:-1])), case.size
+    reach, order = reach_of(case), float(case.kernel.order)
+    adaptive = isinstance(case.parsed_rule, Adaptive)
+    near = (
+        4.0 if reach == INFINITY else reach * float((2.0 * size) ** (-1 / order) if adaptive and order else 1.0) * 0.75
+    )
+    far = 900.0 if reach == INFINITY else 1.25 * reach
+    draw = uniforms(generator, (rows, keys))
+    inside = np.arange(keys) < size
+    gaps = np.where(inside, near * draw, far * (1.0 + draw))
+    gaps[:, 0] = 0.0
+    return np.asarray(gaps)
+
+
+class PlantedSupport:
+    """The feature is the size of the support: 1, 2, a number, half or all of the keys."""
+
+    id = "planted_support"
+    title = "support of a chosen size"
+
+    def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Sizes from 1 to m."""
+        if op in {"entmax", "weights"}:
+            yield from (((2, 12), size) for size in ("1", "2", "6", "11", "12"))
+            if suite == "exhaustive":
+                yield from (((2, 300), size) for size in ("1", "17", "150", "299", "300"))
+
+    def build(self, case: Case, generator: np.random.Generator) -> Inputs:
+        """The best score of a row is 0, and −γ is where the support ends; a smaller k of `Nearest` cuts it short."""
+        size = min(whole_number(case, 1, 10**9 - 1), case.size)
+        if isinstance(case.parsed_rule, Nearest):
+            size = min(size, case.parsed_rule.k)
+        return scored(case, shuffle_rows(generator, -planted_gaps(case, size, generator)))
+
+
+FAMILY = PlantedSupport()

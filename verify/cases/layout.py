@@ -1,0 +1,70 @@
+"""Layouts: where the elements of an array lie in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from kernelproof.verify.records import Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of an array lie in flat memory, counted in elements.
+
+    Attributes:
+        memory: (n,) what holds them, of the same dtype.
+        strides: from an element to the next along each axis; 0 along an axis that repeats itself.
+        offset: of the first element.
+        writeable: whether the array may be written to.
+    """
+
+    memory: Array
+    strides: tuple[int, ...]
+    offset: int
+    writeable: bool = True
+
+    def view(self, shape: tuple[int, ...]) -> Array:
+        """The array of `shape` that lies so; its base is the memory."""
+        size = self.memory.itemsize
+        found: Array = np.ndarray(
+            shape,
+            self.memory.dtype,
+            buffer=self.memory,
+            offset=self.offset * size,
+            strides=tuple(stride * size for stride in self.strides),
+        )
+        found.flags.writeable = self.writeable
+        return found
+
+
+def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array of `shape` in C order.
+
+    >>> packed((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def layout_of(array: Array) -> Layout:
+    """The layout of `array` in a private copy of its memory; in C order where it is no view of an array of its dtype.
+
+    >>> layout_of(np.arange(12.0).reshape(3, 4)[:, 1::2]).strides
+    (4, 2)
+    """
+    owner = array.base if isinstance(array.base, np.ndarray) else array
+    size = array.itemsize
+    exact = not any(stride % size for stride in array.strides)
+    if not array.size or owner.dtype != array.dtype or not owner.flags.c_contiguous or not exact:
+        return Layout(array.reshape(-1).copy(), packed(array.shape), 0, array.flags.writeable)
+    offset = (array.ctypes.data - owner.ctypes.data) // size
+    strides = tuple(stride // size for stride in array.strides)
+    return Layout(owner.reshape(-1).copy(), strides, offset, array.flags.writeable)
+
+
+def same_layout(array: Array) -> Array:
+    """A private copy of `array` with its strides, its offset and whether it may be written to."""
+    return layout_of(array).view(array.shape)

@@ -1,0 +1,63 @@
+"""A subject: a case with the inputs of its recipe, or with explicit arrays in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.families.layouts import laid
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.layout import Layout, packed
+from kernelproof.verify.records import Array, Inputs
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A case, and its inputs where they are not those of the recipe.
+
+    Attributes:
+        case: with explicit inputs its shape is theirs, and its family says which checks apply.
+        inputs: explicit arrays in C order; None: the recipe's.
+    """
+
+    case: Case
+    inputs: Inputs | None = None
+
+    def built(self) -> Inputs:
+        """The inputs; of the family ``layouts`` they lie in memory as its feature says."""
+        if self.inputs is None:
+            return inputs_of(self.case)
+        if self.case.family != "layouts":
+            return self.inputs
+        arrays = {name: laid(array, self.case.feature) for name, array in self.inputs.arrays.items()}
+        upstream = self.inputs.cotangent
+        return replace(
+            self.inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature)
+        )
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the inputs hold, or for a recipe its shape."""
+        if self.inputs is None:
+            return prod(self.case.shape)
+        return sum(array.size for array in self.inputs.arrays.values())
+
+
+def explicit(subject: Subject) -> Subject:
+    """`subject` with its inputs written out, in C order and writeable."""
+    inputs = inputs_of(subject.case) if subject.inputs is None else subject.inputs
+    upstream = inputs.cotangent
+    return Subject(
+        subject.case,
+        replace(
+            inputs,
+            arrays={name: plain(array) for name, array in inputs.arrays.items()},
+            cotangent=None if upstream is None else plain(upstream),
+        ),
+    )
+
+
+def plain(array: Array) -> Array:
+    """A writeable copy of `array` in C order."""
+    return Layout(array.reshape(-1).copy(), packed(array.shape), 0).view(array.shape)

@@ -1,0 +1,177 @@
+"""What a worker does with one question: build the subject, prove its truth, call the target, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.cases.causal import aligned
+from kernelproof.verify.cases.inputs import output_shape
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.checks import checks
+from kernelproof.verify.fuzz.subject import Answer
+from kernelproof.verify.judging.errors import MAY_RAISE, first_order, select_rows
+from kernelproof.verify.records import CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
+from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.mean_box import hidden
+from kernelproof.verify.workers.guard import Guard
+from kernelproof.verify.workers.judge import Step, judge_target
+from kernelproof.verify.workers.tasks import CaseResult
+
+GRADIENT_ELEMENTS = 256
+"""Recipes of more elements are judged without gradients: truth of those costs several times the rest."""
+
+NO_TRUTH = "the inputs have no truth"
+OPEN = -1.0
+"""Stands for the errors of a row of which nothing is decided: smaller than any error."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question to a worker.
+
+    Attributes:
+        subject: what it is about.
+        only: the checks to make; None means all.
+        wants: "answer", "script" or "errors".
+        check: for a script, the check whose failure it shows.
+        message: for a script, what the check said.
+    """
+
+    subject: Subject
+    only: frozenset[str] | None = None
+    wants: str = "answer"
+    check: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RowErrors:
+    """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order; `OPEN` if undecided.
+
+    Attributes:
+        got: (R,) what came where the error in ulp is worst.
+        exact: (R,) the exact value there, to the nearest float64.
+        empty: (R,) rows with nothing to attend to.
+        raised: whether the call raised, as it may on an empty row: then nothing is decided.
+        seconds: processor time it took.
+    """
+
+    ulp: Floats
+    kappa: Floats
+    got: Floats
+    exact: Floats
+    empty: Flags
+    raised: bool = False
+    seconds: float = 0.0
+
+
+def _nobody(check: str, call: str) -> None:
+    """Nobody is told."""
+
+
+def reply(question: Question, guard: Guard, step: Step, returned: Step = _nobody) -> Any:
+    """The answer to `question`; `step` is told before each call of the target, `returned` by a child that came back."""
+    if question.wants == "script":
+        from kernelproof.verify.witness.script import script_for  # noqa: PLC0415 (only a failure needs it)
+
+        return script_for(question.subject, question.check, guard, step, question.message)
+    if question.wants == "errors":
+        return row_errors(question.subject, guard, step)
+    return answer(question.subject, guard, step, question.only, returned)
+
+
+def answer(
+    subject: Subject, guard: Guard, step: Step, only: frozenset[str] | None = None, returned: Step = _nobody
+) -> Answer:
+    """What the checks say of `subject`."""
+    started = time.process_time()
+    try:
+        inputs = subject.built()
+    except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is told, and left out)
+        return Answer(rejected=f"{type(error).__name__}: {error}")
+    if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
+        inputs = replace(inputs, cotangent=None)
+    if only is not None and not _differentiates(subject, inputs, only):
+        # The truth of gradients costs several times the rest.
+        inputs = replace(inputs, cotangent=None)
+    truth, undecided = truths_for(subject.case, inputs)(guard.caller.target.contract)
+    result = judge_target(subject.case, inputs, truth, guard, step, undecided=undecided, only=only, returned=returned)
+    return answer_of(result, time.process_time() - started)
+
+
+def _differentiates(subject: Subject, inputs: Inputs, only: frozenset[str]) -> bool:
+    """Whether one of the checks asks for a vector-Jacobian product."""
+    asked = (checks()[name].calls(subject.case, inputs) for name in only)
+    return any(call.mode == "vjp" for calls in asked for call in calls.values())
+
+
+def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
+    """The `Answer` that `result` comes to."""
+    failures: dict[str, Failure] = {}
+    kappa = 0.0
+    for name, said in result.checks.items():
+        if said.crash is not None:
+            failures[CRASH] = Failure(message=said.crash, kappa=float("inf"))
+        elif said.judgement.failed:
+            worst = said.judgement.failures[0] if said.judgement.failures else said.judgement.worst
+            failures[name] = worst or Failure(message=f"{name} failed")
+        kappa = max([kappa, *(summary.kappa_max for summary in said.summaries.values())])
+    judgements = [said.judgement for said in result.checks.values()]
+    return Answer(
+        failures=failures,
+        kappa=kappa,
+        decided=sum(each.decided for each in judgements),
+        undecided=sum(each.undecided for each in judgements),
+        compared=sum(each.compared for said in result.checks.values() for each in said.summaries.values()),
+        called=result.calls > 0,
+        seconds=seconds,
+    )
+
+
+def _nothing(empty: Flags) -> RowErrors:
+    """What is said of rows of which nothing is decided."""
+    none = np.full(len(empty), OPEN)
+    return RowErrors(none, none, none, none, empty)
+
+
+def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None]) -> RowErrors | str:
+    """The errors of one forward call, row by row; the reason, where there are none."""
+    started = time.process_time()
+    try:
+        inputs = replace(subject.built(), cotangent=None)
+    except Exception as error:  # noqa: BLE001 (as in `answer`)
+        return f"{type(error).__name__}: {error}"
+    contract = guard.caller.target.contract
+    truth, undecided = truths_for(subject.case, inputs)(contract)
+    if truth is None:
+        # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
+        return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
+    inputs = aligned(inputs, contract)
+    step("accuracy", "forward")
+    with guard:
+        outcome = guard.call(subject.case, Call(inputs), lambda: None)
+    if outcome.error and truth.empty.any() and contract.empty_row in MAY_RAISE:
+        return replace(_nothing(truth.empty), raised=True)
+    if not outcome.arrays:
+        return outcome.crash or outcome.error or "the call gave no output"
+    raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
+    if isinstance(raw, Judgement):
+        return raw.failures[0].message
+    errors = first_order(raw, truth.output, FORMATS[subject.case.dtype], flush=contract.flush_to_zero)
+    kappa = errors.kappa.reshape(raw.shape)
+    open_ = np.broadcast_to((truth.empty | truth.unsure)[:, None], raw.shape)
+    ulp = np.where(open_, OPEN, np.abs(errors.ulp.reshape(raw.shape)))
+    if subject.case.op not in {"entmax", "weights"}:
+        # Of weights, what kinks hide is decided one by one.
+        open_ = open_ | hidden(subject.case, inputs, truth, raw, kappa, contract)
+    kappa = np.where(open_, OPEN, kappa)
+    at = (np.arange(len(raw)), ulp.argmax(axis=1))
+    spent = time.process_time() - started
+    return RowErrors(ulp.max(axis=1), kappa.max(axis=1), raw[at], truth.output.head[at], truth.empty, seconds=spent)

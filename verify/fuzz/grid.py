@@ -1,0 +1,88 @@
+"""Where a search for the worst error looks: every op, order, bandwidth rule and dtype that a target has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from kernelproof.reference.model import exact_number
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.suites import ORDERS, RULES, Selection, kinds_at, rule_text
+from kernelproof.verify.fuzz.forms import forms_of
+from kernelproof.verify.records import RANKS
+from kernelproof.verify.targets.target import Target
+
+USUAL_ORDERS = ("1/2", "1", "2", "64", "inf")
+"""One below 1, where a weight rises steeply; sparsemax; entmax 1.5; a power so high that it is hard; softmax."""
+USUAL_DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+def places(target: Target, selection: Selection) -> list[Case]:
+    """A case for each place of `selection` that `target` can be asked, of the shape of one witness."""
+    found = []
+    for narrowed in target.selections(selection):
+        (op,) = narrowed.ops
+        scope = target.scope(op)
+        assert scope is not None  # selections are of ops that it has
+        for order, alpha, rule in _mechanisms(op, narrowed):
+            for dtype in selection.dtypes or target.dtypes:
+                case = Case(op, order, alpha, rule, dtype, "random", (1,) * RANKS[op], "1", selection.seed)
+                for form in forms_of(case, scope)[:1]:
+                    placed = form.subject(case, np.zeros((1, len(form.spans[0]))))
+                    if scope.refuses_made(placed.case, placed.inputs) is None:
+                        found.append(placed.case)
+    return found
+
+
+def usual(cases: Sequence[Case], selection: Selection) -> list[Case]:
+    """Those of `cases` at `USUAL_ORDERS` and in `USUAL_DTYPES`; orders and dtypes that were asked for, and few, stay.
+
+    >>> cases = [Case("entmax", order, None, "adaptive:1", "float32", "random", (2,), "1") for order in ORDERS]
+    >>> [case.order for case in usual(cases, Selection())], len(usual(cases[:3], Selection()))
+    (['1/2', '1', '2', '64', 'inf'], 3)
+    """
+    found = []
+    for op in dict.fromkeys(case.op for case in cases):
+        here = [case for case in cases if case.op == op]
+        orders, dtypes = [case.order_label for case in here], [case.dtype for case in here]
+        if not selection.orders and not selection.alphas:
+            orders = _few(orders, USUAL_ORDERS)
+        if not selection.dtypes:
+            dtypes = _few(dtypes, USUAL_DTYPES)
+        found += [case for case in here if case.order_label in orders and case.dtype in dtypes]
+    return found
+
+
+def _few(held: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """`held` without repetition; where that is more than the usual, only those of them, if there are any."""
+    whole = list(dict.fromkeys(held))
+    return ([each for each in whole if each in usual] if len(whole) > len(usual) else []) or whole
+
+
+def left_out(whole: Sequence[Case], cases: Sequence[Case]) -> list[str]:
+    """The orders and dtypes of `whole` that none of `cases` has, in words."""
+    kept = {case.order_label for case in cases}
+    gone = {case.order_label: case.kernel.order for case in whole if case.order_label not in kept}
+    taken = {case.dtype for case in cases}
+    parts = {
+        "orders": sorted(gone, key=lambda label: gone[label]),
+        "dtypes": [name for name in dict.fromkeys(case.dtype for case in whole) if name not in taken],
+    }
+    return [f"{name} {', '.join(held)}" for name, held in parts.items() if held]
+
+
+def _mechanisms(op: str, selection: Selection) -> Iterator[tuple[str, str | None, str]]:
+    """Order, α and rule, one of the first two empty."""
+    if op == "entmax":
+        # Order 0 has no adaptive bandwidth.
+        orders = [order for order in selection.orders if exact_number(order, "order") != 0]
+        numbers: list[tuple[str, str | None]] = [(order, None) for order in orders]
+        numbers += [("", alpha) for alpha in selection.alphas]
+        if not selection.orders and not selection.alphas:
+            numbers = [(order, None) for order in ORDERS]
+        yield from ((order, alpha, "adaptive:1") for order, alpha in numbers)
+        return
+    orders = [] if selection.alphas else [*(selection.orders or ("0", *ORDERS))]
+    for kind in selection.rules or RULES:
+        yield from ((order, None, rule_text(kind, op, order, 0)) for order in orders if kinds_at(order, (kind,)))

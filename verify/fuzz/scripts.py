@@ -1,0 +1,111 @@
+"""Scripts for the failures of a verification: the smallest of the failing cases, shrunk within a small budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.fuzz.answers import Question
+from kernelproof.verify.fuzz.arena import Arena, Here, Judge
+from kernelproof.verify.fuzz.shrinker import Shrinker
+from kernelproof.verify.fuzz.subject import Answer, size_of
+from kernelproof.verify.record.schema import Check, Verdict
+from kernelproof.verify.record.schema import Target as TargetRecord
+from kernelproof.verify.records import CRASH
+from kernelproof.verify.targets.target import Target
+from kernelproof.verify.witness.effects import AGAIN
+from kernelproof.verify.witness.writer import FALLBACK
+from kernelproof.verify.workers.tasks import Limits
+
+SECONDS = 12.0
+"""What shrinking may take in all, for every target of a run together."""
+SHARE = 3.0
+"""What it may take for one check."""
+SUBJECTS = 150
+"""Subjects that may be judged for one check."""
+QUICK = 5.0
+"""The time limit of a call while shrinking: the case is small, or it becomes so."""
+
+
+def with_scripts(
+    records: Sequence[TargetRecord], targets: Sequence[Target], *, limits: Limits, serial: bool
+) -> list[TargetRecord]:
+    """`records` with a script at every check that failed or whose call ended the process.
+
+    Args:
+        records: one for each of `targets`, in their order.
+        targets: what was verified.
+        limits: of a case in the run.
+        serial: in this process, for tests.
+    """
+    ends = time.monotonic() + SECONDS
+    found = []
+    for record, target in zip(records, targets, strict=True):
+        wanted = [check for check in record.checks if check.verdict in {Verdict.FAIL, Verdict.CRASH} and check.worst]
+        if not wanted:
+            found.append(record)
+            continue
+        with ExitStack() as stack:
+            quick = Limits(min(limits.seconds, QUICK), limits.memory)
+            judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
+            shown = {check.id: _witness(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
+            # Pasted, a script is what the target sees first: so it is written by a process that has called nothing.
+            judge.fresh()
+            scripts: dict[str, str | None] = {}
+            for check in wanted:
+                script = _script(judge, check, *shown[check.id])
+                if script is not None and FALLBACK in script:
+                    # The scripts before have called the target too; what shows in its first calls shows again here.
+                    judge.fresh()
+                    script = _script(judge, check, *shown[check.id])
+                scripts[check.id] = script
+                if script is not None and AGAIN in script:
+                    # The target remembers its calls.
+                    judge.fresh()
+        checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
+        found.append(record.model_copy(update={"checks": checks}))
+    return found
+
+
+def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
+    """The smallest subject found on which a check fails, and what it says of it."""
+    assert check.worst is not None  # the caller has seen to it
+    name = CRASH if check.verdict is Verdict.CRASH else check.id
+    held = _cases(check)
+    subject = min((Subject(Case.parse(text)) for text in held), key=size_of)
+    message = next((each.message for each in check.failures if each.case == subject.case.text), check.worst.message)
+    if name != CRASH:
+        answer: Answer = judge.ask(Question(subject, frozenset({name})))
+        if name in answer.failures:
+            # At another order the same check may fail for another reason, such as that nobody promised that order.
+            orders = frozenset(Case.parse(text).order_label for text in held)
+            shrinker = Shrinker(
+                judge,
+                name,
+                most=SUBJECTS,
+                stop=lambda: time.monotonic() >= ends,
+                within=lambda case: case.order_label in orders,
+            )
+            small = shrinker.shrink(subject, answer.failures[name])
+            subject, message = small.subject, small.failure.message
+    return subject, message
+
+
+def _script(judge: Judge, check: Check, subject: Subject, message: str) -> str | None:
+    """The script for one failed check."""
+    name = CRASH if check.verdict is Verdict.CRASH else check.id
+    script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))
+    if not script and subject.inputs is not None:
+        # No single number shows it: then the recipe is run again.
+        case = min((Subject(Case.parse(text)) for text in _cases(check)), key=size_of)
+        script = str(judge.ask(Question(case, wants="script", check=name, message=message)))
+    return script or None
+
+
+def _cases(check: Check) -> list[str]:
+    """The texts of the cases that are known to fail."""
+    assert check.worst is not None  # as above
+    return list(dict.fromkeys([*(each.case for each in check.failures), check.worst.case]))

@@ -1,0 +1,107 @@
+"""The record of a search for the worst error: what `worst.json` holds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from kernelproof.verify.records import Array
+
+WORST_SCHEMA = "kernelproof-worst/1"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+
+class Numbers(_Record):
+    """An array of a witness.
+
+    Attributes:
+        shape: its shape.
+        bits: its numbers in C order, as hexadecimal floats.
+        shown: the same in decimal, each as short as it reads back.
+    """
+
+    shape: list[int]
+    bits: list[str]
+    shown: list[str]
+
+    @classmethod
+    def of(cls, array: Array) -> Self:
+        """The record of `array`."""
+        flat = array.reshape(-1)
+        return cls(
+            shape=list(array.shape),
+            bits=[float(value).hex() for value in flat.astype(np.float64)],
+            shown=[str(value) for value in flat],
+        )
+
+
+class Extreme(_Record):
+    """The worst error found, and where.
+
+    Attributes:
+        error: in ulp of the exact value, or κ.
+        inputs: z, or scores, or q, k and v of a call that has nothing else in it.
+        options: what the call was given beside them, the order and the rule.
+        got: what came; None for κ, where `message` says it.
+        exact: the exact value there, to the nearest float64; None for κ.
+    """
+
+    error: float
+    inputs: dict[str, Numbers]
+    options: dict[str, Any] = Field(default_factory=dict)
+    got: float | None = None
+    exact: float | None = None
+    message: str = ""
+
+
+class WorstRow(_Record):
+    """One line of the tables.
+
+    Attributes:
+        rule: the bandwidth rule; "" for entmax, which has one.
+        rows: how many rows of scores, or queries with keys and values of their own, were tried.
+        every: what was tried without exception, such as "every z against 0: 63 488 rows", or "".
+        ulp: the worst error in ulp; None if nothing was decided.
+        kappa: the worst κ, as the check of accuracy decides it.
+        note: what ended the search early, or "".
+    """
+
+    op: str
+    rule: str = ""
+    order: str
+    dtype: str
+    rows: int
+    every: str
+    ulp: Extreme | None
+    kappa: Extreme | None
+    note: str = ""
+
+
+class WorstResults(_Record):
+    """Everything one search for the worst error found.
+
+    Attributes:
+        passed: every κ is within the grade that the target promises, nothing ended a search early, and something was
+            decided of each op.
+        left_out: orders and dtypes that the target has and the tables do not, in words.
+    """
+
+    format: Literal["kernelproof-worst/1"] = Field(default="kernelproof-worst/1", alias="schema")
+    passed: bool
+    target: str
+    device: str
+    promised: str
+    seed: int
+    command: str
+    started: str
+    seconds: float
+    rows: int
+    deaths: int
+    environment: dict[str, Any]
+    left_out: list[str] = Field(default_factory=list)
+    table: list[WorstRow] = Field(default_factory=list)

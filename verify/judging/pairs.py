@@ -1,0 +1,111 @@
+"""Two calls that must give the same: the same bits, or within what the grade allows each, as the contract says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging.errors import near_kink
+from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.slack import eta_of, judge_ratios, ratio_of
+from kernelproof.verify.records import Contract, Failure, Flags, Floats, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arrays of one shape (R, …) that must be the same.
+
+    Attributes:
+        base: of the plain call.
+        other: of the call that must not differ.
+        slack: what the grade allows each element of either; broadcasts.
+        rows: (R,) rows with one admissible value.
+        loose: (R,) rows where the slack is not a bound.
+        what: names the array in messages.
+    """
+
+    base: Floats
+    other: Floats
+    slack: Floats
+    rows: Flags
+    loose: Flags
+    what: str
+
+
+def judge_same(pair: Pair, contract: Contract, difference: str) -> Judgement:
+    """The judgement of every element; `difference` says what the other call was given differently.
+
+    Where the contract promises the same bits, two NaNs are the same and everything else must be equal. Else an element
+    that is equal passes in every row, and one that differs is measured by twice the slack.
+    """
+    if pair.base.shape != pair.other.shape:
+        message = f"{pair.what} has shape {pair.other.shape} {difference}, and {pair.base.shape} without"
+        failure = Failure(message=message, kappa=np.inf)
+        return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
+
+    def describe(index: tuple[int, ...]) -> str:
+        place = list(index)
+        got, was = float(pair.other[index]), float(pair.base[index])
+        return f"{pair.what}{place} is {got!r} {difference}, was {was!r}"
+
+    equal = (pair.base == pair.other) | (np.isnan(pair.base) & np.isnan(pair.other))
+    if contract.same == "bits":
+        everywhere = np.ones(len(pair.base), dtype=bool)
+        return judge_ratios(np.where(equal, 0.0, np.inf), everywhere, ~everywhere, 1.0, describe)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(pair.other - pair.base)
+        slack = np.broadcast_to(2.0 * pair.slack, apart.shape)
+    ratio = np.where(equal, 0.0, ratio_of(np.where(np.isnan(apart), np.inf, apart), slack))
+    return judge_ratios(ratio, pair.rows, pair.loose, 1.0, describe)
+
+
+def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], contract: Contract) -> list[Pair]:
+    """A pair for each gradient that both outcomes have and the truth knows, with the slack of its certified unit.
+
+    Gradients that are sums over rows are loose if one of the rows is.
+    """
+    target = FORMATS[case.dtype]
+    limit = limit_of(contract.grade, target)
+    loose = truth.kink | truth.unsure | near_kink(truth, target).any(axis=1) | truth.empty
+    found = []
+    for name, values in (truth.gradients or {}).items():
+        arrays = [outcome.arrays.get(name) for outcome in outcomes]
+        if arrays[0] is None or arrays[1] is None:
+            continue
+        base, other = (np.asarray(array).astype(np.float64) for array in arrays)
+        if not base.shape == other.shape == values.head.shape:
+            # A wrong shape is for other checks to judge.
+            continue
+        with np.errstate(invalid="ignore", over="ignore"):
+            slack = limit * target.unit_roundoff * values.unit
+        slack = np.where(np.isnan(slack), np.inf, slack) + values.radius + eta_of(target, contract)
+        by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
+        count = len(loose) if by_row else 1
+        base, other, slack = (part.reshape(count, -1) for part in (base, other, slack))
+        open_ = np.asarray(loose if by_row else np.array([bool(loose.any())]))
+        found.append(Pair(base, other, slack, np.ones(len(open_), dtype=bool), open_, f"d/d{name}"))
+    return found
+
+
+def merged(parts: list[Judgement]) -> Judgement:
+    """One judgement of all `parts`: sums, the first failures, the largest worst."""
+    failures = sorted((each for part in parts for each in part.failures), key=_size, reverse=True)
+    worst = max((part.worst for part in parts if part.worst is not None), key=_size, default=None)
+    return replace(
+        Judgement(),
+        decided=sum(part.decided for part in parts),
+        undecided=sum(part.undecided for part in parts),
+        failed=sum(part.failed for part in parts),
+        failures=tuple(failures[:5]),
+        worst=failures[0] if failures else worst,
+    )
+
+
+def _size(failure: Failure) -> float:
+    return failure.kappa if failure.kappa is not None else 0.0

@@ -1,0 +1,200 @@
+"""What the checks share: the slack that a grade allows, the rows it holds for, and judgements from ratios.
+
+A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check compares what it measures with the
+sum of the slacks of the elements it measured; the ratio of the two passes up to 1. The unit is first order:
+in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.verify.judging.errors import broken, near_kink, nonlinear, select_rows
+from kernelproof.verify.judging.grades import band_of, limit_of
+from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+
+KEPT = 5
+LARGEST = 1e300
+"""The largest ratio of a finite excess."""
+
+
+def eta_of(target: Format, contract: Contract) -> float:
+    """η: half the smallest subnormal, or the smallest normal number under flush to zero.
+
+    Half the smallest subnormal of float64 is no float64: there the whole of it stands in.
+    """
+    return float(2.0**target.emin if contract.flush_to_zero else max(float(target.smallest) / 2, 5e-324))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a grade allows on one case.
+
+    Attributes:
+        slack: (R, w) absolute error of every element.
+        rows: (R,) rows with one admissible value.
+        loose: (R,) rows where the slack is not a bound.
+        limit: κ of the grade.
+        band: (R, w) as `slack`, for what no grade forgives; the same but for grades D and E.
+        width: κ of the band.
+    """
+
+    slack: Floats
+    band: Floats
+    rows: Flags
+    loose: Flags
+    limit: float
+    width: float
+
+
+def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
+    """The slack of every element of `truth` under `contract`."""
+    target = FORMATS[case.dtype]
+    limit = limit_of(contract.grade, target)
+    width = band_of(contract.grade, target)
+
+    def allowed(kappa: float) -> Floats:
+        with np.errstate(invalid="ignore", over="ignore"):
+            slack = kappa * target.unit_roundoff * truth.output.unit
+        return np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
+
+    order = float(case.kernel.order)
+    loose = (
+        nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
+    )
+    rows = ~(truth.empty | truth.unsure)
+    return Bounds(allowed(limit), allowed(width), rows, np.asarray(loose.any(axis=1)), limit, width)
+
+
+def forward(inputs: Inputs) -> dict[str, Call]:
+    """One forward call; all checks that ask for it on the very same inputs share it."""
+    return {"forward": Call(inputs)}
+
+
+def forward_of_weights(case: Case, inputs: Inputs, keys: int = 1) -> dict[str, Call]:
+    """`forward`, for ops that return weights, rows of at least so many keys, and scores that are no special values."""
+    applies = case.op in {"entmax", "weights"} and case.size >= keys and case.family != "special"
+    return forward(inputs) if applies else {}
+
+
+def forward_and_vjp(inputs: Inputs) -> dict[str, Call]:
+    """`forward`, and the vector-Jacobian product where there is a cotangent and no choice of rows."""
+    wanted = forward(inputs)
+    if inputs.cotangent is not None and inputs.rows is None:
+        wanted["vjp"] = Call(inputs, "vjp")
+    return wanted
+
+
+def scores_of(inputs: Inputs, truth: Truth) -> Floats:
+    """(R, m) the checked rows of the scores of entmax or weights, as float64."""
+    rows = select_rows(next(iter(inputs.arrays.values())), truth.margin.shape, inputs)
+    assert not isinstance(rows, Judgement)  # inputs have the shape of their truth
+    return rows
+
+
+def rows_of(
+    outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs, contract: Contract
+) -> list[Floats] | Judgement:
+    """The checked rows of the outputs of these calls; if one has none, what `broken` says of it."""
+    found: list[Floats] = []
+    for name in names:
+        if (fault := broken(outcomes[name], truth, contract)) is not None:
+            return fault
+        raw = select_rows(outcomes[name].arrays["output"], truth.output.head.shape, inputs)
+        if isinstance(raw, Judgement):
+            return raw
+        found.append(raw)
+    return found
+
+
+def exact_sums(rows: Floats) -> Floats:
+    """(R,) the sum of each row rounded once; NaN where an element is not finite, ±∞ where the sum is beyond float64.
+
+    >>> exact_sums(np.array([[0.5, 0.5], [np.inf, 0.0], [1.5e308, 1.5e308]])).tolist()
+    [1.0, nan, inf]
+    """
+
+    def total(row: Floats) -> float:
+        if not np.isfinite(row).all():
+            return math.nan
+        if float(np.abs(row).max(initial=0.0)) < 2.0**960:
+            return math.fsum(row)
+        # Partial sums may overflow where the elements do not; what 2^−64 loses is far below these.
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.float64(math.fsum(row * 2.0**-64)) * 2.0**64)
+
+    return np.array([total(row) for row in rows], dtype=np.float64)
+
+
+def judge_ratios(
+    ratio: Floats,
+    rows: Flags,
+    loose: Flags,
+    limit: float,
+    describe: Callable[[tuple[int, ...]], str],
+    undecided: int = 0,
+) -> Judgement:
+    """The judgement of `ratio` (R, …): up to 1 passes, NaN fails.
+
+    Args:
+        ratio: what was measured over what is allowed.
+        rows: (R,) rows that are judged.
+        loose: (R,) rows where a finite ratio above 1 decides nothing.
+        limit: κ of the grade, for the κ that is shown.
+        describe: the message for an index of `ratio`.
+        undecided: comparisons that were not decided for other reasons.
+    """
+    shape = (-1,) + (1,) * (ratio.ndim - 1)
+    bad = ~(ratio <= 1)
+    judged = np.broadcast_to(rows.reshape(shape), ratio.shape)
+    open_ = bad & loose.reshape(shape) & np.isfinite(ratio)
+    decided = judged & ~open_
+    failed = decided & bad
+    ranking = np.where(decided, np.where(np.isnan(ratio), np.inf, ratio), -1.0)
+    order = np.argsort(-ranking, axis=None, kind="stable")[:KEPT]
+
+    def failure(flat: int) -> Failure:
+        index = tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
+        kappa = float(ranking[index]) * (limit if np.isfinite(limit) else 1.0)
+        return Failure(message=describe(index), index=index, kappa=kappa)
+
+    return Judgement(
+        decided=int(decided.sum()),
+        undecided=int((judged & open_).sum()) + int((~judged).sum()) + undecided,
+        failed=int(failed.sum()),
+        failures=tuple(failure(int(at)) for at in order if failed.reshape(-1)[at]),
+        worst=failure(int(order[0])) if len(order) and ranking.reshape(-1)[order[0]] > 0 else None,
+    )
+
+
+def judge_flags(wrong: Flags, decided: Flags, describe: Callable[[tuple[int, ...]], str]) -> Judgement:
+    """The judgement of yes-or-no comparisons; those not `decided` are counted as undecided."""
+    failed = wrong & decided
+    places = [tuple(int(i) for i in place) for place in np.argwhere(failed)[:KEPT]]
+    failures = tuple(Failure(message=describe(place), index=place) for place in places)
+    return Judgement(
+        decided=int(decided.sum()),
+        undecided=int((~decided).sum()),
+        failed=int(failed.sum()),
+        failures=failures,
+        worst=failures[0] if failures else None,
+    )
+
+
+def ratio_of(excess: Floats, slack: Floats) -> Floats:
+    """`excess` over `slack`, where a NaN or an infinite excess is infinite and 0 over 0 is 0.
+
+    A finite excess has a finite ratio, however small the slack: near a kink it decides nothing.
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        ratio = np.where(excess <= 0, 0.0, np.minimum(excess / slack, LARGEST))
+        return np.where(np.isfinite(excess), np.where(np.isnan(ratio), 0.0, ratio), np.inf)

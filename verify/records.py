@@ -1,0 +1,209 @@
+"""The records that pass between cases, targets, truth and checks, and the protocols of the seam folders.
+
+Data flow of one case: a `Family` builds `Inputs` from a recipe; the truth of the case is computed once
+(`Truth`); every check names the calls it needs and each target answers each call with an `Outcome`;
+the check judges the outcomes against the truth. A check never calls a target itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+Floats = NDArray[np.float64]
+
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arrays of one case, in the dtype of the case.
+
+    Attributes:
+        arrays: by argument name: z | scores | q, k, v.
+        options: mask, causal, lengths, scale, key_norm_term, empty; passed on as keywords.
+        cotangent: upstream gradient for a vector-Jacobian product, shape of the output; None: no gradient asked.
+        rows: flat indices of the output rows that are checked; None means all.
+    """
+
+    arrays: dict[str, Array]
+    options: dict[str, Any] = field(default_factory=dict)
+    cotangent: Array | None = None
+    rows: NDArray[np.intp] | None = None
+
+
+@dataclass(frozen=True)
+class Values:
+    """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`, and their condition.
+
+    `unit` is the bracket of docs/theory.md §4: an error of κ = 1 is ``u·unit + η`` with u of the target's dtype.
+    """
+
+    head: Floats
+    tail: Floats
+    radius: Floats
+    unit: Floats
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is proved about one case. Rows are flat: (R, m) or (R, e) for the checked rows.
+
+    Attributes:
+        output: weights (R, m), or y (R, e) for regression and attention.
+        support: (R, m) keys of positive weight, decided exactly.
+        boundary: (R, m) keys that lie exactly at the threshold: weight 0, and a kink.
+        empty: (R,) rows with nothing to attend to, or an empty ball.
+        unsure: (R,) rows where more than one output is admissible (tied k-th key, kink at order 0).
+        kink: (R,) rows whose Jacobian is not unique or not bounded.
+        margin: (R, m) γ − d in the unit of scores; +inf at order ∞; negative off the support; −inf where masked.
+        margin_unit: (R, m) what an input error of one unit roundoff moves `margin` by, over u.
+        gradients: by argument or parameter name, in the shape of the argument; None if no cotangent.
+    """
+
+    output: Values
+    support: Flags
+    boundary: Flags
+    empty: Flags
+    unsure: Flags
+    kink: Flags
+    margin: Floats
+    margin_unit: Floats
+    gradients: dict[str, Values] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a target: an op, or the vector-Jacobian product of one, on these inputs.
+
+    Attributes:
+        inputs: the arrays and options.
+        mode: the op itself, or its vector-Jacobian product.
+        order: text of another order than that of the case; None: that of the case.
+        axis: the axis of the logits that the keys lie along; other than −1 only for an entmax that has the parameter.
+    """
+
+    inputs: Inputs
+    mode: Literal["forward", "vjp"] = "forward"
+    order: str | None = None
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a target did with a call: arrays (keyed "output", or by gradient name), or how it failed.
+
+    Attributes:
+        arrays: NumPy arrays (ml_dtypes for bfloat16 and float8) exactly as the target gave them; dtype and shape kept.
+        error: None, or "ErrorType: first line" if it raised.
+        crash: None, or what ended the worker (killed, timed out, died).
+        modified: names of the inputs that the call changed.
+        changed: what the call changed of the state of its process, such as "the working directory".
+    """
+
+    arrays: dict[str, Array] = field(default_factory=dict)
+    error: str | None = None
+    crash: str | None = None
+    modified: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a target promises; the built-in backends promise grade A.
+
+    Attributes:
+        grade: the worst grade that still passes, A to E.
+        nan: a row with a NaN logit: "nan" (whole row) or "any".
+        posinf: a row with +inf: "nan", "limit" or "any".
+        empty_row: a row with nothing to attend to: "zeros", "nan", "raise" or "any".
+        flush_to_zero: subnormal results may be 0.
+        scores: how ``−‖q − k‖²/2`` is computed: from "differences", or from "dots", which cancel where q and k are
+            far from 0; it sets the unit of errors of regression and of attention with the key norm term.
+        same: two calls that mean the same give the same "bits", or what the "grade" allows each.
+        causal: where there are not as many queries as keys, the last query sees every key ("bottom-right", as the op
+            is defined), or the first query the first key alone ("top-left").
+    """
+
+    grade: str = "C"
+    nan: str = "nan"
+    posinf: str = "any"
+    empty_row: str = "any"
+    flush_to_zero: bool = False
+    scores: str = "dots"
+    same: str = "grade"
+    causal: str = "bottom-right"
+
+
+CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
+    "grade": ("A", "B", "C", "D", "E"),
+    "nan": ("nan", "any"),
+    "posinf": ("nan", "limit", "any"),
+    "empty_row": ("zeros", "nan", "raise", "any"),
+    "scores": ("differences", "dots"),
+    "same": ("grade", "bits"),
+    "causal": ("bottom-right", "top-left"),
+}
+"""What each field of a `Contract` that is a word may be."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One comparison that failed, or the worst one that passed."""
+
+    message: str
+    index: tuple[int, ...] | None = None
+    got: str | None = None
+    expected: str | None = None
+    ulp: float | None = None
+    absolute: float | None = None
+    kappa: float | None = None
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one output of one case, one entry a decided comparison."""
+
+    ulp: Floats
+    absolute: Floats
+    kappa: Floats
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one check says of one case and target.
+
+    Attributes:
+        decided: comparisons that were decided, passed or failed.
+        undecided: comparisons that could not be decided (kinks, admissible choices).
+        failures: the decided comparisons that failed, worst first, at most 5 kept.
+        failed: how many failed in all.
+        worst: the worst comparison, failed or not.
+        errors: by output name, for the accuracy table.
+    """
+
+    decided: int = 0
+    undecided: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
+    worst: Failure | None = None
+    errors: dict[str, Errors] = field(default_factory=dict)
+
+
+OPS = ("entmax", "weights", "regression", "attention")
+
+
+RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attention": 6}
+"""The least number of sizes in the shape of a case of each op; see `Case.shape`."""
+
+
+CRASH = "crash"
+"""The id under which the end of a target's process is reported beside the checks."""

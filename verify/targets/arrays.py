@@ -1,0 +1,113 @@
+"""NumPy arrays to what a target computes on, and back, bit for bit, bfloat16 and float8 included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.cases.layout import layout_of, same_layout
+from kernelproof.verify.records import Array
+
+Kind = Literal["numpy", "torch", "jax", "cupy"]
+KINDS: tuple[Kind, ...] = ("numpy", "torch", "jax", "cupy")
+_FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
+"""Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
+_PLAIN = (np.ndarray, np.memmap)
+
+
+def give(array: Array, kind: Kind, device: str) -> Any:
+    """A private copy of `array` as an array of `kind` on `device`, with its strides and its offset.
+
+    A read-only array stays one for NumPy; PyTorch has none, and no negative strides: there the copy is in C order,
+    and always for JAX and CuPy.
+    """
+    if kind == "numpy":
+        return same_layout(array)
+    if kind != "torch":
+        return import_module("jax.numpy" if kind == "jax" else "cupy").asarray(array.copy())
+    torch = import_module("torch")
+    layout = layout_of(array)
+    if min(layout.strides, default=0) < 0:
+        layout = layout_of(array.copy())
+    name = array.dtype.name
+    if name in _FOREIGN:
+        carrier = np.int16 if array.itemsize == 2 else np.uint8
+        memory = torch.from_numpy(layout.memory.view(carrier)).view(getattr(torch, name))
+    else:
+        memory = torch.from_numpy(layout.memory)
+    return memory.to(device).as_strided(array.shape, layout.strides, layout.offset)
+
+
+def take(value: Any, kind: Kind) -> Array:
+    """`value`, which a target returned, as a NumPy array of the same dtype, shape and bits.
+
+    Raises:
+        TargetError: it is no array of `kind`.
+    """
+    if kind == "torch":
+        torch = import_module("torch")
+        if isinstance(value, torch.Tensor):
+            if value.is_complex() or value.layout is not torch.strided or value.is_meta:
+                what = "meta" if value.is_meta else f"{value.layout} {value.dtype}".replace("torch.", "")
+                msg = f"the target must return a dense tensor of real numbers; got a {what} tensor"
+                raise TargetError(msg)
+            held = value.detach().cpu().contiguous()
+            name = str(held.dtype).removeprefix("torch.")
+            if name in _FOREIGN:
+                carrier = torch.int16 if held.element_size() == 2 else torch.uint8
+                foreign: Array = held.view(carrier).numpy().view(FORMATS[name].dtype)
+                return foreign
+            plain: Array = held.numpy()
+            return _real(plain)
+    elif kind != "numpy":
+        module = import_module(kind)
+        if isinstance(value, module.Array if kind == "jax" else module.ndarray):
+            return np.asarray(value) if kind == "jax" else np.asarray(value.get())
+    elif type(value) in _PLAIN or isinstance(value, np.generic):
+        # A subclass may hide values, as a masked array does, or mean something else by a shape, as a matrix does.
+        return _real(np.asarray(value))
+    elif isinstance(value, np.ma.MaskedArray):
+        msg = "the target must return a plain array; got a masked one, whose numbers may not be meant"
+        raise TargetError(msg)
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return np.asarray(float(value))
+    came = f"{type(value).__module__}.{type(value).__qualname__}"
+    msg = f"the target must return a {kind} array; got {came}, given {kind} arrays"
+    raise TargetError(msg)
+
+
+def picked(returned: Any, output: int | str | None) -> Any:
+    """What is the output in what a target returned: the first item of a tuple, or the one that was declared.
+
+    Raises:
+        TargetError: it has no such item.
+
+    >>> picked(("weights", "threshold"), None), picked(("weights", "threshold"), 1), picked({"y": 3}, "y")
+    ('weights', 'threshold', 3)
+    """
+    if output is None:
+        return returned[0] if isinstance(returned, tuple) and returned else returned
+    try:
+        if isinstance(output, int) or isinstance(returned, Mapping):
+            return returned[output]
+        return getattr(returned, output)
+    except (LookupError, TypeError, AttributeError):
+        msg = f"the target must return something with an item {output!r}; got {type(returned).__qualname__}"
+        raise TargetError(msg) from None
+
+
+def _real(array: Array) -> Array:
+    if array.dtype.kind in "biuf" or array.dtype.name in FORMATS:
+        return array
+    msg = f"the target must return an array of real numbers; got one of dtype {array.dtype}"
+    raise TargetError(msg)
+
+
+def same_bits(left: Array, right: Array) -> bool:
+    """Whether two arrays have one dtype, shape and content, NaNs compared by their bits."""
+    return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()

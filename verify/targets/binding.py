@@ -1,0 +1,357 @@
+"""How a function is called as an op: by the names of its parameters, or by a call that its user writes.
+
+The first positional parameters take the arrays: ``z``, ``x``, ``input`` or any other name the logits of entmax,
+``s`` or ``scores`` those of weights, ``q``, ``k``, ``v`` (``query``, ``key``, ``value``) those of attention, or of
+regression if that is declared. Other parameters are known by name, see `NAMES`; what is not known must have a default,
+which it keeps. Nothing is passed into ``**kwargs``, but to a function of ``kernel`` and ``rule`` its options. A
+wrapper of ``(*args, **kwargs)`` around a method ``forward``, as torch.nn.Module has, is bound by that method.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.causal import as_called
+from kernelproof.verify.cases.rules import parameters
+from kernelproof.verify.cases.variant_names import variant_at
+from kernelproof.verify.records import OPS
+from kernelproof.verify.targets.declaration import OPTIONS, PARAMETERS, Declaration
+from kernelproof.verify.targets.scope import order_keyword
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "order": ("order", "n"),
+    "alpha": ("alpha",),
+    "axis": ("dim", "axis"),
+    "kernel": ("kernel",),
+    "rule": ("rule",),
+    "mask": ("mask", "attn_mask", "attention_mask"),
+    "causal": ("causal", "is_causal"),
+    "lengths": ("lengths", "varlen"),
+    "scale": ("scale",),
+    "key_norm_term": ("key_norm_term",),
+    "empty": ("empty",),
+    "h": ("h", "bandwidth"),
+    "beta": ("beta",),
+    "gamma": ("gamma",),
+    "b": ("b",),
+    "topk": ("topk", "k"),
+}
+"""What is passed -> the names of parameters that take it."""
+ARRAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "entmax": {"z": ("z", "x", "X", "input", "logits")},
+    "weights": {"scores": ("scores", "s")},
+    "attention": {"q": ("q", "query"), "k": ("k", "key"), "v": ("v", "value")},
+    "regression": {"q": ("q", "query"), "k": ("k", "key"), "v": ("v", "value")},
+}
+"""Op -> array -> the names of parameters that take it."""
+_ALONE = {"entmax": ("order", "alpha", "axis"), "weights": ("axis",)}
+"""What is meant by these names only in these ops: `k` of a sparsemax is not the k of a rule."""
+_RULED = ("h", "beta", "gamma", "b", "topk")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a call.
+
+    Attributes:
+        name: the parameter; "" for one passed by its position.
+        role: what is passed: an array, a key of `NAMES`, or "literal".
+        literal: the value of a literal.
+        required: whether the parameter has no default.
+    """
+
+    name: str
+    role: str
+    literal: Any = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How a function is called as one op.
+
+    Attributes:
+        op: the op.
+        arguments: the positional ones first.
+        rules: the rules it computes; empty means that it is told the rule, whichever it is.
+        open_options: whether every option goes into its ``**kwargs``.
+    """
+
+    op: str
+    arguments: tuple[Argument, ...]
+    rules: tuple[str, ...] = ()
+    open_options: bool = False
+
+    def named(self, role: str) -> str | None:
+        """The name of the parameter for `role`, or None."""
+        return next((each.name for each in self.arguments if each.role == role), None)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Everything that is passed."""
+        return frozenset(each.role for each in self.arguments)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """In which ways it can be told the order."""
+        return tuple(role for role in ("order", "alpha", "kernel") if role in self.roles)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the function computes one order only, which it has no parameter for."""
+        return not self.takes
+
+    @property
+    def options(self) -> tuple[str, ...] | None:
+        """The options that it has parameters for; None means all."""
+        return None if self.open_options else tuple(option for option in OPTIONS if option in self.roles)
+
+    def keywords(self, case: Case) -> dict[str, Any] | None:
+        """The keywords of a call for `case` without its options; None if it cannot be given its exact order."""
+        called = self.call(case, {}, {})
+        return None if called is None else called[1]
+
+    def numbers(self, case: Case) -> dict[str, Any]:
+        """The order or α and the numbers of the rule, by role, those that it has parameters for."""
+        told = {**(order_keyword(case, self.takes) or {}), **_numbers(case, self)}
+        return {role: value for role, value in told.items() if role in self.roles}
+
+    def call(
+        self,
+        case: Case,
+        arrays: Mapping[str, Any],
+        options: Mapping[str, Any],
+        numbers: Mapping[str, Any] | None = None,
+        axis: int = -1,
+    ) -> tuple[list[Any], dict[str, Any]] | None:
+        """The positional arguments and the keywords of a call; None if it cannot be given the exact order.
+
+        Args:
+            case: the case.
+            arrays: by argument name.
+            options: mask, causal, …; one without a parameter is left out, `Scope` has seen to it that none matters.
+            numbers: by role, in the place of those of the case: arrays to differentiate in.
+            axis: that the keys of logits lie along.
+        """
+        if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
+            return None
+        options = as_called(options)
+        values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
+        values |= {"kernel": case.kernel, "rule": case.parsed_rule}
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for each in self.arguments:
+            if each.role not in values and each.role != "literal":
+                if not (each.required and each.role in OPTIONS):
+                    continue
+                value = _absent(each.role, arrays)
+            else:
+                value = each.literal if each.role == "literal" else values[each.role]
+            if each.name:
+                keywords[each.name] = value
+            else:
+                positional.append(value)
+        if self.open_options:
+            keywords |= {name: value for name, value in options.items() if name not in keywords}
+        return positional, keywords
+
+
+def _absent(option: str, arrays: Mapping[str, Any]) -> Any:
+    """What a parameter without a default gets for an option that the call does not have."""
+    if option == "scale":
+        return float(arrays["q"].shape[-1]) ** -0.5 if "q" in arrays else None
+    return {"causal": False, "key_norm_term": False, "empty": "nan"}.get(option)
+
+
+def _numbers(case: Case, binding: Binding) -> dict[str, Any]:
+    """The numbers of the rule of `case`, by role, for those that a binding has parameters for."""
+    rule, found = case.parsed_rule, {}
+    if isinstance(rule, Variant):
+        return {name: float(value) for name, value in rule.exact_parameters.items()}
+    if isinstance(rule, Nearest):
+        found["topk"] = rule.k
+        rule = rule.then
+    if isinstance(rule, Fixed) and "b" in binding.roles and "gamma" in binding.roles:
+        # [1 − D/h²] with D = −2s is [s/γ + 1] with γ = h²/2: normalized ReLU.
+        half: Fraction = rule.exact**2 / 2
+        return {**found, "gamma": float(half) if half.denominator > 1 else int(half), "b": 1}
+    name = next(name for name in ("h", "beta", "gamma") if hasattr(rule, name))
+    return {**found, name: getattr(rule, name)}
+
+
+def bind(
+    function: Callable[..., Any], name: str, declaration: Declaration | None = None, op: str | None = None
+) -> Binding:
+    """The binding of `function`, called `name` in messages.
+
+    Args:
+        function: what is called.
+        name: for messages.
+        declaration: what is known of it; its `call` goes before the signature.
+        op: the op whose name it has in an object; then the first positional parameters are the arrays of it.
+
+    Raises:
+        TargetError: no signature, no parameter for the arrays, or a parameter that is not known and has no default.
+    """
+    said = declaration or Declaration()
+    if op is None and len(said.op or ()) > 1:
+        msg = (
+            f"{name} must declare one op, or be an object with functions named like ops; got {', '.join(said.op or ())}"
+        )
+        raise TargetError(msg)
+    if said.call is not None:
+        return _written(said, name, op)
+    try:
+        found = _parameters(function)
+    except (TypeError, ValueError):
+        shown = "'f(z, dim=-1)' or 'f(q, k, v, scale=scale)'"
+        msg = f"{name} has no signature to bind by; say how it is called, such as --call {shown}"
+        raise TargetError(msg) from None
+    return _by_name(list(found.values()), name, said, op)
+
+
+def _by_name(held: Sequence[inspect.Parameter], name: str, said: Declaration, op: str | None) -> Binding:
+    kinds = inspect.Parameter
+    taking = {kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL}
+    positional = [p for p in held if p.kind in taking]
+    chosen = op or next(iter(said.op or ()), None) or _op_of([p.name for p in positional])
+    wanted = tuple(ARRAYS[chosen])
+    firsts = positional[: len(wanted)]
+    if firsts and firsts[-1].kind is kinds.VAR_POSITIONAL:
+        firsts = [*firsts, *[firsts[-1]] * (len(wanted) - len(firsts))]
+    if len(firsts) < len(wanted):
+        what = "the logits as its first positional parameter" if chosen == "entmax" else ", ".join(wanted)
+        msg = f"{name} must take {what} for {chosen}; its parameters: {[p.name for p in held]}"
+        raise TargetError(msg)
+    arguments = [Argument("", role) for role in _arrays_of(chosen, [p.name for p in firsts])]
+    numbers = {parameter: role for rule in said.rules or () for parameter, role in parameters(rule).items()}
+    rest = [p for p in held if p not in firsts]
+    keyword = {p.name: p for p in rest if p.kind in {kinds.KEYWORD_ONLY, kinds.POSITIONAL_OR_KEYWORD}}
+    ruled = {"topk" if role == "k" else role: parameter for parameter, role in numbers.items()}
+    for role, known in NAMES.items():
+        if role in _RULED and (chosen == "entmax" or said.rules is not None):
+            known = (ruled[role],) if role in ruled else ()  # noqa: PLW2901 (declared names stand for the usual ones)
+        if role == "topk" and said.rules is None:
+            known = known[:1]  # noqa: PLW2901 (a parameter k is one of a rule only where a rule says so)
+        found = next((each for each in known if each in keyword), None)
+        if found is not None and not (chosen == "entmax" and role in {"kernel", "rule", *OPTIONS}):
+            arguments.append(Argument(found, role, required=keyword[found].default is kinds.empty))
+    own = [each for each in variant_at(said.variant).parameters if each in keyword] if said.variant is not None else []
+    arguments += [Argument(each, each, required=keyword[each].default is kinds.empty) for each in own]
+    missing = sorted(set(numbers) - {each.name for each in arguments})
+    if missing:
+        msg = f"{name} has no parameter {missing[0]!r}, which its rule names; its parameters: {[p.name for p in held]}"
+        raise TargetError(msg)
+    bound = {each.name for each in arguments}
+    for p in rest:
+        free = p.default is kinds.empty and p.kind not in {kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD}
+        if free and p.name not in bound:
+            known_names = sorted({each for names in NAMES.values() for each in names})
+            msg = (
+                f"{name} has a parameter {p.name!r} without a default, which {chosen} has nothing for; known: "
+                f"{', '.join(known_names)}; or say how it is called, such as --call 'f(z, {p.name}=1)'"
+            )
+            raise TargetError(msg)
+    open_options = {"kernel", "rule"} <= {each.role for each in arguments} and any(
+        p.kind is kinds.VAR_KEYWORD for p in held
+    )
+    return _finished(chosen, arguments, said, name, open_options=open_options)
+
+
+def _finished(op: str, arguments: list[Argument], said: Declaration, name: str, *, open_options: bool) -> Binding:
+    """The binding with its rules: those declared, or those that its parameters for a rule can tell."""
+    roles = {each.role for each in arguments}
+    rules = said.rules or ()
+    if op == "entmax":
+        rules = ("adaptive:1",)
+    elif not rules and "rule" not in roles:
+        kinds = {"h": "fixed", "beta": "adaptive", "gamma": "fixed" if "b" in roles else "anchored"}
+        rules = tuple(kind for role, kind in kinds.items() if role in roles)
+        if "topk" in roles:
+            rules = tuple(f"nearest:*:{kind}" for kind in rules or ("adaptive:1",))
+        if not rules and op == "regression":
+            msg = f"{name} has no parameter for a bandwidth; declare the rule that it computes, such as fixed:3"
+            raise TargetError(msg)
+        rules = rules or ("adaptive:1",)
+    return Binding(op, tuple(arguments), rules, open_options)
+
+
+def _op_of(names: Sequence[str]) -> str:
+    """The op that a function with these positional parameters computes."""
+    if len(_arrays_of("attention", names[:3], strict=True)) == 3:
+        return "attention"
+    return "weights" if names and names[0] in ARRAYS["weights"]["scores"] else "entmax"
+
+
+def _arrays_of(op: str, names: Sequence[str], *, strict: bool = False) -> list[str]:
+    """The arrays of `op` in the order of the parameters with these `names`; their usual order if one is unknown."""
+    roles = [role for each in names for role, known in ARRAYS[op].items() if each in known]
+    if sorted(roles) == sorted(ARRAYS[op]) and len(names) == len(roles):
+        return roles
+    return [] if strict else list(ARRAYS[op])
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    found = inspect.signature(function).parameters
+    loose = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    inner = getattr(function, "forward", None)
+    if callable(inner) and all(p.kind in loose for p in found.values()):
+        return inspect.signature(inner).parameters
+    return found
+
+
+def _written(said: Declaration, name: str, op: str | None) -> Binding:
+    """The binding of a call such as ``f(z, dim=-1)``: names of arguments, and literals, and nothing else.
+
+    Raises:
+        TargetError: it is no such call.
+    """
+    text = said.call or ""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        call = None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name | ast.Attribute):
+        msg = f"a call is one call of a function, such as 'f(z, dim=-1)'; got {text!r}"
+        raise TargetError(msg)
+    chosen = (
+        op or next(iter(said.op or ()), None) or _op_of([each.id for each in call.args if isinstance(each, ast.Name)])
+    )
+    arguments = [_argument("", each, chosen, text) for each in call.args]
+    arguments += [_argument(each.arg or "**", each.value, chosen, text) for each in call.keywords]
+    lacking = [role for role in ARRAYS[chosen] if role not in {each.role for each in arguments}]
+    if lacking:
+        msg = f"a call of {chosen} passes {', '.join(ARRAYS[chosen])}; {text!r} lacks {', '.join(lacking)}"
+        raise TargetError(msg)
+    return _finished(chosen, arguments, said, name, open_options=False)
+
+
+def _argument(name: str, node: ast.expr, op: str, text: str) -> Argument:
+    if name == "**" or isinstance(node, ast.Starred):
+        msg = f"a call passes names and literals one by one; got {text!r}"
+        raise TargetError(msg)
+    if isinstance(node, ast.Name):
+        known = {**NAMES, "topk": ("topk",), **ARRAYS[op]}
+        role = next((role for role, names in known.items() if node.id in names), None)
+        if role is None:
+            allowed = sorted({each for names in known.values() for each in names})
+            msg = f"a call may use the names {', '.join(allowed)}; {text!r} has {node.id!r}"
+            raise TargetError(msg)
+        return Argument(name, role)
+    try:
+        return Argument(name, "literal", ast.literal_eval(node))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        msg = f"a call passes names of arguments and literals; got {text!r}"
+        raise TargetError(msg) from None
+
+
+__all__ = ["ARRAYS", "NAMES", "OPS", "PARAMETERS", "Argument", "Binding", "bind"]

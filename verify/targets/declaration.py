@@ -1,0 +1,320 @@
+"""What a target says about itself: its contract, what it computes, and what it can be asked.
+
+A declaration is the attribute ``KERNELPROOF`` of a function, an object or a module, a dict or a `Declaration`; the
+decorator `declare` sets it; ``--contract file.toml`` gives the same fields from outside. What it leaves out is read
+from the signature, or is the default. The nearest one wins, field by field: the command, the function, the object
+that holds it, the module.
+
+>>> read({"op": "weights", "rule": "nearest:k:adaptive:1", "order": "inf", "grade": "B"}, "it").rules
+('nearest:k:adaptive:1',)
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kernelproof.reference.errors import DomainError, TargetError, shown
+from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.verify.cases.rules import check_pattern, parse_range
+from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at
+from kernelproof.verify.records import CONTRACT_WORDS, OPS, Contract
+
+ATTRIBUTE = "KERNELPROOF"
+ARRAYS = ("numpy", "torch", "jax", "cupy")
+DEVICES = ("cpu", "cuda")
+OPTIONS = ("mask", "causal", "lengths", "scale", "key_norm_term", "empty")
+"""What an op may be called with beside its arrays, its order and its rule."""
+MASKS = ("boolean", "additive")
+"""Kinds of masks: true may be attended to; or added to the scores, −∞ where not."""
+PARAMETERS = ("order", "alpha", "h", "beta", "gamma")
+"""Numbers in which an op has a gradient."""
+GRADIENTS = ("z", "scores", "q", "k", "v", *PARAMETERS)
+_Function = TypeVar("_Function")
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes that a target takes; rows are queries where there are some, keys the length of a row.
+
+    Attributes:
+        least_rank: axes of z, scores or q at least.
+        most_rank: at most.
+        square: as many queries as keys.
+        grouped_heads: fewer key heads than query heads.
+        equal_widths: v as wide as q.
+        head_sizes: the widths of q and k; empty means any.
+        head_multiple: the width of q and k is a multiple of it.
+        length_multiple: the number of keys, and of queries, is a multiple of it.
+        length_power: these numbers are powers of two.
+        least_keys: keys in a row at least.
+        most_keys: at most.
+        most_rows: rows of scores, or queries of one head, at most.
+    """
+
+    least_rank: int = 0
+    most_rank: int | None = None
+    square: bool = False
+    grouped_heads: bool = True
+    equal_widths: bool = False
+    head_sizes: tuple[int, ...] = ()
+    head_multiple: int = 1
+    length_multiple: int = 1
+    length_power: bool = False
+    least_keys: int = 0
+    most_keys: int | None = None
+    most_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What was declared; None where nothing was.
+
+    Attributes:
+        op: the op that a function computes; a program may compute several.
+        order: the one order that it computes, where it has no parameter for it.
+        alpha: the same as α.
+        orders: the orders that it can be asked, such as ``2`` or ``1..inf``.
+        rules: bandwidth rules such as ``adaptive:1``, where a word in the place of a number is the name of the
+            parameter that takes it and ``*`` stands for any number.
+        dtypes: names of dtypes.
+        array: one of `ARRAYS`.
+        devices: of `DEVICES`.
+        call: how the function is called, such as ``f(z, dim=-1)``.
+        output: which item of a returned tuple is the output, or which attribute or key of another object.
+        gradients: those it can give.
+        options: of `OPTIONS`, those it takes.
+        requires: of `OPTIONS`, those without which it is not called, such as ``causal``.
+        masks: of `MASKS`, those it takes; both if nothing is said.
+        apart: of `OPTIONS`, those of which it does not take two in one call.
+        variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
+        contract: fields of `Contract`, by name.
+        shapes: fields of `Shapes`, by name.
+    """
+
+    op: tuple[str, ...] | None = None
+    order: str | None = None
+    alpha: str | None = None
+    orders: tuple[str, ...] | None = None
+    rules: tuple[str, ...] | None = None
+    dtypes: tuple[str, ...] | None = None
+    array: str | None = None
+    devices: tuple[str, ...] | None = None
+    call: str | None = None
+    output: int | str | None = None
+    gradients: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = None
+    requires: tuple[str, ...] | None = None
+    masks: tuple[str, ...] | None = None
+    apart: tuple[str, ...] | None = None
+    variant: str | None = None
+    contract: tuple[tuple[str, Any], ...] = ()
+    shapes: tuple[tuple[str, Any], ...] = ()
+
+    def over(self, other: Declaration) -> Declaration:
+        """This declaration, and `other` where this one says nothing."""
+        kept: dict[str, Any] = {name: getattr(self, name) for name in _OWN if getattr(self, name) is not None}
+        if self.order is not None or self.alpha is not None:
+            kept |= {"order": self.order, "alpha": self.alpha}
+        for name in ("contract", "shapes"):
+            kept[name] = tuple(sorted(dict((*getattr(other, name), *getattr(self, name))).items()))
+        return replace(other, **kept)
+
+    def resolved(self) -> Declaration:
+        """This declaration with the op, the order and the rule of its variant.
+
+        Raises:
+            DomainError: there is no such variant.
+        """
+        if self.variant is None:
+            return self
+        order = order_text(variant_at(self.variant))
+        return replace(self, op=("weights",), order=order, alpha=None, rules=(f"{PREFIX}:{self.variant}",))
+
+    def promise(self, default: Contract) -> Contract:
+        """The contract: `default`, changed where something was declared."""
+        return replace(default, **dict(self.contract))
+
+    @property
+    def limits(self) -> Shapes:
+        """The shapes."""
+        return Shapes(**dict(self.shapes))
+
+
+_OWN = tuple(each.name for each in fields(Declaration) if each.name not in {"contract", "shapes"})
+CONTRACT = tuple(each.name for each in fields(Contract))
+_SHAPES = {each.name: each for each in fields(Shapes)}
+FIELDS = (*CONTRACT, *(("rule" if name == "rules" else name) for name in _OWN), *_SHAPES)
+"""The names that a declaration may use."""
+
+
+def declare(**given: Any) -> Callable[[_Function], _Function]:
+    """Declare what a function, class or object is; the fields are those of `FIELDS`.
+
+    Raises:
+        TargetError: a field is not known, or its value is not one of those allowed.
+
+    >>> @declare(order=1, grade="B")
+    ... def sparsemax(z): ...
+    >>> sparsemax.KERNELPROOF.order
+    '1'
+    """
+    found = read(given, "declare")
+
+    def decorate(target: _Function) -> _Function:
+        setattr(target, ATTRIBUTE, found)
+        return target
+
+    return decorate
+
+
+def declared(target: Any, where: str) -> Declaration:
+    """What `target` carries; nothing declared if it carries none.
+
+    Raises:
+        TargetError: it carries something else than a dict or a `Declaration`, or one that is not well made.
+    """
+    # A mock, or a module with a __getattr__ of its own, answers to any name: only what was set counts.
+    held = inspect.getattr_static(getattr(target, "__func__", target), ATTRIBUTE, None)
+    return Declaration() if held is None else read(held, f"{ATTRIBUTE} of {where}")
+
+
+def read_file(path: str) -> Declaration:
+    """The declaration in a TOML file.
+
+    Raises:
+        TargetError: there is no such file, it is no TOML, or it declares something that is not known.
+    """
+    try:
+        held = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"the contract {path!r} cannot be read: {' '.join(str(error).split())[:200]}"
+        raise TargetError(msg) from None
+    return read(held, path)
+
+
+def read(given: Any, where: str) -> Declaration:
+    """`given` as a declaration; `where` it stands, for messages.
+
+    Raises:
+        TargetError: a field is not known, or its value is not one of those allowed; one line.
+    """
+    if isinstance(given, Declaration):
+        return given
+    if isinstance(given, Contract):
+        given = {name: getattr(given, name) for name in CONTRACT}
+    if not isinstance(given, Mapping):
+        msg = f"{where} must be a dict of fields or a kernelproof.Declaration; got {shown(given)}"
+        raise TargetError(msg)
+    own: dict[str, Any] = {}
+    contract: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in FIELDS:
+            msg = f"{where} has no field {name!r}; known: {', '.join(FIELDS)}"
+            raise TargetError(msg)
+        try:
+            if name in CONTRACT:
+                contract[name] = _promise(name, value)
+            elif name in _SHAPES:
+                shapes[name] = _limit(name, value)
+            else:
+                own["rules" if name == "rule" else name] = _READERS[name](name, value)
+        except (DomainError, TargetError) as error:
+            msg = f"{where}: {error}"
+            raise TargetError(msg) from None
+    if own.get("order") is not None and own.get("alpha") is not None:
+        msg = f"{where} declares order and alpha; they are the same number, α = 1 + 1/n: declare one"
+        raise TargetError(msg)
+    return Declaration(**own, contract=tuple(sorted(contract.items())), shapes=tuple(sorted(shapes.items())))
+
+
+def _promise(name: str, value: Any) -> Any:
+    if name in CONTRACT_WORDS:
+        return _word(name, value, CONTRACT_WORDS[name])
+    kind = type(getattr(Contract(), name))
+    if type(value) is not kind:
+        msg = f"{name} must be a {kind.__name__}; got {shown(value)}"
+        raise TargetError(msg)
+    return value
+
+
+def _limit(name: str, value: Any) -> Any:
+    default = _SHAPES[name].default
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            msg = f"{name} must be true or false; got {shown(value)}"
+            raise TargetError(msg)
+        return value
+    several = isinstance(default, tuple)
+    held = list(value) if several and isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    for each in held:
+        if isinstance(each, bool) or not isinstance(each, int) or each < (0 if name.startswith("least") else 1):
+            msg = f"{name} must be {'integers' if several else 'an integer'} above 0; got {shown(value)}"
+            raise TargetError(msg)
+    return tuple(held) if several else value
+
+
+def _word(name: str, value: Any, allowed: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        msg = f"{name} must be one of {', '.join(allowed)}; got {shown(value)}"
+        raise TargetError(msg)
+    return value
+
+
+def _words(allowed: Sequence[str]) -> Callable[[str, Any], tuple[str, ...]]:
+    return lambda name, value: tuple(_word(name, each, allowed) for each in _several(value))
+
+
+def _several(value: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) and value else [value]
+    return list(value)
+
+
+def _number(name: str, value: Any) -> str:
+    number = exact_number(value, name)
+    least = 1 if name == "alpha" else 0
+    if number < least:
+        msg = f"{name} must be in [{least}, inf]; got {shown(value)}"
+        raise TargetError(msg)
+    return "inf" if number == INFINITY else str(number)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        msg = f"{name} must be a text; got {shown(value)}"
+        raise TargetError(msg)
+    return value
+
+
+def _output(name: str, value: Any) -> int | str:
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and value.strip())):
+        msg = f"{name} must be the number of an item, or the name of an attribute or a key; got {shown(value)}"
+        raise TargetError(msg)
+    return int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else value
+
+
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "op": _words(OPS),
+    "order": _number,
+    "alpha": _number,
+    "orders": lambda name, value: tuple(parse_range(str(each), name) for each in _several(value)),
+    "rule": lambda _, value: tuple(check_pattern(each) for each in _several(value)),
+    "dtypes": _words(tuple(FORMATS)),
+    "array": lambda name, value: _word(name, value, ARRAYS),
+    "devices": _words(DEVICES),
+    "call": _text,
+    "output": _output,
+    "gradients": lambda name, value: _words(GRADIENTS)(name, value) if value else (),
+    "options": lambda name, value: _words(OPTIONS)(name, value) if value else (),
+    "requires": _words(OPTIONS),
+    "masks": _words(MASKS),
+    "apart": _words(OPTIONS),
+    "variant": _text,
+}

@@ -1,0 +1,122 @@
+"""Where a target is, from the text that names it, and the object that is there."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kernelproof.reference.errors import TargetError, shown
+from kernelproof.verify.backends import backend_names
+from kernelproof.verify.importing import attribute, load_object
+from kernelproof.verify.targets.arrays import KINDS, Kind
+from kernelproof.verify.targets.declaration import Declaration
+from kernelproof.verify.targets.peers import peer_names, place_of
+
+GROUP = "kernelproof.backends"
+BUILT_IN = "kernelproof.verify.backends."
+BACKEND = "BACKEND"
+PROGRAM = "exec:"
+"""A target that begins so is a program, and the rest the command that starts it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a target is: the text that named it, and the module (a dotted name or a file) and object.
+
+    Attributes:
+        name: the text.
+        module: a dotted name, or the path of a file.
+        object: dotted names inside the module; "" for its `BACKEND`, or else the module itself.
+        declared: what the command says of it.
+        words: the words of a command that say so again.
+    """
+
+    name: str
+    module: str
+    object: str
+    declared: Declaration = field(default_factory=Declaration)
+    words: tuple[str, ...] = ()
+
+
+def registered() -> dict[str, str]:
+    """Name -> ``module:object`` of the targets that installed packages registered in the entry point group."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def find(text: str) -> Place:
+    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or other.
+
+    Raises:
+        TargetError: no such backend or file; the message says what is allowed.
+    """
+    if text in backend_names():
+        return Place(text, BUILT_IN + text, BACKEND)
+    if text.startswith(PROGRAM):
+        return Place(text, "", "")
+    if (held := place_of(text)) is not None:
+        return Place(text, *held)
+    module, colon, name = text.rpartition(":")
+    if colon and module and name:
+        if module.endswith(".py"):
+            if not Path(module).is_file():
+                msg = f"there is no file {module!r} for the target {text!r}"
+                raise TargetError(msg)
+            return Place(text, str(Path(module).resolve()), name)
+        if all(part.isidentifier() for part in module.split(".")):
+            return Place(text, module, name)
+    known = registered()
+    if text in known:
+        module, _, name = known[text].partition(":")
+        return Place(text, module, name)
+    names = ", ".join([*backend_names(), *peer_names(), *known])
+    msg = f"unknown target {text!r}; allowed: {names}, file.py:object, package.module:object or exec:program"
+    raise TargetError(msg)
+
+
+def load(place: Place) -> tuple[Any, ModuleType]:
+    """The object at `place`, and its module; a class is called without arguments.
+
+    Raises:
+        TargetError: the module cannot be imported or has no such object; one line.
+    """
+    return load_object(place.name, place.module, place.object, BACKEND)
+
+
+def array_kind(found: Any, module: ModuleType) -> Kind:
+    """What `found` computes on: its attribute `array`, or what the module of its code imports first of `KINDS`."""
+    told = attribute(found, "array", None)
+    if told is not None:
+        kind: Kind | None = next((kind for kind in KINDS if isinstance(told, str) and kind == told), None)
+        if kind is None:
+            msg = f"the attribute array of a target must be one of {', '.join(KINDS)}; got {shown(told)}"
+            raise TargetError(msg)
+        return kind
+    home = sys.modules.get(getattr(found, "__module__", "") or "", module)
+    imported = _imports(module) | _imports(home)
+    guesses: tuple[Kind, ...] = ("torch", "jax", "cupy")
+    return next((guess for guess in guesses if guess in imported), "numpy")
+
+
+def _imports(module: ModuleType) -> set[str]:
+    """The top-level names of the packages that the source of `module` imports, anywhere in it."""
+    path = getattr(module, "__file__", None)
+    held = {getattr(value, "__name__", "").partition(".")[0] for value in vars(module).values() if _is_module(value)}
+    if module.__name__.partition(".")[0] in KINDS:
+        held.add(module.__name__.partition(".")[0])
+    if path is None or not path.endswith(".py"):
+        return held
+    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            held |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            held.add(node.module.partition(".")[0])
+    return held
+
+
+def _is_module(value: Any) -> bool:
+    return isinstance(value, ModuleType)

@@ -1,0 +1,43 @@
+"""Cases in other shapes, for targets that take few: else a kernel for multiples of 64 keys would hardly be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from kernelproof.reference.errors import DomainError
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.families import keys_of
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.targets.declaration import Shapes
+from kernelproof.verify.targets.shapes import fitted
+from kernelproof.verify.targets.target import Target
+
+
+def fitted_case(target: Target, case: Case) -> Case | None:
+    """`case` in the nearest shape that `target` takes; None if it refuses that, or the family cannot build it."""
+    scope = target.scope(case.op)
+    if scope is None or scope.shapes == Shapes():
+        return None
+    changed = replace(case, shape=fitted(case.op, scope.shapes, case.shape))
+    least, most = keys_of(case.family)
+    if changed == case or not least <= changed.size <= most:
+        return None
+    try:
+        inputs_of(changed)
+    except DomainError:  # a family of shapes of its own
+        return None
+    return changed if target.refuses(changed) is None else None
+
+
+def with_fitted(targets: Iterable[Target], cases: tuple[Case, ...]) -> tuple[Case, ...]:
+    """`cases`, and those that a target refuses once more in a shape that it takes, without repetition."""
+    return tuple(dict.fromkeys((*cases, *_refitted(targets, cases))))
+
+
+def _refitted(targets: Iterable[Target], cases: tuple[Case, ...]) -> Iterator[Case]:
+    for target in targets:
+        for case in cases:
+            changed = None if target.refuses(case) is None else fitted_case(target, case)
+            if changed is not None:
+                yield changed

@@ -1,0 +1,171 @@
+"""What a target can be asked, op by op, as data: the parent refuses cases by it, the worker refuses calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from kernelproof.reference.model import INFINITY, Kernel
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.rules import in_ranges, matches, number_of
+from kernelproof.verify.records import Call, Inputs
+from kernelproof.verify.targets.declaration import MASKS, Shapes
+from kernelproof.verify.targets.shapes import refused_shape, shapes_of
+
+TELLING = ("order", "alpha", "kernel")
+"""The ways to tell a target the order."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a target can be asked of one op.
+
+    Attributes:
+        op: the op.
+        takes: of `TELLING`, those it has a parameter for.
+        order: the one order that it computes, as text, where it takes none.
+        alpha: the same as α.
+        orders: orders that it can be asked, and ranges ``LOW..HIGH``; empty means all.
+        rules: patterns of the rules that it computes; empty means all.
+        dtypes: names of the dtypes it takes.
+        options: those it takes; None means all.
+        requires: those without which it is not called.
+        masks: of `MASKS`, those it takes; empty means both.
+        apart: options of which it is not given two in one call.
+        gradients: those it gives; None means all, empty none.
+        axis: whether it can be told the axis that the keys lie along.
+        shapes: those it takes.
+    """
+
+    op: str
+    takes: tuple[str, ...] = ("order", "alpha")
+    order: str | None = None
+    alpha: str | None = None
+    orders: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    options: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    gradients: tuple[str, ...] | None = ()
+    axis: bool = False
+    shapes: Shapes = field(default_factory=Shapes)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it computes one order only, and has no parameter for it."""
+        return not self.takes
+
+    @property
+    def silent(self) -> bool:
+        """Whether it computes one order only, and nobody has said which."""
+        return self.fixed and self.order is None and self.alpha is None
+
+    def refuses(self, case: Case) -> str | None:
+        """Why `case` cannot be asked, or None."""
+        if case.dtype not in self.dtypes:
+            return f"the target does not take {case.dtype}"
+        return self._refuses_order(case) or self._refuses_rule(case) or self._refuses_call(case)
+
+    def refuses_made(self, case: Case, inputs: Inputs | None) -> str | None:
+        """The same for explicit `inputs` in the place of those of the recipe; None: the recipe's."""
+        if inputs is None:
+            return self.refuses(case)
+        if case.dtype not in self.dtypes:
+            return f"the target does not take {case.dtype}"
+        return self._refuses_order(case) or self._refuses_rule(case) or self.refuses_inputs(inputs)
+
+    def _refuses_order(self, case: Case) -> str | None:
+        if self.fixed:
+            return None if computes(case, self.order, self.alpha) else "the target computes another order"
+        if not in_ranges(case.kernel.order, self.orders):
+            return f"the target takes orders {', '.join(self.orders)}"
+        if "kernel" not in self.takes and order_keyword(case, self.takes) is None:
+            return f"order {case.order_label} cannot be passed exactly as {' or '.join(self.takes)}"
+        return None
+
+    def _refuses_rule(self, case: Case) -> str | None:
+        if self.rules and not any(matches(rule, case.rule) for rule in self.rules):
+            return f"the target computes the rule {' or '.join(self.rules)}"
+        return None
+
+    def _refuses_call(self, case: Case) -> str | None:
+        if self.shapes != Shapes() and (reason := refused_shape(self.shapes, shapes_of(case))) is not None:
+            return reason
+        # Building the inputs in the parent is the one way to know the options; it is done where some are refused.
+        free = self.options is None and not (self.requires or self.masks or self.apart)
+        return None if free or case.op == "entmax" else self.refuses_options(options_of(case))
+
+    def refuses_options(self, kinds: Mapping[str, str]) -> str | None:
+        """Why it cannot be called with these options, or None; `kinds` is that of `kinds_of`."""
+        given = tuple(kinds)
+        lacking = [name for name in given if self.options is not None and name not in self.options]
+        if lacking:
+            return f"the target has no parameter for {' and '.join(lacking)}"
+        if self.masks and "mask" in given and kinds["mask"] not in self.masks:
+            return f"the target takes {' and '.join(self.masks)} masks"
+        if len(both := [name for name in self.apart if name in given]) > 1:
+            return f"the target does not take {' and '.join(both)} together"
+        missing = [name for name in self.requires if name not in given]
+        return f"the target is called with {' and '.join(missing)} only" if missing else None
+
+    def refuses_inputs(self, inputs: Inputs) -> str | None:
+        """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
+        shapes = {name: array.shape for name, array in inputs.arrays.items()}
+        return self.refuses_options(kinds_of(inputs.options)) or refused_shape(self.shapes, shapes)
+
+
+def case_of(case: Case, call: Call) -> Case:
+    """The case whose op, kernel and rule `call` is made with."""
+    return case if call.order is None else replace(case, order=call.order, alpha=None)
+
+
+@cache
+def options_of(case: Case) -> Mapping[str, str]:
+    """The options of `case`, as `kinds_of` has them."""
+    return kinds_of(inputs_of(case).options)
+
+
+def kinds_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """The names of options; beside that of a mask, which of `MASKS` it is.
+
+    >>> import numpy as np
+    >>> kinds_of({"causal": True, "mask": np.array([True])})
+    {'causal': '', 'mask': 'boolean'}
+    """
+    return {name: MASKS[value.dtype != bool] if name == "mask" else "" for name, value in options.items()}
+
+
+def order_keyword(case: Case, takes: Iterable[str]) -> Mapping[str, float] | None:
+    """The keyword that tells a function that takes "order" or "alpha" the exact order of `case`; None if none can.
+
+    A case with an order goes to a parameter for α only if 1 + 1/n is a float64, and the other way round.
+    """
+    held = set(takes)
+    if case.alpha is None and "order" in held:
+        return {"order": number_of(case.order, "order")}
+    if case.alpha is not None and "alpha" in held:
+        return {"alpha": number_of(case.alpha, "alpha")}
+    if "alpha" in held and case.kernel.order != 0:
+        exact = case.kernel.alpha
+        return {"alpha": float(exact)} if _is_float(exact) else None
+    if "order" in held:
+        exact = case.kernel.order
+        return {"order": float(exact)} if _is_float(exact) else None
+    return None
+
+
+def _is_float(exact: Fraction | float) -> bool:
+    return exact == INFINITY or Fraction(float(exact)) == exact
+
+
+def computes(case: Case, order: str | None, alpha: str | None) -> bool:
+    """Whether a function that computes one order only, `order` or `alpha`, computes that of `case`."""
+    if alpha is not None:
+        return bool(case.kernel.order == Kernel.from_alpha(float(number_of(alpha, "alpha"))).order)
+    return order is not None and bool(case.kernel.order == Kernel(number_of(order, "order")).order)

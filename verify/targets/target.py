@@ -1,0 +1,317 @@
+"""Targets: what is verified, as the parent and the workers know it.
+
+`find` reads the text of a target without importing anything; `describe` imports it, which happens in a worker
+process because an import may crash; a `Caller` lives in a worker and turns calls into outcomes. What a target can be
+asked is data, a `Scope` for each op: the parent refuses cases by it without the target.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from kernelproof.reference.errors import TargetError, shown
+from kernelproof.reference.model import INFINITY, Kernel
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.rules import in_ranges, number_of, of_variant
+from kernelproof.verify.cases.suites import ORDERS, Selection
+from kernelproof.verify.cases.variant_names import variant_at
+from kernelproof.verify.importing import answer_of, attribute
+from kernelproof.verify.process.limits import watchdog
+from kernelproof.verify.records import OPS, Call, Contract
+from kernelproof.verify.targets.arrays import KINDS, Kind
+from kernelproof.verify.targets.binding import ARRAYS, Binding, bind
+from kernelproof.verify.targets.declaration import DEVICES, PARAMETERS, Declaration, declared, read
+from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
+from kernelproof.verify.targets.probing import probed, refused_extras
+from kernelproof.verify.targets.program import scopes_of, words_of
+from kernelproof.verify.targets.scope import Scope, case_of
+
+_DTYPES: Mapping[Kind, tuple[str, ...]] = {
+    "numpy": ("float64", "float32"),
+    "torch": ("float64", "float32", "float16", "bfloat16"),
+    "jax": ("float32", "float16", "bfloat16"),
+    "cupy": ("float64", "float32"),
+}
+_AUTOMATIC = frozenset({"torch", "jax"})
+"""Arrays with automatic differentiation."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One implementation on one device.
+
+    Attributes:
+        place: where it is.
+        device: "cpu" or "cuda".
+        array: the arrays it computes on.
+        scopes: what it can be asked, one an op.
+        contract: what it promises.
+        promised: whether it says so itself.
+        note: for the report.
+    """
+
+    place: Place
+    device: str
+    array: Kind
+    scopes: tuple[Scope, ...]
+    contract: Contract = field(default_factory=Contract)
+    promised: bool = False
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The text that named it."""
+        return self.place.name
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """The ops it has."""
+        return tuple(scope.op for scope in self.scopes)
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that some op takes."""
+        return tuple(dict.fromkeys(dtype for scope in self.scopes for dtype in scope.dtypes))
+
+    def scope(self, op: str) -> Scope | None:
+        """What it can be asked of `op`; None if it has no such op."""
+        return next((scope for scope in self.scopes if scope.op == op), None)
+
+    def refuses(self, case: Case) -> str | None:
+        """Why `case` cannot be asked of this target, or None."""
+        scope = self.scope(case.op)
+        return f"the target has no op {case.op}" if scope is None else scope.refuses(case)
+
+    def answers(self, case: Case, call: Call) -> bool:
+        """Whether `call`, which a check of `case` asks for, can be asked of this target at all."""
+        scope = self.scope(case.op)
+        if scope is None or (call.mode == "vjp" and scope.gradients == ()) or (call.axis != -1 and not scope.axis):
+            return False
+        if scope.refuses_inputs(call.inputs) is not None:
+            return False
+        return call.order is None or (not scope.fixed and self.refuses(case_of(case, call)) is None)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it computes one order only of some op, and nobody has said which."""
+        return any(scope.silent for scope in self.scopes)
+
+    def told(self, order: str | None, alpha: str | None) -> Target:
+        """This target, with the order or α that it computes where only its user knows."""
+        told = [replace(scope, order=order, alpha=alpha) if scope.silent else scope for scope in self.scopes]
+        return replace(self, scopes=tuple(told))
+
+    def selections(self, selection: Selection) -> list[Selection]:
+        """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
+        return [_narrowed(scope, selection) for scope in self.scopes if scope.op in selection.grid_ops]
+
+
+def _narrowed(scope: Scope, selection: Selection) -> Selection:
+    """`selection` of one op, with the orders, the rules and the dtypes of `scope` where it has only some.
+
+    What a suite may spend goes to what the target takes, so that a narrow one is tried more closely.
+    """
+    found = replace(selection, ops=(scope.op,))
+    if not found.dtypes:
+        taken = tuple(dtype for dtype in found.grid_dtypes if dtype in scope.dtypes)
+        found = replace(found, dtypes=taken or scope.dtypes)
+    if scope.op != "entmax" and scope.rules:
+        found = replace(found, rules=scope.rules)
+    chosen = selection.orders or selection.alphas
+    if scope.alpha is not None and scope.op == "entmax":
+        return found if chosen else replace(found, alphas=(scope.alpha,))
+    if scope.fixed and not scope.silent and not chosen:
+        order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
+        return replace(found, orders=(order,))
+    if scope.op != "entmax" and scope.orders and not chosen:
+        # Those of entmax stand beside the values of α that are tried too.
+        held = tuple(order for order in ("0", *ORDERS) if in_ranges(order, scope.orders))
+        return replace(found, orders=held) if held else found
+    return found
+
+
+def _order_text(alpha: str) -> str:
+    """The order of a function that is told α as a float64, as text."""
+    order = Kernel.from_alpha(float(number_of(alpha, "alpha"))).order
+    return "inf" if order == INFINITY else str(Fraction(order))
+
+
+def functions_of(found: Any) -> dict[str, Callable[..., Any]]:
+    """Op -> the function of that name that `found` has; empty if it is a function itself."""
+    held = {op: attribute(found, op, None) for op in OPS}
+    return {op: function for op, function in held.items() if callable(function)}
+
+
+def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callable[..., Any], Binding, Declaration]]:
+    """Op -> the function that computes it, how it is called, and what is declared of it.
+
+    Raises:
+        TargetError: it is no function and has none with the name of an op, or one cannot be bound.
+    """
+    functions = functions_of(found)
+    if not functions and not callable(found):
+        msg = f"the target {place.name!r} must be a function or have a function called {', '.join(OPS)}; got {found!r}"
+        raise TargetError(msg)
+    common = declared(found, place.name).over(declared(module, place.module))
+    if not functions:
+        said = place.declared.over(common).resolved()
+        binding = bind(found, place.name, said)
+        return {binding.op: (found, binding, said)}
+    bound = {}
+    for op, function in functions.items():
+        said = place.declared.over(declared(function, f"{place.name}.{op}")).over(common).resolved()
+        bound[op] = (function, bind(function, f"{place.name}.{op}", said, op), said)
+    return bound
+
+
+def describe(place: Place, *, probe: bool = True, seconds: float | None = None, memory: int = 0) -> list[Target] | str:
+    """The target at `place` on each device that is here; or, for a backend that is not available, the reason.
+
+    Args:
+        place: where it is.
+        probe: call a target that does not say what arrays it computes on once, on a tiny input.
+        seconds: how long that call may take before this process ends; None: there is no limit of anything.
+        memory: bytes of data that it may take.
+
+    Raises:
+        TargetError: it cannot be loaded or bound, or it declares what is not known.
+    """
+    if place.name.startswith(PROGRAM):
+        return [_program(place)]
+    found, module = load(place)
+    reason = answer_of(found, "available")
+    if reason is not None:
+        return str(reason)
+    bound = bindings_of(found, module, place)
+    built_in = place.module.startswith(BUILT_IN)
+    first, binding, said = next(iter(bound.values()))
+    kind, why = _chosen_kind(said, array_kind(found, module)), ""
+    dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
+    if probe and not built_in and said.array is None and attribute(found, "array", None) is None:
+        with watchdog(seconds, memory):
+            kind, why = probed(first, binding, kind, dtype, said.output)
+    attention = bound.get("attention")
+    if probe and not built_in and attention is not None:
+        function, binds, told = attention
+        with watchdog(seconds, memory):
+            extras = tuple(refused_extras(function, binds, kind, dtype, told))
+        found_shapes = tuple((name, value) for name, value, _ in extras)
+        bound["attention"] = function, binds, replace(told, shapes=(*told.shapes, *found_shapes))
+        why += "".join(f"; {remark}" for _, _, remark in extras)
+    contract, promised = _contract(found, said, built_in=built_in)
+    target = Target(
+        place=place,
+        device="cpu",
+        array=kind,
+        scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
+        contract=contract,
+        promised=promised,
+        note="" if built_in else _note(binding, said, kind, why),
+    )
+    here = _devices(found, kind)
+    devices = tuple(device for device in here if said.devices is None or device in said.devices)
+    if not devices:
+        return f"it runs on {', '.join(said.devices or DEVICES)}; here is {', '.join(here)} for {kind} arrays"
+    return [replace(target, device=device) for device in devices]
+
+
+def _program(place: Place) -> Target:
+    words_of(place)
+    said = place.declared
+    if said.call is not None or said.array is not None or said.output is not None:
+        msg = "a program is asked in its own words, see docs/exec.md; call, output and array are for Python objects"
+        raise TargetError(msg)
+    contract, promised = _contract(None, said, built_in=False)
+    return Target(place, "cpu", "numpy", scopes_of(said), contract, promised, "a program")
+
+
+def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
+    return next((kind for kind in KINDS if kind == said.array), guess)
+
+
+def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
+    """What the target promises, and whether it says so itself."""
+    default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
+    held = attribute(found, "contract", None)
+    if held is not None and not isinstance(held, Contract):
+        held = read(held, "the attribute contract of the target").promise(default)
+    promised = built_in or isinstance(held, Contract) or "grade" in dict(said.contract)
+    return said.promise(held if isinstance(held, Contract) else default), promised
+
+
+def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
+    own = callable(attribute(found, "vjp", None))
+    arrays = tuple(ARRAYS[binding.op])
+    if said.variant is not None:
+        arrays = (*arrays, *(name for name in variant_at(said.variant).parameters if name in binding.roles))
+    gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
+    if said.gradients is not None:
+        gradients = said.gradients
+        if {"order", "alpha"} & set(gradients):
+            # One is the other times a known number.
+            gradients = tuple(dict.fromkeys([*gradients, *PARAMETERS[:2]]))
+    options = binding.options
+    if said.options is not None:
+        options = said.options
+    dtypes = said.dtypes or _own_dtypes(found) or _dtypes(kind)
+    return Scope(
+        op=binding.op,
+        takes=binding.takes,
+        order=said.order if binding.fixed else None,
+        alpha=said.alpha if binding.fixed else None,
+        orders=said.orders or (),
+        rules=binding.rules,
+        dtypes=dtypes,
+        options=options,
+        requires=said.requires or (),
+        masks=said.masks or (),
+        apart=said.apart or (),
+        gradients=gradients,
+        axis="axis" in binding.roles,
+        shapes=said.limits,
+    )
+
+
+def _own_dtypes(found: Any) -> tuple[str, ...]:
+    """The attribute `dtypes` of `found`; empty if it has none."""
+    held = attribute(found, "dtypes", None)
+    return () if held is None else read({"dtypes": held}, "the target").dtypes or ()
+
+
+def _dtypes(kind: Kind) -> tuple[str, ...]:
+    """The dtypes that arrays of `kind` can have: float64 with JAX only where the program has switched it on."""
+    wide = kind == "jax" and bool(importlib.import_module("jax").config.jax_enable_x64)
+    return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
+
+
+def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
+    arrays = f"given {kind} arrays{why}"
+    told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
+    given = [f"{role} as {name!r}" for role, name in told]
+    if binding.fixed and (said.order is not None or said.alpha is not None):
+        number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
+        return f"declared to compute {number}; {arrays}"
+    if binding.rules and of_variant(binding.rules[0]):
+        return f"computes the {binding.rules[0].replace(':', ' ', 1)}; {arrays}"
+    if binding.fixed:
+        return f"has no parameter for the order: the run says which it computes; {arrays}"
+    return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"
+
+
+def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
+    own = answer_of(found, "devices")
+    if own is not None:
+        if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
+            msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"
+            raise TargetError(msg)
+        return tuple(own)
+    if kind == "torch" and importlib.import_module("torch").cuda.is_available():
+        return ("cpu", "cuda")
+    return ("cuda",) if kind == "cupy" else ("cpu",)
+
+
+__all__ = ["BUILT_IN", "Place", "Target", "bindings_of", "describe", "find", "functions_of", "load"]

@@ -1,0 +1,301 @@
+"""Truths that were computed before, kept in an SQLite file in the user's cache folder.
+
+A truth is found by the hash of all that it depends on (`cache_coding.key_of`), so that what is found is what would
+be computed. Every entry has a checksum over its key and its bytes: a damaged one is counted, computed again and
+replaced, and never used. The file is bounded: what was not used for longest goes first. Whatever is wrong with the
+place, a run goes on without it and says so once.
+
+SQLite's write-ahead log lets several processes read while one writes; each statement here is its own transaction,
+so that a process may end at any point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernelproof.verify.truth.codec import Found, decode, encode, key_of
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+    from kernelproof.verify.records import Inputs
+
+VARIABLE = "KERNELPROOF_CACHE"
+"""The environment variable that names another folder."""
+FILE = "truth-1.sqlite"
+"""The number is that of the table's form."""
+LIMIT = 1 << 29
+"""Bytes of the file."""
+KEPT = 0.9
+"""The share of the limit that is left after making room, so that it is not made for every entry."""
+RECENT = 60.0
+"""Seconds within which another use of an entry is not noted: reading should not mean writing."""
+PATIENCE = 10.0
+"""Seconds to wait for another process that is writing."""
+_MARK = "damaged"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS truths (
+    key BLOB PRIMARY KEY, payload BLOB NOT NULL, checksum BLOB NOT NULL, used REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_use ON truths (used);
+"""
+_FAULTS = (sqlite3.Error, OSError)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How truths were come by.
+
+    Attributes:
+        hits: read.
+        misses: computed.
+        damaged: of these, because the entry was damaged.
+        trouble: what was wrong with the place first, or "".
+    """
+
+    hits: int = 0
+    misses: int = 0
+    damaged: int = 0
+    trouble: str = ""
+
+    def __add__(self, other: Tally) -> Tally:
+        trouble = self.trouble or other.trouble
+        return Tally(self.hits + other.hits, self.misses + other.misses, self.damaged + other.damaged, trouble)
+
+
+def folder() -> Path:
+    """The folder of the cache: what `VARIABLE` says, or else the one that the system has for caches of the user.
+
+    Raises:
+        OSError: there is no such place, because the user has no home.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).absolute()
+    wanted = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a path that is not absolute is to be ignored.
+    if wanted and Path(wanted).is_absolute():
+        return Path(wanted) / "kernelproof"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise OSError(str(error)) from None
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "kernelproof"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where truths are kept: what a worker process is told.
+
+    Attributes:
+        file: of the database.
+        limit: of its size, in bytes.
+    """
+
+    file: str
+    limit: int = LIMIT
+
+
+def prepared() -> tuple[Place | None, str]:
+    """The user's cache, made if it is missing and begun anew if it was found damaged; or None, and why not."""
+    try:
+        home = folder()
+        place = Place(str(home / FILE))
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = Path(f"{place.file}.{_MARK}")
+        if mark.exists():
+            _remove(place)
+            mark.unlink()
+        try:
+            _probe(place)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            # Not a database at all: nothing in it can be of use.
+            _remove(place)
+            _probe(place)
+    except _FAULTS as error:
+        return None, _told(error)
+    return place, ""
+
+
+def _probe(place: Place) -> None:
+    """Nothing, if `place` can be written.
+
+    Raises:
+        sqlite3.Error: they cannot.
+        OSError: they cannot.
+    """
+    connection = _connect(place)
+    try:
+        connection.execute("PRAGMA user_version = 1")
+    finally:
+        connection.close()
+
+
+def _connect(place: Place) -> sqlite3.Connection:
+    connection = sqlite3.connect(place.file, timeout=PATIENCE, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_TABLE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _remove(place: Place) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(place.file + suffix).unlink(missing_ok=True)
+
+
+def _told(error: Exception) -> str:
+    try:
+        where = str(folder())
+    except OSError:
+        where = "the user's cache folder"
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"the cache of truth in {where!r} cannot be used ({reason}); {VARIABLE} names another folder"
+
+
+def checksum(key: bytes, payload: bytes) -> bytes:
+    """What is stored beside an entry."""
+    return hashlib.sha256(key + payload).digest()
+
+
+@dataclass
+class Store:
+    """The truths at a place, for one process; the first fault of the place ends its use.
+
+    Attributes:
+        place: where.
+        clock: the time in seconds.
+    """
+
+    place: Place
+    clock: Callable[[], float] = time.time
+    _tally: Tally = field(default_factory=Tally)
+    _connection: sqlite3.Connection | None = None
+    _owner: int = 0
+    _failed: bool = False
+
+    def take(self) -> Tally:
+        """What was counted since the last call."""
+        taken, self._tally = self._tally, Tally()
+        return taken
+
+    def find(self, case: Case, inputs: Inputs, scores: str, compute: Callable[[], Found]) -> Found:
+        """The truth of a case, read, or computed and kept.
+
+        Args:
+            case: the recipe.
+            inputs: what it makes.
+            scores: the unit of errors, as in `Contract`.
+            compute: what is called where nothing sound is kept.
+        """
+        key = key_of(case, inputs, scores)
+        found = None if key is None else self._guarded(self._read, key)
+        if found is not None:
+            self._tally += Tally(hits=1)
+            return found
+        self._tally += Tally(misses=1)
+        computed = compute()
+        if key is not None:
+            payload = encode(computed)
+            self._guarded(lambda each: self._write(each, payload), key)
+        return computed
+
+    def _guarded(self, action: Callable[[bytes], Found | None], key: bytes) -> Found | None:
+        """What `action` says; None once the place has failed."""
+        if self._failed:
+            return None
+        try:
+            return action(key)
+        except _FAULTS as error:
+            self._tally += Tally(trouble=_told(error))
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                # The next run begins anew; now others may have the file open.
+                with suppress(OSError):
+                    Path(f"{self.place.file}.{_MARK}").touch()
+            self._failed = True
+            return None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of this process; one that a parent opened must not be used by its fork."""
+        if self._connection is None or self._owner != os.getpid():
+            self._connection, self._owner = _connect(self.place), os.getpid()
+        return self._connection
+
+    def _read(self, key: bytes) -> Found | None:
+        row = self.connection.execute("SELECT payload, checksum, used FROM truths WHERE key = ?", [key]).fetchone()
+        if row is None:
+            return None
+        payload, stored, used = row
+        try:
+            found = decode(payload) if stored == checksum(key, payload) else None
+        except (TypeError, ValueError):
+            # TypeError: a column that holds another type than it was given.
+            found = None
+        if found is None:
+            self._tally += Tally(damaged=1)
+            return None
+        now = self.clock()
+        # The checksum does not cover this column: what is no time is an old one.
+        if not isinstance(used, float | int) or not abs(now - used) < RECENT:
+            self.connection.execute("UPDATE truths SET used = ? WHERE key = ?", [now, key])
+        return found
+
+    def _write(self, key: bytes, payload: bytes) -> None:
+        if len(payload) > self.place.limit * (1 - KEPT):
+            return
+        if self._size() + len(payload) > self.place.limit:
+            self._make_room()
+        row = [key, payload, checksum(key, payload), self.clock()]
+        self.connection.execute("INSERT OR REPLACE INTO truths VALUES (?, ?, ?, ?)", row)
+
+    def _size(self) -> int:
+        """Bytes of the file that hold something."""
+        read = self.connection.execute
+        (pages,), (free,), (page,) = (
+            read(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page)
+
+    def _make_room(self) -> None:
+        """Remove what was not used for longest, until `KEPT` of the limit is left."""
+        write = self.connection.execute
+        write("BEGIN IMMEDIATE")
+        try:
+            while (size := self._size()) > self.place.limit * KEPT:
+                (count,) = write("SELECT count(*) FROM truths").fetchone()
+                if not count:
+                    break
+                share = 1 - self.place.limit * KEPT / size
+                oldest = max(1, int(count * share))
+                write("DELETE FROM truths WHERE key IN (SELECT key FROM truths ORDER BY used LIMIT ?)", [oldest])
+            write("COMMIT")
+        except BaseException:
+            write("ROLLBACK")
+            raise
+
+
+_STORES: dict[Place, Store] = {}
+
+
+def store_of(place: Place | None) -> Store | None:
+    """The store of this process at `place`; None for None."""
+    if place is None:
+        return None
+    if place not in _STORES:
+        _STORES[place] = Store(place)
+    return _STORES[place]

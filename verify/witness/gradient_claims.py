@@ -1,0 +1,228 @@
+"""What a witness script claims of gradients: no more, and at a kink no less, than the check of gradients does.
+
+At a kink more than one gradient is right. Those of order 1 are a convex set, the hull of a few vectors: every entry
+lies between the least and the largest entry of these, and so does every other combination of entries. Where each
+entry does, but not the whole, there is a combination that does not (a plane separates a point from a convex set), and
+the script claims that one. Between orders 1 and 2 the box of the inputs gives an interval for each entry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linprog
+
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.model import Adaptive
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.checks.gradients import boxed, crossing, hulled, loose_rows, reach_of, row_of
+from kernelproof.verify.judging.errors import near_kink
+from kernelproof.verify.judging.grades import limit_of, sharp_of
+from kernelproof.verify.judging.slack import eta_of
+from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth, Values
+from kernelproof.verify.targets.scope import case_of
+from kernelproof.verify.truth.kink_box import STEPS
+from kernelproof.verify.truth.kink_hull import corners_of, hull_distance
+from kernelproof.verify.witness.intervals import Claim, Seen, elements, flag, interval, rounded
+
+_ROUNDING = 2.0**-40
+"""What is added to a bound that was found in float64, over its size: far above its rounding, far below that of κ."""
+
+
+def gradient_claims(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
+    """Every gradient of every call."""
+    for one in seen.values():
+        truth = one.truth
+        if one.call.mode != "vjp" or truth is None or truth.gradients is None or one.outcome.error is not None:
+            continue
+        for name, values in truth.gradients.items():
+            if (fault := lacking(one, name, values.head.shape)) is not None:
+                yield fault
+                continue
+            raw = np.asarray(one.outcome.arrays[name]).astype(np.float64)
+            yield from _Array(name, one, raw, values, truth, case_of(case, one.call), contract).claims()
+
+
+def lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
+    """The claim that there is a gradient for `name`, and that it has this shape; None where that is so."""
+    held = one.outcome.arrays.get(name)
+    if held is None:
+        return flag(f'"{name}" in {one.variable}', came=False)
+    return None if held.shape == shape else flag(f'{one.variable}["{name}"].shape == {shape!r}', came=False)
+
+
+def by_row(case: Case, name: str) -> bool:
+    """Whether each row has a gradient of its own for `name`; others are sums over rows."""
+    return name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
+
+
+def empty_elements(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Flags:
+    """The gradients of rows with nothing to attend to, which may be what those rows are."""
+    if not by_row(case, name) or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
+        return np.zeros(shape, dtype=bool)
+    return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)
+
+
+@dataclass(frozen=True)
+class _Array:
+    """The gradient `raw` of one array, or of one number, with its truth."""
+
+    name: str
+    one: Seen
+    raw: Floats
+    values: Values
+    truth: Truth
+    case: Case
+    contract: Contract
+
+    @property
+    def held(self) -> str:
+        return f'{self.one.variable}["{self.name}"]'
+
+    @property
+    def target(self) -> Format:
+        return FORMATS[self.case.dtype]
+
+    @property
+    def inputs(self) -> Inputs:
+        return self.one.call.inputs
+
+    def claims(self) -> Iterator[Claim]:
+        truth, raw, case = self.truth, self.raw, self.case
+        slack = (1 if self.name in {"z", "scores"} else max(truth.support.shape)) * eta_of(self.target, self.contract)
+        radius = self.values.radius + crossing(self.name, case, truth, self.inputs, self.target, raw)
+        limit = limit_of(self.contract.grade, self.target)
+        open_ = np.broadcast_to(self._open(), raw.shape)
+        none = empty_elements(case, self.name, raw.shape, truth)
+        # What the contract lets these rows be anything for is no claim; NaN is 0 here where it may be NaN.
+        skipped = none & (self.contract.empty_row == "any")
+        nan = none & (self.contract.empty_row == "nan")
+        with np.errstate(over="ignore", invalid="ignore"):
+            allowed = limit * (self.target.unit_roundoff * self.values.unit + slack) + radius
+            least = self.target.unit_roundoff * self.values.unit + slack + radius
+        decided = np.isfinite(allowed) & ~open_ & ~skipped
+        yield from elements(self.held, raw, self.values, allowed, decided & ~nan, self.target)
+        for claim in elements(self.held, raw, self.values, allowed, decided & nan, self.target):
+            value = float(np.nan_to_num(claim.value))
+            yield replace(claim, expression=f"np.nan_to_num({claim.expression})", value=value)
+        if open_.any():
+            yield from self._at_kinks(open_ & ~skipped & ~nan, least, limit)
+
+    def _open(self) -> Flags:
+        """The entries that no first-order bound holds for, as the check has them."""
+        truth, name, case = self.truth, self.name, self.case
+        loose = loose_rows(case, truth, self.target)
+        if by_row(case, name):
+            return np.asarray(loose.reshape(*self.raw.shape[:-1], 1))
+        # The weights have no kink from order 1 on: only a choice of keys can open ∂L/∂v.
+        summed = truth.unsure if name == "v" and float(case.kernel.order) >= 1 else np.ones(1, dtype=bool)
+        return np.asarray((loose.any() & summed.any()).reshape((1,) * self.raw.ndim))
+
+    def _at_kinks(self, open_: Flags, least: Floats, limit: float) -> Iterator[Claim]:
+        case, truth, order = self.case, self.truth, float(self.case.kernel.order)
+        rule, upstream = case.inner_rule, self.inputs.cotangent
+        told = np.zeros(truth.empty.shape, dtype=bool)
+        if self.name in {"z", "scores"} and isinstance(rule, Adaptive) and upstream is not None:
+            near = near_kink(truth, self.target)
+            if order == 1:
+                told = hulled(truth, near)
+                for r in np.flatnonzero(told):
+                    yield from self._in_hull(int(r), near[r], float(rule.exact), limit)
+            elif 1 < order < 2:
+                told = boxed(truth, loose_rows(case, truth, self.target))
+                for r in np.flatnonzero(told):
+                    yield from self._in_box(int(r), limit)
+        if (reach := reach_of(self.name, case, self.inputs)) is None:
+            return
+        if told.any():
+            open_ = open_ & ~told.reshape(*self.raw.shape[:-1], 1)
+        largest = FORMATS["float64"].largest
+        reach = np.minimum(np.broadcast_to(reach, self.raw.shape) * (1 + _ROUNDING), largest)
+        for index in np.argwhere(open_ & np.isfinite(self.values.head) & np.isfinite(least)):
+            at = tuple(int(i) for i in index)
+            expected = self._expected(at)
+            if math.isfinite(expected):
+                # Where a gradient of a kink is not known, those beyond all of them are wrong.
+                low, high = interval(float(self.values.head[at]), float(self.values.tail[at]), float(least[at]), 0.0)
+                bound = float(reach[at])
+                yield self._claim(at, expected, min(low, -bound), max(high, bound))
+
+    def _expected(self, at: tuple[int, ...]) -> float:
+        return rounded(float(self.values.head[at]), float(self.values.tail[at]), self.target)
+
+    def _claim(self, at: tuple[int, ...], expected: float, low: float, high: float) -> Claim:
+        return Claim(f"{self.held}{list(at) if at else '[()]'}", expected, low, high, float(self.raw[at]))
+
+    def _place(self, r: int) -> tuple[int, ...]:
+        """The index of row `r`."""
+        return tuple(int(i) for i in np.unravel_index(r, self.raw.shape[:-1])) if self.raw.ndim > 1 else ()
+
+    def _in_hull(self, r: int, edge: Flags, scale: float, limit: float) -> Iterator[Claim]:
+        """Every entry between those of the corners of the hull, and one combination if only that shows the fault."""
+        width = self.raw.shape[-1]
+        upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(-1, width)[r]
+        got, place, inside = self.raw.reshape(-1, width)[r], self._place(r), self.truth.support[r] & ~edge
+        corners = corners_of(upstream, inside, edge, scale)
+        unit = self.target.unit_roundoff
+        share = min(sharp_of("E", self.target), limit) * unit + 64 * 2.0**-53
+        size = float(np.abs(scale * upstream).max(initial=0.0))
+        slack = (share + _ROUNDING) * size
+        exact, shown = np.array([self._expected((*place, key)) for key in range(width)]), False
+        for key in range(width):
+            low, high = float(corners[:, key].min()) - slack, float(corners[:, key].max()) + slack
+            yield (claim := self._claim((*place, key), float(exact[key]), low, high))
+            shown = shown or not claim.met
+        if shown or size == 0.0 or hull_distance(got, upstream, inside, edge, scale) <= share:
+            return
+        row = self.held + (str(list(place)) if place else "")
+        for weights in _separating(got / size, corners / size):
+            ends = corners @ weights
+            wide = slack * float(np.abs(weights).sum())
+            low, high = float(ends.min()) - wide, float(ends.max()) + wide
+            value = float(np.dot(weights, got))
+            if not low <= value <= high:
+                yield Claim(f"np.dot({_short(weights)}, {row})", float(weights @ exact), low, high, value)
+                return
+
+    def _in_box(self, r: int, limit: float) -> Iterator[Claim]:
+        """Every entry within the box of its inputs."""
+        row, free = row_of(self.case, self.truth, self.inputs, r, self.contract)
+        place = self._place(r)
+        low, high = row.interval(limit if math.isfinite(limit) else STEPS[-1])
+        places = iter(np.argwhere(free)[:, 0].tolist())
+        for key, least, most in zip(places, low.tolist(), high.tolist(), strict=True):
+            expected = self._expected((*place, key))
+            if math.isfinite(expected) and math.isfinite(least) and math.isfinite(most):
+                yield self._claim((*place, key), expected, least, most)
+        for key in np.flatnonzero(~free).tolist():
+            yield self._claim((*place, key), 0.0, 0.0, 0.0)
+
+
+def _separating(got: Floats, corners: Floats) -> Iterator[Floats]:
+    """Combinations of entries for which `got` may lie beyond all `corners`: their sum, then the best one, short first.
+
+    The best one is that of the linear program ``max ⟨f, got⟩ − t`` with ``⟨f, corner⟩ ≤ t`` and ``Σ|f| ≤ 1``, whose
+    value is the largest entry by which `got` misses the nearest point of the hull.
+    """
+    count, width = corners.shape
+    yield np.ones(width)
+    goal = np.concatenate([-got, got, [1.0]])
+    above = np.hstack([corners, -corners, -np.ones((count, 1))])
+    bounded = np.concatenate([np.ones(2 * width), [0.0]])[None, :]
+    sides = [(0.0, None)] * (2 * width) + [(None, None)]
+    found: Any = linprog(goal, np.vstack([above, bounded]), np.append(np.zeros(count), 1.0), bounds=sides)
+    if found.status != 0:
+        return
+    best = found.x[:width] - found.x[width : 2 * width]
+    largest = float(np.abs(best).max())
+    if largest > 0:
+        for digits in (1, 3, 17):
+            yield np.asarray(np.round(best / largest, digits)) + 0.0
+
+
+def _short(weights: Floats) -> str:
+    return f"[{', '.join(repr(int(x) if x == int(x) else float(x)) for x in weights)}]"

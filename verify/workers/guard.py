@@ -1,0 +1,280 @@
+"""A call of a target with everything around it held: what it changes, prints, forks or leaves running.
+
+The state of the process belongs to all targets and to the truth. So a call gets the state in which its target was
+loaded, what it changes is noted and put back, and a child process that comes back from a call never reaches our code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.importing import answer_of, first_line
+from kernelproof.verify.process.environment import modes
+from kernelproof.verify.process.limits import data_limited
+from kernelproof.verify.process.spawning import LOST_CONTEXT
+from kernelproof.verify.process.state import State
+from kernelproof.verify.records import Call, Outcome
+from kernelproof.verify.targets.caller import Calling
+from kernelproof.verify.targets.caller import caller as load_caller
+from kernelproof.verify.targets.loading import PROGRAM
+from kernelproof.verify.targets.program import Program
+from kernelproof.verify.targets.target import Place, Target, describe, load
+
+WAIT = 2.0
+"""Seconds that a child of a call may take to come back, before the next call is made."""
+SHOWN = 120
+"""Characters of what a target printed that are kept."""
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603 (the hook of the interpreter takes no argument)
+    # A program that is a target is no child that comes back.
+    _forks += not Program.starting
+
+
+os.register_at_fork(after_in_parent=_count_fork)
+
+
+class Sink:
+    """Takes what targets write to the standard streams of a worker: it reaches neither the user nor a protocol."""
+
+    def __init__(self) -> None:
+        held = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        # High numbers, out of the way of a target that closes the first few.
+        self.descriptor = _moved(held)
+        self.own = tuple(_moved(os.dup(number)) for number in (1, 2))
+
+    def attach(self) -> None:
+        """Send the standard output and error of this process here, from now on."""
+        _flush()
+        for number in (1, 2):
+            os.dup2(self.descriptor, number)
+
+    def detach(self) -> str:
+        """Send them where they went before; the first line of what came, "" if nothing did."""
+        _flush()
+        for number, own in zip((1, 2), self.own, strict=True):
+            os.dup2(own, number)
+        if not (size := os.lseek(self.descriptor, 0, os.SEEK_CUR)):
+            return ""
+        text = os.pread(self.descriptor, 4 * SHOWN, 0)
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        lines = text.decode("utf-8", "replace").strip().splitlines()
+        return lines[0].strip()[:SHOWN] if lines else f"{size} bytes without text"
+
+
+def _moved(descriptor: int, least: int = 512) -> int:
+    """`descriptor` under a number of at least `least`, where the system can do that."""
+    try:
+        fcntl = importlib.import_module("fcntl")
+        found: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
+    except (ImportError, OSError):
+        return descriptor
+    os.close(descriptor)
+    return found
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A target may have closed it, or put something else there.
+        with suppress(Exception):
+            stream.flush()
+
+
+SINKS: list[Sink] = []
+"""The sink of this process, if it is a worker."""
+
+
+@contextmanager
+def sunk() -> Iterator[None]:
+    """What is written to the standard streams inside goes into the sink, and is forgotten."""
+    if not SINKS:
+        yield
+        return
+    SINKS[0].attach()
+    try:
+        yield
+    finally:
+        SINKS[0].detach()
+
+
+Home = tuple[State, tuple[str, ...]]
+"""The state in which a target was loaded, and what of it its import changed."""
+_HOMES: dict[Place, tuple[Home | None, dict[str, Any]]] = {}
+
+
+def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
+    """Load what is at `place`, once; what its import changed of this process, and the modes it leaves.
+
+    What it changed is put back: it holds for the calls of this target only.
+
+    Raises:
+        TargetError: it cannot be loaded.
+    """
+    if place not in _HOMES:
+        before = State.now()
+        try:
+            with sunk():
+                _load(place)
+            after, left = State.now(), modes()
+        finally:
+            changed = before.changed_by(State.now())
+            before.restore(changed)
+        _HOMES[place] = ((after, changed) if changed else None, left)
+    return _HOMES[place]
+
+
+def _load(place: Place) -> None:
+    """Import what is at `place`, and what that imports when it is asked whether it is available."""
+    if not place.name.startswith(PROGRAM):
+        answer_of(load(place)[0], "available")
+
+
+def described(place: Place, **options: Any) -> list[Target] | str:
+    """What `targets.describe` says of `place`; what that changes of this process is put back."""
+    at_home(place)
+    before, process = State.now(), os.getpid()
+    try:
+        with sunk():
+            return describe(place, **options)
+    except Exception:
+        raise
+    except BaseException:
+        # What a call raises beyond the exceptions is for the cases to show.
+        if options.get("seconds") is None:
+            raise
+        return describe(place, **{**options, "probe": False})
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+        before.restore(before.changed_by(State.now()))
+
+
+@dataclass
+class Guard:
+    """The calls of one loaded target.
+
+    Attributes:
+        caller: makes the calls.
+        home: state in which the target was loaded, over that of the process: what its import changed.
+        sink: of a worker; None in a process that is the user's: there an interrupt is the user's too.
+        loaded: the modes of arithmetic after loading it.
+        after: the modes that its calls left, before they were put back; None: as they were.
+        remarks: what is worth a line of the report.
+    """
+
+    caller: Calling
+    home: Home | None = None
+    sink: Sink | None = None
+    after: dict[str, Any] | None = None
+    remarks: dict[str, None] = field(default_factory=dict)
+    loaded: dict[str, Any] = field(default_factory=dict)
+    _before: State | None = None
+
+    @classmethod
+    def load(cls, target: Target, sink: Sink | None) -> Guard:
+        """The guard of `target`, loaded."""
+        home, loaded = at_home(target.place)
+        guard = cls(load_caller(target), home, sink, loaded=loaded)
+        if home is not None:
+            guard.remarks[f"its import changes {', '.join(home[1])}"] = None
+        return guard
+
+    def __enter__(self) -> Self:
+        self._outer = State.now()
+        if self.home is not None:
+            state, names = self.home
+            state.restore(names)
+            self._before = State.now()
+        else:
+            self._before = self._outer
+        self._threads = set(threading.enumerate())
+        if self.sink is not None:
+            self.sink.attach()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.home is not None:
+            self._outer.restore(self.home[1])
+        text = "" if self.sink is None else self.sink.detach()
+        if text:
+            self.remarks[f"prints, such as {text!r}"] = None
+        left = [each.name for each in threading.enumerate() if each not in self._threads]
+        if left:
+            self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
+
+    def call(self, case: Case, call: Call, returned: Callable[[], None]) -> Outcome:
+        """The outcome of one call, with what it changed.
+
+        Args:
+            case: the case.
+            call: of it.
+            returned: told in a child process that came back from the call; the child ends then.
+        """
+        process, forks = os.getpid(), _forks
+        try:
+            with warnings.catch_warnings(), data_limited():
+                warnings.simplefilter("ignore")
+                outcome = self.caller(case, call)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self.sink is None:
+                raise
+            outcome = Outcome(error=first_line(error))
+        finally:
+            if os.getpid() != process:
+                try:
+                    returned()
+                finally:
+                    os._exit(0)
+        if outcome.error is not None and self.sink is not None and _context_is_lost():
+            os._exit(LOST_CONTEXT)
+        if _forks != forks:
+            _await_children()
+        assert self._before is not None  # set by __enter__
+        now = State.now()
+        changed = self._before.changed_by(now)
+        if changed:
+            self.after = modes()
+            self._before.restore(changed)
+            # Read again: what a call imported has parts of its own, and what cannot be put back is said once.
+            now = State.now()
+        self._before = now
+        return replace(outcome, changed=changed)
+
+
+def _context_is_lost() -> bool:
+    """Whether this process can no longer use CUDA: then no later call may be judged in it."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
+        return False
+    try:
+        cuda.synchronize()
+    except Exception:  # noqa: BLE001 (whatever it raises, it waited for work that cannot end)
+        return True
+    return False
+
+
+def _await_children() -> None:
+    """Give children that a call has forked the time to come back; those that end are left for the target to reap."""
+    end = time.monotonic() + WAIT
+    while time.monotonic() < end:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except (ChildProcessError, AttributeError):
+            return
+        if ended is not None:
+            return
+        time.sleep(0.01)

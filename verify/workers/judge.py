@@ -1,0 +1,135 @@
+"""One case on one target: make the calls that the checks ask for, and let them judge the outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.causal import aligned
+from kernelproof.verify.cases.inputs import bulky, spared
+from kernelproof.verify.checks import checks
+from kernelproof.verify.judging.hints import hints
+from kernelproof.verify.process.journal import JUDGING
+from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.targets.caller import Calling
+from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.workers.guard import Guard
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
+
+Step = Callable[[str, str], None]
+
+
+def _nobody(check: str, call: str) -> None:
+    """Nobody is told."""
+
+
+def judge_target(
+    case: Case,
+    inputs: Inputs,
+    truth: Truth | None,
+    caller: Calling | Guard,
+    step: Step,
+    *,
+    undecided: str = "",
+    returned: Step = _nobody,
+    only: frozenset[str] | None = None,
+) -> CaseResult:
+    """Every check on one target; a call that several checks ask for is made once.
+
+    Args:
+        case: the case.
+        inputs: of the case.
+        truth: of the case.
+        caller: the loaded target, with or without a guard around it.
+        step: told (check, call) before each call, and ("", JUDGING) after the last.
+        undecided: why there is no truth although the inputs are ordinary; then nothing is called.
+        returned: told (check, call) in a child process that came back from a call.
+        only: ids of the checks to make; None means all.
+    """
+    guard = caller if isinstance(caller, Guard) else Guard(caller)
+    target = guard.caller.target
+    scope = target.scope(case.op)
+    assert scope is not None  # `Target.refuses` has seen to it
+    inputs = aligned(inputs, target.contract)
+    if truth is not None:
+        inputs = spared(inputs, truth.empty, target.contract)
+    if truth is not None and truth.gradients is not None and scope.gradients is not None:
+        kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
+        truth = replace(truth, gradients=kept)
+    asked = _asked(case, inputs, only)
+    wanted = {
+        name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
+    }
+    for name, calls in asked.items():
+        # A check that is about another order or axis has nothing to say of a target that knows but one.
+        special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
+        # And none can compare what the target gives with what it gives for inputs that it does not take.
+        plain = {key for key, call in calls.items() if call.mode == "forward" and not _special(call)}
+        if special or not (plain <= wanted[name].keys() or getattr(checks()[name], "apart", False)):
+            wanted[name] = {}
+    unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
+    wanted = {name: calls for name, calls in wanted.items() if calls}
+    if undecided:
+        return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
+    made = _make(guard, case, wanted, step, returned)
+    step("", JUDGING)
+    found: dict[str, CheckResult] = {}
+    for name, calls in wanted.items():
+        outcomes = {key: made[_place(call)] for key, call in calls.items()}
+        crash = next((each.crash for each in outcomes.values() if each.crash is not None), None)
+        if crash is not None:
+            found[name] = CheckResult(crash=crash)
+            continue
+        judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
+        summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
+        found[name] = CheckResult(replace(judgement, errors={}), summaries)
+    failed = tuple(name for name, said in found.items() if said.judgement.failed)
+
+    def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
+        outcomes = {key: made[_place(call)] for key, call in wanted[name].items()}
+        meant = aligned(meant, contract)
+        known = truth if meant is inputs else truths_for(case, meant)(contract)[0]
+        return checks()[name].judge(case, meant, known, outcomes, contract)
+
+    if failed and only is None:
+        forward = made.get(_place(Call(inputs)))
+        guard.remarks |= dict.fromkeys(hints(case, inputs, forward, failed, target.contract, rejudge))
+    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
+
+
+def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
+    """The calls that each check needs; of bulky inputs only the checks that need the plain call alone have theirs."""
+    chosen = {name: check for name, check in checks().items() if only is None or name in only}
+    asked = {name: check.calls(case, inputs) for name, check in chosen.items()}
+    if not bulky(inputs):
+        return asked
+    plain = _place(Call(inputs))
+    return {name: calls for name, calls in asked.items() if all(_place(call) == plain for call in calls.values())}
+
+
+def _make(
+    guard: Guard, case: Case, wanted: dict[str, dict[str, Call]], step: Step, returned: Step
+) -> dict[_Place, Outcome]:
+    """The outcome of every call, each made once."""
+    made: dict[_Place, Outcome] = {}
+    with guard:
+        for name, calls in wanted.items():
+            for key, call in calls.items():
+                if _place(call) not in made:
+                    step(name, key)
+                    made[_place(call)] = guard.call(case, call, partial(returned, name, key))
+    return made
+
+
+_Place = tuple[int, str, str | None, int]
+
+
+def _place(call: Call) -> _Place:
+    """What makes two calls the same: the very same inputs, in the same mode, at the same order and axis."""
+    return id(call.inputs), call.mode, call.order, call.axis
+
+
+def _special(call: Call) -> bool:
+    return call.order is not None or call.axis != -1
