@@ -17,11 +17,13 @@ SCORED = ("--case", "weights order=2 rule=anchored:2 dtype=float64 family=random
 ENTMAX = ("--case", "entmax order=1 rule=adaptive:1 dtype=float32 family=random shape=3x12 feature=1 seed=0")
 SOFTMAX = ("--case", "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x12 feature=1 seed=0")
 REGRESSION = "regression order=1 rule=fixed:3 dtype=float32 family={} feature={} seed=0"
+GAUSSIAN = ("--case", "regression order=inf rule=fixed:3 dtype=float64 family=random shape=3x12x3x2 feature=1 seed=0")
 RANDOM = ("--case", REGRESSION.format("random shape=3x12x3x2", 1))
 EMPTY = ("--case", REGRESSION.format("masks shape=2x8x3x2", "empty_ball"))
 QUICK = ("--suite", "quick")
 
 HEADS = [
+    pytest.param("nadaraya_watson.py", ()),
     pytest.param("relumax_numpy.py", QUICK),
     pytest.param("sparsemax_torch.py", QUICK, marks=pytest.mark.torch),
     # JAX compiles for every shape, and Triton's interpreter is slow: a case each instead of a suite.
@@ -32,6 +34,7 @@ HEADS = [
     pytest.param("softmax_pipe.sh", (*QUICK, "--dtype", "float32")),
 ]
 FAULTS = [
+    pytest.param("nadaraya_watson.py", "(2 * h**2)", "h**2", GAUSSIAN, "accuracy"),
     pytest.param("relumax_numpy.py", "n * np.log1p", "(n + 1) * np.log1p", SCORED, "accuracy"),
     pytest.param(
         "sparsemax_torch.py", "(top - gaps)", "(top - gaps.detach())", ENTMAX, "gradients", marks=pytest.mark.torch

@@ -66,7 +66,7 @@ def judge_target(
         # A check that is about another order or axis has nothing to say of a target that knows but one.
         special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
         # And none can compare what the target gives with what it gives for inputs that it does not take.
-        plain = {key for key, call in calls.items() if call.mode == "forward" and not _special(call)}
+        plain = {key for key, call in calls.items() if _plain(call)}
         if special or not (plain <= wanted[name].keys() or getattr(checks()[name], "apart", False)):
             wanted[name] = {}
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
@@ -85,6 +85,10 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
+        if judgement == Judgement() and any(_plain(call) and key not in calls for key, call in asked[name].items()):
+            # An independent check, whose other calls the target has no parameter for: those might have decided.
+            unsupported = (*unsupported, name)
+            del found[name]
     failed = tuple(name for name, said in found.items() if said.judgement.failed)
 
     def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
@@ -129,6 +133,10 @@ _Place = tuple[int, str, str | None, int]
 def _place(call: Call) -> _Place:
     """What makes two calls the same: the very same inputs, in the same mode, at the same order and axis."""
     return id(call.inputs), call.mode, call.order, call.axis
+
+
+def _plain(call: Call) -> bool:
+    return call.mode == "forward" and not _special(call)
 
 
 def _special(call: Call) -> bool:
