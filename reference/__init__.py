@@ -21,7 +21,8 @@ from kernelproof.reference.model import (
 from kernelproof.reference.ops.attention import Attention, attention, attention_vjp
 from kernelproof.reference.ops.entmax import entmax, entmax_vjp
 from kernelproof.reference.ops.regression import Regression, regression, regression_vjp
-from kernelproof.reference.ops.weights import Weighting, weights, weights_vjp
+from kernelproof.reference.ops.weights import weights, weights_vjp
+from kernelproof.reference.solved_rows import Weighting
 
 __all__ = [
     "Adaptive",

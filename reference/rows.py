@@ -145,6 +145,19 @@ def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity:
     return out
 
 
+def score_array(scores: Any, name: str) -> NDArray[np.float64]:
+    """`scores` as exact float64, at least one axis, finite or −∞.
+
+    Raises:
+        DomainError: NaN or +∞, or no axis.
+    """
+    array = float_array(scores, name, finite=True, minus_infinity=True)
+    if array.ndim == 0:
+        msg = f"{name} must have at least one axis; got a scalar"
+        raise DomainError(msg)
+    return array
+
+
 def plain_array(values: Any, name: str) -> NDArray[Any]:
     """`values` as a NumPy array, whatever its dtype; a tensor is detached and its floats widened, which is exact.
 

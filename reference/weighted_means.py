@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from kernelproof.reference.arithmetic import Arithmetic
 from kernelproof.reference.enclosure import Block, Enclosure
 from kernelproof.reference.model import Adaptive, Mechanism
-from kernelproof.reference.ops.weights import PARAMETERS
 from kernelproof.reference.rows import Row, exact_row
 from kernelproof.reference.scores import exact_scores
 from kernelproof.reference.solver import Solver, choose
-from kernelproof.reference.weighting import Pullback, RowTruth, effective, pull_back
+from kernelproof.reference.weighting import PARAMETERS, Pullback, RowTruth, effective, pull_back
 
 Floats = NDArray[np.float64]
 

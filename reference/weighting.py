@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from kernelproof.reference.arithmetic import Arithmetic, Exact
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest
 
+PARAMETERS = {Fixed: "h", Anchored: "gamma", Adaptive: "beta"}
+"""What the parameter of a rule is called."""
+
 
 @dataclass(frozen=True, eq=False)
 class RowTruth:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference.bulk.lazy import certified_weights
 from kernelproof.reference.bulk.tally import Tally
 from kernelproof.reference.formats import Format, format_of
 from kernelproof.reference.model import (
@@ -28,7 +29,7 @@ from kernelproof.reference.model import (
     exact_index,
     resolve_kernel,
 )
-from kernelproof.reference.ops.weights import score_array, weights
+from kernelproof.reference.rows import score_array
 
 if TYPE_CHECKING:
     from kernelproof.reference.bulk.batches import Open
@@ -211,7 +212,7 @@ def round_weights(
     unsure = [0]
 
     def exactly(block: Floats) -> tuple[NDArray[Any], ...]:
-        rounding = weights(block, kernel, rule).weights.rounding(target.name)
+        rounding = certified_weights(block, mechanism).weights.rounding(target.name)
         unsure[0] += int(rounding.ambiguous.sum())
         return (rounding.values,)
 
@@ -245,7 +246,7 @@ def enclose_weights(
     """
 
     def exactly(block: Floats) -> tuple[NDArray[Any], ...]:
-        found = weights(block, kernel, rule, precision=ENCLOSING).weights
+        found = certified_weights(block, mechanism, ENCLOSING).weights
         # A weight lies in [0, 1], also where a ball is wider.
         return np.maximum(found.lo, 0.0), np.minimum(found.hi, 1.0)
 

@@ -6,19 +6,18 @@ Every rounding is that of arb: an enclosure of the filter decides it, or the row
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.bulk_rows import WORTH, RowFacts, is_loaded, kernel_of, run_kernel
+from kernelproof.reference.bulk.filter import WORTH, RowFacts, is_loaded, kernel_of, run_kernel
 from kernelproof.reference.enclosure import Block, Enclosure, Known, LazyBlocks
+from kernelproof.reference.model import Mechanism
 from kernelproof.reference.progress import Progress
-from kernelproof.reference.rows import float_row
-
-if TYPE_CHECKING:
-    from kernelproof.reference.ops.weights import Weighting
-    from kernelproof.reference.solver import Solver
+from kernelproof.reference.rows import float_row, score_array
+from kernelproof.reference.solved_rows import Weighting, collect, threshold_of
+from kernelproof.reference.solver import PRECISION, Solver, choose
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +26,26 @@ BITS = 128
 LEAST = 5e-324
 STEPS = 64
 """Parts of a batch that progress is told of."""
+
+
+def certified_weights(scores: Any, mechanism: Mechanism, bits: int = PRECISION, empty: str = "nan") -> Weighting:
+    """The weighting of every row of `scores` (..., m), certified; the arguments are those of `reference.weights`.
+
+    Raises:
+        DomainError: as `reference.weights`.
+        UndecidedError: a support that no exact test decides.
+    """
+    return solve_array(score_array(scores, "scores"), Solver(mechanism, choose("arb", mechanism), empty), bits)
+
+
+def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weighting:
+    """The weighting of every row of an (..., m) array."""
+    lead, count = array.shape[:-1], array.shape[-1]
+    flat = array.reshape(-1, count) if array.size else np.empty((int(np.prod(lead)), count))
+    if (found := filtered_weighting(flat, solver, bits, (*lead, count))) is not None:
+        return found
+    rows = [float_row(scores) for scores in flat]
+    return collect(rows, solver, bits, (*lead, count))
 
 
 def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int, ...]) -> Weighting | None:
@@ -42,8 +61,6 @@ def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int
         DomainError: an empty row under "raise".
         UndecidedError: a support that no exact test decides.
     """
-    from kernelproof.reference.ops.weights import Weighting, collect, threshold_of  # noqa: PLC0415 (it calls this)
-
     if not solver.arithmetic.certified or bits > BITS or flat.size < WORTH or not is_loaded(flat.size):
         return None
     solve = kernel_of(solver.mechanism)

@@ -14,8 +14,8 @@ from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.model import Kernel, Rule, check_mechanism, exact_flag, exact_number
 from kernelproof.reference.ops.regression import upstream_of
-from kernelproof.reference.ops.weights import Weighting, collect
 from kernelproof.reference.rows import float_array, plain_array
+from kernelproof.reference.solved_rows import Weighting, collect
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 from kernelproof.reference.weighted_means import Floats, Problem
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference.bulk.lazy import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, check_mechanism, exact_index, resolve_kernel
-from kernelproof.reference.ops.weights import Weighting, score_array, solve_array, vjp_array
-from kernelproof.reference.rows import float_array
+from kernelproof.reference.rows import float_array, score_array
+from kernelproof.reference.solved_rows import Weighting, vjp_array
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 
 

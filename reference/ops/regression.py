@@ -11,8 +11,8 @@ import numpy as np
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Kernel, Rule, check_mechanism
-from kernelproof.reference.ops.weights import Weighting, collect
 from kernelproof.reference.rows import float_array
+from kernelproof.reference.solved_rows import Weighting, collect
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 from kernelproof.reference.weighted_means import Floats, Problem
 

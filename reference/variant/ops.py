@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, UndecidedError
-from kernelproof.reference.ops.weights import Weighting, score_array
-from kernelproof.reference.rows import Row, float_array, float_row
+from kernelproof.reference.rows import Row, float_array, float_row, score_array
+from kernelproof.reference.solved_rows import Weighting
 from kernelproof.reference.solver import PRECISION, checked_precision
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Plain

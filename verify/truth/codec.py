@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import kernelproof
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
 from kernelproof.verify.records import Array, Inputs, Truth, Values
 
@@ -168,7 +167,7 @@ def _version(name: str) -> str:
 
 def sources() -> dict[str, Path]:
     """Files that the truth depends on: all of `reference`, this one, and those of `verify` that `ORACLE` imports."""
-    root = Path(kernelproof.__file__).parent
+    root = Path(__file__).parents[2]
     whole = sorted((root / "reference").rglob("*.py"))
     found = {f"reference/{path.relative_to(root / 'reference').as_posix()}": path for path in whole}
     waiting = [ORACLE, __name__]

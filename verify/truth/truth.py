@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelproof import reference
-from kernelproof.reference.bulk.bulk_rows import Numbers, describe, pays
+from kernelproof.reference.bulk.bulk_rows import Numbers, describe
+from kernelproof.reference.bulk.filter import pays
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
-from kernelproof.reference.ops.weights import PARAMETERS
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.reference.weighting import PARAMETERS
 from kernelproof.verify.cases.causal import seen_keys, spelled_out
 from kernelproof.verify.records import Array, Floats, Inputs, Truth, Values
 from kernelproof.verify.truth.row_units import Proved, Rows
