@@ -19,7 +19,8 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.suites import SUITES, Selection, parse_numbers, union
+from kernelproof.verify.cases.plan import union
+from kernelproof.verify.cases.suites import SUITES, Selection, parse_numbers
 from kernelproof.verify.fuzz.scripts import with_scripts
 from kernelproof.verify.process.environment import numba_is_cold
 from kernelproof.verify.progress import Progress

@@ -185,10 +185,12 @@ def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool
             math = Change(name, "\nimport math\n", f"\nfrom {package}.numba import ieee as math\n")
             texts[f"numba.{name}"] = math.apply(texts[f"numba.{name}"])
     if tiled:
-        for module, size in (("_arrays.tiles", "1 << 18"), ("numba.tiles.core", "1 << 20")):
-            texts[module] = Change(module, f"\nTILE = {size}", "\nTILE = 16").apply(texts[module])
-        pieces = Change("numba.tiles.core", "\nPIECES = 8", "\nPIECES = 1")
-        texts[pieces.module] = pieces.apply(texts[pieces.module])
+        small = [Change("_arrays.tiles", "\nTILE = 1 << 18", "\nTILE = 16")]
+        if "numba.tiles.core" in texts:
+            small.append(Change("numba.tiles.core", "\nTILE = 1 << 20", "\nTILE = 16"))
+            small.append(Change("numba.tiles.core", "\nPIECES = 8", "\nPIECES = 1"))
+        for each in small:
+            texts[each.module] = each.apply(texts[each.module])
     for name, text in {"__init__": "", **texts}.items():
         path = folder.joinpath(package, *name.split(".")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)

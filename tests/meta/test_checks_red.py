@@ -19,7 +19,7 @@ SOURCE = '''
 import math
 import numpy as np
 from kernelproof import backend
-from kernelproof.verify.seams import Contract
+from kernelproof.verify.records import Contract
 
 NUMPY = backend("numpy")
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.suites import ORDERS, RULES, Selection, kinds_at, rule_text
+from kernelproof.verify.cases.plan import kinds_at, rule_text
+from kernelproof.verify.cases.suites import ORDERS, RULES, Selection
 from kernelproof.verify.fuzz.forms import forms_of
 from kernelproof.verify.records import RANKS
 from kernelproof.verify.targets.target import Target

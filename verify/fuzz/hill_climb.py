@@ -17,10 +17,10 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, keys_of
 from kernelproof.verify.cases.numbers import cast, integers, step, uniforms, words
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.cases.suites import pointless
 from kernelproof.verify.fuzz.answers import OPEN, Question, RowErrors
 from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, keys_of
+from kernelproof.verify.cases.plan import rule_text
 from kernelproof.verify.cases.rules import kernel_of, number_of
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, pointless, rule_text
+from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES
 from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.refitting import fitted_case
 from kernelproof.verify.targets.scope import Scope

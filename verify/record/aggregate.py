@@ -13,8 +13,8 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import exact_number
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import not_dealt, recipes_dealt
 from kernelproof.verify.cases.families import families
-from kernelproof.verify.cases.suites import not_dealt, recipes_dealt
 from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.grades import UNGRADED, grade_of
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Verdict, Worst

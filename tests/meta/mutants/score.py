@@ -20,7 +20,8 @@ from typing import Any
 from mutant_registry import MARK, Mutant
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.suites import Selection, union
+from kernelproof.verify.cases.plan import union
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Target, find
 from kernelproof.verify.truth import cache

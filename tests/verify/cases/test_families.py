@@ -14,10 +14,10 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases import inputs, layout, numbers
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.families.kink import DISTANCES, threshold_gap
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.suites import pointless
 from kernelproof.verify.records import OPS, Truth
 from kernelproof.verify.truth.truth import truth_of
 

@@ -8,19 +8,11 @@ import pytest
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import pointless, recipes_dealt
 from kernelproof.verify.cases.families import families, once_of
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.suites import (
-    ORDERS,
-    RULES,
-    SUITES,
-    Selection,
-    parse_numbers,
-    plan,
-    pointless,
-    recipes_dealt,
-    rule_text,
-)
+from kernelproof.verify.cases.plan import plan, rule_text
+from kernelproof.verify.cases.suites import ORDERS, RULES, SUITES, Selection, parse_numbers
 from kernelproof.verify.records import OPS
 
 

@@ -19,7 +19,8 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.suites import Selection, plan
+from kernelproof.verify.cases.plan import plan
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.loading import find

@@ -9,8 +9,9 @@ import pytest
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
+from kernelproof.verify.cases.plan import plan
 from kernelproof.verify.cases.rules import filled, matches
-from kernelproof.verify.cases.suites import Selection, plan
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.records import Inputs
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.scope import Scope

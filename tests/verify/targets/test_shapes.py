@@ -11,7 +11,8 @@ from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.suites import Selection, plan, union
+from kernelproof.verify.cases.plan import plan, union
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.declaration import Shapes

@@ -17,7 +17,8 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import cotangent_for, inputs_of
 from kernelproof.verify.cases.numbers import cast
-from kernelproof.verify.cases.suites import ORDERS, rule_text
+from kernelproof.verify.cases.plan import rule_text
+from kernelproof.verify.cases.suites import ORDERS
 from kernelproof.verify.records import Inputs, Truth, Values
 from kernelproof.verify.truth import truth as module
 

@@ -18,7 +18,7 @@ from kernelproof.verify.witness.intervals import Claim, least_float, rounded
 from kernelproof.verify.witness.pieces import numbers
 from kernelproof.verify.witness.script import variable
 
-FAULTY = Path(__file__).parent / "fuzz" / "faulty.py"
+FAULTY = Path(__file__).parents[1] / "fuzz" / "faulty.py"
 MENDED = "\n\ndef {name}(z, order):\n    return RIGHT(z, order=order)\n"
 
 

@@ -13,6 +13,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kernelproof.reference.errors import BackendUnavailable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -46,37 +48,43 @@ class TorchBackend:
         torch = importlib.import_module("torch")
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
+    def _module(self, name: str) -> Any:
+        """The module `name` of this package, which imports torch.
+
+        Raises:
+            BackendUnavailable: torch is not installed.
+        """
+        reason = self.available()
+        if reason is not None:
+            raise BackendUnavailable(reason)
+        return importlib.import_module(f"{__name__}.{name}")
+
     def entmax(self, z: Tensor, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Tensor:
         """α-entmax of `z` along `dim`; see `kernelproof.verify.backends.torch.ops.entmax`."""
-        from kernelproof.verify.backends.torch import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.entmax(z, order=order, alpha=alpha, dim=dim)
+        found: Tensor = self._module("ops").entmax(z, order=order, alpha=alpha, dim=dim)
+        return found
 
     def weights(self, scores: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """The weights of rows of scores; see `kernelproof.verify.backends.torch.ops.weights`."""
-        from kernelproof.verify.backends.torch import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.weights(scores, kernel, rule, empty=empty)
+        found: Tensor = self._module("ops").weights(scores, kernel, rule, empty=empty)
+        return found
 
     def regression(self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """Kernel regression; see `kernelproof.verify.backends.torch.ops.regression`."""
-        from kernelproof.verify.backends.torch import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.regression(q, k, v, kernel, rule, empty=empty)
+        found: Tensor = self._module("ops").regression(q, k, v, kernel, rule, empty=empty)
+        return found
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, **options: Any
     ) -> Tensor | AttentionInfo:
         """Attention; see `kernelproof.verify.backends.torch.ops.attention` for the options."""
-        from kernelproof.verify.backends.torch import ops  # noqa: PLC0415 (imports torch)
-
-        return ops.attention(q, k, v, kernel, rule, **options)
+        found: Tensor | AttentionInfo = self._module("ops").attention(q, k, v, kernel, rule, **options)
+        return found
 
     def vjp(self, op: str, cotangent: Tensor, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Vector-Jacobian products by argument name; see `kernelproof.verify.backends.torch.product.vjp`."""
-        from kernelproof.verify.backends.torch import product  # noqa: PLC0415 (imports torch)
-
-        return product.vjp(op, cotangent, *args, **kwargs)
+        found: dict[str, Tensor] = self._module("product").vjp(op, cotangent, *args, **kwargs)
+        return found
 
 
 BACKEND = TorchBackend()

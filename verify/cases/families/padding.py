@@ -59,6 +59,7 @@ def hidden_keys(case: Case, inputs: Inputs) -> Flags:
     """(..., Hk, S) keys of attention that the options of `inputs` hide from every query of every head that reads them.
 
     >>> from kernelproof.verify.cases.case import Case
+    >>> from kernelproof.verify.cases.inputs import inputs_of
     >>> line = "attention order=2 rule=adaptive:1 dtype=float64 family=padding shape=2x1x3x8x4x2 feature=mask seed=0"
     >>> case = Case.parse(line)
     >>> int(hidden_keys(case, inputs_of(case)).sum())

@@ -90,7 +90,8 @@ def scope_of(name: str) -> Scope:
 
 
 def test_the_suite_large_has_cases_for_the_attention_kernels() -> None:
-    from kernelproof.verify.cases.suites import Selection, plan
+    from kernelproof.verify.cases.plan import plan
+    from kernelproof.verify.cases.suites import Selection
 
     cases = plan(Selection("large", ops=("attention",), orders=("1", "2"), rules=("adaptive:1",)))
     taken = {

@@ -1,0 +1,253 @@
+"""The plan of a run: the cases that a selection of a suite comes to.
+
+Every combination of op, rule, order and dtype is tried; families and their recipes are dealt out to them in turn. The
+fewer the combinations, the more recipes each gets, up to all there are. What no order may do without is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.coverage import pointless
+from kernelproof.verify.cases.families import families, once_of
+from kernelproof.verify.cases.families.lengths import essential
+from kernelproof.verify.cases.rules import filled
+from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, SUITES, Selection
+from kernelproof.verify.records import OPS
+
+ALPHA_FAMILIES = 3
+"""Families for each α and dtype: α is the order by another name, so its path is tried and not the grid again."""
+Recipe = tuple[str, tuple[int, ...], str]
+"""Family, shape and feature."""
+FAR: Recipe = ("offsets", (2, 12), "5")
+"""Tried at order ∞ in every dtype: a lost maximum shift overflows there, and at no other order."""
+STEEP = "two_keys"
+"""Tried at every order below 1: there a weight rises steeply from 0, and an unstable form jumps."""
+
+
+def rule_text(kind: str, op: str, order: str, turn: int) -> str:
+    """A bandwidth rule of `kind`, or of that pattern, whose supports are neither all keys nor one on normal inputs.
+
+    A bandwidth or reach held constant makes a large order pick the nearest key alone, so there h² = 2n and
+    γ = n, which tend to the Gaussian (docs/theory.md §1); every third turn keeps the small constant all the same.
+
+    >>> rule_text("fixed", "weights", "64", 0), rule_text("nearest", "weights", "2", 1)
+    ('fixed:11', 'nearest:5:fixed:3')
+    """
+    number = exact_number(order, "order")
+    order_value = float(number)
+    wide = 3 < order_value < INFINITY and turn % 3 != 2
+    small = "2" if op == "attention" else "3"
+    radius = str(round((2 * order_value) ** 0.5)) if wide else small
+    if kind not in RULES:
+        return filled(kind, turn, radius)
+    if kind == "adaptive":
+        return f"adaptive:{('2', '1/2', '1')[turn % 3]}"
+    if kind == "anchored":
+        return f"anchored:{order if wide else ('2', '1/2', '3/4')[turn % 3]}"
+    if kind == "fixed":
+        return f"fixed:{radius}"
+    then = ("adaptive", "fixed", "anchored")[turn % 3]
+    # The turns of one rule go by fours: without the quotient it would keep the same number always.
+    keep = (3, 5, 1, 8)[(turn + turn // 4) % 4]
+    if number == 0:
+        return f"nearest:{keep}:{('fixed:3', 'adaptive:1')[turn % 2]}"
+    return f"nearest:{keep}:{rule_text(then, op, order, turn // 3)}"
+
+
+class _Dealer:
+    """Deals the recipes of the families of one op, each family and each recipe in its turn.
+
+    Args:
+        selection: of the run.
+        op: the op.
+        places: combinations of rule, order and dtype.
+    """
+
+    def __init__(self, selection: Selection, op: str, places: int) -> None:
+        suite = SUITES[selection.suite]
+        known = {name: family for name, family in families().items() if not suite.families or name in suite.families}
+        held = {name: list(family.recipes(suite.name, op)) for name, family in known.items()}
+        self.recipes = {name: found for name, found in held.items() if found}
+        self.next = {name: selection.seed + at for at, name in enumerate(self.recipes)}
+        self.seed = self.turn = selection.seed
+        self.least = suite.entmax if op == "entmax" else suite.mixed
+        self.share = suite.share(op, max(places, 1))
+        rounds = range(max(map(len, self.recipes.values()), default=0))
+        self.deck = [(name, *found[at]) for at in rounds for name, found in self.recipes.items() if at < len(found)]
+
+    @property
+    def rich(self) -> bool:
+        """Whether each combination gets more than the suite's number, from the deck of all recipes."""
+        return self.share != self.least or self.share is None
+
+    def deal(self, place: int, count: int | None = None) -> list[Recipe]:
+        """What the combination numbered `place` gets; neighbours get what follows one another in the deck.
+
+        Args:
+            place: its number.
+            count: families to deal from instead of the suite's number, where it is not rich.
+        """
+        if not self.rich:
+            return list(self.families(count or self.least or 0))
+        size = len(self.deck)
+        share = size if self.share is None else min(self.share, size)
+        return [self.deck[(self.seed + place * share + at) % size] for at in range(share)]
+
+    def families(self, count: int) -> Iterator[Recipe]:
+        """The next recipe of each of the next `count` families."""
+        names = list(self.recipes)
+        for _ in range(count if names else 0):
+            name = names[self.turn % len(names)]
+            self.turn += 1
+            yield (name, *self.draw(name))
+
+    def draw(self, name: str) -> tuple[tuple[int, ...], str]:
+        """The next recipe of one family."""
+        found = self.recipes[name]
+        self.next[name] += 1
+        return found[self.next[name] % len(found)]
+
+
+def _essentials(suite: str, dtypes: tuple[str, ...], dtype: str, order: str) -> list[Recipe]:
+    """What no order may do without, in `dtype`: two dtypes that follow one another share it."""
+    if SUITES[suite].families:
+        return []
+    shapes = essential(suite)
+    picked = shapes[dtypes.index(dtype) % 2 :: 2] if len(dtypes) > 1 else shapes
+    return [*(("lengths", shape, "length") for shape in picked), *([FAR] if order == "inf" else [])]
+
+
+def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
+    """The cases of a run, without repetition.
+
+    Args:
+        selection: what the user asked for.
+        alpha_only: some target can be told α only; orders whose α no float64 holds come as α to it too.
+        fixed: there are no cases but those of the orders and alphas selected.
+    """
+    found = [case for op in selection.grid_ops for case in _of_op(op, selection, alpha_only=alpha_only, fixed=fixed)]
+    return tuple(dict.fromkeys(found))
+
+
+def union(selections: Iterable[Selection], *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
+    """The cases of several selections, in the order of the ops, without repetition; arguments as of `plan`."""
+    held = dict.fromkeys(selections)
+    plans = (case for each in held for case in plan(each, alpha_only=alpha_only, fixed=fixed))
+    return tuple(sorted(dict.fromkeys(plans), key=lambda case: OPS.index(case.op)))
+
+
+def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:
+    if op == "entmax":
+        numbers = _numbers(selection, alpha_only=alpha_only, fixed=fixed)
+        dealer = _Dealer(selection, op, len(numbers) * len(selection.grid_dtypes))
+        found = list(_entmax_cases(dealer, selection, numbers))
+    else:
+        orders = () if selection.alphas else selection.orders or ("0", *ORDERS)
+        kinds = [(order, kinds_at(order, selection.rules or RULES)) for order in orders]
+        dealer = _Dealer(selection, op, sum(len(held) for _, held in kinds) * len(selection.grid_dtypes))
+        found = list(_ruled_cases(op, dealer, selection, kinds))
+    yield from found
+    yield from _left_out(dealer, found)
+    yield from _many(op, selection, found)
+
+
+def _many(op: str, selection: Selection, found: list[Case]) -> Iterator[Case]:
+    """Calls of more queries and keys than a kernel takes at once, at one order and rule of each dtype."""
+    # A ball of the radius that the suites have is empty where there are many columns: those come first, and go.
+    places = {case.dtype: case for case in sorted(found, key=lambda case: "fixed" not in case.rule)}
+    for family in families():
+        for shape, feature in once_of(family, selection.suite, op):
+            yield from (replace(place, family=family, shape=shape, feature=feature) for place in places.values())
+
+
+def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
+    """A case for each family that a run of few orders and dtypes has not come to, in the first place it fits."""
+    dealt = {case.family for case in found}
+    for family in dealer.recipes:
+        places = (case for case in found if not pointless(case.op, family, case.order, case.dtype))
+        place = None if family in dealt else next(places, None)
+        if place is not None:
+            shape, feature = dealer.draw(family)
+            yield replace(place, family=family, shape=shape, feature=feature)
+
+
+def _numbers(selection: Selection, *, alpha_only: bool, fixed: bool) -> list[tuple[str, str | None]]:
+    """The orders and α's of entmax, each as (order, α) with one of them empty."""
+    if selection.alphas:
+        numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
+    else:
+        # Order 0 has no adaptive bandwidth.
+        numbers = [(order, None) for order in selection.orders or ORDERS if exact_number(order, "order") != 0]
+    if not selection.alphas and not selection.orders and not fixed:
+        numbers += [("", alpha) for alpha in ALPHAS]
+    if alpha_only:
+        numbers += [("", alpha) for inexact, alpha in map(_as_alpha, selection.orders or ORDERS) if inexact]
+    return numbers
+
+
+def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str, str | None]]) -> Iterator[Case]:
+    dtypes = selection.grid_dtypes
+    for row, dtype in enumerate(dtypes):
+        for column, (order, alpha) in enumerate(numbers):
+            extra = alpha is not None and not selection.alphas
+            dealt = dealer.deal(row + column, ALPHA_FAMILIES if extra else None)
+            if not extra or dealer.rich:
+                dealt = [*dealt, *_essentials(selection.suite, dtypes, dtype, order)]
+            dealt = [*dealt, *_steep(dealer, order, alpha)]
+            for family, shape, feature in dealt:
+                if not pointless("entmax", family, order, dtype):
+                    yield Case("entmax", order, alpha, "adaptive:1", dtype, family, shape, feature, selection.seed)
+
+
+def _steep(dealer: _Dealer, order: str, alpha: str | None) -> list[Recipe]:
+    """The first sweep of two keys, at orders below 1."""
+    number = exact_number(order, "order") if alpha is None else resolve_kernel(alpha=exact_number(alpha, "alpha")).order
+    return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if number < 1 else []
+
+
+def kinds_at(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `rules` that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
+    if exact_number(order, "order") != 0:
+        return rules
+    return tuple(rule for rule in rules if rule.partition(":")[0] in {"fixed", "nearest"})
+
+
+def _ruled_cases(
+    op: str, dealer: _Dealer, selection: Selection, kinds: list[tuple[str, tuple[str, ...]]]
+) -> Iterator[Case]:
+    dtypes = selection.grid_dtypes
+    turn = selection.seed
+    for row, dtype in enumerate(dtypes):
+        for column, (order, held) in enumerate(kinds):
+            for at, kind in enumerate(held):
+                turn += 1
+                rule = rule_text(kind, op, order, turn)
+                # Each order and dtype has the essential shapes under one rule, another one each time.
+                chosen = op == "weights" and at == (row + column) % len(held)
+                dealt = _essentials(selection.suite, dtypes, dtype, order) if chosen else []
+                if not dealt or dealer.share != 1:
+                    dealt += dealer.deal(len(held) * row + column + at)
+                if op == "weights" and rule.startswith("nearest:") and (row + column) % 3 == 0:
+                    # As many keys as are kept: no more and no fewer.
+                    dealt.append(("random", (3, int(rule.split(":")[1])), "1"))
+                for recipe in dealt:
+                    family, shape, feature = recipe
+                    if pointless(op, family, order, dtype) and not dealer.rich:
+                        # No rule goes without a case: the next family stands in.
+                        family, shape, feature = next(dealer.families(1))
+                    if not pointless(op, family, order, dtype):
+                        yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
+
+
+def _as_alpha(order: str) -> tuple[bool, str]:
+    """Whether no float64 is 1 + 1/n for this order, and the text of that α."""
+    number = exact_number(order, "order")
+    if not isinstance(number, Fraction) or number == 0:
+        return False, "1"
+    alpha = 1 + 1 / number
+    return Fraction(float(alpha)) != alpha, str(alpha)
