@@ -81,7 +81,7 @@ class LazyBlocks(Sequence[Block]):
 
 
 @dataclass(frozen=True)
-class Known:
+class ProvedFloats:
     """What is proved of numbers without their balls, by flat position.
 
     Attributes:
@@ -176,7 +176,7 @@ class Enclosure:
     shape: tuple[int, ...]
     blocks: Sequence[Block]
     certified: bool = True
-    known: Known | None = field(default=None, compare=False, repr=False)
+    known: ProvedFloats | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -277,7 +277,7 @@ class Enclosure:
             values = out.astype(target.dtype).reshape(self.shape)
         return Rounding(values, unsure.reshape(self.shape))
 
-    def _filtered(self, target: Format, known: Known) -> Rounding:
+    def _filtered(self, target: Format, known: ProvedFloats) -> Rounding:
         """Rounded where both known bounds round alike, the rest by its blocks."""
         if target.precision == 53:
             values, open_ = known.near, known.open | np.isnan(known.near)
@@ -299,7 +299,7 @@ class Enclosure:
         if self.known is None:
             return Enclosure(shape, tuple(block(i) for i in range(len(self.blocks))), self.certified)
         back = np.argsort(flat)
-        known = Known(**{name: part[..., back] for name, part in vars(self.known).items()})
+        known = ProvedFloats(**{name: part[..., back] for name, part in vars(self.known).items()})
         return Enclosure(shape, LazyBlocks(len(self.blocks), block), self.certified, known)
 
 
@@ -371,4 +371,4 @@ def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> 
     return True
 
 
-__all__ = ["FORMATS", "Block", "Enclosure", "Known", "LazyBlocks", "Rounding", "outer_floats"]
+__all__ = ["FORMATS", "Block", "Enclosure", "LazyBlocks", "ProvedFloats", "Rounding", "outer_floats"]

@@ -17,7 +17,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
 from kernelproof.reference.solver import Solver, choose
-from kernelproof.reference.weighting import PARAMETERS, Pullback, RowTruth, effective, pull_back
+from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective, vjp
 
 Flags = NDArray[np.bool_]
 
@@ -160,17 +160,19 @@ def vjp_array(
     pairs = [(float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)]
     plain = Solver(mechanism, choose(arithmetic, mechanism))
     logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True))
-    pulled: dict[tuple[int, str, int], Any] = {}
+    solved: dict[tuple[int, str, int], Any] = {}
 
-    def pull(r: int, solver: Solver, more: int) -> Any:
-        """Row r pulled back once for all gradients of the same arithmetic and precision."""
+    def gradients_of(r: int, solver: Solver, more: int) -> Any:
+        """The gradients of row r, computed once for all of them of the same arithmetic and precision."""
         key = (r, solver.arithmetic.name, more)
-        if key not in pulled:
+        if key not in solved:
             with_order = solver.arithmetic in {logs.arithmetic, RATIONAL}
-            pulled[key] = pull_row(*pairs[r], solver, more, with_order=with_order)
-        return pulled[key]
+            solved[key] = row_vjp(*pairs[r], solver, more, with_order=with_order)
+        return solved[key]
 
-    blocks = [block for r in range(len(pairs)) if (block := _score_block(pull, r, plain, bits, r * count)) is not None]
+    blocks = [
+        block for r in range(len(pairs)) if (block := _score_block(gradients_of, r, plain, bits, r * count)) is not None
+    ]
     out = {name: plain.enclosure(array.shape, blocks)}
     parameter = PARAMETERS[type(effective(mechanism)[1])]
     scalars = {"order": logs, parameter: plain}
@@ -179,7 +181,7 @@ def vjp_array(
     for key, solver in scalars.items():
 
         def compute(chosen: Solver, more: int, key: str = key) -> list[Any]:
-            values = [_scalar(pull(r, chosen, more)[1], key) for r in range(len(pairs))]
+            values = [_scalar(gradients_of(r, chosen, more)[1], key) for r in range(len(pairs))]
             with chosen.working(more):
                 return [chosen.arithmetic.publish(chosen.arithmetic.total(values))]
 
@@ -191,24 +193,24 @@ def _rows(array: NDArray[np.float64]) -> NDArray[np.float64]:
     return array.reshape(-1, array.shape[-1]) if array.size else np.empty((0, array.shape[-1]))
 
 
-def pull_row(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:
-    """(RowTruth, Pullback) of one row with cotangent g over all its keys."""
+def row_vjp(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:
+    """(RowTruth, RowVjp) of one row with cotangent g over all its keys."""
     truth = solver.solve(row, bits)
     with solver.working(bits):
         local = [solver.arithmetic.number(value) for value in g[truth.keys].tolist()]
-        return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
+        return truth, vjp(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
 
 
-def _score_block(pull: Callable[..., Any], r: int, solver: Solver, bits: int, offset: int) -> Block | None:
-    keys = pull(r, solver, bits)[0].keys
+def _score_block(gradients_of: Callable[..., Any], r: int, solver: Solver, bits: int, offset: int) -> Block | None:
+    keys = gradients_of(r, solver, bits)[0].keys
     if not len(keys):
         return None
 
     def compute(chosen: Solver, more: int) -> list[Any]:
-        return chosen.publish(pull(r, chosen, more)[1].scores, more)
+        return chosen.publish(gradients_of(r, chosen, more)[1].scores, more)
 
     return solver.block(np.asarray(keys + offset, dtype=np.intp), compute, bits)
 
 
-def _scalar(pulled: Pullback, key: str) -> Any:
-    return getattr(pulled, key) if key in {"order", "alpha"} else pulled.parameter
+def _scalar(gradients: RowVjp, key: str) -> Any:
+    return getattr(gradients, key) if key in {"order", "alpha"} else gradients.parameter

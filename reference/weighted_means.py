@@ -22,13 +22,13 @@ from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.rows import Row, exact_row
 from kernelproof.reference.scores import exact_scores
 from kernelproof.reference.solver import Solver, choose
-from kernelproof.reference.weighting import PARAMETERS, Pullback, RowTruth, effective, pull_back
+from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective, vjp
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class WeightedMeans:
     """B heads of queries over key heads.
 
     Attributes:
@@ -146,19 +146,19 @@ class Problem:
             scale = number(self.scale)
             for b in range(len(self.q)):
                 for t in range(self.q.shape[1]):
-                    truth, pulled = self._pull(cotangent, solver, bits, b, t, sums["v"], with_order=with_order)
-                    scalars[parameter] += pulled.parameter
-                    scalars["order"] += pulled.order
-                    scalars["alpha"] += pulled.alpha if pulled.alpha is not None else zero
-                    self._chain(sums, truth, pulled, solver.arithmetic, scale, b, t)
+                    truth, gradients = self._vjp(cotangent, solver, bits, b, t, sums["v"], with_order=with_order)
+                    scalars[parameter] += gradients.parameter
+                    scalars["order"] += gradients.order
+                    scalars["alpha"] += gradients.alpha if gradients.alpha is not None else zero
+                    self._chain(sums, truth, gradients, solver.arithmetic, scale, b, t)
         return {
             **{name: list(array.ravel()) for name, array in sums.items()},
             **{name: [value] for name, value in scalars.items()},
         }
 
-    def _pull(
+    def _vjp(
         self, cotangent: Floats, solver: Solver, bits: int, b: int, t: int, by_value: Any, *, with_order: bool
-    ) -> tuple[RowTruth, Pullback]:
+    ) -> tuple[RowTruth, RowVjp]:
         number = solver.arithmetic.number
         truth = solver.solve(self.rows[b][t], bits)
         upstream = [number(x) for x in cotangent[b, t].tolist()]
@@ -167,13 +167,13 @@ class Problem:
             by_value[self.group[b], key] += np.array([weight * g for g in upstream], dtype=object)
         total = solver.arithmetic.total
         local = [total([g * number(x) for g, x in zip(upstream, line, strict=True)]) for line in picked]
-        return truth, pull_back(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
+        return truth, vjp(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
 
     def _chain(
         self,
         sums: dict[str, Any],
         truth: RowTruth,
-        pulled: Pullback,
+        gradients: RowVjp,
         arithmetic: Arithmetic,
         scale: Any,
         b: int,
@@ -183,7 +183,7 @@ class Problem:
         number = arithmetic.number
         query = [number(x) for x in self.q[b, t].tolist()]
         g = self.group[b]
-        for key, by_score in zip(truth.keys, pulled.scores, strict=True):
+        for key, by_score in zip(truth.keys, gradients.scores, strict=True):
             c = by_score * scale
             point = [number(x) for x in self.k[g, key].tolist()]
             if self.distance:

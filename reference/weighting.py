@@ -184,7 +184,7 @@ def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction,
 
 
 @dataclass(frozen=True, eq=False)
-class Pullback:
+class RowVjp:
     """The cotangents that one row sends back.
 
     Attributes:
@@ -200,9 +200,9 @@ class Pullback:
     alpha: Any
 
 
-def pull_back(
+def vjp(
     arithmetic: Arithmetic, truth: RowTruth, mechanism: Mechanism, cotangent: Sequence[Any], *, with_order: bool
-) -> Pullback:
+) -> RowVjp:
     """The vector-Jacobian product of one row; `cotangent` runs over the keys of its support.
 
     Source: docs/theory.md §3, G1 and G2, and the chain rule (G3).
@@ -210,7 +210,7 @@ def pull_back(
     zero = arithmetic.number(0)
     if not truth.slopes:
         alpha = zero if isinstance(effective(mechanism)[1], Adaptive) else None
-        return Pullback([zero] * len(truth.keys), zero, zero, alpha)
+        return RowVjp([zero] * len(truth.keys), zero, zero, alpha)
     kernel, rule, _ = effective(mechanism)
     order = kernel.order
     total = arithmetic.total
@@ -219,22 +219,22 @@ def pull_back(
         centre = total([a * g for a, g in pairs]) / total(truth.slopes)
     else:
         centre = total([w * g for w, g in zip(truth.weights, cotangent, strict=True)])
-    pulled = [a * (g - centre) for a, g in pairs]
-    moment = total([c * arithmetic.number(gap) for c, gap in zip(pulled, truth.gaps, strict=True)])
+    differences = [a * (g - centre) for a, g in pairs]
+    moment = total([c * arithmetic.number(gap) for c, gap in zip(differences, truth.gaps, strict=True)])
     by_order, by_alpha = zero, None
     if with_order:
         by_order, by_alpha = _by_order(arithmetic, truth, rule, order, cotangent, centre)
     if isinstance(rule, Adaptive):
         beta = arithmetic.number(rule.exact)
-        return Pullback([beta * c for c in pulled], -moment, by_order, by_alpha)
+        return RowVjp([beta * c for c in differences], -moment, by_order, by_alpha)
     if isinstance(rule, Fixed):
         h = arithmetic.number(rule.exact)
         factor = h / truth.gamma if truth.gamma is not None else arithmetic.number(2) / h
-        return Pullback(pulled, factor * moment, by_order, None)
+        return RowVjp(differences, factor * moment, by_order, None)
     # The anchor moves with the largest score; tied maxima share it by convention (a kink).
-    share = total(pulled) / arithmetic.number(truth.tied)
-    scores = [c - share if i < truth.tied else c for i, c in enumerate(pulled)]
-    return Pullback(scores, moment / truth.gamma, by_order, None)
+    share = total(differences) / arithmetic.number(truth.tied)
+    scores = [c - share if i < truth.tied else c for i, c in enumerate(differences)]
+    return RowVjp(scores, moment / truth.gamma, by_order, None)
 
 
 def _by_order(

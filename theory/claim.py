@@ -67,7 +67,7 @@ class Assumption:
 
 
 @dataclass(frozen=True)
-class Check:
+class ClaimCheck:
     """One test of a claim.
 
     Attributes:
@@ -110,7 +110,7 @@ class Claim:
     statement: str
     source: str
     kind: Kind
-    checks: tuple[Check, ...]
+    checks: tuple[ClaimCheck, ...]
     variables: tuple[Variable, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     label: str = ""
@@ -119,7 +119,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Variant:
+class FalseVariant:
     """A false claim that looks like a true one.
 
     Attributes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kernelproof.theory.claim import Settings
 from kernelproof.theory.evidence.certified import rational
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.real_tensors import load, total_variation
 from kernelproof.theory.rows import distances, dot, normalized
 
@@ -42,7 +42,7 @@ PLANTED = (
 
 
 @dataclass(frozen=True)
-class Case:
+class CorrespondenceCase:
     """One query of R^d with m keys and values of R², all of them multiples of 1/4, at one β."""
 
     beta: Fraction
@@ -75,7 +75,7 @@ class Case:
         return f"β = {self.beta}, q = {tuple(map(float, self.q))}, keys {keys}"
 
 
-def cases(seed: int, *, equal_norms: bool = False) -> Iterator[Case]:
+def cases(seed: int, *, equal_norms: bool = False) -> Iterator[CorrespondenceCase]:
     """One case for every shape, with the β in turn; with `equal_norms` the keys are one vector, permuted and signed."""
     generator = np.random.default_rng(seed)
     for number, (m, d) in enumerate(SHAPES):
@@ -83,7 +83,7 @@ def cases(seed: int, *, equal_norms: bool = False) -> Iterator[Case]:
         if equal_norms:
             keys = np.stack([generator.permutation(keys[0]) * generator.choice((-1, 1), size=d) for _ in range(m)])
         values = generator.integers(-9, 10, size=(m, 2))
-        yield Case(BETAS[number % len(BETAS)], _quarters(q)[0], _quarters(keys), _quarters(values))
+        yield CorrespondenceCase(BETAS[number % len(BETAS)], _quarters(q)[0], _quarters(keys), _quarters(values))
 
 
 def _quarters(array: Any) -> tuple[tuple[Fraction, ...], ...]:

@@ -15,7 +15,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from kernelproof.reference.errors import ClaimError, DomainError
-from kernelproof.theory.claim import Claim, Variant
+from kernelproof.theory.claim import Claim, FalseVariant
 
 GROUP = "kernelproof.claims"
 PACKAGE = "kernelproof.theory.claims"
@@ -70,7 +70,7 @@ def claim(name: str) -> Claim:
     raise DomainError(msg)
 
 
-def variants(name: str) -> tuple[Variant, ...]:
+def variants(name: str) -> tuple[FalseVariant, ...]:
     """The false variants of a built-in claim."""
     return tuple(import_module(f"{PACKAGE}.{name}").FALSE)
 

@@ -109,7 +109,7 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Limit:
+class LimitFit:
     """How one distance closes as n grows: fitted slope in log-log, and ``distance · n^−slope`` at the largest n.
 
     `slope_theory` and `constant_theory` are those of L2: total variation ``Σ p_i|E − ℓ_i²|/(4n)`` and
@@ -196,10 +196,10 @@ def sparsity(layers: Sequence[Layer], *, seed: int = 0, rows: int = 32) -> list[
     return found
 
 
-def softmax_distance(layers: Sequence[Layer], *, seed: int = 0, rows: int = 8) -> tuple[list[Distance], list[Limit]]:
+def softmax_distance(layers: Sequence[Layer], *, seed: int = 0, rows: int = 8) -> tuple[list[Distance], list[LimitFit]]:
     """How n → ∞ closes on softmax, on `rows` seeded rows of every layer, with the slopes from n = 2^10 on."""
     distances: list[Distance] = []
-    limits: list[Limit] = []
+    limits: list[LimitFit] = []
     for layer in layers:
         z = _sample(layer, seed, rows)
         softmax = _weights(z, inf)
@@ -213,7 +213,7 @@ def softmax_distance(layers: Sequence[Layer], *, seed: int = 0, rows: int = 8) -
     return distances, limits
 
 
-def _limits(found: Sequence[Distance], p: Floats) -> Iterator[Limit]:
+def _limits(found: Sequence[Distance], p: Floats) -> Iterator[LimitFit]:
     squares = np.log(p) ** 2
     mean = (p * squares).sum(axis=-1, keepdims=True)
     first = float((p * np.abs(mean - squares)).sum(axis=-1).mean() / 4)
@@ -225,4 +225,4 @@ def _limits(found: Sequence[Distance], p: Floats) -> Iterator[Limit]:
         ("KL divergence", [row.divergence for row in fitted], 2, second),
     ):
         slope = float(np.polyfit(np.log(n), np.log(values), 1)[0])
-        yield Limit(found[0].layer, name, slope, -power, values[-1] * float(n[-1]) ** power, constant)
+        yield LimitFit(found[0].layer, name, slope, -power, values[-1] * float(n[-1]) ** power, constant)

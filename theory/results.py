@@ -21,7 +21,7 @@ class Named(_Record):
     text: str
 
 
-class CheckResult(_Record):
+class ClaimCheckResult(_Record):
     """One check of a claim: what it found, or why it could not run here."""
 
     id: str
@@ -45,7 +45,7 @@ class ClaimResult(_Record):
     assumptions: list[Named]
     why_not_more: str
     verdict: Verdict
-    checks: list[CheckResult]
+    checks: list[ClaimCheckResult]
 
     @property
     def evidence(self) -> list[Evidence]:

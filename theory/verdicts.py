@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pydantic import ValidationError
 
 from kernelproof.reference.errors import ClaimError
-from kernelproof.theory.claim import Check, Claim, Role, Settings
+from kernelproof.theory.claim import Claim, ClaimCheck, Role, Settings
 from kernelproof.theory.finding import Finding, Verdict
-from kernelproof.theory.results import CheckResult, ClaimResult, Named
+from kernelproof.theory.results import ClaimCheckResult, ClaimResult, Named
 
 
 def judge(claim: Claim, settings: Settings = Settings(), *, until_refuted: bool = False) -> ClaimResult:  # noqa: B008 (frozen)
@@ -28,7 +28,7 @@ def judge(claim: Claim, settings: Settings = Settings(), *, until_refuted: bool 
     Raises:
         ClaimError: a check raised, returned no Finding, or found more than its evidence can say.
     """
-    done: list[CheckResult] = []
+    done: list[ClaimCheckResult] = []
     for check in claim.checks:
         done.append(_run(claim, check, settings))
         finding = done[-1].finding
@@ -70,11 +70,11 @@ def _is_here(module: str) -> bool:
         return False
 
 
-def _run(claim: Claim, check: Check, settings: Settings) -> CheckResult:
+def _run(claim: Claim, check: ClaimCheck, settings: Settings) -> ClaimCheckResult:
     missing = [install for module, install in check.needs if not _is_here(module)]
     if missing:
         reason = f"needs {missing[0]}; pip install '{missing[0]}'"
-        return CheckResult(id=check.id, says=check.says, role=check.role, drops=check.drops, unavailable=reason)
+        return ClaimCheckResult(id=check.id, says=check.says, role=check.role, drops=check.drops, unavailable=reason)
     try:
         finding = check.run(settings)
         if isinstance(finding, Finding):
@@ -92,4 +92,4 @@ def _run(claim: Claim, check: Check, settings: Settings) -> CheckResult:
     if not isinstance(finding, Finding):
         msg = f"claim {claim.id!r}, check {check.id!r} must return a Finding; got {finding!r}"
         raise ClaimError(msg)
-    return CheckResult(id=check.id, says=check.says, role=check.role, drops=check.drops, finding=finding)
+    return ClaimCheckResult(id=check.id, says=check.says, role=check.role, drops=check.drops, finding=finding)

@@ -20,7 +20,7 @@ Exact = float | Fraction
 
 
 @dataclass(frozen=True)
-class Root:
+class MassRoot:
     """The root of the mass equation of one row, ``Σ [(γ − d_j)/n]₊^n = 1``.
 
     Attributes:
@@ -60,7 +60,7 @@ class Arithmetic(Protocol):
     def total(self, values: Sequence[Any]) -> Any:
         """The sum, 0 for none."""
 
-    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """The root of the mass equation for `gaps` sorted ascending from 0; `guide` is them in float64, as a hint."""
 
     def publish(self, value: Any) -> Any:

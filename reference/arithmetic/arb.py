@@ -27,7 +27,7 @@ import numpy as np
 from flint import arb, ctx, fmpq
 from numpy.typing import NDArray
 
-from kernelproof.reference.arithmetic import Exact, Root
+from kernelproof.reference.arithmetic import Exact, MassRoot
 from kernelproof.reference.arithmetic.guess import LARGE, guess_root
 from kernelproof.reference.mass import mass_sign
 
@@ -69,7 +69,7 @@ class Arb:
         """The sum."""
         return sum(values, arb(0))
 
-    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """The root with its certificate; the support by the same certificate or by the exact test.
 
         Raises:
@@ -86,7 +86,7 @@ class Arb:
             edge = gaps[size]
             n = self.number(order)
             bases = [self._minus(edge, gap) / n for gap in gaps[:size]]
-            return Root(size, boundary, self.number(edge), bases)
+            return MassRoot(size, boundary, self.number(edge), bases)
         root = self._certify(gaps, size, self._bisect(gaps, size, order), order)
         if root is None:
             return self._narrow(gaps, size, order)
@@ -117,7 +117,7 @@ class Arb:
             mass += w * u
         return mass, slope * self.number(order)
 
-    def _certify(self, gaps: Sequence[Exact], size: int, start: arb, order: Fraction) -> Root | None:
+    def _certify(self, gaps: Sequence[Exact], size: int, start: arb, order: Fraction) -> MassRoot | None:
         """The root anchored at the last of `size` keys by interval Newton from `start`; None if not proved."""
         offsets = self._offsets(gaps, size, order)
         below = self.number(order) - 1
@@ -146,7 +146,7 @@ class Arb:
             proved = proved and best < self._minus(gaps[size], gaps[size - 1]) / n
         if proved:
             gamma = self.number(gaps[size - 1]) + best * n
-            return Root(size, 0, gamma, [offset + best for offset in offsets])
+            return MassRoot(size, 0, gamma, [offset + best for offset in offsets])
         return None
 
     def _bisect(self, gaps: Sequence[Exact], size: int, order: Fraction) -> arb:
@@ -176,7 +176,7 @@ class Arb:
                 break
         return left, right
 
-    def _narrow(self, gaps: Sequence[Exact], size: int, order: Fraction) -> Root:
+    def _narrow(self, gaps: Sequence[Exact], size: int, order: Fraction) -> MassRoot:
         """An enclosure of the root from proved signs alone, however wide; for a root too close to 0."""
         offsets = self._offsets(gaps, size, order)
         low, high = arb(0), arb(2)
@@ -196,7 +196,7 @@ class Arb:
             low, high = self._halve(offsets, low, high, order, ctx.prec)
         v = low.union(high)
         n = self.number(order)
-        return Root(size, 0, self.number(gaps[size - 1]) + v * n, [offset + v for offset in offsets])
+        return MassRoot(size, 0, self.number(gaps[size - 1]) + v * n, [offset + v for offset in offsets])
 
     def publish(self, value: arb) -> arb:
         """The ball."""

@@ -12,7 +12,7 @@ import numpy as np
 from flint import arb, ctx
 from numpy.typing import NDArray
 
-from kernelproof.reference.arithmetic import Exact, Root
+from kernelproof.reference.arithmetic import Exact, MassRoot
 
 GUARD = 24
 """Bits by which a published mpmath value is trusted less than its precision: its error is not proved."""
@@ -50,7 +50,7 @@ class Mpmath:
         """The sum."""
         return mpmath.fsum(values)
 
-    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """τ by bisection of ``Σ [z_j/n − τ]₊^n = 1`` on ``[max z/n − 1, max z/n]``, with z = −d.
 
         Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of what is left.
@@ -67,7 +67,7 @@ class Mpmath:
             threshold = (low + high) / 2
             bases = [z - threshold for z in scaled if z > threshold]
             gamma = -threshold * exponent
-        return Root(len(bases), 0, gamma, bases)
+        return MassRoot(len(bases), 0, gamma, bases)
 
     def publish(self, value: Any) -> arb:
         """A ball of relative radius 2^(GUARD − precision) about the value, in lieu of a proof."""

@@ -17,7 +17,7 @@ import numpy as np
 from flint import ctx
 from numpy.typing import NDArray
 
-from kernelproof.reference.arithmetic import Exact, Root
+from kernelproof.reference.arithmetic import Exact, MassRoot
 from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.mass import EXACT_BITS, exact_power, integer_powers_agree
 
@@ -80,7 +80,7 @@ class Rational:
         """The exact sum."""
         return sum(values, Fraction(0))
 
-    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+    def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """The root of the mass equation, in Fractions if it is rational and the order an integer."""
         return _sparsemax(gaps) if order == 1 else _integer_root(gaps, guide, order)
 
@@ -89,7 +89,7 @@ class Rational:
         return value
 
 
-def _sparsemax(gaps: Sequence[Exact]) -> Root:
+def _sparsemax(gaps: Sequence[Exact]) -> MassRoot:
     """Key k is in the support iff ``Σ_{j<k} (d_k − d_j) < 1``, then ``γ = (1 + Σ d_j)/K``.
 
     Source: Martins & Astudillo, From softmax to sparsemax, ICML 2016.
@@ -108,10 +108,10 @@ def _sparsemax(gaps: Sequence[Exact]) -> Root:
         else:
             break
     gamma = (1 + summed) / len(exact)
-    return Root(len(exact), boundary, gamma, [gamma - gap for gap in exact])
+    return MassRoot(len(exact), boundary, gamma, [gamma - gap for gap in exact])
 
 
-def _integer_root(gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> Root:
+def _integer_root(gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
     """The rational root of ``Σ (c_j + v)^n = 1`` with ``c_j = C_j/D``, if there is one.
 
     ``x = D·v`` solves ``Σ_j (C_j + x)^n = D^n``, a polynomial with integer coefficients and leading coefficient K,
@@ -125,14 +125,14 @@ def _integer_root(gaps: Sequence[Exact], guide: NDArray[np.float64], order: Frac
         offsets = [(anchor - Fraction(gap)) / order for gap in gaps[: found.size]]
         scale = math.lcm(*(offset.denominator for offset in offsets)) * found.size
         candidate = (found.bases[-1] * scale).unique_fmpz() if order.denominator == 1 else None
-    lost = Root(found.size, found.boundary, IRRATIONAL, [IRRATIONAL] * found.size)
+    lost = MassRoot(found.size, found.boundary, IRRATIONAL, [IRRATIONAL] * found.size)
     if candidate is None:
         return lost
     v = Fraction(int(candidate), scale)
     bases = Counter(int((offset + v) * scale) for offset in offsets)
     if not integer_powers_agree(bases, scale, order.numerator, EXACT_BITS):
         return lost
-    return Root(found.size, found.boundary, anchor + order * v, [offset + v for offset in offsets])
+    return MassRoot(found.size, found.boundary, anchor + order * v, [offset + v for offset in offsets])
 
 
 RATIONAL = Rational()

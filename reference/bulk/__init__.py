@@ -1,11 +1,11 @@
 """Truth in bulk: kernel weights of many rows, certified by double-word arithmetic with a proved error, the rest by arb.
 
-The filter proves an enclosure of every weight of a row, or gives the row up; an enclosure that does not decide a
-rounding goes to arb too. So what comes back is exactly what `kernelproof.reference.weights` gives, only sooner. The
-proofs are in the docstrings: `words` (operations), `elementary` (exp, log), `evaluating` (the terms of the mass
-equation), `certifying` (root, support, weights), `exact` (order 1 in
-integers), `given` (rules whose γ is given). Compiled code is loaded on first use,
-and for small inputs not at all.
+The filter either proves an enclosure of every weight of a row or gives the row up; arb solves the rows given up, and
+those whose enclosure does not decide a rounding. The result is therefore exactly that of
+`kernelproof.reference.weights`, only sooner. The proofs are in the docstrings: `double_word` (operations),
+`elementary_functions` (exp, log), `mass_terms` (the terms of the mass equation), `row_certificate` (root, support,
+weights), `sparsemax` (order 1 in integers), `given_bandwidth` (rules whose γ is given). The compiled code is loaded on
+first use, and not at all for small inputs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.lazy import certified_weights
-from kernelproof.reference.bulk.tally import Tally
+from kernelproof.reference.bulk.tally import FilterTally
 from kernelproof.reference.formats import Format, format_of
 from kernelproof.reference.model import (
     Adaptive,
@@ -270,14 +270,14 @@ def _settled(
     exactly: Callable[[Floats], tuple[NDArray[Any], ...]],
     workers: int | None,
     small: int,
-) -> tuple[list[NDArray[Any]], Tally]:
+) -> tuple[list[NDArray[Any]], FilterTally]:
     """Outputs of these dtypes and of the shape of the scores, by the filter where it applies, and how."""
     array = score_array(scores, "scores")
     axis = exact_index(dim, "dim", -array.ndim, array.ndim - 1) % array.ndim
     moved = np.moveaxis(array, axis, -1)
     flat = moved.reshape(-1, moved.shape[-1]) if array.size else np.empty((0, moved.shape[-1]))
     outputs = tuple(np.zeros(flat.shape, dtype=kind) for kind in kinds)
-    tally = Tally(flat.size, len(flat), len(flat), flat.size)
+    tally = FilterTally(flat.size, len(flat), len(flat), flat.size)
     solve = None
     if array.size >= max(small, 1):
         from kernelproof.reference.bulk import batches  # noqa: PLC0415 (loads numba)
@@ -296,6 +296,6 @@ def _narrowed(values: Floats, target: Format) -> NDArray[Any]:
     return values.astype(np.float32) if target.name == "float32" else target.round_floats(values).astype(target.dtype)
 
 
-def _statistics(tally: Tally, unsure: int) -> Statistics:
+def _statistics(tally: FilterTally, unsure: int) -> Statistics:
     reasons = {_REASONS[status]: count for status, count in sorted(tally.reasons.items())}
     return Statistics(tally.elements, tally.rows, tally.undecided_rows, tally.undecided_elements, unsure, reasons)

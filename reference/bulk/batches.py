@@ -19,7 +19,7 @@ from kernelproof.reference.bulk import given_bandwidth, rows
 from kernelproof.reference.bulk.double_word import Word, two_prod
 from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, REAL, SOFTMAX, Order
 from kernelproof.reference.bulk.row_certificate import DECIDED
-from kernelproof.reference.bulk.tally import Tally
+from kernelproof.reference.bulk.tally import FilterTally
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Mechanism, Nearest
 
 Floats = NDArray[np.float64]
@@ -135,7 +135,7 @@ def settle(
     decide: Callable[[Open], tuple[tuple[NDArray[Any], ...], NDArray[np.bool_]]],
     exactly: Callable[[Floats], tuple[NDArray[Any], ...]],
     workers: int | None = None,
-) -> Tally:
+) -> FilterTally:
     """Fill `outputs` (R, m) from the filter, and rows with an open element from arb.
 
     Args:
@@ -146,7 +146,7 @@ def settle(
         exactly: (rows) -> values for `outputs`, proved by arb.
         workers: threads; None: one a core.
     """
-    tally = Tally(elements=array.size, rows=len(array))
+    tally = FilterTally(elements=array.size, rows=len(array))
     for part, found in chunks(array, solve, workers):
         values, open_ = decide(found)
         failed = found.status != DECIDED

@@ -1,6 +1,6 @@
 """What `verify` asks of every row, in bulk: weights, support, margins, kinks, and gradients, all proved.
 
-The filter describes a row (`describing`, `pulling`) or gives it up; rows given up are solved by arb with `BITS` bits.
+The filter describes a row (`row_kernel`, `vjp`) or gives it up; rows given up are solved by arb with `BITS` bits.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BITS = 128
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Balls:
     """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`."""
 
     head: Floats
@@ -37,7 +37,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Description:
+class BulkRows:
     """What is proved about rows of weights (R, m), as `Weighting` has it.
 
     Attributes:
@@ -53,18 +53,18 @@ class Description:
         arb_rows: how many rows arb solved, or pulled back.
     """
 
-    weights: Numbers
+    weights: Balls
     support: Flags
     boundary: Flags
     empty: Flags
     unsure: Flags
     kink: Flags
     margin: Floats
-    gradients: dict[str, Numbers] | None
+    gradients: dict[str, Balls] | None
     arb_rows: int
 
 
-def describe(
+def certify(
     scores: Floats,
     kernel: Kernel,
     rule: Rule,
@@ -73,7 +73,7 @@ def describe(
     empty: str = "nan",
     filtered: bool = True,
     workers: int | None = None,
-) -> Description:
+) -> BulkRows:
     """Weights, support, margins and kinks of every row, and with a cotangent the vector-Jacobian product.
 
     Args:
@@ -92,7 +92,7 @@ def describe(
     Source: docs/theory.md §1 to §3.
 
     >>> from kernelproof.reference import Adaptive, Kernel
-    >>> found = describe(np.array([[0.0, 2.0, 1.25]]), Kernel(1), Adaptive())
+    >>> found = certify(np.array([[0.0, 2.0, 1.25]]), Kernel(1), Adaptive())
     >>> found.weights.head.tolist(), found.margin.tolist()
     ([[0.0, 0.875, 0.125]], [[-1.125, 0.875, 0.125]])
     """
@@ -115,9 +115,9 @@ def describe(
     gradients = None
     if cotangent is not None:
         gradients = _gradients(scores, upstream, np.flatnonzero(loose), mechanism, out)
-    weighed = Numbers(*out.weights)
+    weighed = Balls(*out.weights)
     inside, edge = out.state == 1, out.state == 2
-    return Description(
+    return BulkRows(
         weighed, inside, edge, out.empty, out.unsure, out.kink.astype(bool), out.margin, gradients, len(again)
     )
 
@@ -133,7 +133,7 @@ def _by_arb(scores: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: R
 
 def _gradients(
     scores: Floats, upstream: Floats, rows: NDArray[np.intp], mechanism: Mechanism, out: RowFacts
-) -> dict[str, Numbers]:
+) -> dict[str, Balls]:
     kernel, rule, _ = effective(mechanism)
     adaptive, finite = isinstance(rule, Adaptive), isinstance(kernel.order, Fraction)
     parameter = PARAMETERS[type(rule)]
@@ -148,16 +148,16 @@ def _gradients(
     found: dict[str, Enclosure] = {}
     if len(rows):
         found = vjp_array(score_array(scores[rows], "scores"), upstream[rows], mechanism, "arb", BITS, "scores")
-        for held, part in zip(out.pulled, found["scores"].split(), strict=True):
+        for held, part in zip(out.gradient, found["scores"].split(), strict=True):
             held[rows] = part
     names = [parameter, "order", *(["alpha"] if adaptive else [])]
     return {
-        "scores": Numbers(*out.pulled),
+        "scores": Balls(*out.gradient),
         **{name: _total(scalars[name], scale.get(name, Fraction(1)), found.get(name)) for name in names},
     }
 
 
-def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Numbers:
+def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Balls:
     """scale·Σ of (rows, 3) heads, tails and radii, and of what arb found of the other rows."""
     terms = np.concatenate(parts) if parts else np.empty((0, 3))
     numbers = terms[:, :2].ravel().tolist()
@@ -170,11 +170,11 @@ def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Numb
         head, tail, more = (float(part) for part in rest.split())
         if not math.isfinite(head):
             # A ball without bounds.
-            return Numbers(*(np.array(value) for value in (head, tail, more)))
+            return Balls(*(np.array(value) for value in (head, tail, more)))
         exact, radius = exact + Fraction(head) + Fraction(tail), radius + more
     head = float(exact)
     tail = float(exact - Fraction(head))
     left = abs(float(exact - Fraction(head) - Fraction(tail)))
     # Some roundings of nonnegative numbers.
     radius = (radius + left) * (1.0 + 2.0**-48)
-    return Numbers(*(np.array(value) for value in (head, tail, radius)))
+    return Balls(*(np.array(value) for value in (head, tail, radius)))

@@ -52,20 +52,20 @@ def is_loaded(elements: int) -> bool:
 class RowFacts:
     """What the kernel fills, by row."""
 
-    def __init__(self, count: int, size: int, pulled: int) -> None:
+    def __init__(self, count: int, size: int, with_gradient: int) -> None:
         self.weights = np.zeros((3, count, size))
         self.margin = np.zeros((count, size))
         self.state = np.zeros((count, size), dtype=np.uint8)
         self.status, self.kink, self.settled = np.zeros((3, count), dtype=np.uint8)
         self.empty, self.unsure = np.zeros((2, count), dtype=bool)
-        self.pulled = np.zeros((3, pulled, size))
-        self.scalars = np.zeros((pulled, 2, 3))
+        self.gradient = np.zeros((3, with_gradient, size))
+        self.scalars = np.zeros((with_gradient, 2, 3))
 
     def rows(self, part: slice) -> RowFacts:
         """Views of some of the rows."""
         views = copy(self)
         for name, array in vars(self).items():
-            setattr(views, name, array[:, part] if name in {"weights", "pulled"} else array[part])
+            setattr(views, name, array[:, part] if name in {"weights", "gradient"} else array[part])
         return views
 
 
@@ -89,7 +89,7 @@ def kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
 
 
 def _coefficient(mechanism: Mechanism) -> Fraction:
-    """What Σ a·x·d is multiplied with in the parameter's gradient; see `pulling`."""
+    """What Σ a·x·d is multiplied with in the parameter's gradient; see `vjp`."""
     kernel, rule, _ = effective(mechanism)
     if isinstance(rule, Adaptive):
         return Fraction(-1)
@@ -114,9 +114,9 @@ def run_kernel(
     parts = [slice(start, start + step) for start in range(0, len(scores), step)]
 
     def work(part: slice) -> None:
-        row_kernel.describe_rows(
+        row_kernel.certify_rows(
             *solve, whole[part], kept[part], out.margin[part], out.state[part], *(a[part] for a in out.weights),
-            out.status[part], out.kink[part], rate, upstream[part], out.pulled[:, part], out.scalars[part],
+            out.status[part], out.kink[part], rate, upstream[part], out.gradient[:, part], out.scalars[part],
             out.settled[part],
         )  # fmt: skip
 

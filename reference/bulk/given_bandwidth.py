@@ -3,7 +3,7 @@
 - Anchored: b_i = (z_i − max z) + γ. Fixed: b_i = z_i + h²/2, h² exact by TwoProd. Both are double words within ε:
   their sign is exact, and with it the support (b_i = 0 has weight 0).
 - u_i = b_i·c for one float c near 1/max b cancels from the quotient whatever it is, and keeps every u ≤ 1 + 2^-50. So
-  the bounds of `evaluating` hold, and S ≥ 1/2.
+  the bounds of `mass_terms` hold, and S ≥ 1/2.
 - The sum is within count·ε/4 and m·`TINY`, the quotient within ε.
 """
 
@@ -52,7 +52,7 @@ def weigh_row(
     index: NDArray[np.int64],
     root: Floats,
 ) -> tuple[int, int]:
-    """The weights of one row, as `solve_row` finds them; (sh, sl) is γ if `anchored`, else h²/2."""
+    """The weights of one row, as `rows.solve_row` finds them; (sh, sl) is γ if `anchored`, else h²/2."""
     size = len(z)
     keys, base, head, tail = found[KEYS], found[BASE], found[HEAD], found[TAIL]
     top = largest(z)

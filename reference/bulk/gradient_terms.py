@@ -1,6 +1,6 @@
 """What the gradient of a row is made of: slopes, the centre of the cotangent, and the terms of that in the order.
 
-The bounds are derived in `pulling`.
+The bounds are derived in `vjp`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.compiler import compiled
 from kernelproof.reference.bulk.double_word import OPERATION, Word, add, add_float, div, mul, mul_float, two_sum
-from kernelproof.reference.bulk.elementary import PHI_ERROR, log_phi, log_word
+from kernelproof.reference.bulk.elementary_functions import PHI_ERROR, log_phi, log_word
 from kernelproof.reference.bulk.mass_terms import LARGE, POWER, SOFTMAX, Order, scaled_difference
 from kernelproof.reference.bulk.row_certificate import (
     ANCHOR,

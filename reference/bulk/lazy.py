@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.filter import WORTH, RowFacts, is_loaded, kernel_of, run_kernel
-from kernelproof.reference.enclosure import Block, Enclosure, Known, LazyBlocks
+from kernelproof.reference.enclosure import Block, Enclosure, LazyBlocks, ProvedFloats
 from kernelproof.reference.model import Mechanism
 from kernelproof.reference.progress import Progress
 from kernelproof.reference.rows import float_row, score_array
@@ -108,10 +108,10 @@ def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int
     )
 
 
-def known_of(facts: RowFacts, open_: NDArray[np.bool_]) -> Known:
+def known_of(facts: RowFacts, open_: NDArray[np.bool_]) -> ProvedFloats:
     """float64 bounds and roundings of the weights described; what is of `open_` rows means nothing.
 
-    As `certifying.enclose`: e covers radius and the roundings of tail ∓ e; v = RN(head + a) and its error is exact
+    As `row_certificate.enclose`: e covers radius and the roundings of tail ∓ e; v = RN(head + a) and its error is exact
     (Dekker), so that a bound is v or its neighbour, and if both ends round alike so does the weight.
     """
     head, tail, radius = facts.weights
@@ -126,7 +126,7 @@ def known_of(facts: RowFacts, open_: NDArray[np.bool_]) -> Known:
     lo, hi, near = np.where(exact, head, lo), np.where(exact, head, hi), np.where(exact, head, near)
     lo, hi, near = np.where(none, 0.0, lo), np.where(none, LEAST, hi), np.where(none, 0.0, near)
     size = head.shape[1]
-    return Known(
+    return ProvedFloats(
         lo=lo.ravel(),
         hi=hi.ravel(),
         near=near.ravel(),

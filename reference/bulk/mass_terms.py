@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.compiler import compiled
 from kernelproof.reference.bulk.double_word import OPERATION, Word, add, add_float, mul, two_sum
-from kernelproof.reference.bulk.elementary import LEAST_EXPONENT, exp_word, log_ratio, log_word
+from kernelproof.reference.bulk.elementary_functions import LEAST_EXPONENT, exp_word, log_ratio, log_word
 
 Floats = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ STEPS = 64
 
 
 @compiled
-def quick_exp(x: float) -> float:
+def approximate_exp(x: float) -> float:
     """About exp(x); 0 below −700."""
     y = min(max(x, -700.0), 700.0)
     shifted = y * _INVERSE_LOG_TWO + _MAGIC
@@ -37,7 +37,7 @@ def quick_exp(x: float) -> float:
 
 
 @compiled
-def quick_log(x: float) -> float:
+def approximate_log(x: float) -> float:
     """About log(x) for normal x > 0."""
     i = bits_of(x)
     upper = ((i >> 44) & 255) >= 106
@@ -52,9 +52,9 @@ def quick_log(x: float) -> float:
 
 
 @compiled
-def quick_power(base: float, order: float) -> float:
+def approximate_power(base: float, order: float) -> float:
     """About base^order for base ≥ 0; 0 for a base below 2^-1000."""
-    return quick_exp(order * quick_log(base)) if base > 1e-301 else 0.0
+    return approximate_exp(order * approximate_log(base)) if base > 1e-301 else 0.0
 
 
 @compiled
@@ -79,7 +79,7 @@ def smooth_root(gaps: Floats, count: int, order: float, whole: int) -> float:
         order: n.
         whole: n if powers are to be taken by multiplication, else 0.
     """
-    reach = order * quick_power(1.0 / count, 1.0 / order)
+    reach = order * approximate_power(1.0 / count, 1.0 / order)
     kept = count
     for step in range(STEPS):
         mass, slope, i = 0.0, 0.0, 0
@@ -91,14 +91,14 @@ def smooth_root(gaps: Floats, count: int, order: float, whole: int) -> float:
                 gaps[i], gaps[kept] = gaps[kept], gaps[i]
                 continue
             if base > 0.0:
-                below = integer_power(base, whole - 1) if whole else quick_power(base, order - 1.0)
+                below = integer_power(base, whole - 1) if whole else approximate_power(base, order - 1.0)
                 slope += below
                 mass += below * base
             i += 1
         if not mass > 0.0 or not slope > 0.0:
             break
         # S(1 − S^(−1/n))/W, in the unit of γ.
-        root = quick_power(mass, -1.0 / order) if whole != 1 else 1.0 / mass
+        root = approximate_power(mass, -1.0 / order) if whole != 1 else 1.0 / mass
         new = min(max(reach - order * mass * (1.0 - root) / slope, 0.0), order)
         if abs(new - reach) <= 1e-15 * reach:
             return new
@@ -118,7 +118,7 @@ def low_root(gaps: Floats, count: int, order: float) -> tuple[int, float]:
         edge = gaps[middle - 1]
         mass = 0.0
         for j in range(middle - 1):
-            mass += quick_power((edge - gaps[j]) / order, order)
+            mass += approximate_power((edge - gaps[j]) / order, order)
         if mass < 1.0:
             low = middle
         else:
@@ -126,11 +126,11 @@ def low_root(gaps: Floats, count: int, order: float) -> tuple[int, float]:
     edge = gaps[low - 1]
     x = 1.0 / low
     for _ in range(STEPS):
-        v = quick_power(x, 1.0 / order)
+        v = approximate_power(x, 1.0 / order)
         mass, slope = -1.0, 0.0
         for j in range(low):
             base = (edge - gaps[j]) / order + v
-            power = quick_power(base, order)
+            power = approximate_power(base, order)
             mass += power
             slope += power / base if base > 0.0 else 0.0
         slope *= v / x
@@ -141,7 +141,7 @@ def low_root(gaps: Floats, count: int, order: float) -> tuple[int, float]:
             x = new
             break
         x = new
-    return low, order * quick_power(x, 1.0 / order)
+    return low, order * approximate_power(x, 1.0 / order)
 
 
 @compiled
@@ -149,21 +149,21 @@ def large_shift(gaps: Floats, count: int, inverse: float) -> float:
     """λ = n − γ for a large n, from gaps in any order: Newton on log S, nearly linear in λ. `inverse` is 1/n."""
     total = 0.0
     for i in range(count):
-        total += quick_exp(-gaps[i])
-    shift = quick_log(total)
+        total += approximate_exp(-gaps[i])
+    shift = approximate_log(total)
     for _ in range(STEPS):
         mass, slope = 0.0, 0.0
         for i in range(count):
             a = shift + gaps[i]
             x = a * inverse
             power = (
-                quick_exp(-a * (1.0 + x * (1 / 2 + x * (1 / 3 + x * (1 / 4 + x * (1 / 5 + x / 6))))))
+                approximate_exp(-a * (1.0 + x * (1 / 2 + x * (1 / 3 + x * (1 / 4 + x * (1 / 5 + x / 6))))))
                 if x < 0.002
                 else 0.0
             )
             mass += power
             slope += power / (1.0 - x)
-        move = quick_log(mass) * mass / slope
+        move = approximate_log(mass) * mass / slope
         shift = max(shift + move, 0.0)
         if abs(move) <= 1e-15 * shift + 1e-300:
             break

@@ -3,7 +3,7 @@
 γ − d_i = β(z_i − anchor) + point + δ, within the radius of the root and ε/2 of the first term (that is 0 where β = 1).
 The sums of double words are within ε of their result whatever cancels, so that the sign is proved where what is left
 exceeds `SHARP` times these errors. Where γ itself is exact (rules that give it, a weight of 1, order 1 in integers),
-so is the zero of a key at the threshold; see `certifying` for `ZERO`. A row of which one sign is open goes to arb.
+so is the zero of a key at the threshold; see `row_certificate` for `ZERO`. A row of which one sign is open goes to arb.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from kernelproof.reference.bulk.row_certificate import (
     ZERO,
 )
 from kernelproof.reference.bulk.rows import INTEGER_ROWS, solve_row
-from kernelproof.reference.bulk.vjp import SUMS, pull_row
+from kernelproof.reference.bulk.vjp import SUMS, row_vjp
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.uint8]
@@ -144,7 +144,7 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
     """The kernel, which holds the hash of the sources so that its cache knows them."""
 
     @kernel
-    def describe_rows(
+    def certify_rows(
         order: Order,
         given: bool,
         anchored: bool,
@@ -161,7 +161,7 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
         kink: Flags,
         rate: Rate,
         cotangent: Floats,
-        pulled: Floats,
+        gradient: Floats,
         scalars: Floats,
         settled: Flags,
     ) -> int:
@@ -182,9 +182,9 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
             radius: (R, m), out.
             status: (R,), out: DECIDED, or why nothing is to be read from the row.
             kink: (R,), out.
-            rate: of `pull_row`.
+            rate: of `row_vjp`.
             cotangent: (R, m), or (0, m).
-            pulled: (3, R, m), out: head, tail and radius of the gradient of the scores.
+            gradient: (3, R, m), out: head, tail and radius of the gradient of the scores.
             scalars: (R, 2, 3), out: the same of those of the parameter and of the order.
             settled: (R,), out: as status, of the gradients.
         """
@@ -208,13 +208,13 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
                 settled[r] = status[r]
                 if status[r] == DECIDED:
                     point = point_of(order, root)
-                    settled[r] = pull_row(
+                    settled[r] = row_vjp(
                         order, rate, point, count, index, found, root, held, sums, state[r], cotangent[r],
-                        pulled[0, r], pulled[1, r], pulled[2, r], scalars[r],
+                        gradient[0, r], gradient[1, r], gradient[2, r], scalars[r],
                     )  # fmt: skip
         return _sources
 
-    return describe_rows
+    return certify_rows
 
 
-describe_rows = _make(SOURCES)
+certify_rows = _make(SOURCES)

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.compiler import SOURCES, compiled, kernel
-from kernelproof.reference.bulk.exact import reaches, sparsemax
 from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, SOFTMAX, Order, scaled_difference
 from kernelproof.reference.bulk.proposals import large_shift, low_root, smooth_root
 from kernelproof.reference.bulk.row_certificate import (
@@ -31,6 +30,7 @@ from kernelproof.reference.bulk.row_certificate import (
     certify,
     softmax,
 )
+from kernelproof.reference.bulk.sparsemax import reaches, sparsemax
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Tally:
+class FilterTally:
     """Added up in the calling thread.
 
     Attributes:

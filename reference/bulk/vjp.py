@@ -3,11 +3,11 @@
 With b_i = γ − d_i in logits (exact up to the root), slopes a_i = n·w_i/b_i (order ∞: w_i) and x_i = g_i − C,
 
 - scores: β·a_i·x_i, C the mean of g under a (`Adaptive`) or under w; `Anchored` takes Σ a_i·x_i off its maxima;
-- the rule's parameter: a coefficient times Σ a_i·x_i·d_i, as in `weighting.pull_back`;
+- the rule's parameter: a coefficient times Σ a_i·x_i·d_i, as in `weighting.vjp`;
 - the order, `Adaptive`: Σ w_i·φ_i·x_i with φ = log u + 1/u − 1, u = b/n (docs/theory.md, G2; the terms w/u·x sum to 0).
   Other rules: Σ w_i·log(b_i/γ)·x_i. α at order ∞: −½Σ w_i·x_i·ℓ_i², ℓ = log w (the mean of ℓ² drops out, Σ w·x = 0).
 
-Radii. ε = 2^-102 bounds an operation (`words`), a sum of N numbers is within N·ε/4 of the sum of their sizes. An
+Radii. ε = 2^-102 bounds an operation (`double_word`), a sum of N numbers is within N·ε/4 of the sum of their sizes. An
 error passes on by the derivative: relative ones add in products and quotients, a factor of 1.01 or 1.02 covers their
 products and the roundings of the radii themselves, which are sums of nonnegative float64 numbers.
 - b: 3ε relative (a difference, two sums) and what is not known of the root, over b. 1/u = n/b: that of b, and 2ε.
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.compiler import compiled
 from kernelproof.reference.bulk.double_word import OPERATION, Word, add, add_float, div, mul, two_sum
-from kernelproof.reference.bulk.elementary import log_word
+from kernelproof.reference.bulk.elementary_functions import log_word
 from kernelproof.reference.bulk.gradient_terms import (
     ADAPTIVE,
     ANCHORED,
@@ -244,7 +244,7 @@ def finish_scalars(
 
 
 @compiled
-def pull_row(
+def row_vjp(
     order: Order,
     rate: Rate,
     point: Word,

@@ -17,7 +17,7 @@ from kernelproof.reference.ops.regression import upstream_of
 from kernelproof.reference.rows import float_array, plain_array
 from kernelproof.reference.solved_rows import Weighting, collect
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
-from kernelproof.reference.weighted_means import Floats, Problem
+from kernelproof.reference.weighted_means import Floats, WeightedMeans
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def attention_vjp(
 
 def _problem(
     q: Any, k: Any, v: Any, scale: Any, mask: Any, causal: bool, lengths: Any, key_norm_term: bool
-) -> tuple[Problem, tuple[int, ...]]:
+) -> tuple[WeightedMeans, tuple[int, ...]]:
     queries, keys, values = (float_array(a, name, finite=True) for name, a in (("q", q), ("k", k), ("v", v)))
     shapes = f"q {queries.shape}, k {keys.shape}, v {values.shape}"
     fits = (
@@ -176,7 +176,7 @@ def _problem(
     head = np.arange(heads) // (heads // groups)
     group = (np.arange(batches)[:, None] * groups + head[None, :]).ravel().astype(np.intp)
     bias = _bias(mask, causal, lengths, (*batch, heads, count, size))
-    problem = Problem(
+    problem = WeightedMeans(
         queries.reshape(batches * heads, count, width),
         keys.reshape(batches * groups, size, width),
         values.reshape(batches * groups, size, values.shape[-1]),

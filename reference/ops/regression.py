@@ -14,7 +14,7 @@ from kernelproof.reference.model import Kernel, Rule, check_mechanism
 from kernelproof.reference.rows import float_array
 from kernelproof.reference.solved_rows import Weighting, collect
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
-from kernelproof.reference.weighted_means import Floats, Problem
+from kernelproof.reference.weighted_means import Floats, WeightedMeans
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def upstream_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
     return upstream
 
 
-def _problem(q: Any, k: Any, v: Any) -> tuple[Problem, tuple[int, ...]]:
+def _problem(q: Any, k: Any, v: Any) -> tuple[WeightedMeans, tuple[int, ...]]:
     arrays = {name: float_array(array, name, finite=True) for name, array in (("q", q), ("k", k), ("v", v))}
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
     queries, keys, values = arrays.values()
@@ -139,4 +139,4 @@ def _problem(q: Any, k: Any, v: Any) -> tuple[Problem, tuple[int, ...]]:
     heads = int(np.prod(lead, dtype=np.int64))
     flat_q, flat_k, flat_v = (array.reshape(heads, *array.shape[-2:]) for array in (queries, keys, values))
     bias = np.zeros((heads, queries.shape[-2], keys.shape[-2]))
-    return Problem(flat_q, flat_k, flat_v, np.arange(heads, dtype=np.intp), bias, Fraction(1), True), lead
+    return WeightedMeans(flat_q, flat_k, flat_v, np.arange(heads, dtype=np.intp), bias, Fraction(1), True), lead

@@ -17,7 +17,7 @@ from flint import arb, ctx
 
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Jet, ball
-from kernelproof.reference.variant.row_solver import Solved, argument, threshold
+from kernelproof.reference.variant.row_solver import SolvedRow, argument, threshold
 from kernelproof.reference.variant.user_calls import equation_at, numbers_of, profile_at
 
 PRECISION = 256
@@ -143,7 +143,7 @@ def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tup
     return found.value, found.partials.get(0, arb(0))
 
 
-def misfit(variant: Variant, root: Root, found: Solved) -> str | None:
+def misfit(variant: Variant, root: Root, found: SolvedRow) -> str | None:
     """What shows, at the solution, that the equation is none of the class, or None.
 
     Keys enter with the term 0, so that an equation which counts its terms would jump; and one that claims to rise with

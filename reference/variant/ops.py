@@ -22,7 +22,7 @@ from kernelproof.reference.solver import PRECISION, checked_precision
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import Plain
 from kernelproof.reference.variant.membership import exponent_of, falls, misfit, reach_of_argument, rises
-from kernelproof.reference.variant.row_solver import Pulled, Solved, pull_back, solve, threshold
+from kernelproof.reference.variant.row_solver import SolvedRow, VariantVjp, solve, threshold, vjp
 
 Floats = NDArray[np.float64]
 CLIPPED = 1e308
@@ -42,7 +42,7 @@ class RowOfVariant:
 
     row: Row
     gaps: list[Fraction]
-    found: Solved | None
+    found: SolvedRow | None
     reason: str = ""
 
 
@@ -160,7 +160,7 @@ def _kink(variant: Variant, each: RowOfVariant) -> bool:
     return edge or (variant.moves_with_anchor and each.row.tied > 1)
 
 
-def margins(variant: Variant, gaps: list[Fraction], found: Solved) -> Floats:
+def margins(variant: Variant, gaps: list[Fraction], found: SolvedRow) -> Floats:
     """How far inside the edge each key lies, in the unit of scores; +∞ without an edge, exactly 0 on it."""
     limit = threshold(variant, found.gamma)
     if limit is None:
@@ -171,14 +171,14 @@ def margins(variant: Variant, gaps: list[Fraction], found: Solved) -> Floats:
     return np.asarray(np.clip(out, -CLIPPED, CLIPPED))
 
 
-def scores_pulled(variant: Variant, row: Row, pulled: Pulled) -> list[arb]:
+def scores_vjp(variant: Variant, row: Row, gradients: VariantVjp) -> list[arb]:
     """∂L/∂s over the support: minus ∂L/∂d, and all of it on the largest score, from which gaps are counted."""
-    out = [-each for each in pulled.by_gap]
+    out = [-each for each in gradients.by_gap]
     if variant.moves_with_anchor:
-        moved = sum(pulled.by_gap, arb(0)) / row.tied
+        moved = sum(gradients.by_gap, arb(0)) / row.tied
         out = [each + moved if i < row.tied else each for i, each in enumerate(out)]
     else:
-        out[0] += sum(pulled.by_gap, arb(0))
+        out[0] += sum(gradients.by_gap, arb(0))
     return out
 
 
@@ -211,10 +211,10 @@ def weights_vjp(scores: Any, cotangent: Any, variant: Variant, *, precision: int
         raise DomainError(msg)
     size = array.shape[-1]
     flat, g = (part.reshape(-1, size) if part.size else np.empty((0, size)) for part in (array, upstream))
-    return pull_rows(variant, solve_rows(variant, flat, bits), g, bits, array.shape)
+    return rows_vjp(variant, solve_rows(variant, flat, bits), g, bits, array.shape)
 
 
-def pull_rows(
+def rows_vjp(
     variant: Variant, rows: list[RowOfVariant], g: Floats, bits: int, shape: tuple[int, ...]
 ) -> dict[str, Enclosure]:
     """The vector-Jacobian product on solved rows."""
@@ -229,10 +229,10 @@ def pull_rows(
                     sums = dict.fromkeys(sums, NO_VALUE)
                 continue
             keys = each.row.keys[: each.found.size]
-            pulled = pull_back(variant, each.found, [Fraction(value) for value in g[r, keys].tolist()])
-            values = scores_pulled(variant, each.row, pulled)
+            gradients = vjp(variant, each.found, [Fraction(value) for value in g[r, keys].tolist()])
+            values = scores_vjp(variant, each.row, gradients)
             blocks.append(Block(np.asarray(keys + r * size, dtype=np.intp), values))
-            sums = {name: total + pulled.by_parameter[name] for name, total in sums.items()}
+            sums = {name: total + gradients.by_parameter[name] for name, total in sums.items()}
     zero = np.zeros(1, dtype=np.intp)
     out = {name: Enclosure((), (Block(zero, [total]),)) for name, total in sums.items()}
     return {"scores": Enclosure(shape, tuple(blocks)), **out}

@@ -42,7 +42,7 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class Solved:
+class SolvedRow:
     """One row solved.
 
     Attributes:
@@ -60,7 +60,7 @@ class Solved:
     weights: list[arb]
 
 
-def solve(variant: Variant, gaps: list[Fraction], bits: int) -> Solved:
+def solve(variant: Variant, gaps: list[Fraction], bits: int) -> SolvedRow:
     """The row of ascending exact gaps, the first 0, with weights of about `bits` good bits.
 
     Raises:
@@ -78,7 +78,7 @@ def solve(variant: Variant, gaps: list[Fraction], bits: int) -> Solved:
             raise UndecidedError(msg)
 
 
-def _solve(variant: Variant, gaps: list[Fraction], bits: int) -> Solved | None:
+def _solve(variant: Variant, gaps: list[Fraction], bits: int) -> SolvedRow | None:
     bandwidth = variant.bandwidth
     boundary = 0
     if isinstance(bandwidth, Constant):
@@ -100,7 +100,7 @@ def _solve(variant: Variant, gaps: list[Fraction], bits: int) -> Solved | None:
     weights = [each.value / total for each in terms]
     if not all(weight.is_finite() and (weight.rad() <= weight.mid() * arb((1, -bits))) for weight in weights):
         return None
-    return Solved(size, boundary, gamma, terms, weights)
+    return SolvedRow(size, boundary, gamma, terms, weights)
 
 
 def threshold(variant: Variant, gamma: Any) -> Any:
@@ -273,7 +273,7 @@ def _no_root(variant: Variant, side: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Pulled:
+class VariantVjp:
     """The cotangents that one row sends back: by gap over the support, and by parameter; and γ's slopes for units."""
 
     by_gap: list[arb]
@@ -282,7 +282,7 @@ class Pulled:
     by_term: list[arb]
 
 
-def pull_back(variant: Variant, found: Solved, cotangent: list[Fraction]) -> Pulled:
+def vjp(variant: Variant, found: SolvedRow, cotangent: list[Fraction]) -> VariantVjp:
     """The vector-Jacobian product of one row; `cotangent` runs over its support.
 
     With c = Σ g_i w_i and S = Σ K_j: ``dL = Σ (g_i − c)/S · dK_i`` and γ moves by the implicit function theorem.
@@ -293,11 +293,11 @@ def pull_back(variant: Variant, found: Solved, cotangent: list[Fraction]) -> Pul
     g = [ball(value) for value in cotangent]
     total = X.total([each.value for each in terms])
     centre = X.total([a * w for a, w in zip(g, weights, strict=True)])
-    pull = [(a - centre) / total for a in g]
-    across = X.total([p * each.slope * each.t_gamma for p, each in zip(pull, terms, strict=True)])
+    by_value = [(a - centre) / total for a in g]
+    across = X.total([p * each.slope * each.t_gamma for p, each in zip(by_value, terms, strict=True)])
     names = list(variant.parameters)
     direct = {
-        name: X.total([p * each.by_parameter[name] for p, each in zip(pull, terms, strict=True)]) for name in names
+        name: X.total([p * each.by_parameter[name] for p, each in zip(by_value, terms, strict=True)]) for name in names
     }
     bandwidth = variant.bandwidth
     if isinstance(bandwidth, Constant):
@@ -313,6 +313,7 @@ def pull_back(variant: Variant, found: Solved, cotangent: list[Fraction]) -> Pul
             moved = X.total([e * each.by_parameter[name] for e, each in zip(by_term, terms, strict=True)])
             direct[name] += across * (-(moved + held.by_parameter[name]) / rate)
     by_gap = [
-        p * each.slope * each.t_gap + across * slope for p, each, slope in zip(pull, terms, gamma_by_gap, strict=True)
+        p * each.slope * each.t_gap + across * slope
+        for p, each, slope in zip(by_value, terms, gamma_by_gap, strict=True)
     ]
-    return Pulled(by_gap, direct, gamma_by_gap, by_term)
+    return VariantVjp(by_gap, direct, gamma_by_gap, by_term)

@@ -9,7 +9,7 @@ from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.tables import power, rounded, span, tex
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import Curve, Fit, State, StudyRecord
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, LineFit, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 
@@ -25,10 +25,10 @@ def study_caption(study: StudyRecord) -> str:
         r"(a) Certified errors, whose enclosures are narrower than the lines, with the first-order term $c\,n^{s}$ "
         r"dotted. (b) Slopes between neighbouring orders; dotted: the limits."
     )
-    apart = {curve.datum: curve.apart for curve in study.curves if curve.state is State.APART}
+    apart = {curve.datum: curve.apart for curve in study.curves if curve.state is CurveState.APART}
     for datum, reason in apart.items():
         parts.append(f"Told apart is ``{tex(datum)}'': {tex(reason)}, so its first coefficient is exactly 0.")
-    short = sorted({curve.datum for curve in study.curves if curve.state is State.SHORT})
+    short = sorted({curve.datum for curve in study.curves if curve.state is CurveState.SHORT})
     if short:
         parts.append(f"Too few orders to fit: {tex(', '.join(short))}.")
     empty = sorted({curve.datum for curve in study.curves if curve.absent})
@@ -37,7 +37,7 @@ def study_caption(study: StudyRecord) -> str:
     return " ".join(parts) + "\n"
 
 
-def _fitted(name: str, norm: Norm, curves: Sequence[Curve]) -> str:
+def _fitted(name: str, norm: Norm, curves: Sequence[CurveRecord]) -> str:
     fits = [curve.fit for curve in curves if curve.fit is not None]
     rests = [curve.remainder_fit.slope.middle for curve in curves if curve.remainder_fit is not None]
     ratios = [fit.ratio.middle for fit in fits if fit.ratio is not None]
@@ -52,12 +52,12 @@ def _fitted(name: str, norm: Norm, curves: Sequence[Curve]) -> str:
     return text + (f"; after the first-order term is subtracted, slopes {span(rests, 4)}." if rests else ".")
 
 
-def _start(fit: Fit) -> float:
+def _start(fit: LineFit) -> float:
     top, _, bottom = fit.first.partition("/")
     return float(top) / float(bottom or 1)
 
 
-def _widest(fits: Sequence[Fit]) -> float:
+def _widest(fits: Sequence[LineFit]) -> float:
     return max((fit.interval[1] - fit.interval[0]) / 2 for fit in fits)
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from kernelproof.reports.paper.panels import legend_below, letter, log_axis, panels, series
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
-from kernelproof.theory.convergence.records import Curve, Point, State, StudyRecord
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, Point, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 AXIS = {
@@ -33,9 +33,9 @@ def number(text: str) -> float:
     return float(top) / float(bottom or 1)
 
 
-def drawn_curves(study: StudyRecord) -> list[Curve]:
+def drawn_curves(study: StudyRecord) -> list[CurveRecord]:
     """Those that are drawn: of the norms the study shows, not told apart."""
-    return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not State.APART]
+    return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not CurveState.APART]
 
 
 def study_figure(study: StudyRecord, look: Look) -> Figure:
@@ -81,7 +81,7 @@ def _first_order(look: Look) -> dict[str, Any]:
     return {"color": INK, "lw": 0.7 * look.scale, "ls": (0, (1, 2)), "zorder": 4}
 
 
-def _style(study: StudyRecord, curve: Curve, names: list[str]) -> dict[str, Any]:
+def _style(study: StudyRecord, curve: CurveRecord, names: list[str]) -> dict[str, Any]:
     at, second = names.index(curve.datum), study.norms.index(curve.norm)
     style = series(at, every=(2 * at + 3 * second, 12))
     return {**style, "ls": "-" if second == 0 else (0, (3.5, 1.5)), "mfc": style["color"] if second == 0 else "white"}

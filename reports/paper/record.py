@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import Record, State, StudyRecord
+from kernelproof.theory.convergence.records import CurveState, Record, StudyRecord
 from kernelproof.verify.studies.convergence import BackendStudy
 
 
@@ -48,4 +48,4 @@ class ConvergenceResults(Record):
 def study_passed(study: StudyRecord) -> bool:
     """Whether every curve that was fitted holds, and one was: a study that decided nothing has not passed."""
     states = {curve.state for curve in study.curves}
-    return State.FAILS not in states and State.HOLDS in states
+    return CurveState.FAILS not in states and CurveState.HOLDS in states

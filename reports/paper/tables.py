@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.pgf import escaped
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import Curve, Fit, StudyRecord
+from kernelproof.theory.convergence.records import CurveRecord, LineFit, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 STUDY_COLUMNS = (
@@ -103,7 +103,7 @@ def study_table(study: StudyRecord) -> str:
     return _table("llrrrcrr", head, rows)
 
 
-def _curve_cells(curve: Curve) -> list[str]:
+def _curve_cells(curve: CurveRecord) -> list[str]:
     first = [tex(curve.datum), SHORT[curve.norm]]
     if curve.fit is None or curve.coefficient is None:
         reason = curve.apart or "too few orders to fit"
@@ -118,7 +118,7 @@ def _curve_cells(curve: Curve) -> list[str]:
     ]
 
 
-def _fit_cells(fit: Fit) -> list[str]:
+def _fit_cells(fit: LineFit) -> list[str]:
     low, high = fit.interval
     ratio = "--" if fit.ratio is None else f"{fit.ratio.middle:.4f}"
     return [signed(fit.slope.middle), f"$[{low:.5f},\\,{high:.5f}]$", ratio]

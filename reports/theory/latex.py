@@ -13,7 +13,7 @@ from kernelproof.reports.text import clean
 from kernelproof.reports.theory import words as wording
 from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict
-from kernelproof.theory.results import CheckResult, ClaimResult, TheoryResults
+from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -194,7 +194,7 @@ def _row(claim: ClaimResult) -> str:
     return f"{left}\n& {_VERDICT[claim.verdict]}{checks}{why}\\\\[1ex]\n\\hline"
 
 
-def _check(check: CheckResult) -> str:
+def _check(check: ClaimCheckResult) -> str:
     found = check.finding
     if found is None:
         return rf"\emph{{unavailable}}: {escape(check.unavailable or '')}"

@@ -9,7 +9,7 @@ from kernelproof.reports.text import clean, duration
 from kernelproof.reports.theory import words
 from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict
-from kernelproof.theory.results import CheckResult, ClaimResult, TheoryResults
+from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
 
 _MARKS = {Verdict.PROVED: "✅", Verdict.CONSISTENT: "🟦", Verdict.REFUTED: "❌", Verdict.UNDECIDED: "❔"}
 
@@ -75,7 +75,7 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
         yield from _details(check)
 
 
-def _check(check: CheckResult) -> list[str]:
+def _check(check: ClaimCheckResult) -> list[str]:
     role = words.ROLE[check.role] + (f" ({check.drops})" if check.drops else "")
     name = f"{escape(check.id)}, {escape(role)}"
     # A pipe ends a cell even inside a formula.
@@ -93,7 +93,7 @@ def _check(check: CheckResult) -> list[str]:
     ]
 
 
-def _details(check: CheckResult) -> Iterator[str]:
+def _details(check: ClaimCheckResult) -> Iterator[str]:
     found = check.finding
     if found is None:
         return

@@ -7,7 +7,7 @@ from collections import Counter
 from kernelproof.reports.text import number
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Verdict
-from kernelproof.theory.results import CheckResult, ClaimResult, TheoryResults
+from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
 
 EVIDENCE = {
     Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols; the words that join such "
@@ -49,7 +49,7 @@ def coverage(finding: Finding) -> str:
     return "; ".join(parts)
 
 
-def verdict_of(check: CheckResult) -> str:
+def verdict_of(check: ClaimCheckResult) -> str:
     """The verdict of one check; UNAVAILABLE where it could not run here."""
     return "UNAVAILABLE" if check.finding is None else check.finding.verdict.value
 

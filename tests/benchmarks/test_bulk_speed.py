@@ -17,7 +17,7 @@ import pytest
 
 from kernelproof import reference
 from kernelproof.reference import bulk
-from kernelproof.reference.bulk.bulk_rows import describe
+from kernelproof.reference.bulk.bulk_rows import certify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.truth import truth as truth_module
@@ -80,16 +80,16 @@ def test_gradients_on_one_core(benchmark: Any, order: str, keys: int) -> None:
     g = np.random.default_rng(1).normal(size=z.shape)
     kernel, rule = reference.Kernel(order), reference.Adaptive()
     few = max(ARB_ROWS * KEYS // keys // 4, 1)
-    found = describe(z[:few], kernel, rule, g[:few], workers=1)
+    found = certify(z[:few], kernel, rule, g[:few], workers=1)
     truth = reference.weights_vjp(z[:few], g[:few], kernel, rule)
     assert found.gradients is not None
     assert not any(apart(found.gradients[name], truth[name]) for name in truth)
 
     def forward() -> Any:
-        return describe(z, kernel, rule, workers=1)
+        return certify(z, kernel, rule, workers=1)
 
     def backward() -> Any:
-        return describe(z, kernel, rule, g, workers=1)
+        return certify(z, kernel, rule, g, workers=1)
 
     benchmark.pedantic(backward, rounds=5, warmup_rounds=1)
     ours = min(seconds(backward) for _ in range(5)), min(seconds(forward) for _ in range(5))

@@ -26,7 +26,7 @@ TILED = (
     Fault(
         "numba",
         "narrow reach",  # keys in the far half of the ball are never proposed
-        Change("numba.tiles.sparse", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
+        Change("numba.tiles.sparse_queries", "top - law[3] - 2.0 * slack", "top - law[3] / 8 - 2.0 * slack"),
         ("accuracy",),
         TILED_CASE,
     ),
@@ -34,7 +34,7 @@ TILED = (
         "numba",
         "wrong values",  # those of the weights' slopes
         Change(
-            "numba.tiles.sparse",
+            "numba.tiles.sparse_queries",
             "add(of_v[0, at[j]], of_v[1, at[j]], solved[P, j]",
             "add(of_v[0, at[j]], of_v[1, at[j]], solved[SHARE, j]",
         ),

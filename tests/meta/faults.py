@@ -64,21 +64,21 @@ FAULTS = (
     Fault(
         "torch",
         "wrong power",
-        Change("torch.solve", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
+        Change("torch.solver", "ratio.log()) * order", "ratio.log()) * (order + 1)"),
         ("accuracy", "kkt"),
         RANDOM,
     ),
     Fault(
         "torch",
         "off-by-one support",  # the last key is never tried, so a row of full support loses it
-        Change("torch.solve", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
+        Change("torch.solver", "torch.full_like(low, ranked.shape[-1])", "torch.full_like(low, ranked.shape[-1] - 1)"),
         ("support", "accuracy"),
         FULL_SUPPORT,
     ),
     Fault(
         "torch",
         "lost max shift",
-        Change("torch.solve", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
+        Change("torch.solver", "top = torch.where(valid & (top > -math.inf), top, 0.0)", "top = torch.zeros_like(top)"),
         ("accuracy", "simplex", "translation"),
         FAR_OFF,
     ),
@@ -86,7 +86,7 @@ FAULTS = (
         "torch",
         "dropped tie",  # the second of the keys tied at the top
         Change(
-            "torch.solve",
+            "torch.solver",
             "inside = live & _support(scores, beta, order)\n",
             "inside = live & _support(scores, beta, order) & ((gaps > 0) | ((gaps == 0).cumsum(-1) != 2))\n",
         ),
@@ -96,7 +96,7 @@ FAULTS = (
     Fault(
         "torch",
         "wrong temperature",  # beta applied twice
-        Change("torch.solve", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
+        Change("torch.solver", "unit = parameter if rule ==", "unit = parameter * parameter if rule =="),
         ("accuracy", "kkt"),
         COLD,
     ),
@@ -190,7 +190,7 @@ FAULTS = (
     Fault(
         "numba",
         "wrong power",
-        Change("numba.scalar", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
+        Change("numba.scalar_functions", "math.exp(n * log)", "math.exp((n - 1.0) * log)"),
         ("accuracy", "kkt"),
         RANDOM,
     ),
@@ -251,7 +251,7 @@ FAULTS = (
     Fault(
         FAST,
         "wrong power",
-        Change("numba.elementary", "    return share * u, (share * x if", "    return share, (share * x if"),
+        Change("numba.elementary_functions", "    return share * u, (share * x if", "    return share, (share * x if"),
         ("accuracy", "kkt"),
         single(RANDOM),
     ),
@@ -270,7 +270,9 @@ FAULTS = (
         FAST,
         "lost max shift",
         Change(
-            "numba.elementary", "exponential((scores[i] - top) * factor)", "exponential(np.float64(scores[i]) * factor)"
+            "numba.elementary_functions",
+            "exponential((scores[i] - top) * factor)",
+            "exponential(np.float64(scores[i]) * factor)",
         ),
         ("accuracy", "simplex", "translation"),
         single(FAR_BELOW),
@@ -279,7 +281,7 @@ FAULTS = (
         FAST,
         "dropped tie",  # the second of equal weights
         Change(
-            "numba.elementary",
+            "numba.elementary_functions",
             "weights[i] = r * scale + r * scale_low",
             "weights[i] = 0.0 if np.any(out[start:i] == out[i]) else r * scale + r * scale_low",
         ),
@@ -304,7 +306,7 @@ FAULTS = (
         FAST,
         "float32 inside float64",
         Change(
-            "numba.elementary",
+            "numba.elementary_functions",
             "weights[i] = r * scale + r * scale_low",
             "weights[i] = np.float32(r * scale + r * scale_low)",
         ),

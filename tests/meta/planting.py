@@ -181,7 +181,7 @@ def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool
         core = "numba.careful.rows" if backend == "numba" else "numba.core"
         if not tiled:
             texts["numba.__init__"] = Change("numba", "numba.tiles.core", core).apply(texts["numba.__init__"])
-        for name in ("careful.rows", "scalar", "fast.newton", "proved.rows", "fast.vjp"):
+        for name in ("careful.rows", "scalar_functions", "fast.newton", "proved.rows", "fast.vjp"):
             math = Change(name, "\nimport math\n", f"\nfrom {package}.numba import ieee as math\n")
             texts[f"numba.{name}"] = math.apply(texts[f"numba.{name}"])
     if tiled:

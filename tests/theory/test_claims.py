@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernelproof.theory import discovery
-from kernelproof.theory.claim import Kind, Role, Settings, Variant
+from kernelproof.theory.claim import FalseVariant, Kind, Role, Settings
 from kernelproof.theory.finding import Verdict
 from kernelproof.theory.verdicts import judge
 
@@ -29,7 +29,7 @@ def test_a_claim_has_a_false_variant(name: str) -> None:
 
 
 @pytest.mark.parametrize("variant", FALSE)
-def test_a_false_variant_does_not_pass(variant: Variant) -> None:
+def test_a_false_variant_does_not_pass(variant: FalseVariant) -> None:
     verdict = judge(variant.claim, QUICK, until_refuted=True).verdict
     assert verdict is not Verdict.PROVED
     if variant.refuted:

@@ -16,12 +16,12 @@ from kernelproof.reference import Adaptive, Fixed, Kernel, entmax, weights
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.theory.convergence import data, profile
 from kernelproof.theory.convergence.curves import ACCURACY, study, trace
-from kernelproof.theory.convergence.expansion import Limit
+from kernelproof.theory.convergence.expansion import SoftmaxExpansion
 from kernelproof.theory.convergence.fits import FEWEST, fit, line, local_slopes, regime
 from kernelproof.theory.convergence.norms import Norm, divergence, norm_of
 from kernelproof.theory.convergence.orders import ORDERS, checked_orders, half_power, order_text
 from kernelproof.theory.convergence.quantities import PROBABILITY, Gradient, Weights
-from kernelproof.theory.convergence.records import Curve, State, ends
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
 from kernelproof.theory.series import ball, balls
 
@@ -29,7 +29,7 @@ FEW = tuple(F(2) ** k for k in range(-1, 41, 3))
 ROW = (0.0, 1.0, -2.0, 0.5)
 
 
-def traced(quantity: Any, orders: Sequence[F] = FEW) -> dict[Norm, Curve]:
+def traced(quantity: Any, orders: Sequence[F] = FEW) -> dict[Norm, CurveRecord]:
     return {curve.norm: curve for curve in trace(Datum("one", data.Source.PLANTED, quantity), orders)}
 
 
@@ -63,8 +63,8 @@ def test_orders_are_exact_and_ascending() -> None:
 @pytest.mark.parametrize("slug", STUDIES)
 def test_every_study_holds_on_every_datum(slug: str) -> None:
     found = study(slug, FEW, seed=1)
-    assert {curve.state for curve in found.curves} <= {State.HOLDS, State.APART}
-    sources = {curve.source for curve in found.curves if curve.state is State.HOLDS}
+    assert {curve.state for curve in found.curves} <= {CurveState.HOLDS, CurveState.APART}
+    sources = {curve.source for curve in found.curves if curve.state is CurveState.HOLDS}
     assert sources == ({data.Source.PLANTED} if slug == "profile" else set(data.Source))
     for curve in found.curves:
         if curve.fit is not None:
@@ -78,7 +78,7 @@ def test_every_study_holds_on_every_datum(slug: str) -> None:
 def test_enclosures_are_as_narrow_as_promised(slug: str) -> None:
     found = study(slug, (F(1, 2), half_power(21), F(2) ** 40), seed=0)
     for curve in found.curves:
-        for point in curve.points if curve.state is not State.APART else []:
+        for point in curve.points if curve.state is not CurveState.APART else []:
             low, high = F(point.error.lo), F(point.error.hi)
             # Two ends, each rounded outward to 18 digits, around a ball of ACCURACY bits.
             assert 0 < low <= high <= low * (1 + F(1, 2 ** (ACCURACY - 2)))
@@ -128,24 +128,27 @@ def test_an_empty_ball_is_absent_and_not_an_error_of_zero() -> None:
 
 def test_ties_are_told_apart_and_not_fitted() -> None:
     for curve in traced(Weights((0.1,) * 3)).values():
-        assert (curve.state, curve.apart) == (State.APART, "all logits are equal")
+        assert (curve.state, curve.apart) == (CurveState.APART, "all logits are equal")
         assert curve.fit is None
         assert curve.coefficient is None
         assert all(float(point.error.hi) < 1e-30 for point in curve.points)
     apart = {
-        curve.datum for slug in STUDIES for curve in study(slug, (F(1), F(2)), 0).curves if curve.state is State.APART
+        curve.datum
+        for slug in STUDIES
+        for curve in study(slug, (F(1), F(2)), 0).curves
+        if curve.state is CurveState.APART
     }
     assert apart == {"ties"}
 
 
 def test_a_tie_up_to_one_bit_is_no_tie() -> None:
     row = (1.0, float(np.nextafter(1.0, 2.0)))
-    assert {curve.state for curve in traced(Weights(row)).values()} == {State.HOLDS}
+    assert {curve.state for curve in traced(Weights(row)).values()} == {CurveState.HOLDS}
 
 
 def test_the_gradient_of_a_tied_row_moves_and_is_fitted() -> None:
     found = traced(Gradient((0.5,) * 4, (1.0, 0.0, -2.0, 0.25), "z"))
-    assert {curve.state for curve in found.values()} == {State.HOLDS}
+    assert {curve.state for curve in found.values()} == {CurveState.HOLDS}
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ def test_a_wrong_coefficient_shows(factor: F) -> None:
             traced(Wrong(ROW, norms=(Norm.DIVERGENCE,), factor=factor))
         return
     for curve in traced(Wrong(ROW, norms=PROBABILITY, factor=factor)).values():
-        assert curve.state is State.FAILS
+        assert curve.state is CurveState.FAILS
         assert curve.fit is not None
         assert curve.fit.ratio is not None
         assert curve.fit.ratio.middle == pytest.approx(1 / factor, rel=0.01)
@@ -182,7 +185,7 @@ def test_a_first_term_of_the_wrong_sign_leaves_a_remainder_of_first_order() -> N
             return [-each for each in super().first()]
 
     curve = traced(Flipped(ROW))[Norm.L1]
-    assert (curve.state, curve.remainder_fit) == (State.FAILS, None)
+    assert (curve.state, curve.remainder_fit) == (CurveState.FAILS, None)
     assert all(point.remainder_slope is None or point.remainder_slope.middle > -1.5 for point in curve.points[5:])
 
 
@@ -231,13 +234,13 @@ def test_the_regime_starts_where_every_later_slope_is_near() -> None:
 
 def test_a_coarse_grid_does_not_start_before_the_regime() -> None:
     coarse = [F(2) ** k for k in range(4, 41, 4)]
-    assert {curve.state for curve in traced(profile.Profile(), coarse).values()} == {State.HOLDS}
+    assert {curve.state for curve in traced(profile.Profile(), coarse).values()} == {CurveState.HOLDS}
 
 
 def test_too_few_orders_are_not_fitted() -> None:
     orders = [F(2) ** k for k in range(20, 20 + FEWEST - 1)]
     curve = traced(Weights(ROW), orders)[Norm.L1]
-    assert (curve.fit, curve.state) == (None, State.SHORT)
+    assert (curve.fit, curve.state) == (None, CurveState.SHORT)
     with ctx.workprec(64):
         assert fit(orders, [1 / ball(n) for n in orders], -1, None) is None
 
@@ -260,13 +263,13 @@ def test_the_first_term_of_a_gradient_is_the_gradient_of_the_first_term() -> Non
     g = balls([1.0, -0.5, 0.25, 2.0])
     z = [F(x) for x in ROW]
     with ctx.workprec(400):
-        stated = Limit.of(z).pulled_first(g)
+        stated = SoftmaxExpansion.of(z).first_vjp(g)
         for at in range(len(z)):
             step = F(1, 2**100)
 
             def moved(by: F, at: int = at) -> arb:
                 row = [x + by * (i == at) for i, x in enumerate(z)]
-                return sum((a * b for a, b in zip(g, Limit.of(row).first, strict=True)), arb(0))
+                return sum((a * b for a, b in zip(g, SoftmaxExpansion.of(row).first, strict=True)), arb(0))
 
             quotient = (moved(step) - moved(-step)) / (2 * ball(step))
             assert abs(quotient - stated[at]) < arb((1, -150))
@@ -275,7 +278,7 @@ def test_the_first_term_of_a_gradient_is_the_gradient_of_the_first_term() -> Non
 def test_the_second_term_is_that_of_the_weights() -> None:
     n = F(2) ** 60
     with ctx.workprec(400):
-        limit = Limit.of(ROW)
+        limit = SoftmaxExpansion.of(ROW)
         found = balls(entmax(list(ROW), order=n, precision=400).weights.values())
         for w, p, a, b in zip(found, limit.p, limit.first, limit.second, strict=True):
             rest = (w - p - a / ball(n)) * ball(n) ** 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.claim import Settings
-from kernelproof.theory.evidence import certified, drawn, exact, quadrature, sampled, symbolic
+from kernelproof.theory.evidence import certified, draws, exact, quadrature, sampled, symbolic
 from kernelproof.theory.finding import Verdict
 
 x, y = sympy.symbols("x y", positive=True)
@@ -166,34 +166,34 @@ def test_an_inequality_is_sampled() -> None:
 
 def test_drawn_rows_are_solved_to_balls_that_sum_to_one() -> None:
     for order in (F(1, 2), F(1), F(7, 3), inf):
-        weights = drawn.solved([0.25, 0.0, -3.0], order, 128)
+        weights = draws.solved([0.25, 0.0, -3.0], order, 128)
         assert sum(weights, start=arb(0)).contains(1)
         assert (weights[2] > 0) == (order == inf)
 
 
 def test_two_drawn_orders_rise() -> None:
-    def rise(case: tuple[drawn.Order, drawn.Order]) -> arb:
+    def rise(case: tuple[draws.Order, draws.Order]) -> arb:
         return arb(1 if case[0] < case[1] else 0)
 
-    assert sampled.positive(drawn.rising(), rise, SETTINGS, domain="").verdict is Verdict.CONSISTENT
+    assert sampled.positive(draws.rising(), rise, SETTINGS, domain="").verdict is Verdict.CONSISTENT
 
 
 def test_the_least_of_balls_that_overlap_holds_both() -> None:
     wide, narrow = arb("0 +/- 1"), arb("0.5 +/- 0.1")
-    assert drawn.least([narrow, wide]).contains(-1)
-    assert drawn.least([arb(3), arb(2)]) == 2
+    assert draws.least([narrow, wide]).contains(-1)
+    assert draws.least([arb(3), arb(2)]) == 2
 
 
 def test_the_worst_pair_is_one_that_differs_before_one_that_is_wide() -> None:
     wide, exact_one = arb("0 +/- 1"), arb(1)
-    assert drawn.worst([wide, exact_one], [wide, arb(2)]) == (arb(1), arb(2))
-    assert drawn.worst([exact_one, wide], [arb(1), arb(0)])[0].rad() > 0.5
+    assert draws.worst([wide, exact_one], [wide, arb(2)]) == (arb(1), arb(2))
+    assert draws.worst([exact_one, wide], [arb(1), arb(0)])[0].rad() > 0.5
 
 
 def test_orders_are_balls_and_words() -> None:
-    assert drawn.order_ball(F(3, 2)) == 1.5
-    assert drawn.order_ball(inf) > 10**9
-    assert (drawn.name(F(3, 2)), drawn.name(inf)) == ("3/2", "∞")
+    assert draws.order_ball(F(3, 2)) == 1.5
+    assert draws.order_ball(inf) > 10**9
+    assert (draws.name(F(3, 2)), draws.name(inf)) == ("3/2", "∞")
 
 
 @pytest.mark.parametrize(("top", "bottom"), [(1, 10), (1, 2), (7, 3), (3, 1)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kernelproof.theory import real_tensors
-from kernelproof.theory.real_tensors import Distance, Layer, Limit, Sparsity, TermCost
+from kernelproof.theory.real_tensors import Distance, Layer, LimitFit, Sparsity, TermCost
 
 # layer: std and max of the logits, mean and relative spread (%) of ‖k‖, effective keys of softmax.
 # Source: the README that came with the tensors, to the digits printed there.
@@ -29,7 +29,7 @@ def sparsity(layers: tuple[Layer, ...]) -> list[Sparsity]:
 
 
 @pytest.fixture(scope="module")
-def distances(layers: tuple[Layer, ...]) -> tuple[list[Distance], list[Limit]]:
+def distances(layers: tuple[Layer, ...]) -> tuple[list[Distance], list[LimitFit]]:
     return real_tensors.softmax_distance(layers, rows=2)
 
 
@@ -98,7 +98,7 @@ def test_supports_and_effective_numbers_only_grow_with_the_order(sparsity: list[
         assert all(1 <= row.effective <= row.support for row in rows)
 
 
-def test_slope_and_constant_of_the_limit_are_those_of_theory(distances: tuple[list[Distance], list[Limit]]) -> None:
+def test_slope_and_constant_of_the_limit_are_those_of_theory(distances: tuple[list[Distance], list[LimitFit]]) -> None:
     found, limits = distances
     assert [row.order for row in found if row.layer == 0] == list(real_tensors.LIMIT_ORDERS)
     assert len(limits) == 6
@@ -109,7 +109,7 @@ def test_slope_and_constant_of_the_limit_are_those_of_theory(distances: tuple[li
         assert abs(limit.constant / limit.constant_theory - 1) <= 1600 / 2**20
 
 
-def test_distances_fall(distances: tuple[list[Distance], list[Limit]]) -> None:
+def test_distances_fall(distances: tuple[list[Distance], list[LimitFit]]) -> None:
     for layer in (0, 2, 5):
         rows = [row for row in distances[0] if row.layer == layer and row.order >= 16]
         assert all(after.total_variation < before.total_variation for before, after in pairwise(rows))

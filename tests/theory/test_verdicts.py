@@ -10,7 +10,7 @@ import pytest
 
 from kernelproof.reference.errors import ClaimError, DomainError
 from kernelproof.theory import discovery
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, Kind, Role, Settings
 from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
 from kernelproof.theory.runner import judge_all
 from kernelproof.theory.verdicts import combine, judge
@@ -49,7 +49,7 @@ def test_the_verdict_of_a_claim(found: list[tuple[Role, Finding | None]], verdic
 
 
 def claim(run: Callable[[Settings], Any], **given: Any) -> Claim:
-    check = Check("only", "something", Role.PROOF, run, **given)
+    check = ClaimCheck("only", "something", Role.PROOF, run, **given)
     return Claim("mine", "Mine", "$x = x$", "ours", Kind.THEOREM, (check,), assumptions=(Assumption("a", "$x$"),))
 
 
@@ -104,12 +104,12 @@ def test_what_is_missing_is_said_and_decides_nothing() -> None:
 
 
 FILE = """
-from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.claim import ClaimCheck, Claim, Kind, Role
 from kernelproof.theory.evidence import exact
 
 CLAIM = Claim(
     "mine", "Mine", "$1 = 1$", "ours", Kind.THEOREM,
-    (Check("one", "that", Role.PROOF, lambda _: {run}{drops}),),
+    (ClaimCheck("one", "that", Role.PROOF, lambda _: {run}{drops}),),
 )
 """
 

@@ -11,8 +11,8 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import Adaptive, Kernel, weights
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
 
@@ -117,12 +117,12 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
             Variable(r"\beta", r"inverse temperature; the weights are $\mathrm{entmax}_n(-\beta D/2)$"),
         ),
         checks=(
-            Check("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
-            Check("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
-            Check("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
-            Check("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
-            Check("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
-            Check("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),
+            ClaimCheck("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
+            ClaimCheck("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
+            ClaimCheck("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
+            ClaimCheck("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
+            ClaimCheck("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
+            ClaimCheck("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -133,7 +133,7 @@ Case = tuple[list[Fraction], Fraction, list[Fraction]]
 def _strategy() -> st.SearchStrategy[Case]:
     distances = st.lists(st.integers(0, 128).map(lambda x: Fraction(x, 16)), min_size=2, max_size=6)
     betas = st.lists(st.sampled_from(BETAS), min_size=2, max_size=2, unique=True).map(sorted)
-    return st.tuples(distances, drawn.orders(), betas)
+    return st.tuples(distances, draws.orders(), betas)
 
 
 def _words(case: Case) -> str:
@@ -144,7 +144,7 @@ def _words(case: Case) -> str:
 def _ball(distances: list[Fraction], n: Fraction, beta: Fraction, precision: int) -> tuple[arb, set[int]]:
     """h² and the support, by the oracle."""
     found = weights([-float(d) / 2 for d in distances], Kernel(n), Adaptive(beta), precision=precision)
-    square = -2 * rational(n) / rational(beta) * drawn.ball(found.threshold.values()[()])
+    square = -2 * rational(n) / rational(beta) * draws.ball(found.threshold.values()[()])
     return square, {i for i, on in enumerate(found.support) if on}
 
 
@@ -164,7 +164,7 @@ def _held(mass: Mass, case: Case, precision: int) -> tuple[arb, arb]:
 
 CLAIM = build()
 FALSE = (
-    Variant("the factor 2 is missing from the mass", build(lambda beta, n: (n / beta) ** n)),
-    Variant("the mass grows with β", build(lambda beta, n: (2 * n * beta) ** n)),
-    Variant("the ball grows", build(sign=-1)),
+    FalseVariant("the factor 2 is missing from the mass", build(lambda beta, n: (n / beta) ** n)),
+    FalseVariant("the mass grows with β", build(lambda beta, n: (2 * n * beta) ** n)),
+    FalseVariant("the ball grows", build(sign=-1)),
 )

@@ -10,7 +10,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.entmax_limit import EXPONENTS, moment
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
@@ -100,10 +100,10 @@ def build(added: Correction = correction) -> Claim:
         ),
         assumptions=(Assumption("fixed row", r"$D$ and $\beta$ do not change with $n$"),),
         checks=(
-            Check("expansion", r"the terms, by the implicit function theorem", Role.PROOF, expansion),
-            Check("oracle", "certified thresholds, with the remainder enclosed", Role.SUPPORT, oracle),
-            Check("mass", "the stated $h$ solves the mass equation up to the remainder", Role.SUPPORT, mass),
-            Check("box", "the remainder is at most $6/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            ClaimCheck("expansion", r"the terms, by the implicit function theorem", Role.PROOF, expansion),
+            ClaimCheck("oracle", "certified thresholds, with the remainder enclosed", Role.SUPPORT, oracle),
+            ClaimCheck("mass", "the stated $h$ solves the mass equation up to the remainder", Role.SUPPORT, mass),
+            ClaimCheck("box", "the remainder is at most $6/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -176,8 +176,8 @@ def _masses(added: Correction) -> Any:
 
 CLAIM = build()
 FALSE = (
-    Variant("E/(2nβ), not E/(nβ)", build(lambda lse, mean, eps: -2 * lse + eps * mean / 2)),
-    Variant("the other sign of E", build(lambda lse, mean, eps: -2 * lse - eps * mean)),
-    Variant("LSE counted once", build(lambda lse, mean, eps: -lse + eps * mean)),
-    Variant("the logarithm is missing", build(lambda _, mean, eps: eps * mean)),
+    FalseVariant("E/(2nβ), not E/(nβ)", build(lambda lse, mean, eps: -2 * lse + eps * mean / 2)),
+    FalseVariant("the other sign of E", build(lambda lse, mean, eps: -2 * lse - eps * mean)),
+    FalseVariant("LSE counted once", build(lambda lse, mean, eps: -lse + eps * mean)),
+    FalseVariant("the logarithm is missing", build(lambda _, mean, eps: eps * mean)),
 )

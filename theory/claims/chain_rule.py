@@ -13,7 +13,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, entmax, entmax_vjp, regression, regression_vjp
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.jacobian import laplacian
 from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.finding import Finding
@@ -158,12 +158,12 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
             Assumption("no kink", "for the derivatives: no key at the threshold, one nearest key (anchored)"),
         ),
         checks=(
-            Check("weights", "the weights in $\\rho$, $n$, $h$, $\\gamma$ and $\\beta$", Role.PROOF, weights),
-            Check("points", "distances, scores and the output", Role.PROOF, points),
-            Check("kinks", "keys exactly at the threshold", Role.PROOF, kinks),
-            Check("derivatives", "oracle, power series and formula agree", Role.SUPPORT, derivatives),
-            Check("limiting_jacobians", "the $2^K$ supports next to a row of order 1", Role.SUPPORT, limiting),
-            Check("convention", "what the oracle returns at a kink of order 1", Role.SUPPORT, convention),
+            ClaimCheck("weights", "the weights in $\\rho$, $n$, $h$, $\\gamma$ and $\\beta$", Role.PROOF, weights),
+            ClaimCheck("points", "distances, scores and the output", Role.PROOF, points),
+            ClaimCheck("kinks", "keys exactly at the threshold", Role.PROOF, kinks),
+            ClaimCheck("derivatives", "oracle, power series and formula agree", Role.SUPPORT, derivatives),
+            ClaimCheck("limiting_jacobians", "the $2^K$ supports next to a row of order 1", Role.SUPPORT, limiting),
+            ClaimCheck("convention", "what the oracle returns at a kink of order 1", Role.SUPPORT, convention),
         ),
     )
 
@@ -306,8 +306,8 @@ def _convention() -> Any:
 
 CLAIM = build()
 FALSE = (
-    Variant("the order is missing in b", build(lambda _, weight, room: weight / room)),
-    Variant("the room squared", build(lambda order, weight, room: order * weight / room**2)),
-    Variant("h for 2h", build(radial=1)),
-    Variant("K + 1 limiting Jacobians", build(many=lambda boundary: boundary + 1)),
+    FalseVariant("the order is missing in b", build(lambda _, weight, room: weight / room)),
+    FalseVariant("the room squared", build(lambda order, weight, room: order * weight / room**2)),
+    FalseVariant("h for 2h", build(radial=1)),
+    FalseVariant("K + 1 limiting Jacobians", build(many=lambda boundary: boundary + 1)),
 )

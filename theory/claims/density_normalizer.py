@@ -11,7 +11,7 @@ import sympy
 from flint import arb, ctx
 from scipy import stats
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Evidence, Finding
@@ -118,12 +118,12 @@ def build(normalizer: Normalizer = unit_normalizer) -> Claim:
             Variable("c_{n,d}", r"the normalizer; with bandwidth $h$ it is $c_{n,d}\,h^{-d}$"),
         ),
         checks=(
-            Check("radial", "the constant cancels the integral by shells", Role.PROOF, radial),
-            Check("sphere", "the area of the sphere, and the Gaussian", Role.PROOF, sphere),
-            Check("euler", "Euler's beta integral", Role.PROOF, euler),
-            Check("integrals", "the integral is 1, by certified quadrature", Role.SUPPORT, integrals),
-            Check("scipy", "SciPy's densities in one dimension", Role.REFEREE, scipy_densities),
-            Check(
+            ClaimCheck("radial", "the constant cancels the integral by shells", Role.PROOF, radial),
+            ClaimCheck("sphere", "the area of the sphere, and the Gaussian", Role.PROOF, sphere),
+            ClaimCheck("euler", "Euler's beta integral", Role.PROOF, euler),
+            ClaimCheck("integrals", "the integral is 1, by certified quadrature", Role.SUPPORT, integrals),
+            ClaimCheck("scipy", "SciPy's densities in one dimension", Role.REFEREE, scipy_densities),
+            ClaimCheck(
                 "scikit_learn",
                 "scikit-learn's kernel density estimates",
                 Role.REFEREE,
@@ -206,9 +206,9 @@ def _estimate(normalizer: Normalizer, name: str, t: list[Fraction], d: int) -> a
 
 CLAIM = build()
 FALSE = (
-    Variant(
+    FalseVariant(
         "Γ(d/2 + n) for Γ(d/2 + n + 1)", build(lambda n, half, pi, gamma: gamma(half + n) / (pi**half * gamma(n + 1)))
     ),
-    Variant("d in the place of d/2", build(lambda n, half, pi, gamma: unit_normalizer(n, 2 * half, pi, gamma))),
-    Variant("the power of π is missing", build(lambda n, half, _, gamma: gamma(half + n + 1) / gamma(n + 1))),
+    FalseVariant("d in the place of d/2", build(lambda n, half, pi, gamma: unit_normalizer(n, 2 * half, pi, gamma))),
+    FalseVariant("the power of π is missing", build(lambda n, half, _, gamma: gamma(half + n + 1) / gamma(n + 1))),
 )

@@ -10,7 +10,7 @@ import sympy
 from flint import acb, arb, ctx
 from sympy import Rational
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
 from kernelproof.theory.finding import Finding
 
@@ -127,11 +127,11 @@ def build(square: Efficiency = silverman, published: Mapping[str, str] = PUBLISH
         kind=Kind.NUMBER,
         variables=(Variable("K", r"a symmetric kernel with $\int K = 1$"),),
         checks=(
-            Check("closed_forms", "the five squares, integrated exactly", Role.PROOF, closed_forms),
-            Check("rounding", "each rounds to the three published digits", Role.PROOF, rounding),
-            Check("definition", "the efficiency is a ratio of numbers of points", Role.SUPPORT, definition),
-            Check("quadratures", "the same by certified quadrature", Role.SUPPORT, quadratures),
-            Check("others", "larger orders are less efficient than order 1", Role.SUPPORT, others),
+            ClaimCheck("closed_forms", "the five squares, integrated exactly", Role.PROOF, closed_forms),
+            ClaimCheck("rounding", "each rounds to the three published digits", Role.PROOF, rounding),
+            ClaimCheck("definition", "the efficiency is a ratio of numbers of points", Role.SUPPORT, definition),
+            ClaimCheck("quadratures", "the same by certified quadrature", Role.SUPPORT, quadratures),
+            ClaimCheck("others", "larger orders are less efficient than order 1", Role.SUPPORT, others),
         ),
     )
 
@@ -174,8 +174,8 @@ def _of_order(square: Efficiency, n: arb) -> arb:
 
 CLAIM = build()
 FALSE = (
-    Variant("the spread lacks its square root", build(lambda spread, rough: 9 / (25 * spread**2 * rough**2))),
-    Variant("the ratio of errors", build(lambda spread, rough: silverman(spread, rough) ** Rational(4, 5))),
-    Variant("the uniform kernel cut to 0.929", build(published={**PUBLISHED, "uniform": "0.929"})),
-    Variant("the Gaussian at 0.952", build(published={**PUBLISHED, "Gaussian": "0.952"})),
+    FalseVariant("the spread lacks its square root", build(lambda spread, rough: 9 / (25 * spread**2 * rough**2))),
+    FalseVariant("the ratio of errors", build(lambda spread, rough: silverman(spread, rough) ** Rational(4, 5))),
+    FalseVariant("the uniform kernel cut to 0.929", build(published={**PUBLISHED, "uniform": "0.929"})),
+    FalseVariant("the Gaussian at 0.952", build(published={**PUBLISHED, "Gaussian": "0.952"})),
 )

@@ -12,7 +12,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
     PLANTED,
@@ -30,7 +30,7 @@ from kernelproof.theory.correspondence import (
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.evidence.certified import rational
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, variation
 
@@ -162,12 +162,14 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
             Assumption("rule", "$h$ is that of this query and these keys"),
         ),
         checks=(
-            Check("algebra", r"$z_i/n - \tau = (\beta/2n)(h^2 - D_i)$ for each kind of logits", Role.PROOF, algebra),
-            Check("normalizes", "the factor cancels, and $h^2 > 0$", Role.PROOF, normalizes),
-            Check("planted", "rows whose threshold is known", Role.SUPPORT, planted),
-            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
-            Check("one_bandwidth", "one bandwidth for all queries breaks it", Role.NECESSITY, held, drops="rule"),
+            ClaimCheck(
+                "algebra", r"$z_i/n - \tau = (\beta/2n)(h^2 - D_i)$ for each kind of logits", Role.PROOF, algebra
+            ),
+            ClaimCheck("normalizes", "the factor cancels, and $h^2 > 0$", Role.PROOF, normalizes),
+            ClaimCheck("planted", "rows whose threshold is known", Role.SUPPORT, planted),
+            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            ClaimCheck("one_bandwidth", "one bandwidth for all queries breaks it", Role.NECESSITY, held, drops="rule"),
         ),
     )
 
@@ -212,7 +214,7 @@ def _pairs(settings: Settings, square: Square, shift: Any) -> Iterator[tuple[str
 
 
 def _some(values: Floats) -> Floats:
-    """About eight queries of each head, so that certified rows stay quick."""
+    """About eight queries of each head, so that the certified rows stay fast."""
     return values[:, :: max(1, values.shape[1] // 8)]
 
 
@@ -259,10 +261,10 @@ def _empty_share(q: Floats, k: Floats, n: int) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("the factor n is missing", build(lambda tau, _, beta: -2 * tau / beta)),
-    Variant("the factor 2 is missing", build(lambda tau, n, beta: -n * tau / beta)),
-    Variant("β is missing", build(lambda tau, n, _: -2 * n * tau)),
-    Variant("the other sign", build(lambda tau, n, beta: 2 * n * tau / beta)),
-    Variant("the norm of the query is missing", build(shift=lambda _, k: k)),
-    Variant("the norm of the keys is missing", build(shift=lambda q, _: q)),
+    FalseVariant("the factor n is missing", build(lambda tau, _, beta: -2 * tau / beta)),
+    FalseVariant("the factor 2 is missing", build(lambda tau, n, beta: -n * tau / beta)),
+    FalseVariant("β is missing", build(lambda tau, n, _: -2 * n * tau)),
+    FalseVariant("the other sign", build(lambda tau, n, beta: 2 * n * tau / beta)),
+    FalseVariant("the norm of the query is missing", build(shift=lambda _, k: k)),
+    FalseVariant("the norm of the keys is missing", build(shift=lambda q, _: q)),
 )

@@ -12,7 +12,7 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, exact, sampled, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
 from kernelproof.theory.rows import dot
@@ -175,14 +175,14 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
         ),
         assumptions=(Assumption("fixed row", "$z$ does not change with $n$; the constants in $O$ depend on it"),),
         checks=(
-            Check("expansion", "the first-order term, by the implicit function theorem", Role.PROOF, expansion),
-            Check("divergence", "the divergence to second order", Role.PROOF, divergence),
-            Check("reverse", "a weight of 0 makes the reverse divergence infinite", Role.PROOF, reverse),
-            Check("oracle", "certified weights, with the remainder enclosed", Role.SUPPORT, oracle),
-            Check("divergences", "certified divergences, times $n^2$", Role.SUPPORT, decline),
-            Check("random_rows", "random rows", Role.SUPPORT, studied),
-            Check("support", "from which $n$ on the support is full", Role.SUPPORT, support),
-            Check("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            ClaimCheck("expansion", "the first-order term, by the implicit function theorem", Role.PROOF, expansion),
+            ClaimCheck("divergence", "the divergence to second order", Role.PROOF, divergence),
+            ClaimCheck("reverse", "a weight of 0 makes the reverse divergence infinite", Role.PROOF, reverse),
+            ClaimCheck("oracle", "certified weights, with the remainder enclosed", Role.SUPPORT, oracle),
+            ClaimCheck("divergences", "certified divergences, times $n^2$", Role.SUPPORT, decline),
+            ClaimCheck("random_rows", "random rows", Role.SUPPORT, studied),
+            ClaimCheck("support", "from which $n$ on the support is full", Role.SUPPORT, support),
+            ClaimCheck("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -269,9 +269,9 @@ def _supports() -> Any:
 
 CLAIM = build()
 FALSE = (
-    Variant("the coefficient counted twice", build(lambda log, mean: mean - log**2)),
-    Variant("the mean E is missing", build(lambda log, _: -(log**2) / 2)),
-    Variant("the other sign", build(lambda log, mean: (log**2 - mean) / 2)),
-    Variant("a fourth for an eighth in the divergence", build(second=lambda s, f: (f - s**2) / 4)),
-    Variant("the second moment of ℓ² for its variance", build(second=lambda _, f: f / 8)),
+    FalseVariant("the coefficient counted twice", build(lambda log, mean: mean - log**2)),
+    FalseVariant("the mean E is missing", build(lambda log, _: -(log**2) / 2)),
+    FalseVariant("the other sign", build(lambda log, mean: (log**2 - mean) / 2)),
+    FalseVariant("a fourth for an eighth in the divergence", build(second=lambda s, f: (f - s**2) / 4)),
+    FalseVariant("the second moment of ℓ² for its variance", build(second=lambda _, f: f / 8)),
 )

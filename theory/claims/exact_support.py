@@ -10,8 +10,8 @@ import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
 
@@ -79,7 +79,7 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
 
     def random_rows(settings: Settings) -> Finding:
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.orders()),
+            st.tuples(draws.logits(), draws.orders()),
             lambda case: _margin(term, case, settings.precision),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
@@ -116,12 +116,12 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
             Variable(r"\tau", "the threshold"),
         ),
         checks=(
-            Check("value_at_the_key", "the mass at $t = z_i/n$ is $S_i$", Role.PROOF, at_the_key),
-            Check("mass_falls", r"the mass falls in $t$, so $\tau < z_i/n \iff S_i < 1$", Role.PROOF, mass_falls),
-            Check("far_keys", "a gap of $n$ or more makes $S_i$ at least 1", Role.PROOF, far_keys),
-            Check("planted", "the sums decide rows whose threshold is known", Role.SUPPORT, planted),
-            Check("oracle", "the sums decide as the oracle does", Role.SUPPORT, random_rows),
-            Check("box", "keys below the threshold have a sum above 1", Role.SUPPORT, box),
+            ClaimCheck("value_at_the_key", "the mass at $t = z_i/n$ is $S_i$", Role.PROOF, at_the_key),
+            ClaimCheck("mass_falls", r"the mass falls in $t$, so $\tau < z_i/n \iff S_i < 1$", Role.PROOF, mass_falls),
+            ClaimCheck("far_keys", "a gap of $n$ or more makes $S_i$ at least 1", Role.PROOF, far_keys),
+            ClaimCheck("planted", "the sums decide rows whose threshold is known", Role.SUPPORT, planted),
+            ClaimCheck("oracle", "the sums decide as the oracle does", Role.SUPPORT, random_rows),
+            ClaimCheck("box", "keys below the threshold have a sum above 1", Role.SUPPORT, box),
         ),
     )
 
@@ -144,7 +144,7 @@ def _planted(term: Term) -> Iterator[tuple[str, bool]]:
 
 def _margin(term: Term, case: tuple[list[float], Fraction], precision: int) -> arb:
     z, order = case
-    weights = drawn.solved(z, order, precision)
+    weights = draws.solved(z, order, precision)
     exact_z = [Fraction(x) for x in z]
     margins = []
     for i, weight in enumerate(weights):
@@ -157,12 +157,12 @@ def _margin(term: Term, case: tuple[list[float], Fraction], precision: int) -> a
             # A key exactly at the threshold has S = 1 and weight 0.
             off = arb(1) if ball >= 1 else ball - 1
             margins.append(1 - ball if weight > 0 else off)
-    return drawn.least(margins)
+    return draws.least(margins)
 
 
 CLAIM = build()
 FALSE = (
-    Variant("the gaps are not divided by n", build(lambda gap, n: gap**n)),
-    Variant("the outer power is missing", build(lambda gap, n: gap / n)),
-    Variant("half the reach", build(reach=lambda n: n / 2)),
+    FalseVariant("the gaps are not divided by n", build(lambda gap, n: gap**n)),
+    FalseVariant("the outer power is missing", build(lambda gap, n: gap / n)),
+    FalseVariant("half the reach", build(reach=lambda n: n / 2)),
 )

@@ -12,7 +12,7 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot
@@ -118,11 +118,13 @@ def build(shift: Shift = relative_shift) -> Claim:
             Assumption("matched scale", r"$h^2 = 2n\sigma^2$ or $\gamma = n/\beta$"),
         ),
         checks=(
-            Check("expansion", "the slope in $1/n$ of a quotient of analytic functions", Role.PROOF, expansion),
-            Check("fixed", "certified weights of the fixed rule, with the remainder enclosed", Role.SUPPORT, fixed),
-            Check("anchored", "certified weights of the anchored rule", Role.SUPPORT, anchored),
-            Check("random_rows", "random rows", Role.SUPPORT, random_rows),
-            Check("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            ClaimCheck("expansion", "the slope in $1/n$ of a quotient of analytic functions", Role.PROOF, expansion),
+            ClaimCheck(
+                "fixed", "certified weights of the fixed rule, with the remainder enclosed", Role.SUPPORT, fixed
+            ),
+            ClaimCheck("anchored", "certified weights of the anchored rule", Role.SUPPORT, anchored),
+            ClaimCheck("random_rows", "random rows", Role.SUPPORT, random_rows),
+            ClaimCheck("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -196,8 +198,8 @@ def _agree(pairs: Any, domain: str) -> Finding:
 
 CLAIM = build()
 FALSE = (
-    Variant("the coefficient counted twice", build(lambda x, mean: mean - x**2)),
-    Variant("the other sign", build(lambda x, mean: (x**2 - mean) / 2)),
-    Variant("the mean E is missing", build(lambda x, _: -(x**2) / 2)),
-    Variant("x in the place of x²", build(lambda x, mean: (mean - x) / 2)),
+    FalseVariant("the coefficient counted twice", build(lambda x, mean: mean - x**2)),
+    FalseVariant("the other sign", build(lambda x, mean: (x**2 - mean) / 2)),
+    FalseVariant("the mean E is missing", build(lambda x, _: -(x**2) / 2)),
+    FalseVariant("x in the place of x²", build(lambda x, mean: (mean - x) / 2)),
 )

@@ -11,7 +11,7 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.output_limit import jacobian_of
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding
@@ -195,14 +195,14 @@ def build(
             ),
         ),
         checks=(
-            Check("derivative", "the Jacobian, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
-            Check("bounds", "the two bounds of the norm", Role.PROOF, bounds),
-            Check("values", "rows that attain them, and rows without bound", Role.PROOF, values),
-            Check("below_one", "$w < 1$ for $1 < \\alpha < 2$", Role.PROOF, below_one),
-            Check("oracle", "certified vector-Jacobian products", Role.SUPPORT, oracle),
-            Check("quotients", "certified difference quotients", Role.SUPPORT, quotients),
-            Check("random_norms", "quadratic forms of random rows at $n = 3$", Role.SUPPORT, random_norms),
-            Check("two_keys", "two keys have a bounded norm", Role.NECESSITY, two_keys, drops="three keys"),
+            ClaimCheck("derivative", "the Jacobian, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
+            ClaimCheck("bounds", "the two bounds of the norm", Role.PROOF, bounds),
+            ClaimCheck("values", "rows that attain them, and rows without bound", Role.PROOF, values),
+            ClaimCheck("below_one", "$w < 1$ for $1 < \\alpha < 2$", Role.PROOF, below_one),
+            ClaimCheck("oracle", "certified vector-Jacobian products", Role.SUPPORT, oracle),
+            ClaimCheck("quotients", "certified difference quotients", Role.SUPPORT, quotients),
+            ClaimCheck("random_norms", "quadratic forms of random rows at $n = 3$", Role.SUPPORT, random_norms),
+            ClaimCheck("two_keys", "two keys have a bounded norm", Role.NECESSITY, two_keys, drops="three keys"),
         ),
     )
 
@@ -243,11 +243,11 @@ def _quotients(settings: Settings, powered: Power, matrix: Callable[[Sequence[An
 
 CLAIM = build()
 FALSE = (
-    Variant("softmax's Jacobian at every order", build(lambda p, _: p)),
-    Variant("p^{1/n} for p^{1 − 1/n}", build(lambda p, inverse: p**inverse)),
-    Variant(
+    FalseVariant("softmax's Jacobian at every order", build(lambda p, _: p)),
+    FalseVariant("p^{1/n} for p^{1 − 1/n}", build(lambda p, inverse: p**inverse)),
+    FalseVariant(
         "the second term is missing",
         build(matrix=lambda w: [[(a if i == j else 0) for j, _ in enumerate(w)] for i, a in enumerate(w)]),
     ),
-    Variant("a fourth of W, the bound of a variance, for the norm", build(half=Fraction(1, 4))),
+    FalseVariant("a fourth of W, the bound of a variance, for the norm", build(half=Fraction(1, 4))),
 )

@@ -14,7 +14,7 @@ import sympy
 from flint import arb, arb_mat, ctx
 from hypothesis import strategies
 
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.jacobian import laplacian
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Cell, Evidence, Finding, Grid, Relation, Verdict
@@ -161,10 +161,12 @@ def build(guess: Guess = conjectured) -> Claim:
         ),
         assumptions=(Assumption("range", r"$1 < \alpha < 2$"),),
         checks=(
-            Check("lower", "rows whose norm reaches the conjecture", Role.SUPPORT, lower),
-            Check("upper", "no row of a maximizer's form exceeds it by more than the table says", Role.SUPPORT, upper),
-            Check("form", "what a maximizer looks like", Role.SUPPORT, form),
-            Check("random_rows", "random rows stay below it", Role.SUPPORT, random_rows),
+            ClaimCheck("lower", "rows whose norm reaches the conjecture", Role.SUPPORT, lower),
+            ClaimCheck(
+                "upper", "no row of a maximizer's form exceeds it by more than the table says", Role.SUPPORT, upper
+            ),
+            ClaimCheck("form", "what a maximizer looks like", Role.SUPPORT, form),
+            ClaimCheck("random_rows", "random rows stay below it", Role.SUPPORT, random_rows),
         ),
         why_not_more="The sup is enclosed for the m and α of the table only; that p₂ = q, and a closed form of the "
         "best δ, are open.",
@@ -322,11 +324,13 @@ def _only(claim: Claim, *ids: str) -> Claim:
 
 
 FALSE = (
-    Variant("two equal keys at every m", _only(build(lambda _, alpha: Fraction(2.0 ** float(alpha - 2))), "upper")),
-    Variant(
+    FalseVariant(
+        "two equal keys at every m", _only(build(lambda _, alpha: Fraction(2.0 ** float(alpha - 2))), "upper")
+    ),
+    FalseVariant(
         "one key against m − 1 at every m",
         _only(build(lambda m, a: Fraction(two_blocks(m, a, float(best_rest(m, a))))), "upper"),
     ),
-    Variant("1/2, as at α = 1", _only(build(lambda _, __: Fraction(1, 2)), "upper")),
-    Variant("1, as at α = 2", _only(build(lambda _, __: Fraction(1)), "lower"), refuted=False),
+    FalseVariant("1/2, as at α = 1", _only(build(lambda _, __: Fraction(1, 2)), "upper")),
+    FalseVariant("1, as at α = 2", _only(build(lambda _, __: Fraction(1)), "lower"), refuted=False),
 )

@@ -10,7 +10,7 @@ import sympy
 from flint import arb, ctx
 from scipy import stats
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Evidence, Finding
@@ -124,11 +124,11 @@ def build(spread: Variance = variance, rough: Roughness = roughness) -> Claim:
             Variable("c_{n,d}", r"the normalizer $\Gamma(d/2 + n + 1)/(\pi^{d/2}\Gamma(n + 1))$"),
         ),
         checks=(
-            Check("moments", "the even moments, by beta integrals", Role.PROOF, moments),
-            Check("roughness", "the square is the kernel of order $2n$", Role.PROOF, squares),
-            Check("limits", "the Gaussian in the limit", Role.PROOF, limits),
-            Check("integrals", "variance and roughness by certified quadrature", Role.SUPPORT, integrals),
-            Check("scipy", "SciPy's variance in one dimension", Role.REFEREE, scipy_variances),
+            ClaimCheck("moments", "the even moments, by beta integrals", Role.PROOF, moments),
+            ClaimCheck("roughness", "the square is the kernel of order $2n$", Role.PROOF, squares),
+            ClaimCheck("limits", "the Gaussian in the limit", Role.PROOF, limits),
+            ClaimCheck("integrals", "variance and roughness by certified quadrature", Role.SUPPORT, integrals),
+            ClaimCheck("scipy", "SciPy's variance in one dimension", Role.REFEREE, scipy_variances),
         ),
     )
 
@@ -171,7 +171,7 @@ def _beta_variances(spread: Variance) -> Pairs:
 
 CLAIM = build()
 FALSE = (
-    Variant("2n + d + 1 for 2n + d + 2", build(lambda n, d: 1 / (2 * n + d + 1))),
-    Variant("the variance of the whole vector", build(lambda n, d: d / (2 * n + d + 2))),
-    Variant("the roughness lacks a square", build(rough=lambda constant, twice: constant / twice)),
+    FalseVariant("2n + d + 1 for 2n + d + 2", build(lambda n, d: 1 / (2 * n + d + 1))),
+    FalseVariant("the variance of the whole vector", build(lambda n, d: d / (2 * n + d + 2))),
+    FalseVariant("the roughness lacks a square", build(rough=lambda constant, twice: constant / twice)),
 )

@@ -12,8 +12,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
 
@@ -88,14 +88,14 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
     def on_support(settings: Settings) -> Finding:
         def sides(case: Case) -> tuple[arb, arb]:
             z, n, which = case
-            p = drawn.solved(z, n, settings.precision)
+            p = draws.solved(z, n, settings.precision)
             live = [i for i, weight in enumerate(p) if weight > 0]
             first, then = live[0], live[which % len(live)]
             multipliers = [rational(Fraction(z[i])) - gradient(p[i], 1 + 1 / rational(n)) for i in (first, then)]
             return multipliers[0], multipliers[1]
 
         return sampled.equal(
-            st.tuples(drawn.logits(), drawn.orders(), st.integers(0, 5)),
+            st.tuples(draws.logits(), draws.orders(), st.integers(0, 5)),
             sides,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to 32",
@@ -110,14 +110,14 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
             found = entmax(z, order=n, precision=settings.precision)
             # A key at the threshold has z_i = μ, which no ball decides; the planted rows have such keys.
             assume(not found.boundary.any() and not found.support.all())
-            p = [drawn.ball(weight) for weight in found.weights.values()]
+            p = [draws.ball(weight) for weight in found.weights.values()]
             top = max(range(len(z)), key=z.__getitem__)
             mu = rational(Fraction(z[top])) - gradient(p[top], 1 + 1 / rational(n))
             below = [Fraction(x) for x, on in zip(z, found.support, strict=True) if not on]
-            return drawn.least([off * (mu - rational(x)) for x in below])
+            return draws.least([off * (mu - rational(x)) for x in below])
 
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.orders()),
+            st.tuples(draws.logits(), draws.orders()),
             value,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to 32, a key off the support",
@@ -140,12 +140,12 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
             Variable(r"\tau", r"the threshold in $p_i = [z_i/n - \tau]_+^n$"),
         ),
         checks=(
-            Check("stationary", "they are the conditions of the variational form", Role.PROOF, stationary),
-            Check("both_ways", "they hold for entmax, and give its formula back", Role.PROOF, both_ways),
-            Check("one_multiplier", r"one $\mu$ makes the weights sum to 1", Role.PROOF, one_multiplier),
-            Check("planted", "rows made from the conditions are solved by their weights", Role.SUPPORT, planted),
-            Check("on_support", "the oracle has one multiplier on the support", Role.SUPPORT, on_support),
-            Check("off_support", "logits off its support are below the multiplier", Role.SUPPORT, off_support),
+            ClaimCheck("stationary", "they are the conditions of the variational form", Role.PROOF, stationary),
+            ClaimCheck("both_ways", "they hold for entmax, and give its formula back", Role.PROOF, both_ways),
+            ClaimCheck("one_multiplier", r"one $\mu$ makes the weights sum to 1", Role.PROOF, one_multiplier),
+            ClaimCheck("planted", "rows made from the conditions are solved by their weights", Role.SUPPORT, planted),
+            ClaimCheck("on_support", "the oracle has one multiplier on the support", Role.SUPPORT, on_support),
+            ClaimCheck("off_support", "logits off its support are below the multiplier", Role.SUPPORT, off_support),
         ),
     )
 
@@ -156,7 +156,7 @@ def _planted(gradient: Gradient, precision: int) -> Iterator[tuple[str, arb, arb
         mu = Fraction(1, 2)
         # n = 1/(α − 1) and p^(α−1) = u are rational, so the logits are; multiples of 1/8, so float64 holds them.
         z = [mu + n * Fraction(u) for u in bases] + [mu, mu - Fraction(1, 8), mu - 3]
-        weights = drawn.solved([float(x) for x in z], Fraction(n), precision)
+        weights = draws.solved([float(x) for x in z], Fraction(n), precision)
         for i, (weight, planted) in enumerate(zip(weights, [*p, *[Fraction(0)] * 3], strict=True)):
             yield f"n = {n}, z = {list(map(str, z))}, key {i}", weight, rational(planted)
             if planted:
@@ -166,7 +166,7 @@ def _planted(gradient: Gradient, precision: int) -> Iterator[tuple[str, arb, arb
 
 CLAIM = build()
 FALSE = (
-    Variant("the factor 1/(α − 1) is missing", build(lambda p, alpha: p ** (alpha - 1))),
-    Variant("divided by α as well", build(lambda p, alpha: p ** (alpha - 1) / (alpha * (alpha - 1)))),
-    Variant("logits off the support are above μ", build(off=-1)),
+    FalseVariant("the factor 1/(α − 1) is missing", build(lambda p, alpha: p ** (alpha - 1))),
+    FalseVariant("divided by α as well", build(lambda p, alpha: p ** (alpha - 1) / (alpha * (alpha - 1)))),
+    FalseVariant("logits off the support are above μ", build(off=-1)),
 )

@@ -9,8 +9,8 @@ import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Row = list[arb]
@@ -79,7 +79,7 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
             # weight at order n + h makes the sum of the weights too large (small): the true one is smaller (larger).
             p = (a, b, 1 - a - b)
             top, low = (_excess(p, i, n, n + h) for i in (0, 2))
-            return drawn.least([sign * top, -sign * low])
+            return draws.least([sign * top, -sign * low])
 
         return certified.positive(
             both,
@@ -105,12 +105,14 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
         checks=(
-            Check("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
-            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper),
-            Check("partial_sums", "one crossing and equal sums give majorization", Role.PROOF, partial_sums),
-            Check("oracle", "the sums of the $k$ largest weights fall", Role.SUPPORT, oracle),
-            Check("entropies", "entropies rise", Role.SUPPORT, entropies),
-            Check("box", "three keys, over a box of weights and orders", Role.SUPPORT, box),
+            ClaimCheck("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
+            ClaimCheck(
+                "single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper
+            ),
+            ClaimCheck("partial_sums", "one crossing and equal sums give majorization", Role.PROOF, partial_sums),
+            ClaimCheck("oracle", "the sums of the $k$ largest weights fall", Role.SUPPORT, oracle),
+            ClaimCheck("entropies", "entropies rise", Role.SUPPORT, entropies),
+            ClaimCheck("box", "three keys, over a box of weights and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -127,20 +129,20 @@ def _excess(p: tuple[arb, ...], at: int, n: arb, then: arb) -> arb:
 
 
 def _sampled(settings: Settings, sign: int, margin: Callable[[Row, Row], Row], detail: str) -> Finding:
-    def value(case: tuple[list[float], tuple[drawn.Order, drawn.Order]]) -> arb:
+    def value(case: tuple[list[float], tuple[draws.Order, draws.Order]]) -> arb:
         z, (n, then) = case
-        p, q = (sorted(drawn.solved(z, order, settings.precision), key=float, reverse=True) for order in (n, then))
+        p, q = (sorted(draws.solved(z, order, settings.precision), key=float, reverse=True) for order in (n, then))
         margins = [sign * each for each in margin(p, q)]
-        return drawn.least(margins) if margins else arb(1)
+        return draws.least(margins) if margins else arb(1)
 
     return sampled.positive(
-        st.tuples(drawn.logits(unique=True), drawn.rising()),
+        st.tuples(draws.logits(unique=True), draws.rising()),
         value,
         settings,
         domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders n < n′ from 1/4 to ∞; where "
         "order n′ has one key, both orders have the same weights",
         detail=detail,
-        show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1][0])}, n′ = {drawn.name(case[1][1])}",
+        show=lambda case: f"z = {case[0]}, n = {draws.name(case[1][0])}, n′ = {draws.name(case[1][1])}",
     )
 
 
@@ -166,6 +168,6 @@ def _shannon(row: Row) -> arb:
 
 CLAIM = build()
 FALSE = (
-    Variant("the slope has the power 1 + 1/n", build(lambda c, n: c ** (1 + 1 / n))),
-    Variant("the larger order majorizes", build(sign=-1)),
+    FalseVariant("the slope has the power 1 + 1/n", build(lambda c, n: c ** (1 + 1 / n))),
+    FalseVariant("the larger order majorizes", build(sign=-1)),
 )

@@ -10,12 +10,12 @@ import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Depth = Callable[[Any], Any]
-Case = tuple[list[float], drawn.Order, list[bool]]
+Case = tuple[list[float], draws.Order, list[bool]]
 
 
 def deep(n: Any) -> Any:
@@ -80,10 +80,12 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
         ),
         assumptions=(Assumption("finite order", r"$n < \infty$, for the second statement"),),
         checks=(
-            Check("no_mass", "such a key adds nothing to the mass at the threshold", Role.PROOF, no_mass),
-            Check("deleted", "the oracle with masked keys, and without them", Role.SUPPORT, deleted),
-            Check("far", "the oracle with keys $n$ below the largest logit", Role.SUPPORT, far),
-            Check("softmax_reach", "softmax has no such depth", Role.NECESSITY, softmax_reach, drops="finite order"),
+            ClaimCheck("no_mass", "such a key adds nothing to the mass at the threshold", Role.PROOF, no_mass),
+            ClaimCheck("deleted", "the oracle with masked keys, and without them", Role.SUPPORT, deleted),
+            ClaimCheck("far", "the oracle with keys $n$ below the largest logit", Role.SUPPORT, far),
+            ClaimCheck(
+                "softmax_reach", "softmax has no such depth", Role.NECESSITY, softmax_reach, drops="finite order"
+            ),
         ),
     )
 
@@ -94,14 +96,14 @@ def _drawn(settings: Settings, low: Callable[[list[float], Any], float], *, infi
         # The largest key stays, so that the row has one.
         off = {i for i in range(len(z)) if hidden[i] and z[i] < max(z)}
         filled = [low(z, n) if i in off else x for i, x in enumerate(z)]
-        rest = iter(drawn.solved([x for i, x in enumerate(z) if i not in off], n, settings.precision))
+        rest = iter(draws.solved([x for i, x in enumerate(z) if i not in off], n, settings.precision))
         right = [arb(0) if i in off else next(rest) for i in range(len(z))]
-        return drawn.worst(drawn.solved(filled, n, settings.precision), right)
+        return draws.worst(draws.solved(filled, n, settings.precision), right)
 
     return sampled.equal(
         st.tuples(
-            drawn.logits(),
-            drawn.all_orders() if infinite else drawn.orders(),
+            draws.logits(),
+            draws.all_orders() if infinite else draws.orders(),
             st.lists(st.booleans(), min_size=6, max_size=6),
         ),
         sides,
@@ -109,14 +111,14 @@ def _drawn(settings: Settings, low: Callable[[list[float], Any], float], *, infi
         domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to " + ("∞" if infinite else "32"),
         width=1e-20,
         detail=detail,
-        show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, masked where below the largest: {case[2]}",
+        show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, masked where below the largest: {case[2]}",
     )
 
 
 CLAIM = build()
 FALSE = (
-    Variant("half the depth is enough", build(lambda n: n / 2)),
-    Variant("the depth is 1 for every order", build(lambda n: 0 * n + 1)),
-    Variant("a masked logit is 0", build(mask=lambda _: 0.0)),
-    Variant("a masked logit is the smallest one", build(mask=min)),
+    FalseVariant("half the depth is enough", build(lambda n: n / 2)),
+    FalseVariant("the depth is 1 for every order", build(lambda n: 0 * n + 1)),
+    FalseVariant("a masked logit is 0", build(mask=lambda _: 0.0)),
+    FalseVariant("a masked logit is the smallest one", build(mask=min)),
 )

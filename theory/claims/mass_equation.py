@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from kernelproof.reference import Adaptive, Kernel, entmax, regression
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import ORDERS, PLANTED, cases, planted_distances, truncated_power, width
-from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbolic
+from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Evidence, Finding
 
 Target = Callable[[Any, Any], Any]
@@ -98,10 +98,10 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             excess, step = top - n * tau, scale(n, arb(2))
             # Ties attain the lower end and a key alone the upper one: 2^-40 of room for the width of the balls.
             room = arb(2) ** -40 * step
-            return drawn.least([excess - step * floor(rational(Fraction(len(z))), n) + room, step - excess + room])
+            return draws.least([excess - step * floor(rational(Fraction(len(z))), n) + room, step - excess + room])
 
         return sampled.positive(
-            st.tuples(drawn.logits(least=1), drawn.orders()),
+            st.tuples(draws.logits(least=1), draws.orders()),
             slack,
             settings,
             domain="rows of 1 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
@@ -139,13 +139,13 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             Variable(r"\beta", r"inverse temperature, $\beta > 0$"),
         ),
         checks=(
-            Check("derivation", "weights sum to 1 exactly at a root", Role.PROOF, derivation),
-            Check("rises", "the mass rises strictly beyond the nearest key", Role.PROOF, rises),
-            Check("reaches", "it passes the right side inside the interval", Role.PROOF, reaches),
-            Check("planted", "rows whose bandwidth is rational", Role.SUPPORT, planted),
-            Check("oracle", "the certified bandwidth has the right mass", Role.SUPPORT, oracle),
-            Check("interval", "certified bandwidths lie in the interval", Role.SUPPORT, within),
-            Check("brentq", "SciPy finds the same root", Role.REFEREE, referee),
+            ClaimCheck("derivation", "weights sum to 1 exactly at a root", Role.PROOF, derivation),
+            ClaimCheck("rises", "the mass rises strictly beyond the nearest key", Role.PROOF, rises),
+            ClaimCheck("reaches", "it passes the right side inside the interval", Role.PROOF, reaches),
+            ClaimCheck("planted", "rows whose bandwidth is rational", Role.SUPPORT, planted),
+            ClaimCheck("oracle", "the certified bandwidth has the right mass", Role.SUPPORT, oracle),
+            ClaimCheck("interval", "certified bandwidths lie in the interval", Role.SUPPORT, within),
+            ClaimCheck("brentq", "SciPy finds the same root", Role.REFEREE, referee),
         ),
     )
 
@@ -211,10 +211,10 @@ def _only(claim: Claim, *names: str) -> Claim:
 
 
 FALSE = (
-    Variant("the factor 2 is missing", build(lambda n, beta: n / beta)),
-    Variant("the factor n is missing", build(lambda _, beta: 2 / beta)),
-    Variant("β is missing", build(lambda n, _: 2 * n)),
-    Variant("the lower end without its root", build(floor=lambda m, _: 1 / m)),
-    Variant("Brent's root of another equation", _only(build(lambda n, beta: n / beta), "brentq")),
-    Variant("the mass of another equation", _only(build(lambda n, beta: n / beta), "oracle")),
+    FalseVariant("the factor 2 is missing", build(lambda n, beta: n / beta)),
+    FalseVariant("the factor n is missing", build(lambda _, beta: 2 / beta)),
+    FalseVariant("β is missing", build(lambda n, _: 2 * n)),
+    FalseVariant("the lower end without its root", build(floor=lambda m, _: 1 / m)),
+    FalseVariant("Brent's root of another equation", _only(build(lambda n, beta: n / beta), "brentq")),
+    FalseVariant("the mass of another equation", _only(build(lambda n, beta: n / beta), "oracle")),
 )

@@ -12,12 +12,12 @@ from flint import arb
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Weight = Callable[[Any, Any], Any]
-Case = tuple[list[float], drawn.Order]
+Case = tuple[list[float], draws.Order]
 
 
 def of_base(u: Any, n: Any) -> Any:
@@ -54,12 +54,12 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
     def oracle(settings: Settings) -> Finding:
         def value(case: Case) -> arb:
             z, n = case
-            p = [weight for _, weight in sorted(zip(z, drawn.solved(z, n, settings.precision), strict=True))]
+            p = [weight for _, weight in sorted(zip(z, draws.solved(z, n, settings.precision), strict=True))]
             pairs = [(low, high) for low, high in pairwise(p) if strict_off or high > 0]
-            return drawn.least([high - low for low, high in pairs])
+            return draws.least([high - low for low, high in pairs])
 
         return sampled.positive(
-            st.tuples(drawn.logits(unique=True), drawn.all_orders()),
+            st.tuples(draws.logits(unique=True), draws.all_orders()),
             value,
             settings,
             domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞",
@@ -70,16 +70,16 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
     def distances(settings: Settings) -> Finding:
         def sides(case: Case) -> tuple[arb, arb]:
             z, n = case
-            live = [(x, p) for x, p in zip(z, drawn.solved(z, n, settings.precision), strict=True) if p > 0]
+            live = [(x, p) for x, p in zip(z, draws.solved(z, n, settings.precision), strict=True) if p > 0]
             assume(len(live) > 1)
             (x, p), (y, r) = live[:2]
             if isinf(n):
                 return (p / r).log(), arb(x) - arb(y)
-            order = drawn.order_ball(n)
+            order = draws.order_ball(n)
             return order * (p ** (1 / order) - r ** (1 / order)), arb(x) - arb(y)
 
         return sampled.equal(
-            st.tuples(drawn.logits(), drawn.all_orders()),
+            st.tuples(draws.logits(), draws.all_orders()),
             sides,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, two keys of the support",
@@ -110,22 +110,22 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             Variable("n", r"order; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
         checks=(
-            Check("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
-            Check("spacing", "the distance of two keys of the support", Role.PROOF, spacing),
-            Check("oracle", "the oracle's weights keep the order", Role.SUPPORT, oracle),
-            Check("distances", "its weights keep the distances", Role.SUPPORT, distances),
-            Check("box", "over a box of bases, distances and orders", Role.SUPPORT, box),
+            ClaimCheck("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
+            ClaimCheck("spacing", "the distance of two keys of the support", Role.PROOF, spacing),
+            ClaimCheck("oracle", "the oracle's weights keep the order", Role.SUPPORT, oracle),
+            ClaimCheck("distances", "its weights keep the distances", Role.SUPPORT, distances),
+            ClaimCheck("box", "over a box of bases, distances and orders", Role.SUPPORT, box),
         ),
     )
 
 
 def _words(case: Case) -> str:
-    return f"z = {case[0]}, n = {drawn.name(case[1])}"
+    return f"z = {case[0]}, n = {draws.name(case[1])}"
 
 
 CLAIM = build()
 FALSE = (
-    Variant("the power is negative", build(lambda u, n: u ** (-n))),
-    Variant("the inverse power", build(lambda u, n: u ** (1 / n))),
-    Variant("strict off the support as well", build(strict_off=True)),
+    FalseVariant("the power is negative", build(lambda u, n: u ** (-n))),
+    FalseVariant("the inverse power", build(lambda u, n: u ** (1 / n))),
+    FalseVariant("strict off the support as well", build(strict_off=True)),
 )

@@ -12,10 +12,10 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Fixed, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
-    Case,
+    CorrespondenceCase,
     Floats,
     breaks,
     cases,
@@ -29,7 +29,7 @@ from kernelproof.theory.correspondence import (
     width,
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, normalized, variation
 
@@ -178,14 +178,18 @@ def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Cl
             Assumption("rule", r"$\gamma$ and $b$ are the same for all queries, where one $h$ serves them all"),
         ),
         checks=(
-            Check("algebra", "the argument of the ReLU is $(h^2 - D_i)/(2\\gamma)$", Role.PROOF, algebra),
-            Check("one_bandwidth", "every $h$ has its $\\gamma$ and $b$", Role.PROOF, one_bandwidth),
-            Check("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
-            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            Check("unequal_norms", "with unequal norms they differ", Role.NECESSITY, unequal, drops="equal key norms"),
-            Check("no_mass", "without mass there is no such $h$", Role.NECESSITY, massless, drops="positive mass"),
-            Check("query_norms", "unequal queries move $h$", Role.NECESSITY, query_norms, drops="equal query norms"),
-            Check("moving_threshold", "a moving threshold moves $h$", Role.NECESSITY, moving, drops="rule"),
+            ClaimCheck("algebra", "the argument of the ReLU is $(h^2 - D_i)/(2\\gamma)$", Role.PROOF, algebra),
+            ClaimCheck("one_bandwidth", "every $h$ has its $\\gamma$ and $b$", Role.PROOF, one_bandwidth),
+            ClaimCheck("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
+            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            ClaimCheck(
+                "unequal_norms", "with unequal norms they differ", Role.NECESSITY, unequal, drops="equal key norms"
+            ),
+            ClaimCheck("no_mass", "without mass there is no such $h$", Role.NECESSITY, massless, drops="positive mass"),
+            ClaimCheck(
+                "query_norms", "unequal queries move $h$", Role.NECESSITY, query_norms, drops="equal query norms"
+            ),
+            ClaimCheck("moving_threshold", "a moving threshold moves $h$", Role.NECESSITY, moving, drops="rule"),
         ),
     )  # fmt: skip
 
@@ -234,12 +238,12 @@ def _pairs(settings: Settings, square: Square, choice: Choice) -> Iterator[tuple
             yield from named(f"attention, {name}, g = {g}", attended.weighting.weights.values().ravel(), kernel_side)
 
 
-def _relu(case: Case, gamma: Fraction, b: Fraction, order: Fraction) -> list[Any]:
+def _relu(case: CorrespondenceCase, gamma: Fraction, b: Fraction, order: Fraction) -> list[Any]:
     powers = [truncated_power(dot(case.q, key) / gamma + b, order) for key in case.keys]
     return normalized([ball(each) for each in powers])
 
 
-def _reaching(case: Case) -> Fraction:
+def _reaching(case: CorrespondenceCase) -> Fraction:
     """A bandwidth between the nearest key and the farthest, so that keys fall on both sides of it."""
     return _root_above((min(case.distances) + max(case.distances)) / 2 + Fraction(1, 16))
 
@@ -308,8 +312,8 @@ def _threshold_spread(q: Floats, k: Floats) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("γb counted once", build(lambda q, k, gamma, b: q + k + gamma * b)),
-    Variant("the norm of the query is missing", build(lambda _, k, gamma, b: k + 2 * gamma * b)),
-    Variant("γ = h²", build(choice=lambda square, q, k: (square, 1 - (q + k) / square))),
-    Variant("b without the norm of the keys", build(choice=lambda square, q, _: (square / 2, 1 - q / square))),
+    FalseVariant("γb counted once", build(lambda q, k, gamma, b: q + k + gamma * b)),
+    FalseVariant("the norm of the query is missing", build(lambda _, k, gamma, b: k + 2 * gamma * b)),
+    FalseVariant("γ = h²", build(choice=lambda square, q, k: (square, 1 - (q + k) / square))),
+    FalseVariant("b without the norm of the keys", build(choice=lambda square, q, _: (square / 2, 1 - q / square))),
 )

@@ -12,10 +12,10 @@ from flint import arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, Nearest, entmax, weights
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
-    Case,
+    CorrespondenceCase,
     cases,
     compact_weights,
     exact_shares,
@@ -23,9 +23,9 @@ from kernelproof.theory.correspondence import (
     truncated_power,
     width,
 )
-from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbolic
+from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import normalized
 
@@ -130,10 +130,10 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             top = rational(Fraction(max(z))) / n - ball(found.threshold.values()[()])
             # A row of one key, or of ties, is at an end: 2^-40 of room for the width of the balls.
             room = arb(2) ** -40
-            return drawn.least([top - floor(rational(Fraction(len(z))), n) + room, 1 - top + room])
+            return draws.least([top - floor(rational(Fraction(len(z))), n) + room, 1 - top + room])
 
         return sampled.positive(
-            st.tuples(drawn.logits(least=1), drawn.orders()),
+            st.tuples(draws.logits(least=1), draws.orders()),
             slack,
             settings,
             domain="rows of 1 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
@@ -162,13 +162,13 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             Variable(r"\hat u", r"$n$-th root of the largest weight"),
         ),
         checks=(
-            Check("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
-            Check("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
-            Check("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
-            Check("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
-            Check("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
-            Check("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
-            Check("interval", r"certified $\hat u$ is in the interval", Role.SUPPORT, interval),
+            ClaimCheck("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
+            ClaimCheck("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
+            ClaimCheck("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
+            ClaimCheck("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
+            ClaimCheck("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
+            ClaimCheck("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
+            ClaimCheck("interval", r"certified $\hat u$ is in the interval", Role.SUPPORT, interval),
         ),
     )
 
@@ -181,11 +181,11 @@ def formula(gaps: list[Any], gamma: Any, order: Fraction) -> list[Any]:
     return exact_shares(powers if order.denominator == 1 else [ball(each) for each in powers])
 
 
-def _gaps(case: Case) -> list[Fraction]:
+def _gaps(case: CorrespondenceCase) -> list[Fraction]:
     return [(each - min(case.distances)) / 2 for each in case.distances]
 
 
-def _bandwidths(case: Case) -> list[Fraction]:
+def _bandwidths(case: CorrespondenceCase) -> list[Fraction]:
     """Rational h beyond the nearest key: barely, by half, and farther than all keys."""
     low, high = min(case.distances), max(case.distances)
     found = []
@@ -217,7 +217,7 @@ def _pairs(settings: Settings, fixed: FixedReach, adaptive: AdaptiveReach) -> It
 
 
 def _ruled(
-    settings: Settings, case: Case, kept: int | None, fixed: FixedReach, adaptive: AdaptiveReach
+    settings: Settings, case: CorrespondenceCase, kept: int | None, fixed: FixedReach, adaptive: AdaptiveReach
 ) -> Iterator[tuple[str, arb, arb]]:
     """The weights of one case under every rule; after `Nearest(kept)`, for cases without a tie there."""
     gaps, bits = _gaps(case), settings.precision
@@ -251,9 +251,9 @@ def _ruled(
 
 CLAIM = build()
 FALSE = (
-    Variant("γ = h² − min D", build(lambda square, low: square - low)),
-    Variant("the nearest distance is missing in γ", build(lambda square, _: square / 2)),
-    Variant("û/β without n", build(adaptive=lambda top, _, beta: top / beta)),
-    Variant("nû without β", build(adaptive=lambda top, n, _: n * top)),
-    Variant("û at least 1/m", build(floor=lambda m, _: 1 / m)),
+    FalseVariant("γ = h² − min D", build(lambda square, low: square - low)),
+    FalseVariant("the nearest distance is missing in γ", build(lambda square, _: square / 2)),
+    FalseVariant("û/β without n", build(adaptive=lambda top, _, beta: top / beta)),
+    FalseVariant("nû without β", build(adaptive=lambda top, n, _: n * top)),
+    FalseVariant("û at least 1/m", build(floor=lambda m, _: 1 / m)),
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies
 from numpy.typing import NDArray
 
 from kernelproof.reference import entmax, entmax_vjp
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
 from kernelproof.theory.rows import dot
@@ -161,13 +161,13 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         ),
         assumptions=(Assumption("no kink", "for $n \\le 1$, no key exactly at the threshold"),),
         checks=(
-            Check("derivative", "the derivative, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
-            Check("limit", "its value at $\\alpha = 1$", Role.PROOF, limit),
-            Check("textbook", "the textbook form is the same function", Role.PROOF, textbook),
-            Check("oracle", "certified derivatives", Role.SUPPORT, oracle),
-            Check("series", "arb's own differentiation", Role.SUPPORT, series),
-            Check("random_rows", "random rows", Role.SUPPORT, random_rows),
-            Check("floats", "what the two forms lose in floating point", Role.SUPPORT, floats),
+            ClaimCheck("derivative", "the derivative, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
+            ClaimCheck("limit", "its value at $\\alpha = 1$", Role.PROOF, limit),
+            ClaimCheck("textbook", "the textbook form is the same function", Role.PROOF, textbook),
+            ClaimCheck("oracle", "certified derivatives", Role.SUPPORT, oracle),
+            ClaimCheck("series", "arb's own differentiation", Role.SUPPORT, series),
+            ClaimCheck("random_rows", "random rows", Role.SUPPORT, random_rows),
+            ClaimCheck("floats", "what the two forms lose in floating point", Role.SUPPORT, floats),
         ),
     )
 
@@ -286,8 +286,8 @@ def _float_textbook(p: NDArray[Any], n: Any) -> list[Any]:
 
 CLAIM = build()
 FALSE = (
-    Variant("x for x/(1 + x) in φ", build(lambda u, log: log - (u - 1))),
-    Variant("the logarithm alone", build(lambda _, log: log)),
-    Variant("the value at α = 1 counted twice", build(value=lambda p, log, mean: p * (mean - log**2))),
-    Variant("the mean is missing at α = 1", build(value=lambda p, log, _: -p * log**2 / 2)),
+    FalseVariant("x for x/(1 + x) in φ", build(lambda u, log: log - (u - 1))),
+    FalseVariant("the logarithm alone", build(lambda _, log: log)),
+    FalseVariant("the value at α = 1 counted twice", build(value=lambda p, log, mean: p * (mean - log**2))),
+    FalseVariant("the mean is missing at α = 1", build(value=lambda p, log, _: -p * log**2 / 2)),
 )

@@ -12,7 +12,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, entmax, entmax_vjp, regression
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.entmax_limit import EXPONENTS, First, moment, relative_shift, remainders
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Finding
@@ -125,12 +125,14 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
         ),
         assumptions=(Assumption("fixed row", "$z$ and $v$ do not change with $n$"),),
         checks=(
-            Check("output", "the coefficient of the output", Role.PROOF, output),
-            Check("jacobian", "the coefficient of the Jacobian", Role.PROOF, jacobian),
-            Check("outputs", "certified outputs, with the remainder enclosed", Role.SUPPORT, outputs),
-            Check("jacobians", "certified Jacobians, with the remainder enclosed", Role.SUPPORT, jacobians),
-            Check("commute", "the coefficient's derivative is the derivative's coefficient", Role.SUPPORT, commute),
-            Check("box", "the Jacobian's remainder on a box of rows and orders", Role.SUPPORT, box),
+            ClaimCheck("output", "the coefficient of the output", Role.PROOF, output),
+            ClaimCheck("jacobian", "the coefficient of the Jacobian", Role.PROOF, jacobian),
+            ClaimCheck("outputs", "certified outputs, with the remainder enclosed", Role.SUPPORT, outputs),
+            ClaimCheck("jacobians", "certified Jacobians, with the remainder enclosed", Role.SUPPORT, jacobians),
+            ClaimCheck(
+                "commute", "the coefficient's derivative is the derivative's coefficient", Role.SUPPORT, commute
+            ),
+            ClaimCheck("box", "the Jacobian's remainder on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -221,9 +223,9 @@ def _agree(pairs: Any, domain: str) -> Finding:
 
 CLAIM = build()
 FALSE = (
-    Variant("the coefficient counted twice", build(lambda log, mean: mean - log**2)),
-    Variant(
+    FalseVariant("the coefficient counted twice", build(lambda log, mean: mean - log**2)),
+    FalseVariant(
         "the weights' coefficient for that of their powers", build(slope=lambda p, log, mean: p * (mean - log**2) / 2)
     ),
-    Variant("the other sign of the logarithm", build(slope=lambda p, log, mean: p * ((mean - log**2) / 2 + log))),
+    FalseVariant("the other sign of the logarithm", build(slope=lambda p, log, mean: p * ((mean - log**2) / 2 + log))),
 )

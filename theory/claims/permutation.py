@@ -12,8 +12,8 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import drawn, exact, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import draws, exact, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Total = Callable[[Sequence[Any]], Any]
@@ -59,21 +59,21 @@ def build(total: Total = mass, places: Places = same) -> Claim:
         )
 
     def oracle(settings: Settings) -> Finding:
-        def sides(case: tuple[list[float], drawn.Order, list[int]]) -> tuple[arb, arb]:
+        def sides(case: tuple[list[float], draws.Order, list[int]]) -> tuple[arb, arb]:
             z, n, shuffled = case
             order = [i for i in shuffled if i < len(z)]
-            left = drawn.solved([z[i] for i in order], n, settings.precision)
-            right = drawn.solved(z, n, settings.precision)
-            return drawn.worst(left, [right[i] for i in places(order)])
+            left = draws.solved([z[i] for i in order], n, settings.precision)
+            right = draws.solved(z, n, settings.precision)
+            return draws.worst(left, [right[i] for i in places(order)])
 
         return sampled.equal(
-            st.tuples(drawn.logits(), drawn.all_orders(), st.permutations(range(6))),
+            st.tuples(draws.logits(), draws.all_orders(), st.permutations(range(6))),
             sides,
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, any permutation",
             width=1e-20,
             detail="the oracle's weights of the permuted row against its permuted weights",
-            show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, permutation {case[2]}",
+            show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, permutation {case[2]}",
         )
 
     return Claim(
@@ -85,9 +85,9 @@ def build(total: Total = mass, places: Places = same) -> Claim:
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("P", "a permutation matrix")),
         checks=(
-            Check("transposition", "the mass at a threshold does not know the order", Role.PROOF, transposition),
-            Check("all_orders", "all permutations of a row, in rationals", Role.SUPPORT, all_orders),
-            Check("oracle", "the oracle's weights move with their keys", Role.SUPPORT, oracle),
+            ClaimCheck("transposition", "the mass at a threshold does not know the order", Role.PROOF, transposition),
+            ClaimCheck("all_orders", "all permutations of a row, in rationals", Role.SUPPORT, all_orders),
+            ClaimCheck("oracle", "the oracle's weights move with their keys", Role.SUPPORT, oracle),
         ),
     )
 
@@ -111,7 +111,7 @@ def _inverse(order: Sequence[int]) -> Sequence[int]:
 
 CLAIM = build()
 FALSE = (
-    Variant("the mass counts later keys more", build(_weighted)),
-    Variant("the inverse permutation", build(places=_inverse)),
-    Variant("the weights stay where they were", build(places=lambda order: range(len(order)))),
+    FalseVariant("the mass counts later keys more", build(_weighted)),
+    FalseVariant("the inverse permutation", build(places=_inverse)),
+    FalseVariant("the weights stay where they were", build(places=lambda order: range(len(order)))),
 )

@@ -11,7 +11,7 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import Anchored, Kernel, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding, Grid
 from kernelproof.theory.series import ball, digits
@@ -183,14 +183,14 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
         ),
         assumptions=(Assumption("matched scale", r"the kernel's ball is $t \le n$, that is $h^2 = 2n\sigma^2$"),),
         checks=(
-            Check("critical_point", "where the slope is 0, and the value there", Role.PROOF, critical),
-            Check("small_orders", "up to $n = 1$ the largest difference is at $t = n$", Role.PROOF, small_orders),
-            Check("limits", "the ends of the range of $t_n$", Role.PROOF, limits),
-            Check("signs", "$n$ and $t_n$ are monotone in $x$", Role.PROOF, signs),
-            Check("table", "the constants with proved digits", Role.SUPPORT, table),
-            Check("bound_2", "no $t$ exceeds the constant at $n = 2$", Role.SUPPORT, lambda s: bound(s, 2)),
-            Check("bound_10", "no $t$ exceeds the constant at $n = 10$", Role.SUPPORT, lambda s: bound(s, 10)),
-            Check("oracle", "certified weights stay below the constant", Role.SUPPORT, oracle),
+            ClaimCheck("critical_point", "where the slope is 0, and the value there", Role.PROOF, critical),
+            ClaimCheck("small_orders", "up to $n = 1$ the largest difference is at $t = n$", Role.PROOF, small_orders),
+            ClaimCheck("limits", "the ends of the range of $t_n$", Role.PROOF, limits),
+            ClaimCheck("signs", "$n$ and $t_n$ are monotone in $x$", Role.PROOF, signs),
+            ClaimCheck("table", "the constants with proved digits", Role.SUPPORT, table),
+            ClaimCheck("bound_2", "no $t$ exceeds the constant at $n = 2$", Role.SUPPORT, lambda s: bound(s, 2)),
+            ClaimCheck("bound_10", "no $t$ exceeds the constant at $n = 10$", Role.SUPPORT, lambda s: bound(s, 10)),
+            ClaimCheck("oracle", "certified weights stay below the constant", Role.SUPPORT, oracle),
         ),
     )  # fmt: skip
 
@@ -237,8 +237,8 @@ CLAIM = build()
 
 
 FALSE = (
-    Variant("half the constant", build(lambda t, exp: t * exp(-t) / 2)),
-    Variant("the maximum at t = 1 for every n", build(lambda t, exp: exp(-t / t))),
-    Variant("e^{−n} without the factor n", build(small=lambda n, exp: exp(-n))),
-    Variant("the maximum tends to t = 3", build(end=3)),
+    FalseVariant("half the constant", build(lambda t, exp: t * exp(-t) / 2)),
+    FalseVariant("the maximum at t = 1 for every n", build(lambda t, exp: exp(-t / t))),
+    FalseVariant("e^{−n} without the factor n", build(small=lambda n, exp: exp(-n))),
+    FalseVariant("the maximum tends to t = 3", build(end=3)),
 )

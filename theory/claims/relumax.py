@@ -12,10 +12,10 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Anchored, Kernel, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
-    Case,
+    CorrespondenceCase,
     Floats,
     breaks,
     cases,
@@ -30,7 +30,7 @@ from kernelproof.theory.correspondence import (
     width,
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import normalized
 
@@ -133,12 +133,14 @@ def build(square: Square = bandwidth_squared, logit: Callable[[Any, Any, Any], A
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
         ),
         checks=(
-            Check("algebra", r"the argument of the ReLU is $(\beta/2)(h^2 - D_i)$", Role.PROOF, algebra),
-            Check("mass", "every row has mass", Role.PROOF, mass),
-            Check("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
-            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            Check("infinite_order", r"at order $\infty$ the nearest keys share the weight", Role.SUPPORT, infinite),
-            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            ClaimCheck("algebra", r"the argument of the ReLU is $(\beta/2)(h^2 - D_i)$", Role.PROOF, algebra),
+            ClaimCheck("mass", "every row has mass", Role.PROOF, mass),
+            ClaimCheck("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
+            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            ClaimCheck(
+                "infinite_order", r"at order $\infty$ the nearest keys share the weight", Role.SUPPORT, infinite
+            ),
+            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 
@@ -149,7 +151,7 @@ def _definition(z: list[Fraction], gamma: Fraction, order: Fraction) -> list[Any
     return normalized(powers if order.denominator == 1 else [ball(each) for each in powers])
 
 
-def _settings(seed: int) -> Iterator[tuple[Case, bool, Fraction, list[Fraction]]]:
+def _settings(seed: int) -> Iterator[tuple[CorrespondenceCase, bool, Fraction, list[Fraction]]]:
     """(case, whether its keys are of equal norm and ‖k‖² is left out, γ, the logits)."""
     for equal in (False, True):
         for number, case in enumerate(cases(seed, equal_norms=equal)):
@@ -205,8 +207,8 @@ def _norm_break(q: Floats, k: Floats) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("the factor 2 is missing", build(lambda low, gamma, beta: low + gamma / beta)),
-    Variant("β is missing", build(lambda low, gamma, _: low + 2 * gamma)),
-    Variant("the distance of the nearest key is missing", build(lambda _, gamma, beta: 2 * gamma / beta)),
-    Variant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
+    FalseVariant("the factor 2 is missing", build(lambda low, gamma, beta: low + gamma / beta)),
+    FalseVariant("β is missing", build(lambda low, gamma, _: low + 2 * gamma)),
+    FalseVariant("the distance of the nearest key is missing", build(lambda _, gamma, beta: 2 * gamma / beta)),
+    FalseVariant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
 )

@@ -12,7 +12,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Fixed, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -130,11 +130,11 @@ def build(
             Assumption("rule", r"the bandwidth is $\sigma^2 = 1/\beta$, for every query and every set of keys"),
         ),
         checks=(
-            Check("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.PROOF, algebra),
-            Check("oracle", "certified weights are those of the Gaussian", Role.SUPPORT, oracle),
-            Check("outputs", "so are the outputs of attention and regression", Role.SUPPORT, outputs),
-            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
-            Check("other_bandwidths", "another bandwidth breaks it", Role.NECESSITY, other_rule, drops="rule"),
+            ClaimCheck("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.PROOF, algebra),
+            ClaimCheck("oracle", "certified weights are those of the Gaussian", Role.SUPPORT, oracle),
+            ClaimCheck("outputs", "so are the outputs of attention and regression", Role.SUPPORT, outputs),
+            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            ClaimCheck("other_bandwidths", "another bandwidth breaks it", Role.NECESSITY, other_rule, drops="rule"),
         ),
     )  # fmt: skip
 
@@ -200,8 +200,8 @@ def _nearest_break(q: Floats, k: Floats) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("twice the variance", build(lambda beta: 2 / beta)),
-    Variant("β for 1/β", build(lambda beta: beta)),
-    Variant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
-    Variant("the whole ‖k‖² for its half", build(logit=lambda x, k, beta: beta * (x - k))),
+    FalseVariant("twice the variance", build(lambda beta: 2 / beta)),
+    FalseVariant("β for 1/β", build(lambda beta: beta)),
+    FalseVariant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
+    FalseVariant("the whole ‖k‖² for its half", build(logit=lambda x, k, beta: beta * (x - k))),
 )

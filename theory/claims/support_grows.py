@@ -13,12 +13,12 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, exact, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Term = Callable[[Any, Any], Any]
-Case = tuple[list[float], tuple[drawn.Order, drawn.Order]]
+Case = tuple[list[float], tuple[draws.Order, draws.Order]]
 
 
 def gap_term(gap: Any, n: Any) -> Any:
@@ -81,12 +81,12 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
 
     def oracle(settings: Settings) -> Finding:
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.rising()),
+            st.tuples(draws.logits(), draws.rising()),
             lambda case: _kept(case, settings.precision, grows=grows),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], and orders n < n′ from 1/4 to ∞",
             detail="the least weight at order n′ of the keys that have weight at order n",
-            show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1][0])}, n′ = {drawn.name(case[1][1])}",
+            show=lambda case: f"z = {case[0]}, n = {draws.name(case[1][0])}, n′ = {draws.name(case[1][1])}",
         )
 
     return Claim(
@@ -102,11 +102,11 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$, where every key has weight"),
         ),
         checks=(
-            Check("slope", r"$\frac{d}{dn}\, n\log(a/n) = \log(a/n) - 1$", Role.PROOF, slope),
-            Check("falls", "$(a/n)^n$ falls in $n$ for $n > a/e$, so for all gaps below $n$", Role.PROOF, falls),
-            Check("rational_rows", "supports of rising integer orders are nested", Role.SUPPORT, rational_rows),
-            Check("oracle", "no key of the support is lost at a larger order", Role.SUPPORT, oracle),
-            Check("box", "the deciding sum of two gaps falls", Role.SUPPORT, box),
+            ClaimCheck("slope", r"$\frac{d}{dn}\, n\log(a/n) = \log(a/n) - 1$", Role.PROOF, slope),
+            ClaimCheck("falls", "$(a/n)^n$ falls in $n$ for $n > a/e$, so for all gaps below $n$", Role.PROOF, falls),
+            ClaimCheck("rational_rows", "supports of rising integer orders are nested", Role.SUPPORT, rational_rows),
+            ClaimCheck("oracle", "no key of the support is lost at a larger order", Role.SUPPORT, oracle),
+            ClaimCheck("box", "the deciding sum of two gaps falls", Role.SUPPORT, box),
         ),
     )
 
@@ -128,12 +128,12 @@ def _kept(case: Case, precision: int, *, grows: bool) -> arb:
     z, orders = case
     first, then = orders if grows else orders[::-1]
     kept = entmax(z, order=first, precision=precision).support
-    return drawn.least([weight for weight, on in zip(drawn.solved(z, then, precision), kept, strict=True) if on])
+    return draws.least([weight for weight, on in zip(draws.solved(z, then, precision), kept, strict=True) if on])
 
 
 CLAIM = build()
 FALSE = (
-    Variant("the gaps are not divided by n", build(lambda gap, n: gap**n)),
-    Variant("the power does not depend on n", build(lambda gap, n: gap / n)),
-    Variant("the support shrinks", build(grows=False)),
+    FalseVariant("the gaps are not divided by n", build(lambda gap, n: gap**n)),
+    FalseVariant("the power does not depend on n", build(lambda gap, n: gap / n)),
+    FalseVariant("the support shrinks", build(grows=False)),
 )

@@ -12,7 +12,7 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, Nearest, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -28,7 +28,7 @@ from kernelproof.theory.correspondence import (
     width,
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 
 KEPT = (1, 2, 4, 8, 32)
@@ -138,11 +138,11 @@ def build(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
         ),
         checks=(
-            Check("order", "logits order the keys as nearness does", Role.PROOF, order),
-            Check("algebra", "the kept keys' weights are the Gaussian's", Role.PROOF, algebra),
-            Check("oracle", "certified weights and outputs agree", Role.SUPPORT, oracle),
-            Check("ties", "at a tied $k$-th distance the choice is admissible", Role.SUPPORT, ties),
-            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            ClaimCheck("order", "logits order the keys as nearness does", Role.PROOF, order),
+            ClaimCheck("algebra", "the kept keys' weights are the Gaussian's", Role.PROOF, algebra),
+            ClaimCheck("oracle", "certified weights and outputs agree", Role.SUPPORT, oracle),
+            ClaimCheck("ties", "at a tied $k$-th distance the choice is admissible", Role.SUPPORT, ties),
+            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 
@@ -216,9 +216,9 @@ def _wrong_keys(q: Floats, k: Floats) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("twice the variance", build(variance=lambda beta: 2 / beta)),
-    Variant("normalized over all keys", build(total=lambda kept, left: kept + left)),
-    Variant("one key more", build(choose=lambda squares, k: nearest(squares, k + 1))),
-    Variant("the farthest keys", build(choose=lambda squares, k: nearest([-each for each in squares], k))),
-    Variant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
+    FalseVariant("twice the variance", build(variance=lambda beta: 2 / beta)),
+    FalseVariant("normalized over all keys", build(total=lambda kept, left: kept + left)),
+    FalseVariant("one key more", build(choose=lambda squares, k: nearest(squares, k + 1))),
+    FalseVariant("the farthest keys", build(choose=lambda squares, k: nearest([-each for each in squares], k))),
+    FalseVariant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
 )

@@ -12,7 +12,7 @@ import numpy as np
 import sympy
 
 from kernelproof.reference import Fixed, Kernel, Nearest, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings, Variable, Variant
+from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -25,7 +25,7 @@ from kernelproof.theory.correspondence import (
     shares,
 )
 from kernelproof.theory.evidence import certified, exact, symbolic
-from kernelproof.theory.evidence.drawn import ball
+from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, variation
 
@@ -148,14 +148,14 @@ def build(
             Assumption("no tie", r"$D_{(k)} < D_{(k+1)}$"),
         ),
         checks=(
-            Check("order", "logits order the keys as nearness does", Role.PROOF, order),
-            Check("inside", "the $k$ nearest keys are in the ball", Role.PROOF, inside),
-            Check("outside", "the others are not", Role.PROOF, outside),
-            Check("normalizes", "each weight is $1/k$", Role.PROOF, normalizes),
-            Check("exhaustive", "all small rows, in rationals", Role.SUPPORT, exhaustive),
-            Check("outputs", "outputs are the mean of the kept values", Role.SUPPORT, outputs),
-            Check("ties", "a tie breaks it", Role.NECESSITY, tied, drops="no tie"),
-            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            ClaimCheck("order", "logits order the keys as nearness does", Role.PROOF, order),
+            ClaimCheck("inside", "the $k$ nearest keys are in the ball", Role.PROOF, inside),
+            ClaimCheck("outside", "the others are not", Role.PROOF, outside),
+            ClaimCheck("normalizes", "each weight is $1/k$", Role.PROOF, normalizes),
+            ClaimCheck("exhaustive", "all small rows, in rationals", Role.SUPPORT, exhaustive),
+            ClaimCheck("outputs", "outputs are the mean of the kept values", Role.SUPPORT, outputs),
+            ClaimCheck("ties", "a tie breaks it", Role.NECESSITY, tied, drops="no tie"),
+            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 
@@ -249,8 +249,10 @@ def _tied_share(q: Floats, k: Floats) -> float:
 
 CLAIM = build()
 FALSE = (
-    Variant("a radius up to the next key, which is then inside", build(lambda kth, gap, part: kth + (1 + part) * gap)),
-    Variant("half of the squared radius", build(lambda kth, gap, part: (kth + part * gap) / 2)),
-    Variant("shares of 1/(k + 1)", build(share=lambda k: 1 / (k + 1))),
-    Variant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
+    FalseVariant(
+        "a radius up to the next key, which is then inside", build(lambda kth, gap, part: kth + (1 + part) * gap)
+    ),
+    FalseVariant("half of the squared radius", build(lambda kth, gap, part: (kth + part * gap) / 2)),
+    FalseVariant("shares of 1/(k + 1)", build(share=lambda k: 1 / (k + 1))),
+    FalseVariant("the ‖k‖² term is missing for keys of any norm", build(logit=lambda x, _, beta: beta * x)),
 )

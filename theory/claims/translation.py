@@ -12,8 +12,8 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import drawn, exact, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
 
@@ -63,7 +63,7 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
         def sides(case: Case) -> tuple[arb, arb]:
             z, n, steps = case
             moved = [move(x, steps / 16) for x in z]
-            return drawn.worst(*(drawn.solved(row, n, settings.precision) for row in (z, moved)))
+            return draws.worst(*(draws.solved(row, n, settings.precision) for row in (z, moved)))
 
         return _drawn(settings, sides, "the oracle's weights before and after", infinite=True)
 
@@ -72,7 +72,7 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
             z, n, steps = case
             c = Fraction(steps, 16)
             before, after = (
-                drawn.ball(entmax(row, order=n, precision=settings.precision).threshold.values()[()])
+                draws.ball(entmax(row, order=n, precision=settings.precision).threshold.values()[()])
                 for row in (z, [move(x, float(c)) for x in z])
             )
             return before + rational(shift(c, n)), after
@@ -89,25 +89,25 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),
         checks=(
-            Check("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
-            Check("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
-            Check("sparsemax", "the same rationals at $n = 1$", Role.SUPPORT, sparsemax),
-            Check("weights", "the oracle's weights do not change", Role.SUPPORT, weights),
-            Check("threshold", "the oracle's threshold moves by $c/n$", Role.SUPPORT, threshold),
+            ClaimCheck("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
+            ClaimCheck("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
+            ClaimCheck("sparsemax", "the same rationals at $n = 1$", Role.SUPPORT, sparsemax),
+            ClaimCheck("weights", "the oracle's weights do not change", Role.SUPPORT, weights),
+            ClaimCheck("threshold", "the oracle's threshold moves by $c/n$", Role.SUPPORT, threshold),
         ),
     )
 
 
 def _drawn(settings: Settings, sides: Callable[[Case], tuple[arb, arb]], detail: str, *, infinite: bool) -> Finding:
     return sampled.equal(
-        st.tuples(drawn.logits(), drawn.all_orders() if infinite else drawn.orders(), st.integers(-(2**20), 2**20)),
+        st.tuples(draws.logits(), draws.all_orders() if infinite else draws.orders(), st.integers(-(2**20), 2**20)),
         sides,
         settings,
         domain="rows of 2 to 6 logits in [−4, 4] and shifts up to 2^16, multiples of 1/16; orders from 1/4 to "
         + ("∞" if infinite else "32"),
         width=1e-20,
         detail=detail,
-        show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, c = {case[2]}/16",
+        show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, c = {case[2]}/16",
     )
 
 
@@ -123,6 +123,6 @@ def _rows(seed: int, move: Callable[[float, float], float]) -> Iterator[tuple[st
 
 CLAIM = build()
 FALSE = (
-    Variant("the threshold moves by c", build(shift=lambda c, _: c)),
-    Variant("logits may be multiplied", build(move=lambda x, c: x * c)),
+    FalseVariant("the threshold moves by c", build(shift=lambda c, _: c)),
+    FalseVariant("logits may be multiplied", build(move=lambda x, c: x * c)),
 )

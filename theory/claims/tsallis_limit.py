@@ -10,8 +10,8 @@ from flint import arb
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
 
 Term = Callable[[Any, Any], Any]
@@ -110,7 +110,7 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
             entropy = (1 - sum((x ** (1 + e) for x in p), start=arb(0))) / (e * (1 + e))
             shannon = -sum((x * x.log() for x in p), start=arb(0))
             bound = e * sum((rate(x, -x.log()) for x in p), start=arb(0))
-            return drawn.least([shannon - entropy, bound - (shannon - entropy)])
+            return draws.least([shannon - entropy, bound - (shannon - entropy)])
 
         return sampled.positive(
             st.tuples(st.lists(st.integers(0, 40), min_size=2, max_size=7), st.integers(-3, 30)),
@@ -136,18 +136,18 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
             Variable(r"\alpha", r"$\alpha > 0$, $\alpha \ne 1$; order $n = 1/(\alpha - 1)$ where $\alpha > 1$"),
         ),
         checks=(
-            Check("limit", "the limit and the slope of each term", Role.PROOF, limit),
-            Check("taylor", r"$s - s^2/2 \le 1 - e^{-s} \le s$", Role.PROOF, taylor),
-            Check("bounds", "both bounds of each term", Role.PROOF, bounds),
-            Check("box", "both bounds over a box of weights and orders", Role.SUPPORT, box),
-            Check("rows", "both bounds for rows of weights", Role.SUPPORT, rows),
+            ClaimCheck("limit", "the limit and the slope of each term", Role.PROOF, limit),
+            ClaimCheck("taylor", r"$s - s^2/2 \le 1 - e^{-s} \le s$", Role.PROOF, taylor),
+            ClaimCheck("bounds", "both bounds of each term", Role.PROOF, bounds),
+            ClaimCheck("box", "both bounds over a box of weights and orders", Role.SUPPORT, box),
+            ClaimCheck("rows", "both bounds for rows of weights", Role.SUPPORT, rows),
         ),
     )
 
 
 CLAIM = build()
 FALSE = (
-    Variant("the factor 1/α is missing", build(lambda p, alpha: (p - p**alpha) / (alpha - 1))),
-    Variant("the rate has E for E/2", build(rate=lambda p, t: p * (t + t**2))),
-    Variant("the rate lacks the entropy", build(rate=lambda p, t: p * t**2 / 2)),
+    FalseVariant("the factor 1/α is missing", build(lambda p, alpha: (p - p**alpha) / (alpha - 1))),
+    FalseVariant("the rate has E for E/2", build(rate=lambda p, t: p * (t + t**2))),
+    FalseVariant("the rate lacks the entropy", build(rate=lambda p, t: p * t**2 / 2)),
 )

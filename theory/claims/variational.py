@@ -13,12 +13,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings, Variable, Variant
-from kernelproof.theory.evidence import certified, drawn, sampled, symbolic
+from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Evidence, Finding
 
 Cost = Callable[[Any, Any], Any]
-Case = tuple[list[float], drawn.Order, list[int]]
+Case = tuple[list[float], draws.Order, list[int]]
 
 
 def tsallis_cost(p: Any, alpha: Any) -> Any:
@@ -87,12 +87,12 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
     def competitors(settings: Settings) -> Finding:
         shares = st.lists(st.integers(0, 12), min_size=6, max_size=6)
         return sampled.positive(
-            st.tuples(drawn.logits(), drawn.all_orders(), shares),
+            st.tuples(draws.logits(), draws.all_orders(), shares),
             lambda case: sign * _lead(cost, case, settings.precision),
             settings,
             domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, rational rows r ≠ p",
             detail="objective at the oracle's weights minus objective at r",
-            show=lambda case: f"z = {case[0]}, n = {drawn.name(case[1])}, r ∝ {case[2][: len(case[0])]}",
+            show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, r ∝ {case[2][: len(case[0])]}",
         )
 
     def program(settings: Settings) -> Finding:
@@ -122,12 +122,12 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
             Variable(r"\alpha", r"$1 \le \alpha < \infty$"),
         ),
         checks=(
-            Check("stationary", r"at entmax the slope of the cost is $z_i - \mu$", Role.PROOF, stationary),
-            Check("split", "the lead over any other row is a sum of divergences", Role.PROOF, split),
-            Check("divergence", "a divergence and its slope vanish at equality", Role.PROOF, bregman),
-            Check("convex", "the cost is strictly convex", Role.PROOF, convex),
-            Check("competitors", "no row drawn does better than the oracle's weights", Role.SUPPORT, competitors),
-            Check("quadratic_program", "SciPy's solution of sparsemax's program", Role.REFEREE, program),
+            ClaimCheck("stationary", r"at entmax the slope of the cost is $z_i - \mu$", Role.PROOF, stationary),
+            ClaimCheck("split", "the lead over any other row is a sum of divergences", Role.PROOF, split),
+            ClaimCheck("divergence", "a divergence and its slope vanish at equality", Role.PROOF, bregman),
+            ClaimCheck("convex", "the cost is strictly convex", Role.PROOF, convex),
+            ClaimCheck("competitors", "no row drawn does better than the oracle's weights", Role.SUPPORT, competitors),
+            ClaimCheck("quadratic_program", "SciPy's solution of sparsemax's program", Role.REFEREE, program),
         ),
     )
 
@@ -136,7 +136,7 @@ def _lead(cost: Cost, case: Case, precision: int) -> arb:
     z, order, shares = case
     part = shares[: len(z)]
     assume(sum(part) > 0)
-    p = drawn.solved(z, order, precision)
+    p = draws.solved(z, order, precision)
     r = [arb(share) / sum(part) for share in part]
     # Where the two rows are one, or their balls meet, there is nothing to compare.
     assume(any(not a.overlaps(b) for a, b in zip(p, r, strict=True)))
@@ -145,7 +145,7 @@ def _lead(cost: Cost, case: Case, precision: int) -> arb:
         return sum((w * arb(x) - value(w) for w, x in zip(row, z, strict=True) if not w.is_zero()), start=arb(0))
 
     def value(w: arb) -> arb:
-        return w * w.log() if isinf(order) else cost(w, 1 + 1 / drawn.order_ball(order))
+        return w * w.log() if isinf(order) else cost(w, 1 + 1 / draws.order_ball(order))
 
     return objective(p) - objective(r)
 
@@ -155,7 +155,7 @@ def _programs(settings: Settings) -> Iterator[tuple[str, arb, arb]]:
     for _ in range(40):
         z = generator.normal(size=generator.integers(2, 13))
         found, radius = _projection(z)
-        exact = drawn.solved(z.tolist(), 1.0, settings.precision)
+        exact = draws.solved(z.tolist(), 1.0, settings.precision)
         for i, (weight, near) in enumerate(zip(exact, found, strict=True)):
             yield f"z = {z.tolist()}, key {i}", weight, arb(float(near), radius)
 
@@ -183,7 +183,7 @@ def _projection(z: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[np.ndarray[An
 
 CLAIM = build()
 FALSE = (
-    Variant("the entropy lacks the factor 1/α", build(lambda p, alpha: p**alpha / (alpha - 1))),
-    Variant("the entropy has the power 2α", build(lambda p, alpha: p ** (2 * alpha) / (alpha * (alpha - 1)))),
-    Variant("a minimum", build(sign=-1)),
+    FalseVariant("the entropy lacks the factor 1/α", build(lambda p, alpha: p**alpha / (alpha - 1))),
+    FalseVariant("the entropy has the power 2α", build(lambda p, alpha: p ** (2 * alpha) / (alpha * (alpha - 1)))),
+    FalseVariant("a minimum", build(sign=-1)),
 )

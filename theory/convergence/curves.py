@@ -12,7 +12,7 @@ from kernelproof.theory.convergence.fits import fit, local_slopes
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Quantity
-from kernelproof.theory.convergence.records import Curve, Fit, Point, State, StudyRecord, ends
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, LineFit, Point, StudyRecord, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
 from kernelproof.theory.series import ball
 
@@ -38,7 +38,7 @@ def first_bits(order: Fraction) -> int:
     return 3 * max(int(order).bit_length(), 4) + ACCURACY + 64
 
 
-def trace(datum: Datum, orders: Sequence[Fraction]) -> list[Curve]:
+def trace(datum: Datum, orders: Sequence[Fraction]) -> list[CurveRecord]:
     """The curves of one datum, one a norm.
 
     Raises:
@@ -83,14 +83,14 @@ def _known(pair: Pair) -> bool:
 
 def _curve(
     datum: Datum, norm: Norm, pairs: dict[Fraction, dict[Norm, Pair]], coefficient: arb, absent: list[str]
-) -> Curve:
+) -> CurveRecord:
     orders = list(pairs)
     errors, rests = ([abs(pairs[order][norm][part]) for order in orders] for part in (0, 1))
     apart = datum.quantity.degenerate
     slopes, falls = local_slopes(orders, errors), local_slopes(orders, rests)
     found = None if apart else fit(orders, errors, norm.slope, coefficient)
     rest = None if apart else fit(orders, rests, norm.slope - 1, None)
-    state = State.APART if apart else _state(found, rest, falls, norm.slope)
+    state = CurveState.APART if apart else _state(found, rest, falls, norm.slope)
 
     def point(at: int) -> Point:
         order = orders[at]
@@ -103,7 +103,7 @@ def _curve(
             remainder_slope=ends(falls[at - 1], 12) if at and not apart else None,
         )
 
-    return Curve(
+    return CurveRecord(
         datum=datum.name,
         source=datum.source,
         norm=norm,
@@ -117,13 +117,13 @@ def _curve(
     )
 
 
-def _state(found: Fit | None, rest: Fit | None, falls: Sequence[arb], slope: int) -> State:
+def _state(found: LineFit | None, rest: LineFit | None, falls: Sequence[arb], slope: int) -> CurveState:
     """What became of a curve that may be fitted; `falls` are the local slopes of the remainder."""
     if found is None:
-        return State.SHORT
+        return CurveState.SHORT
     if not found.holds or (rest is not None and not rest.holds):
-        return State.FAILS
+        return CurveState.FAILS
     if rest is not None:
-        return State.HOLDS
+        return CurveState.HOLDS
     # A remainder that still falls like the error itself: its first-order term is not the right one.
-    return State.FAILS if falls and falls[-1] > slope - ball(HALF) else State.SHORT
+    return CurveState.FAILS if falls and falls[-1] > slope - ball(HALF) else CurveState.SHORT

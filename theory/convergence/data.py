@@ -26,7 +26,7 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class DataRow:
     """Numbers of one row, taken as exact: logits, or squared distances."""
 
     name: str
@@ -60,20 +60,21 @@ def drawn(numbers: np.random.Generator, shape: Any, scale: float) -> Floats:
     return np.asarray(np.round(scale * numbers.standard_normal(shape) * 1024) / 1024)
 
 
-def rows(seed: int) -> tuple[Row, ...]:
+def rows(seed: int) -> tuple[DataRow, ...]:
     """Logits: two random rows N(0, 2²), a staircase, a near tie, equal logits, and two rows of real attention."""
     random = [
-        Row(f"random {i + 1}", Source.RANDOM, tuple(drawn(generator(seed, 1, i), KEYS, 2.0).tolist())) for i in range(2)
+        DataRow(f"random {i + 1}", Source.RANDOM, tuple(drawn(generator(seed, 1, i), KEYS, 2.0).tolist()))
+        for i in range(2)
     ]
     planted = [
-        Row("staircase", Source.PLANTED, (0.0, -0.5, -1.0, -2.0, -4.0, -8.0, -16.0)),
-        Row("near tie", Source.PLANTED, (3.0, 3.0 - 2.0**-10, 1.0, 0.5, 0.0, -0.5, -1.0, -6.0)),
-        Row("ties", Source.PLANTED, (0.25,) * 6),
+        DataRow("staircase", Source.PLANTED, (0.0, -0.5, -1.0, -2.0, -4.0, -8.0, -16.0)),
+        DataRow("near tie", Source.PLANTED, (3.0, 3.0 - 2.0**-10, 1.0, 0.5, 0.0, -0.5, -1.0, -6.0)),
+        DataRow("ties", Source.PLANTED, (0.25,) * 6),
     ]
     real = []
     for layer, head, query in _picked(seed):
         logits = layer.logits(head, np.array([query], dtype=np.intp))[0]
-        real.append(Row(_named(layer.index, head, query), Source.REAL, tuple(logits.tolist())))
+        real.append(DataRow(_named(layer.index, head, query), Source.REAL, tuple(logits.tolist())))
     return (*random, *planted, *real)
 
 

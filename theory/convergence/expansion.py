@@ -23,7 +23,7 @@ from kernelproof.theory.series import ball
 
 
 @dataclass(frozen=True)
-class Limit:
+class SoftmaxExpansion:
     """softmax of a row of exact logits, and what the terms after it are made of; balls of the working precision.
 
     Attributes:
@@ -39,7 +39,7 @@ class Limit:
     y: list[arb]
 
     @classmethod
-    def of(cls, logits: Sequence[Fraction | float], scaled: Sequence[Fraction] | None = None) -> Limit:
+    def of(cls, logits: Sequence[Fraction | float], scaled: Sequence[Fraction] | None = None) -> SoftmaxExpansion:
         """The limit of a row.
 
         Args:
@@ -83,12 +83,12 @@ class Limit:
         centre = dot(self.p, bent)
         return [p * (b - centre) for p, b in zip(self.p, bent, strict=True)]
 
-    def pulled(self, cotangent: Sequence[Any]) -> list[arb]:
+    def vjp(self, cotangent: Sequence[Any]) -> list[arb]:
         """``Jᵀg`` of softmax: the gradient of ``Σ g_i p_i`` in the logits."""
         centre = dot(self.p, cotangent)
         return [p * (g - centre) for p, g in zip(self.p, cotangent, strict=True)]
 
-    def pulled_first(self, cotangent: Sequence[Any]) -> list[arb]:
+    def first_vjp(self, cotangent: Sequence[Any]) -> list[arb]:
         """The gradient of ``Σ g_i p_i a_i`` in the logits, under the adaptive rule: the 1/n term of ``Jᵀg``."""
         centre, moved = dot(self.p, cotangent), dot(self.first, cotangent)
         entropy, skew = dot(self.p, self.log), dot(cotangent, [p * y for p, y in zip(self.p, self.log, strict=True)])

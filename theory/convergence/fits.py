@@ -14,7 +14,7 @@ from flint import arb
 from scipy.special import stdtrit
 
 from kernelproof.theory.convergence.orders import order_text
-from kernelproof.theory.convergence.records import Fit, ends
+from kernelproof.theory.convergence.records import LineFit, ends
 from kernelproof.theory.rows import dot
 from kernelproof.theory.series import ball
 
@@ -43,7 +43,7 @@ def regime(slopes: Sequence[arb], limit: int, within: Fraction = LOCAL) -> int:
     return start + 1
 
 
-def fit(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficient: arb | None) -> Fit | None:
+def fit(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficient: arb | None) -> LineFit | None:
     """The line through the asymptotic orders; None if there are fewer than `FEWEST`.
 
     Args:
@@ -57,7 +57,7 @@ def fit(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficie
     return line(chosen, values, limit, coefficient) if len(chosen) >= FEWEST else None
 
 
-def line(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficient: arb | None) -> Fit:
+def line(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficient: arb | None) -> LineFit:
     """The line of least squares through all of `orders`, at least three."""
     count = len(orders)
     x, y = [ball(n).log() for n in orders], [error.log() for error in errors]
@@ -72,7 +72,7 @@ def line(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coeffici
     intercept = level.exp()
     ratio = None if coefficient is None else intercept / coefficient
     holds = abs(slope - limit) <= ball(SLOPE) and (ratio is None or abs(ratio - 1) <= ball(INTERCEPT))
-    return Fit(
+    return LineFit(
         limit=limit,
         first=order_text(orders[0]),
         last=order_text(orders[-1]),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kernelproof.reference import Adaptive, Anchored, Kernel, attention, entmax_vjp, regression, weights
 from kernelproof.reference.ops.attention import default_scale
 from kernelproof.reference.scores import exact_scores
-from kernelproof.theory.convergence.expansion import Limit
+from kernelproof.theory.convergence.expansion import SoftmaxExpansion
 from kernelproof.theory.convergence.norms import Norm, divergence, norm_of
 from kernelproof.theory.rows import dot
 from kernelproof.theory.series import ball, balls
@@ -122,13 +122,13 @@ class Weights(VectorQuantity):
         return balls(weights(list(self.logits), Kernel(order), rule, precision=bits).weights.values())
 
     @property
-    def expansion(self) -> Limit:
+    def expansion(self) -> SoftmaxExpansion:
         """Of the row in its own unit."""
         logits = [self.scale * Fraction(z) for z in self.logits]
         if self.rule == "adaptive":
-            return Limit.of(logits)
+            return SoftmaxExpansion.of(logits)
         start = Fraction(0) if self.rule == "fixed" else max(logits)
-        return Limit.of(logits, [start - z for z in logits])
+        return SoftmaxExpansion.of(logits, [start - z for z in logits])
 
     def limit(self) -> list[arb]:
         """softmax, the Gaussian."""
@@ -166,9 +166,9 @@ class Bandwidth(VectorQuantity):
         return "the row has one key" if len(self.distances) == 1 else ""
 
     @property
-    def expansion(self) -> Limit:
+    def expansion(self) -> SoftmaxExpansion:
         """Of the logits ``−βD/2``."""
-        return Limit.of([-self.beta * Fraction(d) / 2 for d in self.distances])
+        return SoftmaxExpansion.of([-self.beta * Fraction(d) / 2 for d in self.distances])
 
     def value(self, order: Fraction, bits: int) -> list[arb]:
         """From the certified threshold: ``h² = −2nτ/β``."""
@@ -227,11 +227,11 @@ class Output(VectorQuantity):
 
     def limit(self) -> list[arb]:
         """``Σ p_i v_i``."""
-        return self._mixed(Limit.of(self.logits).p)
+        return self._mixed(SoftmaxExpansion.of(self.logits).p)
 
     def first(self) -> list[arb]:
         """``Σ p_i a_i v_i``."""
-        return self._mixed(Limit.of(self.logits).first)
+        return self._mixed(SoftmaxExpansion.of(self.logits).first)
 
     def _mixed(self, by: Sequence[arb]) -> list[arb]:
         return [dot(by, balls(column.tolist())) for column in self.v.T]
@@ -259,19 +259,19 @@ class Gradient(VectorQuantity):
         return balls(np.atleast_1d(found[self.by].values()).ravel())
 
     @property
-    def expansion(self) -> Limit:
+    def expansion(self) -> SoftmaxExpansion:
         """Of the row."""
-        return Limit.of(self.logits)
+        return SoftmaxExpansion.of(self.logits)
 
     def limit(self) -> list[arb]:
         """``Jᵀg`` of softmax; ``Σ g_i p_i a_i`` in α."""
         limit, g = self.expansion, balls(self.cotangent)
-        return limit.pulled(g) if self.by == "z" else [dot(g, limit.first)]
+        return limit.vjp(g) if self.by == "z" else [dot(g, limit.first)]
 
     def first(self) -> list[arb]:
         """The gradient of ``Σ g_i p_i a_i``; in α twice the second-order term, by ``d/dε of ε²``."""
         limit, g = self.expansion, balls(self.cotangent)
-        return limit.pulled_first(g) if self.by == "z" else [2 * dot(g, limit.second)]
+        return limit.first_vjp(g) if self.by == "z" else [2 * dot(g, limit.second)]
 
 
 def tied(logits: Sequence[Any]) -> str:

@@ -74,7 +74,7 @@ class Point(Record):
     remainder_slope: Ends | None = None
 
 
-class Fit(Record):
+class LineFit(Record):
     """A straight line through log error against log n, over the asymptotic orders.
 
     Attributes:
@@ -100,7 +100,7 @@ class Fit(Record):
     holds: bool
 
 
-class State(StrEnum):
+class CurveState(StrEnum):
     """What became of a curve."""
 
     HOLDS = "holds"
@@ -109,7 +109,7 @@ class State(StrEnum):
     APART = "told apart"
 
 
-class Curve(Record):
+class CurveRecord(Record):
     """The error of one quantity on one datum in one norm, over the orders.
 
     Attributes:
@@ -132,9 +132,9 @@ class Curve(Record):
     apart: str
     absent: list[str]
     points: list[Point]
-    fit: Fit | None
-    remainder_fit: Fit | None
-    state: State
+    fit: LineFit | None
+    remainder_fit: LineFit | None
+    state: CurveState
 
 
 class StudyRecord(Record):
@@ -144,4 +144,4 @@ class StudyRecord(Record):
     title: str
     says: str
     norms: list[Norm]
-    curves: list[Curve]
+    curves: list[CurveRecord]

@@ -26,12 +26,12 @@ from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.theory.convergence import data
 from kernelproof.theory.convergence.curves import first_bits, trace
-from kernelproof.theory.convergence.expansion import Limit
+from kernelproof.theory.convergence.expansion import SoftmaxExpansion
 from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes, regime
 from kernelproof.theory.convergence.norms import Norm, norm_of
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Weights
-from kernelproof.theory.convergence.records import Curve, Ends, Fit, Record, State, ends
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, Ends, LineFit, Record, ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball, balls
 from kernelproof.verify.cases.case import Case
@@ -103,8 +103,8 @@ class BackendCurve(Record):
     kappa: float | None = None
     lowest: str | None = None
     turns: str | None = None
-    fit: Fit | None = None
-    state: State = State.SHORT
+    fit: LineFit | None = None
+    state: CurveState = CurveState.SHORT
 
     @property
     def label(self) -> str:
@@ -122,7 +122,7 @@ class BackendStudy(Record):
     """
 
     row: list[float]
-    truth: Curve
+    truth: CurveRecord
     curves: list[BackendCurve]
 
     @property
@@ -130,7 +130,7 @@ class BackendStudy(Record):
         """Whether every built-in backend ran and did not turn upward, and no fit is off."""
         ours = [curve for curve in self.curves if curve.built_in]
         steady = all(not curve.failure and curve.turns is None for curve in ours)
-        return steady and all(curve.state is not State.FAILS for curve in ours)
+        return steady and all(curve.state is not CurveState.FAILS for curve in ours)
 
 
 def row(seed: int) -> tuple[float, ...]:
@@ -162,7 +162,7 @@ def known(logits: tuple[float, ...], order: Fraction) -> _Known:
     bits = first_bits(order)
     with ctx.workprec(bits):
         found = entmax(list(logits), order=order, precision=bits)
-        values, limit = balls(found.weights.values()), Limit.of(logits).p
+        values, limit = balls(found.weights.values()), SoftmaxExpansion.of(logits).p
         distance = norm_of(NORM, [a - b for a, b in zip(values, limit, strict=True)])
     keys = np.flatnonzero(found.support)
     weights, gaps = np.array([float(value) for value in values]), max(logits) - np.array(logits)
@@ -172,7 +172,7 @@ def known(logits: tuple[float, ...], order: Fraction) -> _Known:
 
 def floor_at_limit(logits: tuple[float, ...]) -> float:
     """The unit of softmax: what the floor is u times, once the order is large."""
-    p = np.array([float(each) for each in Limit.of(logits).p])
+    p = np.array([float(each) for each in SoftmaxExpansion.of(logits).p])
     gaps = max(logits) - np.array(logits)
     units = RowUnits(p, np.full_like(p, inf), inf, Adaptive(1), 1.0, gaps, gaps)
     return float(units.weight.sum() / 2)
@@ -320,7 +320,7 @@ def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) 
     u = FORMATS[job.dtype].unit_roundoff
     points, distances, truths, coefficient = [], [], [], arb(0)
     with ctx.workprec(first_bits(max(job.orders))):
-        coefficient = norm_of(NORM, Limit.of(job.logits).first)
+        coefficient = norm_of(NORM, SoftmaxExpansion.of(job.logits).first)
         for order, answer in zip(job.orders, answers, strict=True):
             truth = known(job.logits, order)
             distance = norm_of(NORM, [arb(a) - p for a, p in zip(answer, truth.limit, strict=True)])
@@ -338,7 +338,7 @@ def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) 
         if len(above) >= FEWEST:
             fit = line([job.orders[at] for at in above], [distances[at] for at in above], NORM.slope, coefficient)
     lowest = min(range(len(points)), key=lambda at: points[at].error.middle)
-    fitted = State.SHORT if fit is None else State.HOLDS if fit.holds else State.FAILS
+    fitted = CurveState.SHORT if fit is None else CurveState.HOLDS if fit.holds else CurveState.FAILS
     return curve.model_copy(
         update={
             "points": points,

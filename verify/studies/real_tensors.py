@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from kernelproof.theory import real_tensors
-from kernelproof.theory.real_tensors import Distance, KeyNorms, Limit, Order, Sparsity, TermCost
+from kernelproof.theory.real_tensors import Distance, KeyNorms, LimitFit, Order, Sparsity, TermCost
 from kernelproof.verify.record.schema import Table
 
 
@@ -79,7 +79,7 @@ def distance_table(found: list[Distance]) -> Table:
     )
 
 
-def limit_table(found: list[Limit]) -> Table:
+def limit_table(found: list[LimitFit]) -> Table:
     """One row a layer and distance: slope and constant, fitted and of theory."""
     return Table(
         id="softmax-slopes",

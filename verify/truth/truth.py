@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelproof import reference
-from kernelproof.reference.bulk.bulk_rows import Numbers, describe
+from kernelproof.reference.bulk.bulk_rows import Balls, certify
 from kernelproof.reference.bulk.filter import pays
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.formats import FORMATS
@@ -99,7 +99,7 @@ class _Scored:
         upstream = None
         if self.inputs.cotangent is not None and self.inputs.rows is None and self.flat.size:
             upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(self.flat.shape)
-        found = describe(
+        found = certify(
             picked,
             *case.mechanism,
             upstream,
@@ -121,7 +121,7 @@ class _Scored:
             gradients=None if upstream is None else self._gradients(rows, upstream, found.gradients or {}),
         )
 
-    def _gradients(self, rows: Rows, upstream: Floats, found: Mapping[str, Numbers]) -> dict[str, Values]:
+    def _gradients(self, rows: Rows, upstream: Floats, found: Mapping[str, Balls]) -> dict[str, Values]:
         score_unit = np.zeros_like(self.flat)
         parameter, finite = PARAMETERS[type(rows.rule)], rows.order != INFINITY
         scalar = {"order": 0.0, "alpha": 0.0, parameter: 0.0}

@@ -19,8 +19,8 @@ from flint import arb, ctx
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.variant.definition import Constant, Root, Variant
 from kernelproof.reference.variant.jets import ball
-from kernelproof.reference.variant.ops import RowOfVariant, collect, pull_rows, solve_rows
-from kernelproof.reference.variant.row_solver import Term, balance, pull_back, second_slope, solve
+from kernelproof.reference.variant.ops import RowOfVariant, collect, rows_vjp, solve_rows
+from kernelproof.reference.variant.row_solver import Term, balance, second_slope, solve, vjp
 from kernelproof.reference.variant.user_calls import X
 from kernelproof.verify.records import Floats, Inputs, Truth, Values
 
@@ -253,7 +253,7 @@ def box_decides(rule: object) -> bool:
 
 
 def _gradients(variant: Variant, rows: list[RowOfVariant], g: Floats, shape: tuple[int, ...]) -> dict[str, Values]:
-    found = pull_rows(variant, rows, g, BITS, shape)
+    found = rows_vjp(variant, rows, g, BITS, shape)
     unit = np.zeros(g.shape)
     scalars = dict.fromkeys(variant.parameters, 0.0)
     for r, each in enumerate(rows):
@@ -283,13 +283,13 @@ def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) 
     upstream = [Fraction(value) for value in g.tolist()]
     cotangent = upstream[: each.found.size]
     with ctx.workprec(BITS + 32):
-        here = pull_back(variant, each.found, cotangent)
+        here = vjp(variant, each.found, cotangent)
         # A key at the edge may enter; the row is a kink then, or the key has next to no slope.
         beside = solve(moved, each.gaps, BITS)
-        there = pull_back(moved, beside, upstream[: beside.size])
+        there = vjp(moved, beside, upstream[: beside.size])
         pairs = list(zip(here.by_gap, there.by_gap, strict=False))
         mixed = np.array([float((b - a) / ball(step)) for a, b in pairs])
-        absolute = pull_back(variant, each.found, [abs(value) for value in cotangent])
+        absolute = vjp(variant, each.found, [abs(value) for value in cotangent])
         terms = abs(float(here.by_parameter[name])) + abs(float(absolute.by_parameter[name]))
         total = X.total([term.value for term in each.found.terms])
         direct = [abs(term.by_parameter[name] / total) for term in each.found.terms]

@@ -11,7 +11,7 @@ import pytest
 from tests.reference.bulk.hard_rows import FAMILIES, ORDERS, Floats
 
 from kernelproof import reference
-from kernelproof.reference.bulk.bulk_rows import Numbers, describe
+from kernelproof.reference.bulk.bulk_rows import Balls, certify
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest, Rule
 
 BITS = 256
@@ -33,11 +33,11 @@ def order_called(text: str) -> Fraction | float:
     return math.inf if text == "inf" else Fraction(text)
 
 
-def numbers(enclosure: Any) -> Numbers:
-    return Numbers(*enclosure.split())
+def numbers(enclosure: Any) -> Balls:
+    return Balls(*enclosure.split())
 
 
-def apart(found: Numbers, truth: Numbers) -> Floats:
+def apart(found: Balls, truth: Balls) -> Floats:
     """How far `found` is beyond both radii, in units of 2^-1074 or of the rounding of this very subtraction."""
     distance = np.abs((found.head - truth.head) + (found.tail - truth.tail))
     # Heads and tails are subtracted to a rounding of each difference.
@@ -52,7 +52,7 @@ def apart(found: Numbers, truth: Numbers) -> Floats:
 def disproved(z: Floats, order: Fraction | float, rule: Rule, cotangent: Floats | None = None) -> tuple[list[str], int]:
     """(what of the description arb disproves, how many rows were given up)."""
     kernel = Kernel(order)
-    found = describe(z, kernel, rule, cotangent, workers=1)
+    found = certify(z, kernel, rule, cotangent, workers=1)
     truth = reference.weights(z, kernel, rule, precision=BITS)
     wrong = [
         name
@@ -73,7 +73,7 @@ def disproved(z: Floats, order: Fraction | float, rule: Rule, cotangent: Floats 
         exact = reference.weights_vjp(z, cotangent, kernel, rule, precision=BITS)
         assert found.gradients is not None and set(found.gradients) == set(exact)
         wrong += [name for name, each in found.gradients.items() if (apart(each, numbers(exact[name])) > 0).any()]
-        given_up = describe(z, kernel, rule, cotangent).arb_rows
+        given_up = certify(z, kernel, rule, cotangent).arb_rows
     return wrong, given_up
 
 
@@ -139,17 +139,17 @@ def test_rows_that_are_given_up_are_those_of_arb() -> None:
     for rule in (Adaptive(1), Fixed(2), Nearest(1, Adaptive(1)), Anchored(1)):
         for order in (Fraction(1), Fraction(2)):
             assert disproved(z, order, rule, np.ones((3, 3)))[0] == []
-    assert describe(z, Kernel(0), Nearest(2)).arb_rows == 3
+    assert certify(z, Kernel(0), Nearest(2)).arb_rows == 3
 
 
 def test_no_row_and_no_cotangent() -> None:
-    found = describe(np.empty((0, 4)), Kernel(2), Adaptive())
+    found = certify(np.empty((0, 4)), Kernel(2), Adaptive())
     assert found.weights.head.shape == (0, 4) and found.gradients is None and found.arb_rows == 0
 
 
 def test_threads_change_nothing() -> None:
     z = np.random.default_rng(0).normal(size=(2000, 40))
-    one, many = (describe(z, Kernel(2), Adaptive(), z[:, ::-1], workers=count) for count in (1, 3))
+    one, many = (certify(z, Kernel(2), Adaptive(), z[:, ::-1], workers=count) for count in (1, 3))
     assert one.gradients is not None and many.gradients is not None
     for a, b in [(one.weights, many.weights), *((one.gradients[name], many.gradients[name]) for name in one.gradients)]:
         for part in ("head", "tail", "radius"):
@@ -168,7 +168,7 @@ def test_what_underflows_is_in_the_radius(order: float, rule: Rule, name: str, u
     z, g = np.array([[5e-324, 0.0]]), np.array([upstream])
     found = []
     for filtered in (True, False):
-        gradients = describe(z, Kernel(order), rule, g, filtered=filtered, workers=1).gradients
+        gradients = certify(z, Kernel(order), rule, g, filtered=filtered, workers=1).gradients
         assert gradients is not None
         found.append([Fraction(float(part)) for part in (gradients[name].head, gradients[name].radius)])
     (fast, radius), (exact, more) = found

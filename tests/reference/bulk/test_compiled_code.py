@@ -54,16 +54,16 @@ def kernel_code(name: str) -> tuple[str, str]:
     if name == "weigh_rows":
         weigh: Any = given_bandwidth.weigh_rows
         return fresh(weigh.py_func, order, True, 1.0, 0.0, z, *out, status[0])
-    describe: Any = row_kernel.describe_rows
-    pulled, scalars = np.empty((3, 1, 4)), np.empty((1, 2, 3))
+    certify_rows: Any = row_kernel.certify_rows
+    gradient, scalars = np.empty((3, 1, 4)), np.empty((1, 2, 3))
     rate = gradient_terms.Rate(gradient_terms.ADAPTIVE, -1.0, 0.0)
     return fresh(
-        describe.py_func, order, False, False, 0.0, 0.0, z, z, z.copy(), state, *out, status[0], status[1], rate, z,
-        pulled, scalars, status[0].copy(),
+        certify_rows.py_func, order, False, False, 0.0, 0.0, z, z, z.copy(), state, *out, status[0], status[1], rate, z,
+        gradient, scalars, status[0].copy(),
     )  # fmt: skip
 
 
-KERNELS = ("solve_rows", "weigh_rows", "describe_rows")
+KERNELS = ("solve_rows", "weigh_rows", "certify_rows")
 
 
 @pytest.mark.parametrize("name", KERNELS)

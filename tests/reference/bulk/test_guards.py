@@ -14,7 +14,8 @@ import pytest
 from flint import arb, ctx, fmpq
 
 from kernelproof.reference.arithmetic.guess import guess_root
-from kernelproof.reference.bulk import batches, exact, mass_terms, row_certificate, rows
+from kernelproof.reference.bulk import batches, mass_terms, row_certificate, rows
+from kernelproof.reference.bulk import sparsemax as exact
 from kernelproof.reference.bulk.double_word import OPERATION
 from kernelproof.reference.bulk.mass_terms import LARGE, LEAST, POWER, SOFTMAX, TINY, Order
 from kernelproof.reference.bulk.row_certificate import DECIDED

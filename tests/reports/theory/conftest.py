@@ -6,7 +6,7 @@ import pytest
 
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Grid, Relation, Verdict
-from kernelproof.theory.results import CheckResult, ClaimResult, Named, TheoryResults
+from kernelproof.theory.results import ClaimCheckResult, ClaimResult, Named, TheoryResults
 
 HOSTILE = "</style><script>alert(1)</script> | `x` _y_ \x1b[31m"
 
@@ -23,7 +23,7 @@ def claim(verdict: Verdict, **given: object) -> ClaimResult:
         numbers={"mean total variation": 0.125},
         grids=[Grid(title="best", columns=["α", "m = 2"], rows=[[1.25, 0.6], [1.5, 0.7], [1.75, 0.8]])],
     )
-    check = CheckResult(id="only", says=r"that $\frac{1}{n} \le 1$", role=Role.PROOF, finding=finding)
+    check = ClaimCheckResult(id="only", says=r"that $\frac{1}{n} \le 1$", role=Role.PROOF, finding=finding)
     plain = {
         "id": verdict.value.lower(),
         "label": "C1",
@@ -42,7 +42,7 @@ def claim(verdict: Verdict, **given: object) -> ClaimResult:
 
 @pytest.fixture
 def results() -> TheoryResults:
-    missing = CheckResult(id="referee", says="that", role=Role.REFEREE, unavailable="needs kernelproof[peers]")
+    missing = ClaimCheckResult(id="referee", says="that", role=Role.REFEREE, unavailable="needs kernelproof[peers]")
     hostile = claim(
         Verdict.CONSISTENT,
         id="hostile",

@@ -10,7 +10,7 @@ import pytest
 
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.theory.convergence.records import Ends, State
+from kernelproof.theory.convergence.records import CurveState, Ends
 from kernelproof.verify.studies.convergence import (
     AT_FLOOR,
     BackendPoint,
@@ -86,7 +86,7 @@ def module(tmp_path: Path) -> str:
 def test_the_numpy_backend_follows_the_truth_to_its_floor_and_stays_there(seed: int) -> None:
     found = ran("numpy", None, seed=seed)
     assert found.passed
-    assert found.truth.state is State.HOLDS
+    assert found.truth.state is CurveState.HOLDS
     for curve in found.curves:
         assert curve.turns is None
         # Grade A, which the built-in backends promise.
@@ -101,7 +101,7 @@ def test_the_numpy_backend_follows_the_truth_to_its_floor_and_stays_there(seed: 
             assert point.kept == bool(kept)
     by_dtype = {curve.dtype: curve for curve in found.curves}
     assert list(by_dtype) == ["float64", "float32", "float16", "bfloat16"]
-    assert by_dtype["float64"].state is State.HOLDS
+    assert by_dtype["float64"].state is CurveState.HOLDS
     assert by_dtype["bfloat16"].fit is None
     meets = [curve.meets or 0.0 for curve in found.curves]
     assert meets[0] > meets[1] > meets[2] > meets[3]

@@ -15,7 +15,7 @@ from kernelproof.reference import DomainError
 from kernelproof.reference.variant import Constant, Root, Variant, mass
 from kernelproof.reference.variant.jets import ball
 from kernelproof.reference.variant.ops import solve_rows
-from kernelproof.reference.variant.row_solver import pull_back, solve
+from kernelproof.reference.variant.row_solver import solve, vjp
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.variant_names import variant_at
 from kernelproof.verify.truth.box import box_kappa
@@ -51,12 +51,12 @@ def test_first_and_second_order_are_quotients_of_differences(variant: Variant) -
     cotangent = [Fraction(value) for value in g.tolist()]
     with ctx.workprec(200):
         here = solve(variant, row.gaps, 160)
-        pulled = pull_back(variant, here, cotangent)
+        pulled = vjp(variant, here, cotangent)
         for k in range(1, size):
             gaps = [gap + STEP if i == k else gap for i, gap in enumerate(row.gaps)]
             there = solve(variant, gaps, 160)
             first = [float((b - a) / ball(STEP)) for a, b in zip(here.weights, there.weights, strict=True)]
-            again = pull_back(variant, there, cotangent)
+            again = vjp(variant, there, cotangent)
             bent = [float((b - a) / ball(STEP)) for a, b in zip(pulled.by_gap, again.by_gap, strict=True)]
             # A one-sided quotient over 2^-40 is off by that times the next derivative, below 2^8 here.
             assert np.abs(slopes.jacobian[:, k] - first).max() < 2.0**-32

@@ -54,7 +54,7 @@ class Pairwise:
             out[batch, rows] = (difference * difference).sum(axis=-1)
         return out
 
-    def pull(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
+    def weighted_differences(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
         """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
         out = np.empty_like(a)
         columns = transposed(b)

@@ -41,7 +41,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Rows:
+class WeightedRows:
     """Weights of R rows of m keys, and what the ratio form found on the way.
 
     Attributes:
@@ -79,7 +79,7 @@ class RowGradients:
 class RowCore(Protocol):
     """The arithmetic of rows; neither call changes what it is given."""
 
-    def forward(self, scores: Floats, law: Law) -> Rows:
+    def forward(self, scores: Floats, law: Law) -> WeightedRows:
         """Weights of (R, m) scores."""
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
@@ -98,10 +98,10 @@ class DirectCore(Protocol):
 
 
 @runtime_checkable
-class PullingCore(Protocol):
+class DirectVjpCore(Protocol):
     """A core that takes the plain case of a vector-Jacobian product as it comes."""
 
-    def pulled(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
+    def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
         """Adaptive rows, both arrays (R, m) of one dtype, float32 or float64.
 
         Returns:

@@ -12,20 +12,20 @@ import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Floats
 
-Twofold = tuple[Floats, Floats]
+DoubleWord = tuple[Floats, Floats]
 # ln 2 in three pieces; k times the first is exact for |k| < 2^20.
 LN2 = (0.6931471804855391, 7.44061711001209e-11, 3.061840736018652e-24)
 SPLIT = 134217729.0  # 2^27 + 1
 
 
-def two_sum(a: Floats, b: Floats) -> Twofold:
+def two_sum(a: Floats, b: Floats) -> DoubleWord:
     """``a + b`` exactly, as its rounding and the error of that."""
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
 
 
-def two_product(a: Floats, b: Floats) -> Twofold:
+def two_product(a: Floats, b: Floats) -> DoubleWord:
     """``a·b`` exactly, if nothing overflows or underflows on the way."""
     product = a * b
     spread_a, spread_b = SPLIT * a, SPLIT * b
@@ -34,7 +34,7 @@ def two_product(a: Floats, b: Floats) -> Twofold:
     return product, ((high_a * high_b - product) + high_a * low_b + low_a * high_b) + low_a * low_b
 
 
-def exponential(high: Floats, low: Floats) -> Twofold:
+def exponential(high: Floats, low: Floats) -> DoubleWord:
     """``exp(high + low)`` to a relative 2⁻⁶⁰ for |high| ≤ 700: Taylor at a 64th, then six doublings."""
     k = np.rint(high / LN2[0])
     head, tail = two_sum(high - k * LN2[0], -k * LN2[1])
@@ -53,7 +53,7 @@ def exponential(high: Floats, low: Floats) -> Twofold:
     return np.ldexp(one, exponent), np.ldexp(error + b, exponent)
 
 
-def power(base: Floats, n: float) -> Twofold:
+def power(base: Floats, n: float) -> DoubleWord:
     """``baseⁿ`` to a relative 2⁻⁶⁰ for 0 ≤ base ≤ 1 and 0 < n ≤ 1; bases below 1e-300 are taken for 0."""
     usable = base > 1e-300
     safe = np.where(usable, base, 1.0)

@@ -18,8 +18,8 @@ import numpy as np
 from kernelproof.reference.errors import BackendUnavailable, DomainError
 from kernelproof.reference.model import Adaptive, resolve_kernel
 from kernelproof.verify.backends._arrays import arguments, tiles
-from kernelproof.verify.backends._arrays.core import Array, DirectCore, Floats, ProvedCore, PullingCore, RowCore
-from kernelproof.verify.backends._arrays.policy import Plan, directly, parameter_of, plan_of, pull_back, weigh
+from kernelproof.verify.backends._arrays.core import Array, DirectCore, DirectVjpCore, Floats, ProvedCore, RowCore
+from kernelproof.verify.backends._arrays.policy import Plan, is_direct, parameter_of, plan_of, scores_vjp, weigh
 from kernelproof.verify.backends._arrays.problem import Problem, attention_of, regression_of
 from kernelproof.verify.backends._arrays.rounding import DTYPES, rounded
 
@@ -116,7 +116,7 @@ class RowBackend:
         plan = plan_of(kernel, rule, empty)
         if not array.size:
             return array.copy()
-        if isinstance(self.core, DirectCore) and directly(plan, array.dtype):
+        if isinstance(self.core, DirectCore) and is_direct(plan, array.dtype):
             return self.core.direct(array.reshape(-1, array.shape[-1]), plan.law).reshape(array.shape)
         rows = arguments.double(array).reshape(-1, array.shape[-1])
         return rounded(weigh(self.core, rows, plan).weights.reshape(array.shape), array.dtype)
@@ -202,18 +202,18 @@ class RowBackend:
         Raises:
             DomainError: an argument outside its domain, or a name in `wrt` that the op has no gradient of.
         """
-        pulls: dict[str, Callable[..., dict[str, Any]]] = {
+        products: dict[str, Callable[..., dict[str, Any]]] = {
             "entmax": self._vjp_entmax,
             "weights": self._vjp_weights,
             "regression": self._vjp_regression,
             "attention": self._vjp_attention,
         }
-        if op not in pulls:
-            msg = f"op must be one of {', '.join(pulls)}; got {op!r}"
+        if op not in products:
+            msg = f"op must be one of {', '.join(products)}; got {op!r}"
             raise DomainError(msg)
         if op == "entmax":
             kwargs["by_order"] = wrt is None or not {"order", "alpha"}.isdisjoint(wrt)
-        return arguments.chosen(pulls[op](cotangent, *args, **kwargs), wrt)
+        return arguments.chosen(products[op](cotangent, *args, **kwargs), wrt)
 
     def _vjp_entmax(
         self, cotangent: Any, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, by_order: bool
@@ -223,7 +223,7 @@ class RowBackend:
         upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), axis, -1)
         plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
         moved, wanted = np.moveaxis(array, axis, -1), by_order and (order is not None or alpha is not None)
-        found = self._pull_directly(moved, upstream, plan, wanted=wanted)
+        found = self._direct_scores_vjp(moved, upstream, plan, wanted=wanted)
         gradient = found["scores"] if found["scores"].dtype == array.dtype else rounded(found["scores"], array.dtype)
         result = {"z": np.moveaxis(gradient, -1, axis)}
         if order is not None:
@@ -236,33 +236,33 @@ class RowBackend:
         self, cotangent: Any, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan"
     ) -> dict[str, Any]:
         array = arguments.with_axes(arguments.floating(scores, "scores"), "scores", 1)
-        found = self._pull(array, arguments.cotangent_of(cotangent, array.shape), plan_of(kernel, rule, empty))
+        found = self._scores_vjp(array, arguments.cotangent_of(cotangent, array.shape), plan_of(kernel, rule, empty))
         gradient = rounded(found["scores"], array.dtype)
         return {"scores": gradient, "order": found["order"], parameter_of(rule): found["parameter"]}
 
-    def _pull_directly(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
-        """As `_pull`, by the core's fast path where it has one, with no "parameter"."""
+    def _direct_scores_vjp(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
+        """As `_scores_vjp`, by the core's fast path where it has one, with no "parameter"."""
         core = self.core
-        same = upstream.dtype == scores.dtype and directly(plan, scores.dtype)
-        if not (same and scores.size and isinstance(core, PullingCore)):
-            return self._pull(scores, upstream, plan)
+        same = upstream.dtype == scores.dtype and is_direct(plan, scores.dtype)
+        if not (same and scores.size and isinstance(core, DirectVjpCore)):
+            return self._scores_vjp(scores, upstream, plan)
         flat, given = (a.reshape(-1, scores.shape[-1]) for a in (scores, upstream))
-        gradient, by_row, left = core.pulled(flat, given, plan.law, wanted)
+        gradient, by_row, left = core.direct_vjp(flat, given, plan.law, wanted)
         total = by_row[~left].sum()
         if left.any():
-            rest = self._pull(flat[left], given[left], plan)
+            rest = self._scores_vjp(flat[left], given[left], plan)
             gradient[left] = rounded(rest["scores"], gradient.dtype)
             total += rest["alpha"]
         order = -total / plan.law.order / plan.law.order
         return {"scores": gradient.reshape(scores.shape), "order": np.float64(order), "alpha": np.float64(total)}
 
-    def _pull(self, scores: Array, upstream: Floats, plan: Plan) -> dict[str, Any]:
+    def _scores_vjp(self, scores: Array, upstream: Floats, plan: Plan) -> dict[str, Any]:
         if not scores.size:
             zero = np.float64(0)
             return {"scores": np.zeros(scores.shape), "order": zero, "alpha": zero, "parameter": zero}
         flat = arguments.double(scores).reshape(-1, scores.shape[-1])
         weighed = weigh(self.core, flat, plan)
-        found = pull_back(self.core, flat, arguments.double(upstream).reshape(flat.shape), plan, weighed)
+        found = scores_vjp(self.core, flat, arguments.double(upstream).reshape(flat.shape), plan, weighed)
         return {**found, "scores": found["scores"].reshape(scores.shape)}
 
     def _vjp_regression(

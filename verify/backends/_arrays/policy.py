@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Kernel, Nearest, check_mechanism
 from kernelproof.verify.backends._arrays.arguments import check_empty
-from kernelproof.verify.backends._arrays.core import PARAMETERS, Flags, Floats, Law, RowCore, Rows, law_of
+from kernelproof.verify.backends._arrays.core import PARAMETERS, Flags, Floats, Law, RowCore, WeightedRows, law_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Weighed:
     weights: Floats
     scores: Floats
     spoiled: Flags
-    rows: Rows
+    rows: WeightedRows
 
 
 def plan_of(kernel: Any, rule: Any, empty: Any) -> Plan:
@@ -57,7 +57,7 @@ def parameter_of(rule: Any) -> str:
     return PARAMETERS[law_of(Kernel(1), rule.then if isinstance(rule, Nearest) else rule).kind]
 
 
-def directly(plan: Plan, dtype: np.dtype[Any]) -> bool:
+def is_direct(plan: Plan, dtype: np.dtype[Any]) -> bool:
     """Whether a DirectCore may be given the scores as they came."""
     plain = plan.law.kind == "adaptive" and plan.law.order > 0 and plan.keep is None and plan.empty == "nan"
     return plain and dtype in {np.dtype(np.float32), np.dtype(np.float64)} and dtype.isnative
@@ -92,7 +92,7 @@ def weigh(
     return Weighed(weights, seen, spoiled, rows)
 
 
-def pull_back(core: RowCore, scores: Floats, cotangent: Floats, plan: Plan, weighed: Weighed) -> dict[str, Any]:
+def scores_vjp(core: RowCore, scores: Floats, cotangent: Floats, plan: Plan, weighed: Weighed) -> dict[str, Any]:
     """Gradients in "scores" (R, m), and in "order", "alpha" and "parameter", summed over the rows."""
     unused = weighed.scores == -np.inf
     if plan.law.order == 0 or not scores.size:
@@ -122,9 +122,9 @@ def thresholds(weighed: Weighed, law: Law) -> Floats:
         return np.where(alive, (factor * np.where(alive, top, 0.0) - weighed.rows.reach) / law.order, np.nan)
 
 
-def _no_rows(scores: Floats) -> Rows:
+def _no_rows(scores: Floats) -> WeightedRows:
     flags = np.zeros(scores.shape, dtype=np.bool_)
-    return Rows(np.zeros_like(scores), flags, np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
+    return WeightedRows(np.zeros_like(scores), flags, np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.bool_))
 
 
 def _nearest(scores: Floats, k: int) -> Floats:

@@ -69,13 +69,13 @@ class Sums(Protocol):
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
         """``‖a_n − b_s‖²`` of a (B, N, d) and b (B, S, d): (B, N, S)."""
 
-    def pull(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
+    def weighted_differences(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
         """``Σ_s c[…, n, s]·(b_s − a_n)`` of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
 
 
 @dataclass(frozen=True)
-class Gradients:
-    """Gradients that grow tile by tile.
+class GradientSums:
+    """GradientSums that grow tile by tile.
 
     Attributes:
         q: (F, T, d), filled in.
@@ -92,7 +92,7 @@ class Gradients:
     parameters: list[float]
 
     @classmethod
-    def nothing(cls, heads: arguments.Heads) -> Gradients:
+    def nothing(cls, heads: arguments.Heads) -> GradientSums:
         """All zero."""
         k, v = (np.zeros((len(array), 2, *array.shape[1:])) for array in (heads.k, heads.v))
         return cls(np.zeros_like(heads.q), k, v, [], [])
@@ -108,5 +108,5 @@ class TileCore(Protocol):
     def attend(self, problem: Problem, plan: Plan, y: Array) -> Flags:
         """Fill y (F, T, e) where it can; (F, T) the queries that it left."""
 
-    def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: Gradients) -> Flags:
+    def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: GradientSums) -> Flags:
         """Add the gradients of the queries that it can do to `found`; (F, T) the queries that it left."""

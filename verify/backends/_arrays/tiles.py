@@ -22,8 +22,8 @@ from kernelproof.verify.backends._arrays.contraction import sums_of, transposed
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats, RowCore
 from kernelproof.verify.backends._arrays.double_word import two_sum
 from kernelproof.verify.backends._arrays.masking import Ints
-from kernelproof.verify.backends._arrays.policy import Plan, Weighed, pull_back, thresholds, weigh
-from kernelproof.verify.backends._arrays.problem import Gradients, Problem, Sums, TileCore
+from kernelproof.verify.backends._arrays.policy import Plan, Weighed, scores_vjp, thresholds, weigh
+from kernelproof.verify.backends._arrays.problem import GradientSums, Problem, Sums, TileCore
 from kernelproof.verify.backends._arrays.rounding import rounded
 
 TILE = 1 << 18  # scores of a tile: 2 MiB of float64, what a second cache holds
@@ -97,7 +97,7 @@ def info(core: RowCore, problem: Problem, plan: Plan) -> AttentionInfo:
 
 
 def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> dict[str, Any]:
-    """Gradients in q (F, T, d), k (B, S, d) and v (B, S, e) in float64, in "order" and in "parameter".
+    """GradientSums in q (F, T, d), k (B, S, d) and v (B, S, e) in float64, in "order" and in "parameter".
 
     Raises:
         DomainError: a cotangent of another shape or dtype, or an empty row under the policy "raise".
@@ -105,14 +105,14 @@ def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> di
     heads = problem.heads
     shape = (*heads.q.shape[:2], heads.v.shape[2])
     upstream = arguments.cotangent_of(cotangent, (*heads.lead, *shape[1:])).reshape(shape)
-    found = Gradients.nothing(heads)
+    found = GradientSums.nothing(heads)
     if isinstance(core, TileCore):
         left = core.attend_back(problem, plan, upstream, found)
     else:
         left = np.ones(shape[:2], np.bool_)
     sums = sums_of(core, heads.dtype)
     for tile in tiles_of(problem, left):
-        _pull(core, problem, plan, sums, tile, upstream, found)
+        _add_gradients(core, problem, plan, sums, tile, upstream, found)
     with np.errstate(all="ignore"):
         of_k, of_v = (
             np.where(np.isfinite(sums[:, 1]), sums[:, 0] + sums[:, 1], sums[:, 0]) for sums in (found.k, found.v)
@@ -193,8 +193,8 @@ def _fill(y: Array, tile: Tile, problem: Problem, middle: Middle, sums: Sums) ->
     y[tile.first : tile.last, tile.rows] = rounded(np.where(lost, np.nan, found), y.dtype)
 
 
-def _pull(
-    core: RowCore, problem: Problem, plan: Plan, sums: Sums, tile: Tile, upstream: Floats, found: Gradients
+def _add_gradients(
+    core: RowCore, problem: Problem, plan: Plan, sums: Sums, tile: Tile, upstream: Floats, found: GradientSums
 ) -> None:
     """Add what the queries of a tile have to say."""
     heads, middle = problem.heads, _middle(core, problem, plan, sums, tile)
@@ -203,7 +203,7 @@ def _pull(
     q, k, v = heads.q[tile.first : tile.last, tile.rows], *(_of_keys(problem, tile, a) for a in (heads.k, heads.v))
     g = upstream[tile.first : tile.last, tile.rows]
     with np.errstate(all="ignore"):
-        parts = pull_back(
+        parts = scores_vjp(
             core,
             middle.scores.reshape(-1, tile.end),
             sums.contract(g, v).reshape(-1, tile.end),
@@ -216,8 +216,8 @@ def _pull(
         weights = np.where(used & (spoiled[..., None] | np.isfinite(middle.weights)), middle.weights, 0.0)
         of_v = sums.contract(transposed(weights), transposed(g), back)
         if problem.distances:
-            of_q = sums.pull(through, q, k, used)
-            of_k = sums.pull(transposed(through), k, q, back)
+            of_q = sums.weighted_differences(through, q, k, used)
+            of_k = sums.weighted_differences(transposed(through), k, q, back)
         else:
             of_q = sums.contract(through, transposed(k), used)
             of_k = sums.contract(transposed(through), transposed(q), back)

@@ -1,4 +1,4 @@
-"""The row core of the numba backend: careful rows of `compiled`, fast rows of `quick`, proved rows of `proved`."""
+"""The row core of the numba backend: careful rows of `careful`, fast rows of `fast`, proved rows of `proved`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats, Law, law_of
-from kernelproof.verify.backends.numba.careful.rows import CompiledCore
+from kernelproof.verify.backends.numba.careful.rows import CarefulCore
 from kernelproof.verify.backends.numba.fast.rows import PARTS, entmax_rows
-from kernelproof.verify.backends.numba.fast.vjp import pull_rows
-from kernelproof.verify.backends.numba.readonly import lent
+from kernelproof.verify.backends.numba.fast.vjp import entmax_rows_vjp
+from kernelproof.verify.backends.numba.readonly import as_writable_view
 
 
 def chunk_of(rows: int) -> int:
@@ -20,22 +20,22 @@ def chunk_of(rows: int) -> int:
     return max(1, -(-rows // (PARTS * numba.get_num_threads())))
 
 
-class SwiftCore(CompiledCore):
+class FastCore(CarefulCore):
     """The row core compiled by Numba, with its fast path."""
 
     def direct(self, scores: Array, law: Law) -> Array:
         """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
-        scores = lent(scores)
+        scores = as_writable_view(scores)
         weights = np.empty_like(scores)
         entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
         return weights
 
-    def pulled(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
+    def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
         """Gradients in (R, m) scores and, if wanted, in α by row; which rows are left undone."""
-        scores, cotangent = lent(scores), lent(cotangent)
+        scores, cotangent = as_writable_view(scores), as_writable_view(cotangent)
         gradient, alpha, left = np.empty_like(scores), np.empty(len(scores)), np.empty(len(scores), np.bool_)
         chunk = chunk_of(len(scores))
-        pull_rows(scores, cotangent, law.order, law.parameter, wanted, gradient, alpha, left, chunk)
+        entmax_rows_vjp(scores, cotangent, law.order, law.parameter, wanted, gradient, alpha, left, chunk)
         return gradient, alpha, left
 
     def proved(self, scores: Array, order: Any) -> Array:
@@ -48,7 +48,7 @@ class SwiftCore(CompiledCore):
         from kernelproof.verify.backends.numba.proved.multiprecision import decide  # noqa: PLC0415
         from kernelproof.verify.backends.numba.proved.rows import proved_rows  # noqa: PLC0415
 
-        scores = lent(scores)
+        scores = as_writable_view(scores)
         weights, doubts = np.empty_like(scores), np.empty(len(scores), np.int64)
         law = law_of(Kernel(order), Adaptive())
         proved_rows(scores, law.order, weights, doubts, chunk_of(len(scores)))
@@ -56,4 +56,4 @@ class SwiftCore(CompiledCore):
         return weights
 
 
-CORE = SwiftCore()
+CORE = FastCore()

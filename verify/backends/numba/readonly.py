@@ -1,7 +1,7 @@
 """Arrays as compiled code takes them: contiguous, and not marked read-only.
 
 Numba has another type, to be compiled once more, for each layout and for arrays that are read-only. The rows only read
-what is lent to them, so that memory marked read-only need not be copied for that.
+what is as_writable_view to them, so that memory marked read-only need not be copied for that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _Unmarked:
         self.__array_interface__ = {**array.__array_interface__, "data": (place, False)}
 
 
-def lent(array: Any) -> Any:
+def as_writable_view(array: Any) -> Any:
     """`array`, copied only if it is not contiguous; whoever takes it must not write to it."""
     array = np.ascontiguousarray(array)
     return array if array.flags.writeable else np.asarray(_Unmarked(array))

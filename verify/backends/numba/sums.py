@@ -12,8 +12,8 @@ import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Flags, Floats
 from kernelproof.verify.backends.numba.jit import parallel, reassociated
-from kernelproof.verify.backends.numba.readonly import lent
-from kernelproof.verify.backends.numba.scalar import two_sum
+from kernelproof.verify.backends.numba.readonly import as_writable_view
+from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
 
@@ -86,7 +86,7 @@ def distances(a: Floats, b: Floats, out: Floats) -> None:
 
 
 @parallel
-def pulls(coefficients: Floats, a: Floats, b: Floats, used: Flags, out: Floats) -> None:
+def weighted_differences(coefficients: Floats, a: Floats, b: Floats, used: Flags, out: Floats) -> None:
     """``Σ_s c[B, n, s]·(b_s − a_n)`` over the used s into out (B, N, d)."""
     batches, rows = a.shape[:2]
     for at in numba.prange(batches * rows):
@@ -115,21 +115,23 @@ class CompiledSums:
         """``Σ_k a[…, n, k]·b[…, e, k]`` of a (B, N, K) and b (B, E, K): (B, N, E); `used` is (B, N, K)."""
         out = np.empty((*a.shape[:2], b.shape[1]))
         if used is None or np.isfinite(b).all():
-            products(lent(a), lent(b), out)
+            products(as_writable_view(a), as_writable_view(b), out)
         else:
-            products_of_used(lent(a), lent(b), lent(used), out)
+            products_of_used(as_writable_view(a), as_writable_view(b), as_writable_view(used), out)
         return out
 
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
         """``‖a_n − b_s‖²`` from differences, of a (B, N, d) and b (B, S, d): (B, N, S)."""
         out = np.empty((*a.shape[:2], b.shape[1]))
-        distances(lent(a), lent(b), out)
+        distances(as_writable_view(a), as_writable_view(b), out)
         return out
 
-    def pull(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
+    def weighted_differences(self, coefficients: Floats, a: Floats, b: Floats, used: Flags) -> Floats:
         """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
         out = np.empty(a.shape)
-        pulls(lent(coefficients), lent(a), lent(b), lent(used), out)
+        weighted_differences(
+            as_writable_view(coefficients), as_writable_view(a), as_writable_view(b), as_writable_view(used), out
+        )
         return out
 
 

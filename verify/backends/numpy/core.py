@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernelproof.verify.backends._arrays.core import Flags, Floats, Law, RowGradients, Rows
+from kernelproof.verify.backends._arrays.core import Flags, Floats, Law, RowGradients, WeightedRows
 from kernelproof.verify.backends._arrays.double_word import total, two_product, two_sum
 from kernelproof.verify.backends.numpy.support import LARGEST_SLOPE, powers, solve
 
@@ -23,7 +23,7 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class State:
+class RowState:
     """What forward and backward both need, each (R, m) unless said; all 0 off the support.
 
     Attributes:
@@ -72,7 +72,7 @@ def _anchored(scores: Floats, top: Floats, gamma: float) -> Margins:
 
 
 def _fixed(scores: Floats, top: Floats, h: float) -> Margins:
-    """``γ − d = h²/2 + s_i`` with h² as a twofold number, so that the ball is decided exactly."""
+    """``γ − d = h²/2 + s_i`` with h² as a double word, so that the ball is decided exactly."""
     exponent = math.frexp(h)[1]
     # h² would leave the range of float64: measure in units of 4^exponent, unless a positive score outweighs it.
     extreme = np.logical_or(exponent > 300, (exponent < -300) & (top <= 0))
@@ -85,7 +85,7 @@ def _fixed(scores: Floats, top: Floats, h: float) -> Margins:
     return Margins(np.ldexp(top - scores, shift) / reach, margin / reach, np.ldexp(reach, -shift))
 
 
-def _told(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
+def _given_bandwidth(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> RowState:
     """Fixed or Anchored at a finite order, and order 0 of any rule: γ is known."""
     margins = (_fixed if law.kind == "fixed" else _anchored)(scores, top, law.parameter)
     if law.order == 0:
@@ -98,10 +98,10 @@ def _told(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
     r_total = total(r)
     p = r / r_total
     slope = np.minimum(e / r_total * (law.order / margins.reach), LARGEST_SLOPE)
-    return State(p, slope, p, log, top - scores, support, margins.reach, np.log(r_total))
+    return RowState(p, slope, p, log, top - scores, support, margins.reach, np.log(r_total))
 
 
-def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
+def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> RowState:
     """Order ∞: the Gaussian, or argmax shared among ties where γ is a constant."""
     gap = top - scores
     if law.kind == "anchored":
@@ -114,27 +114,27 @@ def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> State:
     r = np.where(support, np.exp(-z), 0.0)
     r_total = total(r)
     p = r / r_total
-    return State(p, rate * p, p, np.zeros_like(p), gap, support, np.full_like(top, np.inf), np.log(r_total))
+    return RowState(p, rate * p, p, np.zeros_like(p), gap, support, np.full_like(top, np.inf), np.log(r_total))
 
 
-def _state(scores: Floats, law: Law) -> State:
+def _state(scores: Floats, law: Law) -> RowState:
     unmasked = scores > -np.inf
     alive = unmasked.any(axis=1, keepdims=True)
     top = np.where(alive, scores.max(axis=1, keepdims=True), 0.0)
     if law.order == np.inf:
         state = _limit(scores, top, unmasked, law)
     elif law.kind != "adaptive" or law.order == 0:
-        state = _told(scores, top, unmasked, law)
+        state = _given_bandwidth(scores, top, unmasked, law)
     else:
         z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)
         p, slope, share, log, support, reach, log_total = solve(z, law.order)
         slope = np.minimum(law.parameter * slope, LARGEST_SLOPE)
-        state = State(p, slope, share, log, top - scores, support, reach, np.where(alive, log_total, -np.inf))
+        state = RowState(p, slope, share, log, top - scores, support, reach, np.where(alive, log_total, -np.inf))
     inside = state.support & unmasked
     p, slope, share, log, gap = (
         np.where(inside, part, 0.0) for part in (state.p, state.slope, state.share, state.log, state.gap)
     )
-    return State(p, slope, share, log, gap, inside, state.reach, state.log_normalizer)
+    return RowState(p, slope, share, log, gap, inside, state.reach, state.log_normalizer)
 
 
 def _psi(x: Floats) -> Floats:
@@ -145,7 +145,7 @@ def _psi(x: Floats) -> Floats:
     return total
 
 
-def _bend(state: State, law: Law) -> Floats:
+def _bend(state: RowState, law: Law) -> Floats:
     """``n²(ξ_i − ξ_top)`` with ``ξ = u log u − u + 1``: the gradient in α is ``−Σ_i (∂L/∂z_i)·bend_i``.
 
     With ``1 − x = 1 − d/γ`` and R the normalizer it is ``û·(n x log R + n²((1 − x)log(1 − x) + x))``: terms of one
@@ -188,11 +188,11 @@ def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
     return RowGradients(through, order, nothing, np.where(state.support.any(axis=1), of_parameter, 0.0))
 
 
-def _mean(state: State, values: Floats) -> Floats:
+def _mean(state: RowState, values: Floats) -> Floats:
     return total(state.share * values)
 
 
-def _moment(state: State, balanced: Floats, values: Floats) -> Floats:
+def _moment(state: RowState, balanced: Floats, values: Floats) -> Floats:
     """``Σ balanced·values`` where balanced sums to 0, so that the value of the largest share may be taken off.
 
     A key whose weight underflows has no part, though the square of its gap may overflow.
@@ -215,10 +215,10 @@ def _blocks(rows: int, length: int) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-class DenseCore:
+class NumpyCore:
     """The row core on NumPy arrays."""
 
-    def forward(self, scores: Floats, law: Law) -> Rows:
+    def forward(self, scores: Floats, law: Law) -> WeightedRows:
         """Weights of (R, m) scores."""
         parts = []
         with np.errstate(all="ignore"):
@@ -226,7 +226,7 @@ class DenseCore:
                 state = _state(scores[block], law)
                 empty = ~state.support.any(axis=1)
                 parts.append((state.p, state.support, state.reach[:, 0], state.log_normalizer[:, 0], empty))
-        return Rows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        return WeightedRows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
         """Vector-Jacobian product with a (R, m) cotangent."""
@@ -238,4 +238,4 @@ class DenseCore:
         return RowGradients(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-CORE = DenseCore()
+CORE = NumpyCore()

@@ -30,7 +30,7 @@ class Powers(NamedTuple):
     log: Floats
 
 
-class Solved(NamedTuple):
+class EntmaxRows(NamedTuple):
     """Entmax: p, ``w = p^(1 − 1/n)``, ``w/Σw``, ``log(1 − d/γ)`` and the support, (R, m); γ and log Σr, (R, 1)."""
 
     p: Floats
@@ -88,14 +88,14 @@ def one_minus_powers(base: Floats, n: float) -> Floats:
     return total(np.concatenate([np.ones_like(high[:, :1]), -high], axis=1), -low)
 
 
-def solve(z: Floats, n: float) -> Solved:
+def solve(z: Floats, n: float) -> EntmaxRows:
     """Entmax of finite order n > 0 of each row."""
     edge = cutoff(z, n)
     support = z <= edge
     return _from_the_top(z, n, support, edge) if n >= 1 else _from_the_edge(z, n, support, edge)
 
 
-def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
+def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxRows:
     """Ratio form: Newton in γ on ``‖u‖_n − 1``, convex, from the right end ``γ = n``, so it falls to the root."""
     gap = np.where(support, z, 0.0)
     reach = np.full_like(edge, n)
@@ -113,7 +113,7 @@ def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     found = powers(gap / reach, (reach - gap) / reach, n, support)
     r_total = total(found.r)
     log_total = np.log(r_total)
-    return Solved(
+    return EntmaxRows(
         p=found.r / r_total,
         slope=found.e * (r_total ** (1 / n - 1) if n <= 2 else np.exp(log_total / n) / r_total),  # û = R^(−1/n)
         share=found.e / total(found.e),
@@ -133,7 +133,7 @@ def _polished(y: Floats, c: Floats, n: float, support: Flags) -> Floats:
     return np.where(near, y - excess / (n * np.where(near, slopes, 1.0)), y)
 
 
-def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
+def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxRows:
     """Low-anchored form: with ``c = (z_k − z)/n`` above the smallest key k, ``Σ (c + x^(1/n))ⁿ = 1`` for ``x = p_k``.
 
     The sum is convex in x, so Newton from ``(1 − Σcⁿ)/K``, K keys tied with k, falls to the root.
@@ -165,7 +165,7 @@ def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> Solved:
     slope = np.where(above | (y > TINY_POWER), p / u, np.minimum(x ** ((n - 1) / n), LARGEST_SLOPE))
     nearness = np.where(above, (1 + c / np.maximum(y, TINY)) ** (n - 1), 1.0) * support
     p = p / total(p)
-    return Solved(
+    return EntmaxRows(
         p=p,
         slope=np.where(support, slope, 0.0),
         share=nearness / total(nearness),

@@ -1,9 +1,9 @@
 """The `torch` backend: the ops on CPU and CUDA tensors, for autograd and torch.compile; torch is imported on use.
 
-`rounding` changes dtypes with one rounding, `solve` computes weights in float64, `gradient` holds the
-closed-form derivatives, `row` joins the two as an operator for autograd and torch.compile, `plan` reads
-kernels and rules, `ops` are the public operations and `product` their vector-Jacobian products. Each of these
-modules imports torch; this one does not.
+`rounding` changes dtypes with a single rounding, `solver` computes weights in float64, `gradient` holds the closed-form
+derivatives, `row` joins the two into an operator for autograd and torch.compile, `plan` reads kernels and rules, `ops`
+holds the public operations and `product` their vector-Jacobian products. Each of these modules imports torch; this one
+does not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arithmetic on unevaluated pairs head + tail: for residuals that orders below 1 magnify, and to round once.
+"""Arithmetic on double words, unevaluated sums head + tail: for residuals below order 1, and to round once.
 
 Source: Dekker, "A floating-point technique for extending the available precision", Numer. Math. 18 (1971).
 """

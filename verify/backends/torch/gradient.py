@@ -1,7 +1,7 @@
-"""Closed-form derivatives of the row map, in differentiable tensor operations, so that they have derivatives too.
+"""Closed-form derivatives of the row map, in differentiable tensor operations, so that these have derivatives too.
 
-With ``a_i`` the lean of `solve.Row` (``w_i n/(γ − d_i)``), x̄ the mean of x weighted by a and x̃ that weighted by
-w, the map has, for a cotangent g of the weights,
+Let ``a_i = w_i n/(γ − d_i)`` be the lean of `solver.RowSolution`, x̄ the mean of x weighted by a, and x̃ the mean
+weighted by w. For a cotangent g of the weights, the map has
 
     adaptive   g_z = a (g − ḡ),      g_β = −Σ a (d − d̄) g,    g_{1/n} = −Σ a (F − F̄) g
     fixed      g_s = a (g − g̃),      g_h = h Σ w (e − ẽ) g,   e = n d/(γ (γ − d))
@@ -33,7 +33,7 @@ LARGEST_EXPONENT = 700.0
 
 @dataclass(frozen=True)
 class Saved:
-    """One application of the row map: its arguments and results, as in `solve.solve` and `solve.Row`."""
+    """One application of the row map: its arguments and results, as in `solver.solve` and `solver.RowSolution`."""
 
     scores: Tensor
     parameter: Tensor
@@ -46,7 +46,7 @@ class Saved:
 
 
 @dataclass(frozen=True)
-class Gradients:
+class RowGradients:
     """Of one application; `order` is the derivative in n, `inverse` the one in 1/n = α − 1."""
 
     scores: Tensor
@@ -55,12 +55,12 @@ class Gradients:
     inverse: Tensor
 
 
-def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> Gradients:
+def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> RowGradients:
     """The vector-Jacobian product of the row map; keys of no lean are left out, whatever their cotangent holds."""
     on = saved.lean != 0
     if saved.order == 0:
         nothing = torch.zeros_like(saved.parameter)
-        return Gradients(torch.zeros_like(cotangent), nothing, nothing, nothing)
+        return RowGradients(torch.zeros_like(cotangent), nothing, nothing, nothing)
     saved = replace(saved, logs=torch.where(on, saved.logs, 0.0))
     g = torch.where(on, cotangent, 0.0)
     extra = None if of_logs is None else torch.where(on, of_logs, 0.0)
@@ -129,7 +129,7 @@ def _bend(logs: Tensor, peak: Tensor, height: Tensor, order: float, n: Tensor) -
     return _valued(height, (peak / n).exp()) * (kappa + n * torch.expm1(-x) * peak)
 
 
-def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Gradients:
+def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowGradients:
     n, order, p, logs = saved.order_tensor, saved.order, saved.weights, saved.logs
     highest = p.amax(-1, keepdim=True)
     peak = torch.where(highest > 0, highest, 1.0).log()
@@ -149,10 +149,10 @@ def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Grad
     bend = torch.where(on, _bend(logs, peak, height, order, n), 0.0)
     of_inverse = -(carried * _centered(lean, bend)).sum()
     of_order = torch.zeros_like(of_inverse) if order == math.inf else -of_inverse / (n * n)
-    return Gradients(saved.parameter * moved, of_beta, of_order, of_inverse)
+    return RowGradients(saved.parameter * moved, of_beta, of_order, of_inverse)
 
 
-def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Gradients:
+def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowGradients:
     """The rules whose γ does not depend on the weights."""
     n, w, h = saved.order_tensor, saved.weights, saved.parameter
     fixed, gaussian = saved.rule == "fixed", saved.order == math.inf
@@ -180,4 +180,4 @@ def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> Grad
         moved = moved - of_parameter * at_top
     of_parameter = of_parameter.sum()
     of_inverse = of_order if gaussian else -n * n * of_order
-    return Gradients(moved, of_parameter * h if fixed else of_parameter, of_order, of_inverse)
+    return RowGradients(moved, of_parameter * h if fixed else of_parameter, of_order, of_inverse)

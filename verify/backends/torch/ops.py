@@ -206,7 +206,7 @@ def _nearest(scores: Tensor, count: int) -> Tensor:
 
 
 def _solved(scores: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
-    """The scores that are kept, their weights (rows without any are 0) and the logs of `solve.Row`."""
+    """The scores that are kept, their weights (rows without any are 0) and the logs of `solver.RowSolution`."""
     kept = scores if plan.nearest is None else _nearest(scores, plan.nearest)
     parameter, shape = scalar(plan.parameter, scores), scalar(plan.shape, scores)
     result, logs, _ = row(kept, parameter, shape, plan.order, plan.by_alpha, plan.rule)

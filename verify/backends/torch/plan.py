@@ -37,7 +37,7 @@ class Plan:
         order: n in [0, ∞].
         shape: the order, or α − 1 with `by_alpha`, as it was passed: a tensor keeps its gradient.
         by_alpha: what `shape` is.
-        rule: one of `solve.RULES`.
+        rule: one of `solver.RULES`.
         parameter: h, gamma or beta; a tensor keeps its gradient.
         nearest: how many keys to keep first; None for all.
     """

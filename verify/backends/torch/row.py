@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from kernelproof.verify.backends.torch.gradient import Saved, gradients
-from kernelproof.verify.backends.torch.solve import solve
+from kernelproof.verify.backends.torch.solver import solve
 
 
 @torch.library.custom_op("kernelproof::row", mutates_args=())
 def row(
     scores: Tensor, parameter: Tensor, shape: Tensor, order: float, by_alpha: bool, rule: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The fields of `solve.Row` for `scores`, differentiable in scores, parameter and shape.
+    """The fields of `solver.RowSolution` for `scores`, differentiable in scores, parameter and shape.
 
     Args:
         scores: (..., m) float64, m ≥ 1; masked keys are −∞.
@@ -27,7 +27,7 @@ def row(
         shape: 0-d float64: the order again, or with `by_alpha` α − 1 = 1/n; what it is for is its gradient.
         order: n, from which the weights are computed.
         by_alpha: which of the two `shape` is.
-        rule: one of `solve.RULES`.
+        rule: one of `solver.RULES`.
     """
     weights, logs, lean = solve(scores, parameter, order, rule)
     return weights, logs, lean

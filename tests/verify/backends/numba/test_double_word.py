@@ -10,7 +10,7 @@ import pytest
 from gmpy2 import mpfr
 
 from kernelproof.reference import bulk
-from kernelproof.verify.backends.numba.elementary import BLOCK
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK
 from kernelproof.verify.backends.numba.llvm import SLACK
 from kernelproof.verify.backends.numba.proved import double_word
 from kernelproof.verify.backends.numba.proved.double_word import (

@@ -11,7 +11,7 @@ import pytest
 from kernelproof import reference
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.backends.numba import BACKEND
-from kernelproof.verify.backends.numba.proved.multiprecision import LEAST, Row
+from kernelproof.verify.backends.numba.proved.multiprecision import LEAST, MultiprecisionRow
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
 
 ORDERS = [Fraction(text) for text in ("1", "2", "3", "8", "10", "64", "3/2", "4/3", "100000000")] + [float("inf")]
@@ -47,13 +47,13 @@ def test_keys_at_the_edge_are_decided() -> None:
 def test_a_midpoint_is_told_from_its_neighbours() -> None:
     # Two keys at order 1: p = (1 + d)/2, here exactly between two float32.
     gap = 2.0**-24
-    row = Row([gap, 0.0], Fraction(1))
+    row = MultiprecisionRow([gap, 0.0], Fraction(1))
     middle = (Fraction(1) + Fraction(gap)) / 2
     assert row.side(gap, middle) == 0
     assert row.side(gap, middle - LEAST) == 1
     assert row.side(gap, middle + LEAST) == -1
     # At order 2 as well, where ζ = M^(1/2) is rational: (3/5)² + (4/5)² = 1.
-    row = Row([0.0, 0.0], Fraction(2))
+    row = MultiprecisionRow([0.0, 0.0], Fraction(2))
     assert row.side(0.0, Fraction(1, 2)) == 0
 
 

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from kernelproof.verify.backends.numba import BACKEND
-from kernelproof.verify.backends.numba.readonly import lent
+from kernelproof.verify.backends.numba.readonly import as_writable_view
 
 
 def test_only_what_is_not_contiguous_is_copied() -> None:
     array = np.arange(12.0).reshape(3, 4)
-    assert lent(array) is array
+    assert as_writable_view(array) is array
     array.setflags(write=False)
-    found = lent(array)
+    found = as_writable_view(array)
     assert found.flags.writeable
     assert found.__array_interface__["data"][0] == array.__array_interface__["data"][0]
-    assert not np.shares_memory(lent(array.T), array)
-    np.testing.assert_array_equal(lent(array.T), array.T)
+    assert not np.shares_memory(as_writable_view(array.T), array)
+    np.testing.assert_array_equal(as_writable_view(array.T), array.T)
 
 
 def test_what_is_lent_keeps_its_memory() -> None:
-    found = [lent(np.frombuffer(bytes([at] * 4096), np.uint8)) for at in range(64)]
+    found = [as_writable_view(np.frombuffer(bytes([at] * 4096), np.uint8)) for at in range(64)]
     gc.collect()
     assert all((array == at).all() for at, array in enumerate(found))
 

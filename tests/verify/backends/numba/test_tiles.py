@@ -15,10 +15,10 @@ from kernelproof.verify import backends
 from kernelproof.verify.backends._arrays import contraction, tiles
 from kernelproof.verify.backends._arrays.policy import plan_of
 from kernelproof.verify.backends._arrays.problem import attention_of
-from kernelproof.verify.backends.numba.tiles import broad, core
-from kernelproof.verify.backends.numba.tiles.gaussian import VISIBLE
+from kernelproof.verify.backends.numba.tiles import broad_queries, core
+from kernelproof.verify.backends.numba.tiles.gaussian_queries import VISIBLE
 from kernelproof.verify.backends.numba.tiles.screening import Proposer, reach_of
-from kernelproof.verify.backends.numba.tiles.visible import KeyHead
+from kernelproof.verify.backends.numba.tiles.visible_keys import KeyHead
 from kernelproof.verify.backends.numpy import core as dense
 
 U = 2.0**-53
@@ -233,7 +233,7 @@ def test_queries_with_most_keys_in_reach_go_through_blas(
     left: list[int] = []
     forward = core.Broad.forward
 
-    def watched(self: core.Broad, piece: core.Piece, y: Any) -> None:
+    def watched(self: core.Broad, piece: core.KeyHeadPiece, y: Any) -> None:
         left.append(int(self.left.sum()))
         forward(self, piece, y)
         left.append(int(self.left.sum()))
@@ -256,7 +256,7 @@ def test_a_query_is_left_where_the_error_of_its_scores_would_be_seen() -> None:
     edge = VISIBLE / (3 / 2 * 80 / (1 - x).sum())
     for error, expected in ((edge * 0.99, False), (edge * 1.01, True), (np.nan, True)):
         weights, totals, left = scores.copy(), np.empty(1), np.zeros(1, np.bool_)
-        broad.weigh(weights, np.array([80]), np.array([error]), np.zeros(1), law, totals, left)
+        broad_queries.weigh(weights, np.array([80]), np.array([error]), np.zeros(1), law, totals, left)
         assert bool(left[0]) is expected
         np.testing.assert_allclose(weights[0], np.zeros(80) if expected else 1 - x, rtol=4 * U)
 

@@ -9,7 +9,7 @@ import pytest
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Kernel
-from kernelproof.verify.backends._arrays.core import Array, Law, PullingCore
+from kernelproof.verify.backends._arrays.core import Array, DirectVjpCore, Law
 from kernelproof.verify.backends.numba import BACKEND as FAST
 from kernelproof.verify.backends.numba.core import CORE
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
@@ -41,8 +41,8 @@ def assert_same(z: Any, g: Any, order: float) -> None:
 
 
 def test_the_numba_backend_has_a_fast_path() -> None:
-    assert isinstance(FAST.core, PullingCore)
-    assert not isinstance(PLAIN.core, PullingCore)
+    assert isinstance(FAST.core, DirectVjpCore)
+    assert not isinstance(PLAIN.core, DirectVjpCore)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -77,26 +77,26 @@ def test_sizes_of_the_cotangent(dtype: str, size: float) -> None:
 def test_ordinary_rows_are_done_and_do_not_depend_on_the_batch(dtype: str, order: float) -> None:
     z, g = rows(5, 300, dtype)
     law = Law("adaptive", float(order), 1.0)
-    gradient, alpha, left = CORE.pulled(z, g, law, wanted=True)
+    gradient, alpha, left = CORE.direct_vjp(z, g, law, wanted=True)
     assert not left.any()
-    alone = [CORE.pulled(z[i : i + 1], g[i : i + 1], law, wanted=True) for i in range(5)]
+    alone = [CORE.direct_vjp(z[i : i + 1], g[i : i + 1], law, wanted=True) for i in range(5)]
     assert np.array_equal(gradient, np.concatenate([each[0] for each in alone]))
     assert np.array_equal(alpha, np.concatenate([each[1] for each in alone]))
-    assert not CORE.pulled(z, g, law, wanted=False)[1].any()
+    assert not CORE.direct_vjp(z, g, law, wanted=False)[1].any()
 
 
 @pytest.mark.parametrize("order", [0.5, 1, 2, 3])
 def test_what_is_left_undone(order: float) -> None:
     z, g = rows(4, 50, "float64")
     z[0, 3], z[1], g[2, 7] = np.nan, -np.inf, np.inf
-    left = CORE.pulled(z, g, Law("adaptive", order, 1.0), wanted=True)[2]
+    left = CORE.direct_vjp(z, g, Law("adaptive", order, 1.0), wanted=True)[2]
     assert left.tolist() == [True, True, True, order < 1]
 
 
 def test_a_key_at_the_edge_is_left_to_the_exact_test() -> None:
     # Order 1: 3 − 2 = 1, so the key at 2 is just outside and its share is 0 or 1.
     z = np.array([[3.0, 2.0], [3.0, 2.5]])
-    assert CORE.pulled(z, z, Law("adaptive", 1.0, 1.0), wanted=False)[2].tolist() == [True, False]
+    assert CORE.direct_vjp(z, z, Law("adaptive", 1.0, 1.0), wanted=False)[2].tolist() == [True, False]
 
 
 def test_dtypes_that_differ_go_the_careful_way() -> None:

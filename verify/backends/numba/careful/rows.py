@@ -1,7 +1,7 @@
 """The Numba core: one row at a time in float64, rows in parallel.
 
-The same laws as `dense`, written as loops with compensated sums; the two share no arithmetic and can check
-each other. The functions here are cached by this file: touch it after editing `scalar`.
+The same laws as `numpy.core`, written as loops with compensated sums; the two share no arithmetic and can check
+each other. The functions here are cached by this file: touch it after editing `scalar_functions`.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
@@ -13,10 +13,10 @@ import math
 import numba
 import numpy as np
 
-from kernelproof.verify.backends._arrays.core import KINDS, Flags, Floats, Law, RowGradients, Rows
+from kernelproof.verify.backends._arrays.core import KINDS, Flags, Floats, Law, RowGradients, WeightedRows
 from kernelproof.verify.backends.numba.jit import jit, parallel
-from kernelproof.verify.backends.numba.readonly import lent
-from kernelproof.verify.backends.numba.scalar import (
+from kernelproof.verify.backends.numba.readonly import as_writable_view
+from kernelproof.verify.backends.numba.scalar_functions import (
     dot,
     one_minus_powers,
     psi,
@@ -25,7 +25,7 @@ from kernelproof.verify.backends.numba.scalar import (
     two_product,
     two_sum,
 )
-from kernelproof.verify.backends.numba.scalar import power as twofold_power
+from kernelproof.verify.backends.numba.scalar_functions import power as double_word_power
 
 FIXED, ANCHORED, ADAPTIVE = range(3)
 LARGEST_SLOPE = 1e280
@@ -116,7 +116,7 @@ def low_root(z: Floats, n: float, edge: float) -> tuple[float, float]:
         for gap in z:
             if gap <= edge:
                 u = (edge - gap) / n + y
-                high, low = twofold_power(u, n)
+                high, low = double_word_power(u, n)
                 value, error = two_sum(value, -high)
                 carry += error - low
                 slope += n * u ** (n - 1.0)
@@ -148,7 +148,7 @@ def from_the_edge(z: Floats, n: float, edge: float, out: Floats) -> tuple[float,
 
 @jit
 def fixed_margins(scores: Floats, top: float, h: float, x: Floats, q: Floats) -> float:
-    """``d/γ``, ``1 − d/γ`` and γ with ``γ − d = h²/2 + s_i``, h² as a twofold number."""
+    """``d/γ``, ``1 − d/γ`` and γ with ``γ − d = h²/2 + s_i``, h² as a double word."""
     exponent = math.frexp(h)[1]
     shift = -2 * exponent if exponent > 300 or (exponent < -300 and top <= 0.0) else 0
     near_one = math.ldexp(h, shift // 2)
@@ -178,7 +178,9 @@ def anchored_margins(scores: Floats, top: float, gamma: float, x: Floats, q: Flo
 
 
 @jit
-def told(scores: Floats, top: float, kind: int, n: float, parameter: float, out: Floats, support: Flags) -> float:
+def given_bandwidth(
+    scores: Floats, top: float, kind: int, n: float, parameter: float, out: Floats, support: Flags
+) -> float:
     """Fixed or Anchored at a finite order, and order 0 of any rule; r goes to P, slopes still lack 1/Σr."""
     x, q = np.empty(scores.size), np.empty(scores.size)
     if kind == FIXED:
@@ -240,7 +242,7 @@ def solve_row(
             out[GAP, i] = top - scores[i] if support[i] else 0.0
         return reach, log_total
     else:
-        reach = told(scores, top, kind, n, parameter, out, support)
+        reach = given_bandwidth(scores, top, kind, n, parameter, out, support)
     r_total = total(out[P])
     if r_total == 0.0:
         return reach, -np.inf
@@ -353,13 +355,13 @@ def run(
                 through_anchor(scores[row], through[row])
 
 
-class CompiledCore:
+class CarefulCore:
     """The row core compiled by Numba."""
 
-    def forward(self, scores: Floats, law: Law) -> Rows:
+    def forward(self, scores: Floats, law: Law) -> WeightedRows:
         """Weights of (R, m) scores."""
         weights, supports, _, found = _call(scores, scores[:0], law)
-        return Rows(weights, supports, found[:, 0], found[:, 1], np.isneginf(found[:, 1]))
+        return WeightedRows(weights, supports, found[:, 0], found[:, 1], np.isneginf(found[:, 1]))
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
         """Vector-Jacobian product with a (R, m) cotangent."""
@@ -368,7 +370,7 @@ class CompiledCore:
 
 
 def _call(scores: Floats, cotangent: Floats, law: Law) -> tuple[Floats, Flags, Floats, Floats]:
-    scores, cotangent = lent(scores), lent(cotangent)
+    scores, cotangent = as_writable_view(scores), as_writable_view(cotangent)
     weights, supports, found = np.empty_like(scores), np.zeros(scores.shape, np.bool_), np.zeros((len(scores), 5))
     through = np.zeros_like(scores) if len(cotangent) else weights[:0]
     numbers = np.array([KINDS.index(law.kind), law.order, law.parameter])
@@ -376,4 +378,4 @@ def _call(scores: Floats, cotangent: Floats, law: Law) -> tuple[Floats, Flags, F
     return weights, supports, through, found
 
 
-CORE = CompiledCore()
+CORE = CarefulCore()

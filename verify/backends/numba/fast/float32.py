@@ -1,7 +1,7 @@
 """The mass equation in float32: two sums over a row, for the steps that only have to come near the root.
 
-Nothing of this is in a result: the last step is float64 (`lanes`), and takes off what these leave. Relative errors
-are some 2^-22.
+Nothing of this is in a result: the last step is float64 (`elementary_functions`), and takes off what these leave.
+Relative errors are some 2^-22.
 
 Source: fdlibm, e_log.c, for the reduction of the logarithm.
 """
@@ -45,7 +45,7 @@ def exponential32(x: Any) -> Any:
 
 @inlined
 def log1m32(x: Any, u: Any, f: Any, s: Any) -> Any:
-    """``log(1 − x)`` of ``u = 1 − x = 2^k(1 + f)`` and ``s = f/(2 + f)``; u is corrected as in `lanes.log1m`."""
+    """``log(1 − x)`` from ``u = 1 − x = 2^k(1 + f)`` and ``s = f/(2 + f)``; corrects u as `log1m` does."""
     lost = ((ONE - u) - x) * (ONE + x)
     z = s * s
     series = s * (z * (THIRD + z * (FIFTH + z * (SEVENTH + z * NINTH))))

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Floats
-from kernelproof.verify.backends.numba.elementary import evaluate
+from kernelproof.verify.backends.numba.elementary_functions import evaluate
 from kernelproof.verify.backends.numba.fast.float32 import REPEATED, sums32
 from kernelproof.verify.backends.numba.jit import jit
 from kernelproof.verify.backends.numba.llvm import wide
 from kernelproof.verify.backends.numba.packing import limit_of, pack, padded
-from kernelproof.verify.backends.numba.scalar import two_product
+from kernelproof.verify.backends.numba.scalar_functions import two_product
 
 START = 0.6  # of γ = n, its largest value; Newton goes to the root from either side
 WIDE = 3.0  # orders above start from a sample
 BLOCKS, RUN = 8, 8  # of a sample, and the keys of each
 SAMPLE = BLOCKS * RUN
 STEPS = 60
-FAST, SHARP, PROVED, FAST_PULL, SHARP_PULL = range(5)
+FAST, SHARP, PROVED, FAST_VJP, SHARP_VJP = range(5)
 # Newton's relative error after a step δ is about ``(1 + n)·δ²/2``, of high orders less.
 STIFF = 16.0
 # From float32 to float64; beyond REPEATED a pass in float64 costs three in float32, so that one more of those pays.
@@ -125,18 +125,19 @@ def polish(
         factor: β.
         n: the order.
         reach: γ nearly.
-        goal: FAST, SHARP or PROVED; FAST_PULL or SHARP_PULL where ``[1 − z/γ]₊ⁿ⁻¹`` matters as well.
+        goal: FAST, SHARP or PROVED; FAST_VJP or SHARP_VJP where ``[1 − z/γ]₊ⁿ⁻¹`` matters as well.
         out: filled with ``r = [1 − z/γ]₊ⁿ``.
         slopes: filled with ``γ/n·∂r/∂γ``.
 
     Returns:
-        n·δ, δ the relative step in γ that is still to be taken to first order (`lanes.finish`); Σr before it, 0 where
-        only the exact test can tell which keys have weight; its slope; and β/γ before it.
+        n·δ, where δ is the relative step in γ that `elementary_functions.finish` still has to take to first order; Σr
+        before that step, or 0 where only the exact test can tell which keys have weight; its slope; and β/γ before the
+        step.
     """
-    sharp = goal not in (FAST, FAST_PULL)
+    sharp = goal not in (FAST, FAST_VJP)
     settled, digits = (SETTLED_64, 2.0**55) if sharp else (SETTLED_32, 2.0**26)
-    lowest = -1080.0 if goal in (SHARP, SHARP_PULL) else -160.0  # log2 of what is an underflow
-    if goal in (FAST_PULL, SHARP_PULL):
+    lowest = -1080.0 if goal in (SHARP, SHARP_VJP) else -160.0  # log2 of what is an underflow
+    if goal in (FAST_VJP, SHARP_VJP):
         lowest = lowest * n / (n - 1.0) if n > 1.0 else -np.inf
     for _ in range(STEPS):
         inverse = factor / reach

@@ -1,11 +1,11 @@
 """Entmax of float32 and float64 rows in the dtype that came: the fast path of the Numba core.
 
-A key whose gap ``z = β(max s − s)`` is n or more has no weight, so the others are packed first, and from order
-WIDE on those only that a sample of the row says can have some. Newton on ``‖u‖_n − 1`` then runs in float32
-(`singles`) until its steps are as small as float32 can tell, and ends in float64 (`lanes`), whose last step is taken
-to first order on the powers at hand. A row goes to the careful solver of `compiled` where n < 1, where a key
-lies so near γ that only the exact test can say whether it has weight, and where float64 has to tell masked keys
-from tiny weights.
+A key whose gap ``z = β(max s − s)`` is n or more has no weight, so the other keys are packed first; from order WIDE on,
+only those that may have weight according to a sample of the row. Newton's method on ``‖u‖_n − 1`` then runs in float32
+(`float32`) until its steps are as small as float32 can resolve, and ends in float64 (`elementary_functions`), with a
+last step taken to first order on the powers at hand. The solver of `careful` takes a row if n < 1, if a key lies so
+near γ that only the exact test can decide whether it has weight, or if float64 cannot distinguish masked keys from tiny
+weights.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2.
 """
@@ -17,12 +17,12 @@ import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Floats
 from kernelproof.verify.backends.numba.careful.rows import ADAPTIVE, P, solve_row
-from kernelproof.verify.backends.numba.elementary import BLOCK, finish, gaussians, split_sum
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK, finish, gaussians, split_sum
 from kernelproof.verify.backends.numba.fast.newton import FAST, SHARP, polish, settle, underflown
 from kernelproof.verify.backends.numba.jit import jit, parallel
 from kernelproof.verify.backends.numba.llvm import SLACK
 from kernelproof.verify.backends.numba.packing import ask, highest, limit_of, padded, unpack
-from kernelproof.verify.backends.numba.scalar import two_product, two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_product, two_sum
 
 PARTS = 8  # of the rows, per thread: enough to even out rows that take longer
 LARGE = 1e300  # gaps beyond might overflow
@@ -32,7 +32,7 @@ GAUSSIAN = 1e25  # from here on ``(1 − z/n)ⁿ`` is ``exp(−z)`` to 2^-64 whe
 
 @jit
 def careful(scores: Array, n: float, factor: float, weights: Array) -> None:
-    """A row by `compiled.solve_row`, on the keys with a gap below n."""
+    """Solve a row by `careful.rows.solve_row`, on the keys with a gap below n."""
     top = -np.inf
     for score in scores:
         top = max(top, score)

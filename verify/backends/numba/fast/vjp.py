@@ -1,8 +1,8 @@
 """Vector-Jacobian products of entmax in the dtype that came: the fast path of the Numba core, backwards.
 
-The root γ is found as in `quick`, on packed keys. One pass at the root takes the shares ``e = [1 − z/γ]₊ⁿ⁻¹`` and
+The root γ is found as in `rows`, on packed keys. One pass at the root takes the shares ``e = [1 − z/γ]₊ⁿ⁻¹`` and
 their sums with the cotangent, a second one writes ``β·w·(g − Σeg/Σe)``, ``w = (n/γ)·e/Σ[1 − z/γ]₊ⁿ``, and sums what
-the order does (`spread`). A row whose root `quick` would give to the careful solver, whose scores or cotangents are
+the order does (`spread`). A row whose root `rows` would give to the careful solver, whose scores or cotangents are
 not finite (but for masked keys), or so large or small that a product might leave the range, is left undone.
 
 Source: docs/theory.md §3, G1 and G2.
@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats
-from kernelproof.verify.backends.numba.elementary import (
+from kernelproof.verify.backends.numba.elementary_functions import (
     BLOCK,
     LN2_HIGH,
     LN2_LOW,
@@ -30,12 +30,12 @@ from kernelproof.verify.backends.numba.elementary import (
     sharp_share,
     split_sum,
 )
-from kernelproof.verify.backends.numba.fast.newton import FAST_PULL, SHARP_PULL, polish, settle, underflown
+from kernelproof.verify.backends.numba.fast.newton import FAST_VJP, SHARP_VJP, polish, settle, underflown
 from kernelproof.verify.backends.numba.fast.rows import GAUSSIAN, LARGE, LARGEST, SMALLEST
 from kernelproof.verify.backends.numba.jit import contracted, inlined, jit, parallel, reassociated
 from kernelproof.verify.backends.numba.llvm import SLACK, exponent, fused, mantissa, ranked, unranked, wide
 from kernelproof.verify.backends.numba.packing import ask, highest, pack, padded, unpack
-from kernelproof.verify.backends.numba.scalar import two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 COARSE = 1536.0  # times a bound of the terms: their upper parts then have an exact sum in any order, 2^10 at a time
 LEAST, MOST = 1e-250, 1e250  # cotangents that products with weights and slopes keep in range
@@ -49,10 +49,11 @@ def upper(term: float, coarse: float) -> float:
 
 @inlined
 def spread(x: float) -> Any:
-    """``u·log u + x``, ``u = 1 − x``, which is ``x²/2 + x³/6 + …``: no difference of nearly equal numbers.
+    """``u·log u + x`` with ``u = 1 − x``, that is ``x²/2 + x³/6 + …``, without a difference of nearly equal numbers.
 
-    Where u is in [√½, 1] its logarithm is ``−x − x²/2 + s·(x²/2 + series)`` (`lanes.log1m`), and the first two terms
-    of ``u·log u + x`` are ``x²/2·(1 + x)``. The rounding error of u itself is a part of x² there only through s.
+    For u in [√½, 1] its logarithm is ``−x − x²/2 + s·(x²/2 + series)`` (`elementary_functions.log1m`), and the first
+    two terms of ``u·log u + x`` are ``x²/2·(1 + x)``. There the rounding error of u enters relative to x², through s
+    only.
     """
     u = 1.0 - x
     k = exponent(u)
@@ -71,7 +72,7 @@ def spread(x: float) -> Any:
 
 @reassociated
 def whole_shares(kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats) -> None:
-    """``e = [1 − z/γ]₊ⁿ⁻¹`` for n from 1 to REPEATED, by twofold numbers, within 2^-53 and a little."""
+    """``e = [1 − z/γ]₊ⁿ⁻¹`` for n from 1 to REPEATED, in double words, within little more than 2^-53."""
     wide()
     once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
     for i in range(np.uint64(start), np.uint64(end)):
@@ -179,7 +180,7 @@ def quotient(a: float, a_low: float, b: float, b_low: float) -> tuple[float, flo
 
 
 @jit
-def pull(
+def row_vjp(
     kept: Array,
     count: int,
     top: float,
@@ -262,7 +263,7 @@ def pull(
 
 
 @jit
-def pull_finite(
+def finite_row_vjp(
     scores: Array,
     cotangent: Array,
     top: float,
@@ -280,7 +281,7 @@ def pull_finite(
     e, slopes = room[0], room[1]
     count, reach, limit = settle(scores, top, factor, n, kept)
     end = padded(kept, count)
-    goal = SHARP_PULL if sharp else FAST_PULL
+    goal = SHARP_VJP if sharp else FAST_VJP
     change, total, s_total, inverse = polish(kept, end, top, factor, n, reach, goal, e, slopes)
     if total == 0.0 or (sharp and underflown(kept, count, top, inverse, e)):
         return False, 0.0
@@ -294,17 +295,17 @@ def pull_finite(
         else:
             real_shares(kept, start, stop, top, rate, n, e)
     if count == scores.size:
-        return True, pull(
+        return True, row_vjp(
             kept, count, top, rate, rate_low, n, total, total_low, factor, size, e, cotangent, wanted, gradient
         )
     pack(scores, 0, scores.size, limit, cotangent, g, 0)
-    alpha = pull(kept, count, top, rate, rate_low, n, total, total_low, factor, size, e, g, wanted, kept)
+    alpha = row_vjp(kept, count, top, rate, rate_low, n, total, total_low, factor, size, e, g, wanted, kept)
     unpack(scores, limit, kept, gradient)
     return True, alpha
 
 
 @jit
-def pull_gaussian(
+def softmax_row_vjp(
     scores: Array,
     cotangent: Array,
     top: float,
@@ -314,7 +315,7 @@ def pull_gaussian(
     e: Floats,
     gradient: Array,
 ) -> tuple[bool, float]:
-    """As `pull_finite`, order ∞."""
+    """As `finite_row_vjp`, order ∞."""
     total, low = 0.0, 0.0
     for start in range(0, scores.size, BLOCK):
         end = min(start + BLOCK, scores.size)
@@ -325,13 +326,13 @@ def pull_gaussian(
     total, low = two_sum(total, low)
     if scores.itemsize == 8 and underflown(scores, scores.size, top, 0.0, e):
         return False, 0.0
-    return True, pull(
+    return True, row_vjp(
         scores, scores.size, top, factor, 0.0, np.inf, total, low, factor, size, e, cotangent, wanted, gradient
     )
 
 
 @parallel
-def pull_rows(
+def entmax_rows_vjp(
     scores: Array,
     cotangent: Array,
     n: float,
@@ -369,11 +370,11 @@ def pull_rows(
             done, alpha[row] = False, 0.0
             if not odd and top > -np.inf and size < MOST and (size > LEAST or size == 0.0):
                 if gaussian and factor < LARGEST:
-                    done, alpha[row] = pull_gaussian(
+                    done, alpha[row] = softmax_row_vjp(
                         scores[row], cotangent[row], top, factor, size, wanted, room[0], gradient[row]
                     )
                 elif n >= 1.0 and factor / n > SMALLEST and factor < LARGEST and abs(top) + n / factor < LARGE:
-                    done, alpha[row] = pull_finite(
+                    done, alpha[row] = finite_row_vjp(
                         scores[row], cotangent[row], top, factor, n, size, wanted, kept, g, room, gradient[row]
                     )
             left[row] = not done

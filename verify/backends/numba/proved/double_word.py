@@ -1,4 +1,4 @@
-"""Second stage of `proved`: weights that one float64 cannot round, in pairs of float64 and in the compiled kernel.
+"""Second stage of `proved`: weights that one float64 cannot round, in double words and in the compiled kernel.
 
 Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA are exact, u = 2^-53.
 
@@ -7,9 +7,10 @@ Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA
 Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R ≥ 1``.
 
 - d_i is exact (TwoSum). ``d_i·w`` loses the rounding of the rests, 3u², and ``1 −`` it 2u² more: u_i within 6u².
-- A product of pairs with ``|low| ≤ λ|high|`` drops ``λ_a·λ_b`` and rounds its rest thrice; rests obey λ_k ≤ 2k·u for a
-  k-th power. If ρ_k ≤ 16k²u² bounds the relative error of the k-th power, ``ρ_a + ρ_b + 4ab·u² + 6(a + b)u²`` is below
-  ``16(a + b)²u²``, as ``6(a + b) ≤ 28ab``. So r_i is within ``16n²u² + 6n·u²/u_i``, and N, whose base is exact, 16n²u².
+- A product of double words with ``|low| ≤ λ|high|`` drops ``λ_a·λ_b`` and rounds its rest thrice; rests obey λ_k ≤
+  2k·u for a k-th power. If ρ_k ≤ 16k²u² bounds the relative error of the k-th power, ``ρ_a + ρ_b + 4ab·u² + 6(a +
+  b)u²`` is below ``16(a + b)²u²``, as ``6(a + b) ≤ 28ab``. So r_i is within ``16n²u² + 6n·u²/u_i``, and N, whose base
+  is exact, 16n²u².
 - Other orders take ``exp(n·log u)``. With l a float64 near ``log u`` (libm's, within 2^-45 for ``u > exp(−200)``) and
   v its exponential, ``log u`` is ``l + (u − v)/v`` but for the square of that, below 2^-90, and the 2^-68 of v; the
   heads of u and v are subtracted exactly. n·l is exact, so the power is within ``(n + 1)·2^-67`` instead of 16n²u².
@@ -21,8 +22,9 @@ Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R
   within ``2μ|δ|`` of the step, and ``(1 + δ/u_i)ⁿ`` within ``τ_i·μ`` of ``1 + τ_i``, ``τ_i = nδ/u_i``.
 
 **Order ∞.** ``exp(y)``: with r = (y − k ln 2)/64, ``|r| < 2^-7.5``, the products of k with the first two parts of ln 2
-are exact, all but ``r³(1/6 + …)`` is a pair, and that is within 12u of itself and the series of 2^-86: 2^-74.4 in all.
-Six doublings ``a ← 2a + a²`` of ``a = exp − 1`` double the relative error of ``1 + a`` each and add 2^-100: 2^-68.
+are exact, all but ``r³(1/6 + …)`` is a double word, and that is within 12u of itself and the series of 2^-86: 2^-74.4
+in all. Six doublings ``a ← 2a + a²`` of ``a = exp − 1`` double the relative error of ``1 + a`` each and add 2^-100:
+2^-68.
 
 A weight is compared with the midpoint M by ``r_i(1 + τ_i) − M·N``, whose heads are subtracted exactly, and whose rests
 round within ``2^-51·(8n·u + |τ_i|)``. Underflows are below 2^-288 and R ≥ 1. All is doubled for products of errors.
@@ -38,10 +40,10 @@ import math
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Floats
-from kernelproof.verify.backends.numba.elementary import BLOCK, LOG2_E, MAGIC, product
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK, LOG2_E, MAGIC, product
 from kernelproof.verify.backends.numba.jit import exact, jit
 from kernelproof.verify.backends.numba.llvm import fused, scaled, wide
-from kernelproof.verify.backends.numba.scalar import LN2_HIGH, LN2_LOW, LN2_MIDDLE, two_sum
+from kernelproof.verify.backends.numba.scalar_functions import LN2_HIGH, LN2_LOW, LN2_MIDDLE, two_sum
 
 U2 = 2.0**-106
 MOST = 1024.0  # the largest order taken by products
@@ -54,7 +56,7 @@ HIGH, LOW, R_HIGH, R_LOW, INVERSE, SUM, LOST, SLOPE, CLOSEST, ROWS = range(10)
 
 @exact
 def exact_sum(a: float, b: float) -> tuple[float, float]:
-    """`scalar.two_sum`, for loops that are to be vectorized."""
+    """`scalar_functions.two_sum`, for loops that should be vectorized."""
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
@@ -86,7 +88,7 @@ def exponential(high: float, low: float) -> tuple[float, float]:
 
 @jit
 def gaussians(scores: Array, start: int, end: int, top: float, room: Floats) -> None:
-    """``exp(s − max s)`` of a block, as pairs."""
+    """``exp(s − max s)`` of a block, as double words."""
     wide()
     high, low = room[R_HIGH], room[R_LOW]
     for i in range(end - start):
@@ -98,7 +100,7 @@ def gaussians(scores: Array, start: int, end: int, top: float, room: Floats) -> 
 
 @jit
 def bases(scores: Array, start: int, end: int, top: float, inverse: float, room: Floats) -> None:
-    """``[1 − d·w]₊`` of a block as pairs, their inverses, and the least distance from the edge."""
+    """``[1 − d·w]₊`` of a block as double words, their inverses, and the least distance from the edge."""
     wide()
     high, low, inverses, closest = room[HIGH], room[LOW], room[INVERSE], room[CLOSEST]
     for i in range(end - start):
@@ -175,7 +177,7 @@ def add(room: Floats, size: int) -> None:
 
 @jit
 def masses(scores: Array, count: int, top: float, inverse: float, n: float, room: Floats) -> tuple[float, float, float]:
-    """R as a pair and W of the first `count` keys; order ∞ has no W, and room[CLOSEST] the distances from the edge."""
+    """R as a double word and W of the first `count` keys; order ∞ has no W. Distances from the edge: room[CLOSEST]."""
     room[SUM : SLOPE + 1] = 0.0
     room[CLOSEST] = np.inf
     for start in range(0, count, BLOCK):

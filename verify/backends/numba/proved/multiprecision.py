@@ -29,7 +29,7 @@ LEAST = Fraction(1, 2**150)  # the midpoint of 0 and the smallest float32
 
 
 @dataclass(frozen=True)
-class Row:
+class MultiprecisionRow:
     """A row of finite float32 scores at an exact order, and evaluations of it.
 
     Attributes:
@@ -197,7 +197,7 @@ def _root(value: Fraction, n: int) -> tuple[Fraction, int]:
 
 
 def decide(scores: Array, order: Any, weights: Array, doubts: Array) -> None:
-    """Replace what `proved.proved_rows` left in doubt, in place.
+    """Replace what `rows.proved_rows` left in doubt, in place.
 
     Args:
         scores: (R, m) float32.
@@ -206,14 +206,14 @@ def decide(scores: Array, order: Any, weights: Array, doubts: Array) -> None:
         doubts: (R,) how many those are, or ALL.
 
     Raises:
-        UndecidedError: as in `Row.side`.
+        UndecidedError: as in `MultiprecisionRow.side`.
     """
     for index in np.flatnonzero(doubts):
         row, found = scores[index], weights[index]
         top, reach = float(row.max()), min(float(order), 1e300)
         # Lower by more than all roundings, that to float32 included: no key with a gap below n is left out.
         near = (row > -np.inf) & (row.astype(np.float64) >= top - reach - (abs(top) + reach) * 1e-6)
-        problem = Row([float(score) for score in row[near]], order)
+        problem = MultiprecisionRow([float(score) for score in row[near]], order)
         places = np.flatnonzero(near) if doubts[index] == ALL else np.flatnonzero(np.signbit(found))
         known: dict[float, np.float32] = {}
         for place in places:

@@ -1,15 +1,16 @@
 """Float32 weights proved correctly rounded, as far as float64 can prove it.
 
-What it leaves is decided in pairs of float64 by `doubled`, and what that leaves is marked for `deciding`.
+What it leaves is decided in double words by `double_word`, and what that leaves is marked for `multiprecision`.
 
-**The bound.** u = 2^-53; a result of `lanes` is ``r̂ = r(1 + ε)``. With ``x = z/γ`` and ``T = n·x/(1 − x)``:
+**The bound.** Let u = 2^-53; a result of `elementary_functions` is ``r̂ = r(1 + ε)``. With ``x = z/γ`` and
+``T = n·x/(1 − x)``:
 
 - Gaps of float32 scores and their product with 1/γ take two roundings, so x is within 2u of the exact quotient by
   ``γ₀ = 1/fl(1/γ)``, and a power within ``2u·T`` of its own for that (1% covers the second order, as ``2u·T < 2^-20``
   for every key farther than BORDER from the edge).
-- Powers of integer orders are twofold numbers rounded once: 2u. Other orders: a logarithm within 1.1 ulp and its
+- Powers of integer orders are double words rounded once: 2u. Other orders: a logarithm within 1.1 ulp and its
   product with n, together ``4u·|n log(1 − x)| ≤ 4u·T``, and an exponential within 1 ulp, 2u.
-- Sums are exact but for their last rounding and a rest below 2^-76 (`lanes.upper`): 2u.
+- Sums are exact but for their last rounding and a rest below 2^-76 (`elementary_functions.upper`): 2u.
 
 So ``|ε| ≤ a + b·T`` with a = 2u and b = 6u, and R is within ``a + b·G + 2u`` of itself, ``G = Σ r·T/R``. Newton's step
 δ wants ``R^(−1/n)`` (libm's pow, within 4u, and R to the power 1/n) and a few roundings: δ is within
@@ -34,14 +35,14 @@ import numba
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Floats
-from kernelproof.verify.backends.numba.elementary import BLOCK, gaussians, split_sum
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK, gaussians, split_sum
 from kernelproof.verify.backends.numba.fast.newton import PROVED, polish, settle
 from kernelproof.verify.backends.numba.fast.rows import GAUSSIAN, LARGE, SMALLEST, careful
 from kernelproof.verify.backends.numba.jit import contracted, jit, parallel
 from kernelproof.verify.backends.numba.llvm import SLACK, fused, ranked, wide
 from kernelproof.verify.backends.numba.packing import highest, pack, padded, unpack
 from kernelproof.verify.backends.numba.proved.double_word import LONGEST, MOST, resolve
-from kernelproof.verify.backends.numba.scalar import two_product, two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_product, two_sum
 
 U = 2.0**-53
 ALL = -1  # every weight of the row is in doubt, and its support
@@ -166,7 +167,7 @@ def linear_row(scores: Array, top: float, weights: Array, kept: Array, room: Flo
 
 @parallel
 def proved_rows(scores: Array, n: float, weights: Array, doubts: Array, chunk: int) -> None:
-    """As `quick.entmax_rows`, float32 and β = 1; `doubts` (R,) counts weights left with a minus, or is ALL."""
+    """As `fast.rows.entmax_rows`, float32 and β = 1; `doubts` (R,) counts weights left with a minus, or is ALL."""
     rows, length = scores.shape
     for part in numba.prange((rows + chunk - 1) // chunk):
         kept, room = np.empty(length + SLACK, scores.dtype), np.empty((2, length + SLACK))

@@ -1,9 +1,9 @@
-"""The core of the Numba backend: rows by `swift`, and tiles of regression and attention in threads.
+"""The core of the Numba backend: rows by `numba.core`, and tiles of regression and attention in threads.
 
-A kernel of bounded reach goes by `sparse`, in any dtype, and of inputs below float64 what that leaves by `broad`; the
-Gaussian of such inputs goes by `gaussian`. What none can do (nearest keys, rows with NaN, empty rows, float64 rows
-where nearly every key has weight) they leave to `tiles`. Work is dealt in pieces of a key head, no more than keep
-threads busy, as each has gradients of its own.
+`sparse_queries` handles kernels of bounded reach in any dtype. For inputs narrower than float64, `broad_queries` takes
+the queries that it leaves, and `gaussian_queries` handles the Gaussian. `_arrays.tiles` does what none of them can:
+nearest keys, rows with NaN, empty rows, and float64 rows where nearly every key has weight. Each piece of work is a
+part of one key head; there are only as many as keep the threads busy, because each piece has its own gradient sums.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from kernelproof.verify.backends._arrays.core import KINDS, Array, Flags, Floats
 from kernelproof.verify.backends._arrays.double_word import two_sum
 from kernelproof.verify.backends._arrays.masking import Ints
 from kernelproof.verify.backends._arrays.policy import Plan
-from kernelproof.verify.backends._arrays.problem import Gradients, Problem, Sums
+from kernelproof.verify.backends._arrays.problem import GradientSums, Problem, Sums
 from kernelproof.verify.backends._arrays.rounding import rounded
-from kernelproof.verify.backends.numba.core import SwiftCore
+from kernelproof.verify.backends.numba.core import FastCore
 from kernelproof.verify.backends.numba.sums import COMPILED
 from kernelproof.verify.backends.numba.threads import each
-from kernelproof.verify.backends.numba.tiles import broad, gaussian, sparse
+from kernelproof.verify.backends.numba.tiles import broad_queries, gaussian_queries, sparse_queries
 from kernelproof.verify.backends.numba.tiles.screening import Proposer, floors_of, reach_of
-from kernelproof.verify.backends.numba.tiles.visible import KeyHead, allowed_of
+from kernelproof.verify.backends.numba.tiles.visible_keys import KeyHead, allowed_of
 
 TILE = 1 << 20  # scores of a tile: 4 MiB of float32
 PIECES = 8
@@ -35,12 +35,12 @@ SHARE = 1 / 4  # of the keys that may be taken one by one, where all others are 
 SHARE_OF_FEW = 1 / 16  # the same where BLAS is the other way, whose cost per key is a sixteenth or so
 SMALL = 1 << 22  # scores; below that threads cost more than they save
 # Untyped: most of their arguments come as one tuple.
-_FORWARD: Any = sparse.forward
-_BACKWARD: Any = sparse.backward
+_FORWARD: Any = sparse_queries.forward
+_BACKWARD: Any = sparse_queries.backward
 
 
 @dataclass(frozen=True)
-class Piece:
+class KeyHeadPiece:
     """Queries `low` to `high` of those of a key head, its query heads one after the other."""
 
     head: int
@@ -49,7 +49,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Part:
+class HeadTile:
     """Queries `rows` of a query head, which see no key from `end` on."""
 
     head: int
@@ -67,15 +67,15 @@ class Share:
     numbers: Floats
 
 
-def pieces_of(problem: Problem) -> list[Piece]:
+def pieces_of(problem: Problem) -> list[KeyHeadPiece]:
     """The pieces of a problem."""
     heads, rows = len(problem.heads.k), problem.heads.group * problem.heads.q.shape[1]
     count = max(1, min(-(-PIECES // max(heads, 1)), rows))
     bounds = np.linspace(0, rows, count + 1).astype(int).tolist()
-    return [Piece(head, *pair) for head in range(heads) for pair in pairwise(bounds)]
+    return [KeyHeadPiece(head, *pair) for head in range(heads) for pair in pairwise(bounds)]
 
 
-def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
+def parts_of(problem: Problem, piece: KeyHeadPiece, most: int) -> Iterator[HeadTile]:
     """The tiles of a piece, of `most` scores or of one query."""
     queries, keys = problem.heads.q.shape[1], problem.heads.k.shape[1]
     size = max(1, most // keys)
@@ -84,7 +84,7 @@ def parts_of(problem: Problem, piece: Piece, most: int) -> Iterator[Part]:
         head, row = piece.head * problem.heads.group + at // queries, at % queries
         stop = min(row + size, queries, row + piece.high - at)
         ends = problem.masking.ends(head, slice(row, stop))
-        yield Part(head, slice(row, stop), ends, int(ends.max()))
+        yield HeadTile(head, slice(row, stop), ends, int(ends.max()))
         at += stop - row
 
 
@@ -132,14 +132,14 @@ class Sparse:
     reach: float
     left: Flags
 
-    def _parts(self, piece: Piece, upstream: Floats | None) -> Iterator[tuple[Part, Any]]:
+    def _parts(self, piece: KeyHeadPiece, upstream: Floats | None) -> Iterator[tuple[HeadTile, Any]]:
         """The tiles of a piece, and the first arguments of both compiled functions."""
         problem, heads = self.problem, self.problem.heads
         head = KeyHead(problem, piece.head)
         proposer = Proposer(problem, head)
         # Of an adaptive rule most keys in reach have no weight, and are left out before they cost much.
-        quick = upstream is None and _broad(problem, self.law) and self.law.kind != "adaptive"
-        numbers = _numbers(self.law, self.reach, SHARE_OF_FEW if quick else SHARE)
+        to_broad = upstream is None and _broad(problem, self.law) and self.law.kind != "adaptive"
+        numbers = _numbers(self.law, self.reach, SHARE_OF_FEW if to_broad else SHARE)
         for part in parts_of(problem, piece, TILE):
             q = heads.q[part.head, part.rows]
             bias, allowed = allowed_of(problem, part.head, part.rows, part.end)
@@ -166,14 +166,14 @@ class Sparse:
                 ),
             )
 
-    def forward(self, piece: Piece, y: Array) -> None:
+    def forward(self, piece: KeyHeadPiece, y: Array) -> None:
         """Fill y (F, T, e) where it can."""
         for part, arguments in self._parts(piece, None):
             found = np.zeros((part.rows.stop - part.rows.start, y.shape[2]))
             _FORWARD(*arguments, found, self.left[part.head, part.rows])
             y[part.head, part.rows] = rounded(found, y.dtype)
 
-    def backward(self, piece: Piece, upstream: Floats, of_q: Floats, share: Share) -> None:
+    def backward(self, piece: KeyHeadPiece, upstream: Floats, of_q: Floats, share: Share) -> None:
         """Fill of_q (F, T, d) where it can, and add to `share`."""
         for part, arguments in self._parts(piece, upstream):
             place = part.head, part.rows
@@ -201,22 +201,22 @@ class Gaussian:
         h = self.law.parameter
         return h if self.law.kind == "adaptive" else 1.0 / h / h
 
-    def _parts(self, piece: Piece, head: KeyHead) -> Iterator[tuple[Part, Floats, Floats]]:
+    def _parts(self, piece: KeyHeadPiece, head: KeyHead) -> Iterator[tuple[HeadTile, Floats, Floats]]:
         """The tiles of a piece, their weights and the sums of those; where a query is left, weights are 0."""
         for part in parts_of(self.problem, piece, TILE // 2):
             scores, errors = exact_scores(self.problem, head, part.head, part.rows, part.ends)
             totals = np.empty(len(scores))
-            gaussian.weigh(scores, part.ends, errors, self.factor, totals, self.left[part.head, part.rows])
+            gaussian_queries.weigh(scores, part.ends, errors, self.factor, totals, self.left[part.head, part.rows])
             yield part, scores, totals
 
-    def forward(self, piece: Piece, y: Array) -> None:
+    def forward(self, piece: KeyHeadPiece, y: Array) -> None:
         """Fill y (F, T, e) where it can."""
         head = KeyHead(self.problem, piece.head)
         for part, weights, totals in self._parts(piece, head):
             found = np.matmul(weights, head.v[: part.end]) / totals[:, None]
             y[part.head, part.rows] = rounded(found, y.dtype)
 
-    def backward(self, piece: Piece, upstream: Floats, of_q: Floats, share: Share) -> None:
+    def backward(self, piece: KeyHeadPiece, upstream: Floats, of_q: Floats, share: Share) -> None:
         """Fill of_q (F, T, d) where it can, and add to `share`."""
         scale, head = self.problem.scale, KeyHead(self.problem, piece.head)
         # Added in place: one head has many tiles, and a temporary of its size for each would cost as much as BLAS.
@@ -228,14 +228,14 @@ class Gaussian:
             weights[~finite] = 0.0
             g = np.where(finite[:, None], upstream[place], 0.0)
             through = np.matmul(g, head.v[:end].T)
-            gaussian.pull(weights, totals, self.factor, through)
+            gaussian_queries.vjp(weights, totals, self.factor, through)
             q = self.problem.heads.q[place]
             of_q[place] = scale * np.matmul(through, head.k[:end])
             share.k[0, :end] += np.matmul(through.T, scale * q, out=of_k[:end])
             share.v[0, :end] += np.matmul(weights.T, g / totals[:, None], out=of_v[:end])
             share.numbers[0, 1] += self._parameter(part, q, of_q[place], through)
 
-    def _parameter(self, part: Part, q: Floats, of_q: Floats, through: Floats) -> float:
+    def _parameter(self, part: HeadTile, q: Floats, of_q: Floats, through: Floats) -> float:
         """The gradient in beta, ``−Σ c·gap/β`` with c those in the scores, or in h, ``2 Σ c·gap/h``.
 
         The c of a query sum to 0, so ``Σ c·gap = −Σ c·s``, and s is q·k but for the bias.
@@ -261,7 +261,7 @@ class Broad:
     law: Law
     left: Flags
 
-    def forward(self, piece: Piece, y: Array) -> None:
+    def forward(self, piece: KeyHeadPiece, y: Array) -> None:
         """Fill y (F, T, e) where it can."""
         head, numbers = KeyHead(self.problem, piece.head), _numbers(self.law, np.inf, 1.0)
         for part in parts_of(self.problem, piece, TILE // 2):
@@ -273,13 +273,13 @@ class Broad:
             q = self.problem.heads.q[part.head, rows]
             shifts = self.problem.scale * (q * q).sum(axis=1) / 2 if self.problem.distances else np.zeros(len(q))
             totals, left = np.empty(len(q)), np.ones(len(q), np.bool_)
-            broad.weigh(scores, ends, errors, shifts, numbers, totals, left)
+            broad_queries.weigh(scores, ends, errors, shifts, numbers, totals, left)
             found = np.matmul(scores, head.v[: scores.shape[1]]) / totals[:, None]
             y[part.head, rows] = rounded(found, y.dtype)
             self.left[part.head, rows] = left
 
 
-class TiledCore(SwiftCore):
+class TiledCore(FastCore):
     """The row core compiled by Numba, with its fast path for rows and its tiles."""
 
     def sums(self, dtype: Any) -> Sums:
@@ -298,7 +298,7 @@ class TiledCore(SwiftCore):
             _each(problem, lambda piece: rest.forward(piece, y), pieces_of(problem))
         return left
 
-    def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: Gradients) -> Flags:
+    def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: GradientSums) -> Flags:
         """Add the gradients of the queries that it can do to `found`; (F, T) the queries that it left."""
         left = np.ones(upstream.shape[:2], np.bool_)
         mechanism = _mechanism(problem, plan, left)
@@ -318,7 +318,7 @@ class TiledCore(SwiftCore):
         return left
 
     @staticmethod
-    def _share(piece: Piece, found: Gradients, *, alone: bool) -> Share:
+    def _share(piece: KeyHeadPiece, found: GradientSums, *, alone: bool) -> Share:
         k, v = found.k[piece.head], found.v[piece.head]
         return Share(k, v, np.zeros((2, 2))) if alone else Share(np.zeros_like(k), np.zeros_like(v), np.zeros((2, 2)))
 

@@ -1,6 +1,6 @@
-"""Newton's method on rows gathered by key: for tiles, which have the scores of a few keys that they proposed.
+"""Newton's method on rows gathered by key, for tiles, which score only the few keys that they proposed.
 
-Unlike `quick`, which solves whole rows of scores where they lie, this keeps the positions of the keys, and leaves their
+Unlike `fast.newton`, which solves whole rows of scores in place, this keeps the positions of the keys and leaves their
 powers to the caller.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2.
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Floats
-from kernelproof.verify.backends.numba.elementary import BLOCK, REPEATED, exponential, log1m
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK, REPEATED, exponential, log1m
 from kernelproof.verify.backends.numba.jit import contracted, inlined, jit, reassociated
-from kernelproof.verify.backends.numba.scalar import two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 LANES = 64
 STRIDE = 32  # what an unrolled vector loop takes at once

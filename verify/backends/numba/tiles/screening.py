@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from kernelproof.verify.backends._arrays.core import Flags, Floats
 from kernelproof.verify.backends._arrays.masking import Ints
 from kernelproof.verify.backends._arrays.problem import Problem
-from kernelproof.verify.backends.numba.tiles.visible import KeyHead
+from kernelproof.verify.backends.numba.tiles.visible_keys import KeyHead
 
 UNIT, LOST = 2.0**-24, 2.0**-125
 LARGEST = 1e37  # numbers and products up to here are far from the end of float32

@@ -1,7 +1,7 @@
 """Order ∞, where every key has weight: scores, weights and sums of a tile in float64, for inputs of fewer bits.
 
-With 29 bits to spare what BLAS loses is not seen; `tiled` leaves a query to others where its scores are so large
-that it would be.
+With 29 bits to spare, the rounding of BLAS is invisible in the result; `tiles.core` leaves a query to other code if its
+scores are so large that it would be visible.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats
-from kernelproof.verify.backends.numba.elementary import BLOCK, gaussians
+from kernelproof.verify.backends.numba.elementary_functions import BLOCK, gaussians
 from kernelproof.verify.backends.numba.jit import released
 from kernelproof.verify.backends.numba.sums import plain_sum, product
 from kernelproof.verify.backends.numba.tiles.newton import LANES, highest, lane_sum
@@ -45,7 +45,7 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
 
 
 @released
-def pull(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
+def vjp(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
     """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores.
 
     They sum to 0: that of the largest weight is minus the sum of the others, as its own formula cancels where one

@@ -1,7 +1,7 @@
 """Queries whose kernel has a bounded reach: BLAS in float32 proposes the keys, float64 decides, and few are left.
 
 A key farther below the best score than the reach has weight 0. Scores by BLAS in float32 are good to a proved
-`slack` (`proposing`), so no key with weight is farther down than reach + 2·slack; those that are not are scored
+`slack` (`screening`), so no key with weight is farther down than reach + 2·slack; those that are not are scored
 again in float64, each by a sum in an order of its own, and solved as a row of their own. What BLAS said is gone by
 then, and a query gives the same bits alone and in a batch.
 
@@ -30,7 +30,7 @@ from kernelproof.verify.backends.numba.careful.rows import (
     through_anchor,
 )
 from kernelproof.verify.backends.numba.jit import jit, released
-from kernelproof.verify.backends.numba.scalar import two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_sum
 from kernelproof.verify.backends.numba.sums import product, squared_distance
 from kernelproof.verify.backends.numba.tiles.newton import (
     LANES,
@@ -92,7 +92,7 @@ def propose(
 
 @jit
 def newtonian(law: Floats, top: float) -> bool:
-    """Whether the law has a bandwidth to find that Newton's method of `gathered` finds."""
+    """Whether the law has a bandwidth to find that Newton's method of `tiles.newton` finds."""
     n, factor = law[1], law[2]
     return int(law[0]) == ADAPTIVE and 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE
 

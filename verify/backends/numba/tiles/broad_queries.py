@@ -1,7 +1,8 @@
 """Queries of a finite order whose kernel reaches most of the keys: a tile in float64, for inputs of fewer bits.
 
-`sparse` leaves them, as gathering nearly all keys one by one takes longer than BLAS does over all. With 29 bits to
-spare what BLAS loses is not seen; a query is left to others where an error of its scores would be.
+`sparse_queries` leaves them, because gathering nearly all keys one by one takes longer than BLAS takes over all of
+them. With 29 bits to spare, the rounding of BLAS is invisible in the result; a query whose score errors would be
+visible is left to other code.
 
 Source: docs/theory.md §2.
 """
@@ -13,7 +14,7 @@ import numpy as np
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats
 from kernelproof.verify.backends.numba.careful.rows import ADAPTIVE, FIXED
 from kernelproof.verify.backends.numba.jit import jit, released
-from kernelproof.verify.backends.numba.tiles.gaussian import VISIBLE
+from kernelproof.verify.backends.numba.tiles.gaussian_queries import VISIBLE
 from kernelproof.verify.backends.numba.tiles.newton import (
     LANES,
     LARGE,
@@ -75,7 +76,7 @@ def weigh(
         ends: (n,) no key from there on is allowed.
         errors: (n,) how far a score may be from the exact one.
         shifts: (n,) what the scores of a query are too large by.
-        law: (5,) as in `sparse`, of an order 1 ≤ n < ∞.
+        law: (5,) as in `sparse_queries`, of an order 1 ≤ n < ∞.
         totals: (n,), filled.
         left: (n,), filled: the queries left to others, whose weights are 0.
     """

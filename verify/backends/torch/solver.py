@@ -34,7 +34,7 @@ EDGE = -(2.0**-56)
 Pair = tuple[Tensor, Tensor]
 
 
-class Row(NamedTuple):
+class RowSolution(NamedTuple):
     """The weights of rows and what their derivatives are made of, each (..., m) float64, 0 off the support.
 
     Attributes:
@@ -49,7 +49,7 @@ class Row(NamedTuple):
     lean: Tensor
 
 
-def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> Row:
+def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> RowSolution:
     """The row map.
 
     Args:
@@ -73,7 +73,7 @@ def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> Row:
             row = _anchored(gaps, live, parameter, order)
         else:
             row = _shared(live if rule == "uniform" else live & (gaps == 0))
-    return Row(*(torch.where(valid, item, math.nan) for item in row))
+    return RowSolution(*(torch.where(valid, item, math.nan) for item in row))
 
 
 def _above(high: Tensor, low: Tensor, unit: Tensor) -> Tensor:
@@ -82,18 +82,18 @@ def _above(high: Tensor, low: Tensor, unit: Tensor) -> Tensor:
     return torch.where(gaps == math.inf, 2 * (unit * (high / 2 - low / 2)), gaps)
 
 
-def _shared(inside: Tensor) -> Row:
+def _shared(inside: Tensor) -> RowSolution:
     """Equal weights, flat in the scores."""
     count = inside.sum(-1, keepdim=True).clamp(min=1)
     weights = inside.to(torch.float64) / count
-    return Row(weights, torch.zeros_like(weights), torch.zeros_like(weights))
+    return RowSolution(weights, torch.zeros_like(weights), torch.zeros_like(weights))
 
 
-def _gaussian(gaps: Tensor, live: Tensor, h: Tensor) -> Row:
+def _gaussian(gaps: Tensor, live: Tensor, h: Tensor) -> RowSolution:
     """``w ∝ exp(−d/h²)``; divided by h twice, because h² may overflow where the quotient does not."""
     logs = torch.where(live, -(gaps / h / h), 0.0)
     weights, _ = _normalized(*_exponential(logs, live))
-    return Row(weights, logs, weights / h / h)
+    return RowSolution(weights, logs, weights / h / h)
 
 
 def _exponential(logs: Tensor, inside: Tensor) -> Pair:
@@ -111,7 +111,7 @@ def _normalized(heads: Tensor, tails: Tensor) -> Pair:
     return two_sum(head, tail)
 
 
-def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -> Row:
+def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -> RowSolution:
     """``γ = h²/2 + max s``; h² with its rounding error, so that the sign of ``h²/2 + s`` is exact."""
     gaps = torch.where(live, _above(top, scores, torch.ones_like(h)), 0.0)
     if order == math.inf:
@@ -127,7 +127,7 @@ def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -
     return _ratio(logs, terms, (slack, error), inside, order)
 
 
-def _anchored(gaps: Tensor, live: Tensor, gamma: Tensor, order: float) -> Row:
+def _anchored(gaps: Tensor, live: Tensor, gamma: Tensor, order: float) -> RowSolution:
     inside = live & (gaps < gamma)
     slack = two_sum(gamma.expand_as(gaps), -gaps)
     logs, terms = _terms(gaps, slack[0], gamma, inside, order)
@@ -146,16 +146,16 @@ def _terms(gaps: Tensor, slack: Tensor, reach: Tensor, inside: Tensor, order: fl
     return torch.where(inside, logs, 0.0), (head, torch.where(near, tail, 0.0))
 
 
-def _ratio(logs: Tensor, terms: Pair, slack: Pair, inside: Tensor, order: float) -> Row:
+def _ratio(logs: Tensor, terms: Pair, slack: Pair, inside: Tensor, order: float) -> RowSolution:
     """The row of these terms, with ``lean = n w/slack`` rounded once."""
     weights, rest = _normalized(*terms)
     top, error = two_product(weights, torch.full_like(weights, order))
     below = torch.where(inside, slack[0], 1.0), torch.where(inside, slack[1], 0.0)
     lean, missing = quotient(top, error + order * rest, *below)
-    return Row(weights, logs, torch.where(inside, lean + missing, 0.0))
+    return RowSolution(weights, logs, torch.where(inside, lean + missing, 0.0))
 
 
-def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: float) -> Row:
+def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: float) -> RowSolution:
     if order == math.inf:
         return _gaussian(gaps, live, torch.ones_like(beta))
     inside = live & _support(scores, beta, order)
@@ -163,7 +163,7 @@ def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: f
     return _low(scores, gaps, inside, beta, order) if order < 1 else _high(gaps, inside, order)
 
 
-def _high(gaps: Tensor, inside: Tensor, order: float) -> Row:
+def _high(gaps: Tensor, inside: Tensor, order: float) -> RowSolution:
     """Orders n ≥ 1, by the ratio form.
 
     The sum of the terms says how far γ is off: ``log(γ/n) + log(Σ terms)/n = 0``, whose derivative in log γ is
@@ -256,7 +256,7 @@ def _height(gaps: Tensor, inside: Tensor, order: float) -> Tensor:
     return height
 
 
-def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: float) -> Row:
+def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: float) -> RowSolution:
     """Orders n < 1: solve ``Σ_j (c_j + x^{1/n})^n = 1`` for x, the weight of the smallest key of the support.
 
     The sum is convex in x, and Newton falls from the count of keys to the root. Its last two steps take the
@@ -284,7 +284,7 @@ def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: floa
     height = torch.where(inside, u, 0.0).amax(-1, keepdim=True)
     logs, _ = _terms(gaps / order, u, height, inside, order)
     lean = u.pow(order - 1).clamp(max=LARGEST_LEAN)
-    return Row(*(torch.where(inside, item, 0.0) for item in (weights, logs, lean)))
+    return RowSolution(*(torch.where(inside, item, 0.0) for item in (weights, logs, lean)))
 
 
 def _step(x: Tensor, over: Tensor, inside: Tensor, order: float, *, precise: bool) -> Tensor:

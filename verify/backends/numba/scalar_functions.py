@@ -1,4 +1,4 @@
-"""Scalar pieces of the Numba core: exact sums, powers as twofold numbers, and the powers of the ratio form.
+"""Scalar functions of the Numba core: exact sums, powers as double words, and the powers of the ratio form.
 
 Source: T. J. Dekker, "A floating-point technique for extending the available precision", 1971; A. Neumaier, 1974.
 """

@@ -17,7 +17,7 @@ import numpy as np
 from kernelproof.verify.backends._arrays.core import Array, Floats
 from kernelproof.verify.backends.numba.jit import contracted, inlined, jit, reassociated
 from kernelproof.verify.backends.numba.llvm import exponent, fused, mantissa, ranked, scaled, unranked, wide
-from kernelproof.verify.backends.numba.scalar import two_sum
+from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 LOWEST = -708.0  # exp of it is still normal
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -102,7 +102,7 @@ def product(a: float, a_low: float, b: float, b_low: float) -> tuple[float, floa
 
 @inlined
 def sharp_share(x: float, once: int, twice: int, fourfold: int) -> tuple[bool, float, float, float, float]:
-    """Whether ``x < 1``; ``u = [1 − x]₊`` and ``uⁿ⁻¹`` for n − 1 in binary, each as a twofold number."""
+    """Whether ``x < 1``; ``u = [1 − x]₊`` and ``uⁿ⁻¹`` for n − 1 in binary, each as a double word."""
     u = 1.0 - x
     low = (1.0 - u) - x
     inside = u > 0.0
@@ -117,7 +117,7 @@ def sharp_share(x: float, once: int, twice: int, fourfold: int) -> tuple[bool, f
 
 @inlined
 def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, float]:
-    """As `whole_power` of ``1 − x`` with x as it is, within 2^-53 and a little: twofold numbers all the way."""
+    """`whole_power` of ``1 − x`` without rounding ``1 − x``: double words throughout, within little more than 2^-53."""
     inside, u, low, share, share_low = sharp_share(x, once, twice, fourfold)
     r, r_low = product(share, share_low, u, low)
     return (r + r_low if inside else 0.0), (share * x if inside else 0.0)
