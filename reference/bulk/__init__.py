@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.lazy import certified_weights
+from kernelproof.reference.bulk.lazy_weights import certified_weights
 from kernelproof.reference.bulk.tally import FilterTally
 from kernelproof.reference.formats import Format, format_of
 from kernelproof.reference.model import (

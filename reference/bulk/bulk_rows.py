@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.filter import RowFacts, kernel_of, run_kernel
-from kernelproof.reference.bulk.lazy import certified_weights
+from kernelproof.reference.bulk.lazy_weights import certified_weights
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.model import Adaptive, Kernel, Mechanism, Rule, check_mechanism
 from kernelproof.reference.rows import score_array

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.bulk.lazy import solve_array
+from kernelproof.reference.bulk.lazy_weights import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, check_mechanism, exact_index, resolve_kernel

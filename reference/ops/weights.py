@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernelproof.reference.bulk.lazy import solve_array
+from kernelproof.reference.bulk.lazy_weights import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.model import Kernel, Rule, check_mechanism
 from kernelproof.reference.rows import score_array

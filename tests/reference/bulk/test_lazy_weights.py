@@ -11,7 +11,7 @@ import pytest
 from tests.reference.bulk.hard_rows import FAMILIES, Floats
 
 from kernelproof import reference
-from kernelproof.reference.bulk import lazy
+from kernelproof.reference.bulk import lazy_weights
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest, Rule
 from kernelproof.reference.progress import Progress
 
@@ -27,10 +27,10 @@ def hard(order: float) -> Floats:
 
 def by_both(monkeypatch: pytest.MonkeyPatch, call: Any) -> tuple[Any, Any]:
     """(by the filter, by arb)."""
-    monkeypatch.setattr(lazy, "WORTH", 1)
-    monkeypatch.setattr(lazy, "is_loaded", lambda _elements: True)
+    monkeypatch.setattr(lazy_weights, "WORTH", 1)
+    monkeypatch.setattr(lazy_weights, "is_loaded", lambda _elements: True)
     fast = call()
-    monkeypatch.setattr(lazy, "WORTH", 1 << 60)
+    monkeypatch.setattr(lazy_weights, "WORTH", 1 << 60)
     return fast, call()
 
 
@@ -67,15 +67,15 @@ def test_another_axis_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_row_is_called_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     z = hard(2.0)
-    monkeypatch.setattr(lazy, "WORTH", 1)
-    monkeypatch.setattr(lazy, "is_loaded", lambda _elements: True)
+    monkeypatch.setattr(lazy_weights, "WORTH", 1)
+    monkeypatch.setattr(lazy_weights, "is_loaded", lambda _elements: True)
     with pytest.raises(reference.DomainError, match="row 5 has nothing"):
         reference.weights(z, Kernel(2), Adaptive(), empty="raise")
 
 
 def test_nothing_but_what_is_asked_for_goes_to_arb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lazy, "WORTH", 1)
-    monkeypatch.setattr(lazy, "is_loaded", lambda _elements: True)
+    monkeypatch.setattr(lazy_weights, "WORTH", 1)
+    monkeypatch.setattr(lazy_weights, "is_loaded", lambda _elements: True)
     z = np.random.default_rng(0).normal(size=(50, 16))
     found = reference.weights(z, Kernel(2), Adaptive()).weights
     found.round("float32")
