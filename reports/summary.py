@@ -12,6 +12,7 @@ from typing import Any, Literal
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
 from kernelproof.reports.text import MISSING
+from kernelproof.verify.checks import headline
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
 
 GRADES = "ABCDEF"
@@ -87,11 +88,13 @@ def worst_kappa(target: Target) -> float | None:
 
 
 def first_failure(target: Target) -> tuple[Check, Worst] | None:
-    """The first check that did not pass and has a case to show, with that case."""
-    for check in sorted(target.checks, key=lambda check: check.verdict not in {Verdict.FAIL, Verdict.CRASH}):
-        if check.verdict in _TELLING and cases(check):
-            return check, cases(check)[0]
-    return None
+    """Of the checks that did not pass and have a case to show, the one that names the fault best, with that case."""
+    shown = {check.id: check for check in target.checks if check.verdict in _TELLING and cases(check)}
+    failed = [name for name, check in shown.items() if check.verdict in {Verdict.FAIL, Verdict.CRASH}]
+    if not shown:
+        return None
+    check = shown[headline(failed or shown)]
+    return check, cases(check)[0]
 
 
 def cases(check: Check) -> list[Worst]:

@@ -89,12 +89,15 @@ class Call:
         mode: the op itself, or its vector-Jacobian product.
         order: text of another order than that of the case; None: that of the case.
         axis: the axis of the logits that the keys lie along; other than −1 only for an entmax that has the parameter.
+        equivalent: other inputs that must give the same result, and whose truth is therefore that of this call; None
+            where `inputs` have a truth of their own.
     """
 
     inputs: Inputs
     mode: Literal["forward", "vjp"] = "forward"
     order: str | None = None
     axis: int = -1
+    equivalent: Inputs | None = None
 
 
 @dataclass(frozen=True)
@@ -207,3 +210,7 @@ RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attenti
 
 CRASH = "crash"
 """The id under which the end of a target's process is reported beside the checks."""
+
+
+ACCURACY = "accuracy"
+"""The id of the check that the accuracy table, and with it the grade, is made of."""

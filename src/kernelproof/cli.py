@@ -280,14 +280,11 @@ def backends() -> None:
     show(("target", "state", "devices", "dtypes"), rows)
 
 
-_TELLING = frozenset({"accuracy", "gradients", "simplex", "special_values", "support"})
-"""Checks whose failure says most; one of them is shown first."""
-
-
 def _summarize(results: Results, out: Path) -> None:
     """Ten seconds of reading: each target, and what to look at first."""
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reports.text import clean  # noqa: PLC0415
+    from kernelproof.verify.checks import headline  # noqa: PLC0415
 
     rows = []
     for target in results.targets:
@@ -309,10 +306,10 @@ def _summarize(results: Results, out: Path) -> None:
         )
     show(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
     for target in results.targets:
-        bad = [check for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst]
-        first = min(bad, key=lambda check: (check.id not in _TELLING, check.id), default=None)
-        if first is not None and first.worst is not None:
-            typer.echo(clean(f"\n{target.name}, {first.id}: {first.worst.message}\n  {first.worst.reproduce}"))
+        bad = {check.id: check.worst for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst}
+        if bad:
+            first = headline(bad)
+            typer.echo(clean(f"\n{target.name}, {first}: {bad[first].message}\n  {bad[first].reproduce}"))
         if bad and target.note:
             # What it was not given, or what may be undeclared.
             typer.echo(clean(f"  note: {target.note}"))

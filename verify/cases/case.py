@@ -7,7 +7,7 @@ and a search can shrink it. Everything random in it comes from its own text.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -123,6 +123,10 @@ class Case:
     def order_label(self) -> str:
         """What tables call the order."""
         return self.order if self.alpha is None else f"α={self.alpha}"
+
+    def at_order(self, order: str | None) -> Case:
+        """This case at another order, told as text; None leaves it as it is."""
+        return self if order is None else replace(self, order=order, alpha=None)
 
     @property
     def size(self) -> int:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelproof.reference.errors import UndecidedError
 from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import MOST, Claim, Seen, elements, least_float, rounded
 from kernelproof.verify.judging.errors import broken, first_order, nonlinear, select_rows, verdict
 from kernelproof.verify.judging.grades import limit_of
-from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
-from kernelproof.verify.truth.box import box_kappa
+from kernelproof.verify.judging.slack import eta_of, scores_of
+from kernelproof.verify.records import ACCURACY, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.box import box_interval, box_kappa
 from kernelproof.verify.truth.mean_box import hidden
 from kernelproof.verify.truth.variants import box_decides
 
@@ -22,11 +27,14 @@ BOXES = 48
 """Elements of one case whose box is computed; further distinct ones are undecided, and counted."""
 
 
-class Accuracy:
+class Accuracy(Check):
     """Forward accuracy."""
 
-    id = "accuracy"
+    id = ACCURACY
     title = "Every output against the certified value, before any renormalization"
+    fatal = False
+    rank = 30
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call."""
@@ -54,6 +62,34 @@ class Accuracy:
         else:
             decided &= ~hidden(case, inputs, truth, raw, kappa, contract)
         return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output", target)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim every output, by first order or, where that is no bound, by the box of its inputs."""
+        one, target = seen["forward"], FORMATS[case.dtype]
+        raw, truth, limit = one.rows, one.truth, limit_of(contract.grade, target)
+        if raw is None or truth is None:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            allowed = limit * (target.unit_roundoff * truth.output.unit + eta_of(target, contract))
+            allowed = allowed + truth.output.radius
+        rows = ~(truth.empty | truth.unsure)[:, None]
+        boxed = np.zeros_like(rows)
+        if case.op in {"entmax", "weights"}:
+            boxed = nonlinear(truth, target, float(case.kernel.order))
+        yield from elements(one.variable, raw, truth.output, allowed, rows & ~boxed, target)
+        if not (rows & boxed).any():
+            return
+        scores = scores_of(one.call.inputs, truth)
+        places = np.argwhere(rows & boxed)
+        with np.errstate(all="ignore"):
+            worst = -np.nan_to_num(np.abs(raw - truth.output.head) / allowed, nan=np.inf)[tuple(places.T)]
+        for row, key in places[np.argsort(worst, kind="stable")[:MOST]]:
+            head, tail = float(truth.output.head[row, key]), float(truth.output.tail[row, key])
+            if not math.isfinite(limit):
+                continue
+            below, above = box_interval(case, scores[row], int(key), limit, target, flush=contract.flush_to_zero)
+            low, high = least_float(below), -least_float(-above)
+            yield Claim(f"{one.variable}[{row}, {key}]", rounded(head, tail, target), low, high, float(raw[row, key]))
 
     def _boxes(
         self,

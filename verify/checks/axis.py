@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.checks._claims import same_bits, within_slack
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.pairs import Pair, judge_same, merged
 from kernelproof.verify.judging.slack import bounds_of, rows_of
@@ -17,13 +21,18 @@ if TYPE_CHECKING:
 
 FAMILIES = frozenset({"random", "lengths", "masks"})
 AXES = (0, -2)
+SAME = tuple(("forward", f"axis {axis}") for axis in AXES)
+"""Calls that give the same numbers."""
 
 
-class Axis:
+class Axis(Check):
     """The base call against calls along the first axis and the last but one, for an entmax that has the parameter."""
 
     id = "axis"
     title = "Any axis is the last one of the moved array"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and one for each axis that is not the last."""
@@ -62,6 +71,11 @@ class Axis:
             pair = Pair(found[0], back, bounds.slack, bounds.rows, bounds.loose, "weight")
             parts.append(judge_same(pair, contract, f"along axis {axis}"))
         return merged(parts)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim what the grade allows and, where the contract promises equal bits, those."""
+        yield from within_slack(case, seen, contract)
+        yield from same_bits(seen, contract, SAME)
 
 
 def _along(axis: int, fault: Judgement) -> Judgement:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kernelproof.verify.cases.numbers import integers
+from kernelproof.verify.checks import Check
+from kernelproof.verify.checks._claims import same_bits, within_slack
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.pairs import Pair, judge_same
 from kernelproof.verify.judging.slack import bounds_of, rows_of
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Batch:
+class Batch(Check):
     """The base call against a call on one of its rows, drawn by the seed: a row of scores, or one query with its keys.
 
     What the two may differ by is for the contract to say: no bit, or what the grade allows each.
@@ -25,6 +29,9 @@ class Batch:
 
     id = "batch"
     title = "A row alone is the row in a batch"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and the row alone; a causal mask goes by the place of a query, so there it has no meaning."""
@@ -84,6 +91,13 @@ class Batch:
         one = slice(at, at + 1)
         pair = Pair(row, alone, bounds.slack[one], bounds.rows[one], bounds.loose[one], f"output of row {at}")
         return judge_same(pair, contract, "for the row alone")
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim what the grade allows and, where the contract promises equal bits, those."""
+        yield from within_slack(case, seen, contract)
+        if "forward" in seen:
+            row = self.place(case, seen["forward"].call.inputs)[0]
+            yield from same_bits(seen, contract, [("forward", "alone")], row)
 
 
 def _only(array: Array, place: tuple[Any, ...]) -> Array:

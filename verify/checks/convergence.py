@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.pairs import merged
 from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.records import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
@@ -25,7 +26,7 @@ FURTHER = 16
 FAMILIES = frozenset({"random", "near_ties", "scales"})
 
 
-class Convergence:
+class Convergence(Check):
     """The base call against the same at 16 times the order and at ∞.
 
     ``p_n − p_∞`` must be the certified difference within the slacks of both, whose rate 1/n and constant are the
@@ -34,6 +35,9 @@ class Convergence:
 
     id = "convergence"
     title = "The limit n → ∞ is approached as proved"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The three calls, for weights under the adaptive rule at a large finite order."""

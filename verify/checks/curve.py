@@ -9,6 +9,8 @@ reads more than the lead, have the slack of both weights.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive, Anchored
+from kernelproof.verify.checks import Check
+from kernelproof.verify.checks._claims import within_slack
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.grades import band_of
 from kernelproof.verify.judging.slack import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
@@ -25,11 +30,14 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Curve:
+class Curve(Check):
     """Neighbours of a sweep of rows (t, 0) by t."""
 
     id = "curve"
     title = "With two keys, the weight of the first is monotone in the gap"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for sweeps."""
@@ -57,6 +65,22 @@ class Curve:
 
         limit = bounds_of(case, truth, contract).limit
         return judge_ratios(ratio, np.ones(len(ratio), dtype=bool), falls.open, limit, describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim what the grade allows, and that no weight falls further than that as the lead grows."""
+        yield from within_slack(case, seen, contract)
+        one = seen["forward"]
+        raw, truth = one.rows, one.truth
+        if raw is None or truth is None:
+            return
+        falls = falls_of(case, one.call.inputs, truth, raw, contract)
+        for at in np.flatnonzero(~falls.open & np.isfinite(falls.allowed)):
+            first, then = int(falls.rows[at]), int(falls.rows[at + 1])
+            exact = float(truth.output.head[first, 0] - truth.output.head[then, 0])
+            words = f"{one.variable}[{first}, 0] - {one.variable}[{then}, 0]"
+            if falls.gaps[at] == falls.gaps[at + 1]:
+                words, exact = f"abs({words})", abs(exact)
+            yield Claim(words, exact, -math.inf, float(falls.allowed[at]), float(falls.fall[at]))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Evidence
 from kernelproof.verify.judging.slack import judge_flags
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -23,11 +25,15 @@ def bits(array: Array) -> Array:
     return flat.view(np.uint8).reshape(flat.size, flat.itemsize)
 
 
-class Determinism:
+class Determinism(Check):
     """Two calls on equal inputs."""
 
     id = "determinism"
     title = "The same call gives the same bits"
+    fatal = False
+    rank = 100
+    independent = False
+    evidence = Evidence.REPEATS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and a second one; the same for gradients on two families."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kernelproof.verify.cases.inputs import output_shape
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Evidence, Raises, Seen, flag
 from kernelproof.verify.judging.slack import forward_and_vjp, judge_flags
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -15,11 +18,15 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class DtypeKept:
+class DtypeKept(Check):
     """One comparison an array that came; gradients of parameters are 0-d and of any floating dtype."""
 
     id = "dtype_kept"
     title = "Outputs and gradients keep dtype and shape"
+    fatal = False
+    rank = 70
+    independent = False
+    evidence = Evidence.ARRAYS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and the vector-Jacobian product where there is one."""
@@ -39,7 +46,6 @@ class DtypeKept:
 
         for call, outcome in outcomes.items():
             if outcome.error is not None:
-                # Whether a call may raise is for other checks to judge.
                 undecided += 1
                 continue
             if call == "forward":
@@ -52,6 +58,26 @@ class DtypeKept:
         flags = np.array(wrong, dtype=bool)
         said = judge_flags(flags, np.ones_like(flags), lambda index: messages[index[0]])
         return replace(said, undecided=undecided)
+
+    def raises(self, name: str, contract: Contract) -> Raises:
+        """Leave it to other checks whether a call may raise."""
+        return Raises.MAY
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim the shape and the dtype of everything that came."""
+        for one in seen.values():
+            output = output_shape(case, one.call.inputs)
+            for name, array in one.outcome.arrays.items():
+                known = one.call.inputs.arrays.get(name)
+                shape = output if one.call.mode == "forward" else () if known is None else known.shape
+                held = f"{one.variable}_raw"
+                if one.call.mode == "vjp":
+                    # A target that is right need not have a gradient that is none of an array.
+                    held += f'.get("{name}", 0.0)' if known is None else f'["{name}"]'
+                yield flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
+                if one.call.mode == "forward" or known is not None:
+                    named = f'str(getattr({held}, "dtype", type({held}))).removeprefix("torch.") == "{case.dtype}"'
+                    yield flag(named, came=array.dtype.name == case.dtype)
 
 
 CHECK = DtypeKept()

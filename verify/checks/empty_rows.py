@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Raises, Seen, elements
 from kernelproof.verify.judging.errors import broken, select_rows
 from kernelproof.verify.judging.slack import bounds_of, judge_flags, ratio_of
 from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
@@ -21,14 +26,14 @@ FEATURES = frozenset({"all", "empty_ball"})
 """Features of the family masks that make an empty row."""
 
 
-class EmptyRows:
+class EmptyRows(Check):
     """The base call under the contract; and, for the ops that have the argument `empty`, a call for each policy."""
 
     id = "empty_rows"
     title = "Rows with nothing to attend to"
-
-    apart = True
-    """Each call is judged by itself: one that the target does not take leaves the others."""
+    fatal = False
+    rank = 60
+    independent = True
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and one for each policy."""
@@ -56,11 +61,11 @@ class EmptyRows:
         decided: list[Flags] = []
         notes: list[str] = []
         for name, outcome in outcomes.items():
-            expected = contract.empty_row if name == "forward" else name
-            if expected == "raise" or (expected == "any" and outcome.error is not None and name == "forward"):
-                flag = np.full(shape, outcome.error is None and expected == "raise")
+            expected, raises = _policy(name, contract), self.raises(name, contract)
+            if raises is Raises.MUST or (raises is Raises.MAY and outcome.error is not None):
+                flag = np.full(shape, outcome.error is None and raises is Raises.MUST)
                 wrong.append(flag)
-                decided.append(np.full(shape, expected == "raise"))
+                decided.append(np.full(shape, raises is Raises.MUST))
                 notes.append(f"{name}: an empty row must raise; the call returned")
                 continue
             if (fault := broken(outcome)) is not None:
@@ -78,6 +83,27 @@ class EmptyRows:
 
         return judge_flags(np.stack(wrong), np.stack(decided), describe)
 
+    def raises(self, name: str, contract: Contract) -> Raises:
+        """Go by the policy of the call."""
+        policy = _policy(name, contract)
+        if policy == "raise":
+            return Raises.MUST
+        return Raises.MAY if policy == "any" else Raises.NEVER
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim every element of the empty rows by the policy, and of the others by what the grade allows."""
+        for name, one in seen.items():
+            raw, truth = one.rows, one.truth
+            if raw is None or truth is None:
+                continue
+            wanted = {"zeros": 0.0, "nan": math.nan}.get(_policy(name, contract))
+            bounds = bounds_of(case, truth, contract)
+            for row, key in np.argwhere(np.broadcast_to(truth.empty[:, None], raw.shape)):
+                if wanted is not None:
+                    yield Claim(f"{one.variable}[{row}, {key}]", wanted, wanted, wanted, float(raw[row, key]))
+            decided = (bounds.rows & ~bounds.loose)[:, None]
+            yield from elements(one.variable, raw, truth.output, bounds.slack, decided, FORMATS[case.dtype])
+
     def _compare(self, raw: Floats, truth: Truth, slack: Floats, solid: Flags, expected: str) -> tuple[Flags, Flags]:
         empty = truth.empty[:, None]
         as_agreed = np.isnan(raw) if expected == "nan" else raw == 0
@@ -90,6 +116,11 @@ class EmptyRows:
     def _say(self, fault: Judgement, name: str) -> Judgement:
         failures = tuple(Failure(message=f"{name}: {each.message}", kappa=each.kappa) for each in fault.failures)
         return replace(fault, failures=failures, worst=failures[0] if failures else None)
+
+
+def _policy(name: str, contract: Contract) -> str:
+    """What the call `name` must make of empty rows: what the contract says, or what the call itself asks for."""
+    return contract.empty_row if name == "forward" else name
 
 
 CHECK = EmptyRows()

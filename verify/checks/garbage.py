@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.families.padding import hidden_keys
+from kernelproof.verify.checks import Check
+from kernelproof.verify.checks._claims import same_bits, within_slack
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.pairs import Pair, gradient_pairs, judge_same, merged
 from kernelproof.verify.judging.slack import bounds_of, rows_of
@@ -18,10 +22,12 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 KINDS = ("nan", "inf", "huge")
+SAME = (*(("forward", kind) for kind in KINDS), ("vjp", "nan vjp"))
+"""Calls that give the same numbers."""
 FAMILIES = frozenset({"masks", "padding"})
 
 
-class Garbage:
+class Garbage(Check):
     """The base call against calls with NaN, ∞ or the largest number in every key and value that no query may see.
 
     A sum that multiplies them by a weight of 0 makes NaN of them, and so does a score that a −∞ is only added to.
@@ -29,15 +35,20 @@ class Garbage:
 
     id = "garbage"
     title = "What stands behind a mask is ignored"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and one for each kind of garbage, with one vector-Jacobian product of NaN."""
         if case.op != "attention" or case.family not in FAMILIES or not hidden_keys(case, inputs).any():
             return {}
         found = {"forward": Call(inputs)}
-        found |= {kind: Call(replace(self._filled(case, inputs, kind), cotangent=None)) for kind in KINDS}
+        for kind in KINDS:
+            found[kind] = Call(replace(self._filled(case, inputs, kind), cotangent=None), equivalent=inputs)
         if inputs.cotangent is not None and inputs.rows is None:
-            found |= {"vjp": Call(inputs, "vjp"), "nan vjp": Call(self._filled(case, inputs, "nan"), "vjp")}
+            found["vjp"] = Call(inputs, "vjp")
+            found["nan vjp"] = Call(self._filled(case, inputs, "nan"), "vjp", equivalent=inputs)
         return found
 
     def _filled(self, case: Case, inputs: Inputs, kind: str) -> Inputs:
@@ -77,6 +88,11 @@ class Garbage:
             pairs = gradient_pairs(case, truth, (outcomes["vjp"], outcomes["nan vjp"]), contract)
             parts += [judge_same(pair, contract, "with nan behind the mask") for pair in pairs]
         return merged(parts)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim what the grade allows and, where the contract promises equal bits, those."""
+        yield from within_slack(case, seen, contract)
+        yield from same_bits(seen, contract, SAME)
 
 
 CHECK = Garbage()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Evidence
 from kernelproof.verify.judging.slack import forward_and_vjp, judge_flags
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class GlobalState:
+class GlobalState(Check):
     """One comparison a call, also where it raised. What was changed is put back before the next call."""
 
     id = "global_state"
     title = "Calls do not change the state of their process"
+    fatal = False
+    rank = 100
+    independent = False
+    evidence = Evidence.STATE
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and the vector-Jacobian product where there is one."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Evidence
 from kernelproof.verify.judging.slack import forward_and_vjp, judge_flags
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -13,11 +15,15 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class InputUntouched:
+class InputUntouched(Check):
     """One comparison an argument and call; a call that raised must not have changed anything either."""
 
     id = "input_untouched"
     title = "Calls do not modify their inputs"
+    fatal = False
+    rank = 100
+    independent = False
+    evidence = Evidence.INPUTS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and the vector-Jacobian product where there is one."""

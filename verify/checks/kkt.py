@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import INFINITY, Adaptive
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_ratios, rows_of, scores_of
 from kernelproof.verify.records import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
@@ -34,11 +35,14 @@ def potential(weights: Floats, order: float) -> Floats:
         return np.where(weights > 0, order * np.expm1(np.log(weights) / order), -order)
 
 
-class Kkt:
+class Kkt(Check):
     """One comparison a row: by how much the intervals for μ miss each other."""
 
     id = "kkt"
     title = "The weights solve the variational problem (KKT)"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for weights under the adaptive rule."""

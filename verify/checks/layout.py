@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.checks._claims import same_bits, within_slack
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.pairs import Pair, gradient_pairs, judge_same, merged
 from kernelproof.verify.judging.slack import bounds_of, rows_of
@@ -13,12 +17,18 @@ from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement,
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
+SAME = (("packed", "forward"), ("packed vjp", "vjp"))
+"""Calls that give the same numbers."""
 
-class Layout:
+
+class Layout(Check):
     """The base call on views and read-only arrays against the call on writeable copies in C order."""
 
     id = "layout"
     title = "Strides, offsets and read-only arrays change nothing"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """Both calls, and both vector-Jacobian products, where an array is not in C order or not writeable."""
@@ -50,6 +60,11 @@ class Layout:
                     return fault
             pairs += gradient_pairs(case, truth, (outcomes["packed vjp"], outcomes["vjp"]), contract)
         return merged([judge_same(pair, contract, "of the arrays as they lie") for pair in pairs])
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim what the grade allows and, where the contract promises equal bits, those."""
+        yield from within_slack(case, seen, contract)
+        yield from same_bits(seen, contract, SAME)
 
 
 def _plain(array: Array) -> bool:

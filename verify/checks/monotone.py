@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_ratios, ratio_of, rows_of, scores_of
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Monotone:
+class Monotone(Check):
     """Neighbours of the sorted row; weights may cross by the sum of their slacks."""
 
     id = "monotone"
     title = "A larger score has no smaller weight; equal scores have equal weights"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""

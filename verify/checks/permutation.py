@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.verify.cases.numbers import shuffled
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
@@ -19,11 +20,14 @@ _ORDERED = ("causal", "lengths")
 """Options that speak of the position of a key."""
 
 
-class Permutation:
+class Permutation(Check):
     """The base call against the call on permuted keys, unpermuted; they may differ by the slack of each."""
 
     id = "permutation"
     title = "The order of the keys does not matter"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and the permuted one."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.cases.numbers import cast, normals
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Seen, lacking, rounded
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.slack import judge_flags
 from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Poison:
+class Poison(Check):
     """The gradient in the scores or queries, on rows next to special ones, against the one with 0 in their place.
 
     There is no truth here: equal numbers pass, what is not finite fails, and other differences are undecided.
@@ -25,6 +29,9 @@ class Poison:
 
     id = "poison"
     title = "NaN and +∞ stay in their row of the gradient"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """A vector-Jacobian product of the inputs, and one with 0 in the special rows."""
@@ -62,6 +69,24 @@ class Poison:
             return f"d/d{name}{list(index)} is {got!r} beside a row with NaN or +inf, and {was!r} without"
 
         return judge_flags(np.asarray(wrong), np.asarray(decided), describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim that the gradients of rows beside a special one are finite numbers."""
+        one, clean, largest = seen["vjp"], seen["clean vjp"], FORMATS[case.dtype].largest
+        name, array = next(iter(one.call.inputs.arrays.items()))
+        faults = [each for each in (lacking(one, name, array.shape), lacking(clean, name, array.shape)) if each]
+        if faults:
+            yield from faults
+            return
+        special = np.broadcast_to(self._special(one.call.inputs)[..., None], array.shape)
+        raw, alone = (np.asarray(each.outcome.arrays[name]).astype(np.float64) for each in (one, clean))
+        known = None if clean.truth is None else (clean.truth.gradients or {}).get(name)
+        for index in np.argwhere(~special & np.isfinite(alone)):
+            at = tuple(int(i) for i in index)
+            exact = float(alone[at])
+            if known is not None:
+                exact = rounded(float(known.head[at]), float(known.tail[at]), FORMATS[case.dtype])
+            yield Claim(f'{one.variable}["{name}"]{list(at)}', exact, -largest, largest, float(raw[at]))
 
 
 CHECK = Poison()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.grades import sharp_of
 from kernelproof.verify.judging.slack import (
     bounds_of,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Renormalized:
+class Renormalized(Check):
     """Beside accuracy and simplex, which judge what came, this tells a wrong shape of the row from a wrong scale.
 
     What both of those allow is allowed here: the slack of a weight, and its share of what the sum may be off by.
@@ -31,6 +32,9 @@ class Renormalized:
 
     id = "renormalized"
     title = "The weights over their sum, against the certified values"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""

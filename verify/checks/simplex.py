@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Fixed
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Seen, interval
 from kernelproof.verify.judging.grades import sharp_of
 from kernelproof.verify.judging.slack import eta_of, exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.records import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
@@ -21,7 +25,7 @@ BLOCK = 1024
 """Rows summed at a time, in float64."""
 
 
-class Simplex:
+class Simplex(Check):
     """Sums and signs. Errors of the inputs move no sum: it may be off by κu, and by what underflows.
 
     Sums need no truth: of a large batch, whose truth is that of some rows, every row is summed, but under rules that
@@ -30,6 +34,9 @@ class Simplex:
 
     id = "simplex"
     title = "Weights are nonnegative and sum to 1, before renormalizing"
+    fatal = True
+    rank = 50
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
@@ -50,8 +57,7 @@ class Simplex:
         target = FORMATS[case.dtype]
         width = sharp_of(contract.grade, target)
         eta = eta_of(target, contract)
-        # Half a rounding of float64 is that of the sum taken here.
-        allowed = width * target.unit_roundoff + (truth.output.radius + eta).sum(axis=1) + 2.0**-53
+        allowed = _allowed(truth, contract, target)
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
         if isinstance(case.parsed_rule, Variant):
@@ -75,6 +81,26 @@ class Simplex:
             return f"the weights of row {names[at]} sum to {float(sums[at])!r}; allowed is 1 ± {allowed[at]:.3g}"
 
         return judge_ratios(np.stack([off, negative], axis=1), rows, np.zeros_like(rows), width, describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim the sum and the least weight of every row that has a truth."""
+        one, target = seen["forward"], FORMATS[case.dtype]
+        raw, truth = one.rows, one.truth
+        if raw is None or truth is None:
+            return
+        allowed = _allowed(truth, contract, target)
+        for row in np.flatnonzero(~truth.empty):
+            total = math.fsum(raw[row]) if np.isfinite(raw[row]).all() else math.nan
+            low, high = interval(1.0, 0.0, float(allowed[row]), 1.0)
+            yield Claim(f"math.fsum({one.variable}[{row}])", 1.0, low, high, total)
+            yield Claim(f"{one.variable}[{row}].min()", 0.0, 0.0, math.inf, float(raw[row].min()))
+
+
+def _allowed(truth: Truth, contract: Contract, target: Format) -> Floats:
+    """(R,) by how much the sum of a row may miss 1."""
+    underflow = (truth.output.radius + eta_of(target, contract)).sum(axis=1)
+    # Half a rounding of float64 is that of the sum taken here.
+    return np.asarray(sharp_of(contract.grade, target) * target.unit_roundoff + underflow + 2.0**-53)
 
 
 def _may_be_empty(case: Case) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,9 +11,11 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Seen, elements
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.grades import band_of
-from kernelproof.verify.judging.slack import eta_of, judge_flags
+from kernelproof.verify.judging.slack import bounds_of, eta_of, judge_flags
 from kernelproof.verify.records import Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ def _rows(array: Array, inputs: Inputs) -> Floats:
     return flat if inputs.rows is None or len(flat) <= inputs.rows.max(initial=-1) else flat[inputs.rows]
 
 
-class SpecialValues:
+class SpecialValues(Check):
     """Rows with a special value, and the others against the same call with 0 in the place of every special row.
 
     Both calls may be off by the slack of their grade. There is no truth here, so the condition of a weight is
@@ -33,6 +37,9 @@ class SpecialValues:
 
     id = "special_values"
     title = "NaN and +∞ stay in their row"
+    fatal = True
+    rank = 10
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call, and one with 0 in the special rows."""
@@ -78,6 +85,30 @@ class SpecialValues:
             )
 
         return judge_flags(wrong, decided, describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim the special rows as the contract has them, and the others by what the grade allows."""
+        one, truth = seen["forward"], seen["clean"].truth
+        raw = replace(one, truth=truth).rows
+        if raw is None or truth is None:
+            return
+        source = np.asarray(next(iter(one.call.inputs.arrays.values()))).astype(np.float64)
+        source = source.reshape(-1, source.shape[-1])
+        for row in range(min(len(raw), len(source))):
+            nan, posinf = bool(np.isnan(source[row]).any()), bool(np.isposinf(source[row]).any())
+            top = np.isposinf(source[row])
+            for key in range(raw.shape[1]):
+                name, came = f"{one.variable}[{row}, {key}]", float(raw[row, key])
+                if (nan and contract.nan == "nan") or (posinf and not nan and contract.posinf == "nan"):
+                    yield Claim(name, math.nan, math.nan, math.nan, came)
+                elif posinf and not nan and contract.posinf == "limit":
+                    limit = float(top[key] / top.sum())
+                    yield Claim(name, limit, limit, limit, came)
+        bounds = bounds_of(case, truth, contract)
+        other = np.asarray((np.isfinite(source) | np.isneginf(source)).all(axis=1))
+        if len(other) == len(bounds.rows):
+            decided = (bounds.rows & ~bounds.loose & other)[:, None]
+            yield from elements(one.variable, raw, truth.output, bounds.slack, decided, FORMATS[case.dtype])
 
     def _others(
         self, case: Case, source: Floats, raw: Floats, clean: Floats, contract: Contract

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.judging.slack import bounds_of, forward_of_weights, judge_flags, rows_of
-from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Seen, rounded
+from kernelproof.verify.judging.slack import Bounds, bounds_of, forward_of_weights, judge_flags, rows_of
+from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 
-class Support:
+class Support(Check):
     """Which weights are positive.
 
     A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
@@ -24,6 +27,9 @@ class Support:
 
     id = "support"
     title = "The support is the proved one, outside the rounding band"
+    fatal = True
+    rank = 40
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One forward call, for ops that return weights."""
@@ -40,12 +46,7 @@ class Support:
             return found
         raw = found[0]
         bounds = bounds_of(case, truth, contract)
-        unit_roundoff = FORMATS[case.dtype].unit_roundoff
-        with np.errstate(invalid="ignore", over="ignore"):
-            band = bounds.width * unit_roundoff * truth.margin_unit
-            clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
-        vanishing = truth.support & (truth.output.head <= bounds.band)
-        decided = clear & ~truth.boundary & ~vanishing & bounds.rows[:, None]
+        decided = _clear(truth, bounds, FORMATS[case.dtype]) & bounds.rows[:, None]
         no_weight = ~np.isfinite(raw) | (raw < 0)
         decided |= no_weight & bounds.rows[:, None]
         wrong = no_weight | ((raw > 0) != truth.support)
@@ -57,6 +58,30 @@ class Support:
             return f"weight{list(index)} is {float(raw[index])!r}, but the key is {side} the support"
 
         return judge_flags(wrong, decided, describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim of every weight that it is 0, or that it is positive; of one that is not decided, that it may be."""
+        one, target = seen["forward"], FORMATS[case.dtype]
+        raw, truth = one.rows, one.truth
+        if raw is None or truth is None:
+            return
+        bounds = bounds_of(case, truth, contract)
+        clear = _clear(truth, bounds, target)
+        for row, key in np.argwhere((clear | ~np.isfinite(raw) | (raw < 0)) & bounds.rows[:, None]):
+            inside, decided = bool(truth.support[row, key]), bool(clear[row, key])
+            low = float(target.smallest) if decided and inside else 0.0
+            high = 0.0 if decided and not inside else target.largest
+            expected = rounded(float(truth.output.head[row, key]), float(truth.output.tail[row, key]), target)
+            yield Claim(f"{one.variable}[{row}, {key}]", expected, low, high, float(raw[row, key]))
+
+
+def _clear(truth: Truth, bounds: Bounds, target: Format) -> Flags:
+    """(R, m) keys whose weight no rounding can move into the support or out of it."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        band = bounds.width * target.unit_roundoff * truth.margin_unit
+        clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
+    vanishing = truth.support & (truth.output.head <= bounds.band)
+    return np.asarray(clear & ~truth.boundary & ~vanishing)
 
 
 CHECK = Support()

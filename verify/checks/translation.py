@@ -10,6 +10,7 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
 from kernelproof.verify.cases.inputs import bulky
+from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
@@ -42,11 +43,14 @@ def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:
     return shifted, done
 
 
-class Translation:
+class Translation(Check):
     """The base call against the call on exactly shifted scores; they may differ by the slack of each."""
 
     id = "translation"
     title = "Adding a constant to the scores changes nothing"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """The base call and the shifted one, where a row can be shifted exactly; a fixed bandwidth is not invariant."""

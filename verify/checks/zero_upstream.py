@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
+from kernelproof.verify.judging.row_gradients import empty_elements
 from kernelproof.verify.judging.slack import judge_flags
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
@@ -18,11 +22,14 @@ FAMILIES = frozenset({"huge_gaps", "kink", "masks", "one_hot", "padding", "rando
 """Where a Jacobian is infinite, many-valued or underflows, and everyday inputs; on all it would double the run."""
 
 
-class ZeroUpstream:
+class ZeroUpstream(Check):
     """No Jacobian has anything to say about an upstream gradient of zeros: ∞·0 shows as NaN, and noise as itself."""
 
     id = "zero_upstream"
     title = "A zero upstream gradient gives exactly zero"
+    fatal = False
+    rank = 100
+    independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """One vector-Jacobian product, where the case carries a cotangent."""
@@ -44,10 +51,7 @@ class ZeroUpstream:
         decided: list[Flags] = []
         for name, array in sorted(outcome.arrays.items()):
             raw = np.asarray(array).astype(np.float64)
-            free = np.zeros(raw.shape, dtype=bool)
-            by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
-            if by_row and raw.ndim and int(np.prod(raw.shape[:-1])) == truth.empty.size:
-                free |= truth.empty.reshape(*raw.shape[:-1], 1)
+            free = empty_elements(case, name, raw.shape, truth)
             wrong.append(np.asarray(raw != 0).reshape(-1))
             decided.append(~free.reshape(-1))
             names += [(name, tuple(int(i) for i in place), raw) for place in np.ndindex(*raw.shape)]
@@ -59,6 +63,21 @@ class ZeroUpstream:
         if not wrong:
             return Judgement()
         return judge_flags(np.concatenate(wrong), np.concatenate(decided), describe)
+
+    def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+        """Claim 0 for every element, but for rows of scores or queries with nothing to attend to."""
+        one, truth = seen["vjp"], seen["vjp"].truth
+        for name, array in one.outcome.arrays.items() if truth is not None else ():
+            assert truth is not None  # the line above
+            raw = np.asarray(array).astype(np.float64)
+            if name not in one.call.inputs.arrays:
+                # A target that is right need not have it.
+                came = float(np.any(raw != 0))
+                yield Claim(f'np.any({one.variable}.get("{name}", 0.0))', 0.0, 0.0, 0.0, came)
+                continue
+            for index in np.argwhere(~empty_elements(case, name, raw.shape, truth)):
+                at = tuple(int(i) for i in index)
+                yield Claim(f'{one.variable}["{name}"]{list(at) if at else "[()]"}', 0.0, 0.0, 0.0, float(raw[at]))
 
 
 CHECK = ZeroUpstream()

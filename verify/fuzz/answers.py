@@ -17,7 +17,7 @@ from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.judging.errors import MAY_RAISE, first_order, select_rows
-from kernelproof.verify.records import CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
+from kernelproof.verify.records import ACCURACY, CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
 from kernelproof.verify.truth.lookup import truths_for
 from kernelproof.verify.truth.mean_box import hidden
 from kernelproof.verify.workers.guard import Guard
@@ -154,7 +154,7 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
         # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
         return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
     inputs = aligned(inputs, contract)
-    step("accuracy", "forward")
+    step(ACCURACY, "forward")
     with guard:
         outcome = guard.call(subject.case, Call(inputs), lambda: None)
     if outcome.error and truth.empty.any() and contract.empty_row in MAY_RAISE:

@@ -27,7 +27,7 @@ from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
 from kernelproof.verify.fuzz.recipes import features
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstRow
-from kernelproof.verify.records import Array, Floats, Inputs
+from kernelproof.verify.records import ACCURACY, Array, Floats, Inputs
 
 ELITE = 16
 """Rows kept of each form, for each kind of error."""
@@ -241,8 +241,8 @@ class Climber:
 
     def _decide(self, subject: Subject) -> None:
         """κ of one witness as the check of accuracy has it: near a kink first order says too much."""
-        answer: Answer = self.judge.ask(Question(subject, frozenset({"accuracy"})))
-        failure = answer.failures.get("accuracy")
+        answer: Answer = self.judge.ask(Question(subject, frozenset({ACCURACY})))
+        failure = answer.failures.get(ACCURACY)
         kappa = answer.kappa if failure is None or failure.kappa is None else max(answer.kappa, failure.kappa)
         if answer.decided and (kappa > self.kappa.error or math.isnan(kappa)):
             self.kappa = _Best(kappa, subject.inputs, message="" if failure is None else failure.message)

@@ -18,6 +18,7 @@ from hypothesis.errors import Flaky, Unsatisfiable
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.checks import headline
 from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Judge, OutOfTime
 from kernelproof.verify.fuzz.database import Database, Entry, record_of
@@ -25,7 +26,7 @@ from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, Place
 from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, places, rows_of
 from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
-from kernelproof.verify.fuzz.subject import Answer, kind, primary, size_of
+from kernelproof.verify.fuzz.subject import Answer, kind, size_of
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.records import CRASH, Failure
 
@@ -135,7 +136,7 @@ class Session:
             if not answer.failures:
                 self.mended += 1
                 continue
-            name = primary(answer.failures)
+            name = headline(answer.failures)
             signature = (entry.subject.case.op, name, kind(answer.failures[name]))
             self._note(signature, entry.subject, answer.failures[name])
             self._conclude(signature, replayed=True)
@@ -231,7 +232,7 @@ class Session:
 
     @staticmethod
     def _signature(case: Case, answer: Answer) -> tuple[Signature, Failure]:
-        name = primary(answer.failures)
+        name = headline(answer.failures)
         return (case.op, name, kind(answer.failures[name])), answer.failures[name]
 
     def _answer(self, case: Case) -> Answer:

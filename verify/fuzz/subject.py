@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.records import CRASH, Array, Failure
+from kernelproof.verify.records import Array, Failure
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,6 @@ class Answer:
     called: bool = False
     rejected: str = ""
     seconds: float = 0.0
-
-
-_RANK = (CRASH, "special_values", "gradients", "accuracy", "support", "simplex", "empty_rows", "dtype_kept")
-"""Which failure names a fault best where several checks see it; the others follow by name."""
-
-
-def primary(failures: dict[str, Failure]) -> str:
-    """The failed check that names the fault best.
-
-    >>> primary({"kkt": Failure("no μ"), "accuracy": Failure("off")})
-    'accuracy'
-    """
-    return min(failures, key=lambda name: (_RANK.index(name) if name in _RANK else len(_RANK), name))
 
 
 def kind(failure: Failure) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.verify.records import CONTRACT_WORDS, Contract, Inputs, Judgement, Outcome
+from kernelproof.verify.records import ACCURACY, CONTRACT_WORDS, Contract, Inputs, Judgement, Outcome
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -43,7 +43,7 @@ def hints(
                 "fails in cases where nothing is wrong but that subnormal numbers came as 0: a target that "
                 "flushes those declares flush_to_zero = true"
             )
-    if "accuracy" not in failed or case.op != "attention" or forward is None:
+    if ACCURACY not in failed or case.op != "attention" or forward is None:
         return
     options, given = inputs.options, [name for name in _SELECTING if inputs.options.get(name) is not None]
     if forward.error is not None:
@@ -56,7 +56,7 @@ def hints(
         # What is masked there comes through by every reading that lets it.
         return
     for changed, other, words in _readings(options, contract):
-        judgement = rejudge("accuracy", replace(inputs, options=changed), other)
+        judgement = rejudge(ACCURACY, replace(inputs, options=changed), other)
         if judgement.decided and not judgement.failed:
             yield words
 

@@ -10,6 +10,7 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.row_gradients import by_row
 from kernelproof.verify.judging.slack import eta_of, judge_ratios, ratio_of
 from kernelproof.verify.records import Contract, Failure, Flags, Floats, Judgement, Outcome, Truth
 
@@ -85,10 +86,10 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
         with np.errstate(invalid="ignore", over="ignore"):
             slack = limit * target.unit_roundoff * values.unit
         slack = np.where(np.isnan(slack), np.inf, slack) + values.radius + eta_of(target, contract)
-        by_row = name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
-        count = len(loose) if by_row else 1
+        own = by_row(case, name)
+        count = len(loose) if own else 1
         base, other, slack = (part.reshape(count, -1) for part in (base, other, slack))
-        open_ = np.asarray(loose if by_row else np.array([bool(loose.any())]))
+        open_ = np.asarray(loose if own else np.array([bool(loose.any())]))
         found.append(Pair(base, other, slack, np.ones(len(open_), dtype=bool), open_, f"d/d{name}"))
     return found
 

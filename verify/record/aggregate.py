@@ -20,15 +20,13 @@ from kernelproof.verify.judging.grades import UNGRADED, grade_of
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Verdict, Worst
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.record.xfail import Expected, Known
-from kernelproof.verify.records import OPS, Failure
+from kernelproof.verify.records import ACCURACY, OPS, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.workers.runner import Found
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
 
 KEPT = 8
 """Failures of a check that the record has."""
-FATAL = frozenset({"simplex", "support", "special_values", "gradients"})
-"""Checks whose failure is grade F whatever κ is (docs/theory.md §4)."""
 _Ranked = tuple[tuple[bool, float], int, Failure, Case]
 _Graded = tuple[str, str, str, str, str]
 
@@ -162,14 +160,14 @@ def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool)
             return each
     undecided = {check.id for check in found if check.verdict is Verdict.UNDECIDED}
     # A case that the user names may leave a check nothing to decide, but not the accuracy.
-    if not decided or (undecided and not single) or "accuracy" in undecided:
+    if not decided or (undecided and not single) or ACCURACY in undecided:
         return Verdict.UNDECIDED
     return Verdict.XFAIL if Verdict.XFAIL in said else Verdict.PASS
 
 
 def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
     # A grade is what was found, whether or not it was expected.
-    if any(check.failed and check.id in FATAL for check in found):
+    if any(check.failed and checks()[check.id].fatal for check in found):
         return "F"
     if any(check.statistics.get("crashes") for check in found):
         return "F"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -122,7 +122,7 @@ class Scope:
 
 def case_of(case: Case, call: Call) -> Case:
     """The case whose op, kernel and rule `call` is made with."""
-    return case if call.order is None else replace(case, order=call.order, alpha=None)
+    return case.at_order(call.order)
 
 
 @cache

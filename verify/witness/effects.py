@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.caller import CARRIES_NONE
-from kernelproof.verify.witness.intervals import Seen
 from kernelproof.verify.witness.pieces import has_vjp, to_numpy
 from kernelproof.verify.witness.programs import request_line
 from kernelproof.verify.witness.programs import turned as turned_call
@@ -114,7 +114,7 @@ class EffectWriter(Writer):
         ]
         return self.head(title, [*lines, *body])
 
-    def unraised(self, one: Seen) -> str:
+    def unraised(self, check: str, one: Seen) -> str:
         """A call that has to raise and returns."""
         lines, names = self.arrays(one.call, "")
         body = [
@@ -126,9 +126,9 @@ class EffectWriter(Writer):
             "print(got)",
             'sys.exit("an empty row must raise; the call returned")',
         ]
-        return self.head("empty_rows", body)
+        return self.head(check, body)
 
-    def repeated(self, seen: dict[str, Seen]) -> str:
+    def repeated(self, check: str, seen: dict[str, Seen]) -> str:
         """Calls whose bits change."""
         one = next(iter(seen.values()))
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
@@ -169,9 +169,9 @@ class EffectWriter(Writer):
             f'print(f"{{changed}} of {REPEATED} calls on the same input gave other bits")',
             "sys.exit(1 if changed else 0)",
         ]
-        return self.head("determinism", body)
+        return self.head(check, body)
 
-    def untouched(self, seen: dict[str, Seen], turn: int) -> str:
+    def untouched(self, check: str, seen: dict[str, Seen], turn: int) -> str:
         """A call that changes what it is given; "" if none does."""
         one = next((each for each in seen.values() if each.outcome.modified), None)
         if one is None:
@@ -190,9 +190,9 @@ class EffectWriter(Writer):
                 f'    sys.exit("the call CHANGED {changed}")',
             ],
         )
-        return self.head("input_untouched", [*body, f'print("the call left {changed}")'])
+        return self.head(check, [*body, f'print("the call left {changed}")'])
 
-    def changed(self, seen: dict[str, Seen], turn: int) -> str:
+    def changed(self, check: str, seen: dict[str, Seen], turn: int) -> str:
         """A call that changes the state of its process; "" if none does, or no expression shows what it changes."""
         one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
         held = [name for name in one.outcome.changed if name in STATES]
@@ -218,7 +218,7 @@ class EffectWriter(Writer):
             "    print(f\"the call {'left' if after[name] == value else 'CHANGED'} {name}\", file=sys.__stdout__)",
             "sys.exit(0 if before == after else 1)",
         ]
-        return self.head("global_state", body)
+        return self.head(check, body)
 
     @staticmethod
     def _in_turns(turn: int, lines: list[str]) -> list[str]:

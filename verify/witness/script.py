@@ -19,6 +19,7 @@ from kernelproof.verify.cases.causal import aligned
 from kernelproof.verify.cases.inputs import output_shape, spared
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
+from kernelproof.verify.judging.claims import Claim, Evidence, Raises, Seen
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.process.journal import JUDGING
 from kernelproof.verify.records import CRASH, Call, Contract, Inputs, Outcome, Truth
@@ -28,7 +29,6 @@ from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.truth.lookup import truths_for
 from kernelproof.verify.witness.claims import claims, shapes_kept
 from kernelproof.verify.witness.effects import AGAIN, REPEATED, EffectWriter, turns_of
-from kernelproof.verify.witness.intervals import Claim, Seen
 from kernelproof.verify.witness.pieces import PACKED
 from kernelproof.verify.witness.writer import claimed_lines
 from kernelproof.verify.workers.guard import Guard
@@ -63,7 +63,7 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     if isinstance(caller, ProgramCaller):
         # A script starts it too, so what it remembers of other calls must not show.
         caller.program.stop()
-    truths = _truths(subject, check, calls, caller)
+    truths = {name: _truth(subject, call, caller) for name, call in calls.items()}
     ends = time.monotonic() + SECONDS
     for turn in range(1, REPEATED + 1):
         seen: dict[str, Seen] = {}
@@ -123,20 +123,12 @@ def _along_last(outcome: Outcome, call: Call) -> Outcome:
     return replace(outcome, arrays={"output": np.moveaxis(output, call.axis, -1)})
 
 
-def _truths(subject: Subject, check: str, calls: dict[str, Call], caller: Calling) -> dict[str, Truth | None]:
-    found = {name: _truth(subject, call, caller) for name, call in calls.items()}
-    if check == "garbage":
-        # What stands behind a mask changes nothing: the truth is that of the call without it.
-        plain = {mode: found[mode] for mode in ("forward", "vjp") if mode in found}
-        found = {name: plain[call.mode] for name, call in calls.items()}
-    return found
-
-
 def _truth(subject: Subject, call: Call, caller: Calling) -> Truth | None:
+    given = call.inputs if call.equivalent is None else call.equivalent
     # What an empty row is filled with is the claim's to say; truth would raise where the call has to.
-    options = {name: value for name, value in call.inputs.options.items() if name != "empty"}
-    arrays = {name: np.moveaxis(array, call.axis, -1).copy(order="C") for name, array in call.inputs.arrays.items()}
-    inputs = replace(call.inputs, options=options, arrays=call.inputs.arrays if call.axis == -1 else arrays)
+    options = {name: value for name, value in given.options.items() if name != "empty"}
+    arrays = {name: np.moveaxis(array, call.axis, -1).copy(order="C") for name, array in given.arrays.items()}
+    inputs = replace(given, options=options, arrays=given.arrays if call.axis == -1 else arrays)
     case = case_of(subject.case, call)
     truth = truths_for(case, inputs)(caller.target.contract)[0]
     scope = caller.target.scope(case.op)
@@ -155,32 +147,30 @@ class _Writer(EffectWriter):
 
     def shown(self, check: str, seen: dict[str, Seen], turn: int) -> str:
         """The script for a check whose calls gave `seen` when made for the `turn`-th time; "" if nothing is wrong."""
-        effects = {"input_untouched": self.untouched, "global_state": self.changed}
-        if check in effects:
-            return effects[check](seen, turn)
-        if check == "determinism":
-            return self.repeated(seen)
-        if check == "empty_rows":
-            silent = [one for name, one in seen.items() if self._has_to_raise(name) and one.outcome.arrays]
-            if silent:
-                return self.unraised(silent[0])
-            seen = {name: one for name, one in seen.items() if not self._may_raise(name, one)}
-        failed = next((one for one in seen.values() if self._failed(check, one)), None)
+        evidence = checks()[check].evidence
+        if evidence is Evidence.INPUTS:
+            return self.untouched(check, seen, turn)
+        if evidence is Evidence.STATE:
+            return self.changed(check, seen, turn)
+        if evidence is Evidence.REPEATS:
+            return self.repeated(check, seen)
+        may = {name: checks()[check].raises(name, self.contract) for name in seen}
+        silent = [one for name, one in seen.items() if may[name] is Raises.MUST and one.outcome.arrays]
+        if silent:
+            return self.unraised(check, silent[0])
+        failed = next((one for name, one in seen.items() if self._failed(one, may[name])), None)
+        seen = {name: one for name, one in seen.items() if not _excused(one, may[name])}
         if failed is not None:
             return self.raised(check, failed) if turn == 1 else self.in_turn(check, seen, [], turn, plain=True)
-        if check == "dtype_kept":
-            seen = {name: one for name, one in seen.items() if broken(one.outcome) is None}
         odd = {name: one for name, one in seen.items() if self._odd(one)}
         found = list(shapes_kept(odd, self.case)) if odd else claims(check, self.case, seen, self.contract)
         if not any(not claim.met for claim in found):
             return ""
-        plain = bool(odd) or check == "dtype_kept"
+        plain = bool(odd) or evidence is Evidence.ARRAYS
         if turn > 1:
             return self.in_turn(check, seen, found, turn, plain=plain)
         used = [one for one in seen.values() if any(_names(one, claim) for claim in found)]
-        return self.head(
-            check, [*self.made_calls(used, plain=bool(odd) or check == "dtype_kept"), *claimed_lines(found)]
-        )
+        return self.head(check, [*self.made_calls(used, plain=plain), *claimed_lines(found)])
 
     def in_turn(self, check: str, seen: dict[str, Seen], found: list[Claim], turn: int, *, plain: bool) -> str:
         """All calls again and again, until a claim is not met or one fails: what earlier calls leave behind shows."""
@@ -203,18 +193,11 @@ class _Writer(EffectWriter):
             body += [*lines, *self.called(one, names, None if plain else width)]
         return body
 
-    def _has_to_raise(self, name: str) -> bool:
-        return (self.contract.empty_row if name == "forward" else name) == "raise"
-
-    def _may_raise(self, name: str, one: Seen) -> bool:
-        free = self.contract.empty_row == "any" and name == "forward" and one.outcome.error is not None
-        return self._has_to_raise(name) or free
-
-    def _failed(self, check: str, one: Seen) -> bool:
-        """Whether that the call raised is the failure, and not for other checks to judge."""
-        if check == "dtype_kept":
+    def _failed(self, one: Seen, may: Raises) -> bool:
+        """Whether the failure is that the call raised or gave no output."""
+        if may in {Raises.MAY, Raises.MUST}:
             return False
-        fault = broken(one.outcome) if check == "empty_rows" else broken(one.outcome, one.truth, self.contract)
+        fault = broken(one.outcome) if may is Raises.NEVER else broken(one.outcome, one.truth, self.contract)
         return fault is not None and fault.failed > 0
 
     def _odd(self, one: Seen) -> bool:
@@ -226,6 +209,11 @@ class _Writer(EffectWriter):
         if one.call.axis != -1:
             wanted = np.moveaxis(np.empty(wanted), one.call.axis, -1).shape
         return bool(output.size != np.prod(wanted) or output.shape[-1:] != wanted[-1:])
+
+
+def _excused(one: Seen, may: Raises) -> bool:
+    """Whether there is nothing to hold against claims, rightly: the call had to raise, or was free to and did."""
+    return may is Raises.MUST or (may is Raises.MAY and broken(one.outcome) is not None)
 
 
 def _names(one: Seen, claim: Claim) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.records import Call, Inputs
 from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.targets.loading import PROGRAM
 from kernelproof.verify.targets.scope import case_of
-from kernelproof.verify.witness.intervals import Claim, Seen
 from kernelproof.verify.witness.pieces import (
     array_text,
     call_text,

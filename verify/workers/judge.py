@@ -67,7 +67,7 @@ def judge_target(
         special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
         # And none can compare what the target gives with what it gives for inputs that it does not take.
         plain = {key for key, call in calls.items() if _plain(call)}
-        if special or not (plain <= wanted[name].keys() or getattr(checks()[name], "apart", False)):
+        if special or not (plain <= wanted[name].keys() or checks()[name].independent):
             wanted[name] = {}
     unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
     wanted = {name: calls for name, calls in wanted.items() if calls}

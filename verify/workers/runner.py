@@ -26,7 +26,7 @@ from kernelproof.verify.process.environment import environment
 from kernelproof.verify.process.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.process.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.progress import Progress
-from kernelproof.verify.records import Judgement
+from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
 from kernelproof.verify.truth.cache import Place as CachePlace
 from kernelproof.verify.truth.cache import Tally, store_of
@@ -296,7 +296,7 @@ class Runner:
             note = (
                 f"the truth of the case, or judging it, took more than {self.limits.seconds * self.limits.patience:g} s"
             )
-            undecided = CaseResult({"accuracy": CheckResult(Judgement(undecided=1))}, note=note)
+            undecided = CaseResult({ACCURACY: CheckResult(Judgement(undecided=1))}, note=note)
             indices = next(indices for at, _, indices in task.items if at == number)
             found.update({(number, index): undecided for index in indices if (number, index) not in found})
         elif last[0] == "load":
@@ -310,7 +310,7 @@ class Runner:
             number, index = last[1], last[2]
             crash = CheckResult(crash=f"after its calls the process ended: {how}")
             found[number, index] = replace(
-                found[number, index], checks={**found[number, index].checks, "accuracy": crash}
+                found[number, index], checks={**found[number, index].checks, ACCURACY: crash}
             )
         else:
             where = f" in the case {cases[last[1]].text!r}" if len(last) > 1 and last[1] in cases else ""

@@ -11,11 +11,10 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.checks.gradients import CHECK
+from kernelproof.verify.judging.claims import Claim, Seen, elements, rounded
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Outcome, Truth, Values
 from kernelproof.verify.truth.kink_hull import corners_of
 from kernelproof.verify.truth.lookup import truths_for
-from kernelproof.verify.witness.gradient_claims import gradient_claims
-from kernelproof.verify.witness.intervals import Claim, Seen, elements, rounded
 
 LINE = "entmax order={order} rule=adaptive:1 dtype=float64 family=kink shape=4x8 feature=0 seed={seed}"
 
@@ -32,7 +31,7 @@ def of(order: str, seed: int) -> tuple[Case, Inputs, Truth]:
 def said(case: Case, inputs: Inputs, truth: Truth, gradient: Array, contract: Contract) -> tuple[list[Claim], bool]:
     """The claims, and whether the check calls the gradient wrong."""
     outcome = Outcome(arrays={"z": gradient})
-    claims = list(gradient_claims(case, {"vjp": Seen("gradient", Call(inputs, "vjp"), outcome, truth)}, contract))
+    claims = list(CHECK.claims(case, {"vjp": Seen("gradient", Call(inputs, "vjp"), outcome, truth)}, contract))
     return claims, CHECK.judge(case, inputs, truth, {"vjp": outcome}, contract).failed > 0
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import kernelproof
 from kernelproof.api import verify
+from kernelproof.verify.judging.claims import Claim, least_float, rounded
 from kernelproof.verify.record.schema import Results, Verdict
-from kernelproof.verify.witness.intervals import Claim, least_float, rounded
 from kernelproof.verify.witness.pieces import numbers
 from kernelproof.verify.witness.script import variable
 

@@ -1,22 +1,48 @@
-"""The numbers that a witness script claims, and the intervals that are allowed for them."""
+"""What the script of a failure claims of its calls: numbers, each with the interval that is allowed for it.
+
+Every claim follows from the truth of the very inputs in the script and from the promise of the target, so a target
+that is mended fulfils all of them. Where two calls must agree, each has its own truth to agree with: if they differ
+by more than both may be off, one of them is beyond what is claimed of it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS, Format
-from kernelproof.verify.records import Call, Floats, Outcome, Truth, Values
+from kernelproof.verify.judging.errors import select_rows
+from kernelproof.verify.records import Call, Floats, Judgement, Outcome, Truth, Values
 
 MOST = 24
-"""Claims that a script shows; those that are not met come first."""
+"""How many claims a script shows; those that are not met come first."""
 _LOOKED_AT = 64 * MOST
-"""Elements of one array that may be claims, the worst of them."""
+"""How many elements of one array may become claims; the worst ones do."""
+
+
+class Evidence(Enum):
+    """What the script of a failure shows."""
+
+    NUMBERS = "the numbers of rows and of gradients, held against claims"
+    ARRAYS = "the arrays as the target returns them: their dtypes and shapes"
+    REPEATS = "the same call gives other bits"
+    INPUTS = "a call changes what it is given"
+    STATE = "a call changes the state of its process"
+
+
+class Raises(Enum):
+    """Whether a call may raise an exception instead of returning."""
+
+    NEVER = "it must return"
+    EMPTY_ROWS = "it must return, unless it was given a row with nothing to attend to"
+    MAY = "it may return or raise; what it returns is judged"
+    MUST = "it must raise"
 
 
 @dataclass(frozen=True)
@@ -24,7 +50,7 @@ class Claim:
     """One number.
 
     Attributes:
-        expression: of the script, also its name.
+        expression: Python for the number in the script, and its name in what the script prints.
         expected: the exact value, correctly rounded to the dtype.
         low: the least that is allowed; NaN if the number must be NaN.
         high: the largest that is allowed.
@@ -57,6 +83,14 @@ class Seen:
     outcome: Outcome
     truth: Truth | None
 
+    @property
+    def rows(self) -> Floats | None:
+        """(R, w) the checked rows of a forward call; None without a truth, an output, or the right shape."""
+        if self.truth is None or "output" not in self.outcome.arrays:
+            return None
+        found = select_rows(self.outcome.arrays["output"], self.truth.output.head.shape, self.call.inputs)
+        return None if isinstance(found, Judgement) else found
+
 
 def rounded(head: float, tail: float, target: Format) -> float:
     """head + tail rounded once to `target`; what is not finite stays."""
@@ -88,7 +122,7 @@ def interval(head: float, tail: float, allowed: float, expected: float) -> tuple
 def elements(
     variable: str, raw: Floats, values: Values, allowed: Floats, decided: Any, target: Format
 ) -> Iterator[Claim]:
-    """A claim for each element that is `decided`, of large arrays for the worst ones; `raw` is what came."""
+    """Claim each element that is `decided`; of large arrays, the worst ones. `raw` is what came."""
     places = np.argwhere(np.broadcast_to(decided, raw.shape))
     if len(places) > _LOOKED_AT:
         with np.errstate(all="ignore"):
@@ -111,5 +145,13 @@ def elements(
 
 
 def flag(expression: str, *, came: bool) -> Claim:
-    """The claim that `expression` is true; `came`: whether it is."""
+    """Claim that `expression` is true; `came` says whether it is."""
     return Claim(expression, 1.0, 1.0, 1.0, float(came))
+
+
+def lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
+    """Claim that there is a gradient for `name`, or else that it has this shape; None where both are so."""
+    held = one.outcome.arrays.get(name)
+    if held is None:
+        return flag(f'"{name}" in {one.variable}', came=False)
+    return None if held.shape == shape else flag(f'{one.variable}["{name}"].shape == {shape!r}', came=False)

@@ -1,4 +1,4 @@
-"""What a witness script claims of gradients: no more, and at a kink no less, than the check of gradients does.
+"""What the script of a failure claims of gradients: what the check of gradients judges them by, also at kinks.
 
 At a kink more than one gradient is right. Those of order 1 are a convex set, the hull of a few vectors: every entry
 lies between the least and the largest entry of these, and so does every other combination of entries. Where each
@@ -9,32 +9,34 @@ the script claims that one. Between orders 1 and 2 the box of the inputs gives a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linprog
 
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive
-from kernelproof.verify.cases.case import Case
-from kernelproof.verify.checks.gradients import boxed, crossing, hulled, loose_rows, reach_of, row_of
+from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows, open_entries, reach_of, row_of
+from kernelproof.verify.judging.claims import Claim, Seen, elements, interval, lacking, rounded
 from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of, sharp_of
+from kernelproof.verify.judging.row_gradients import SCORES, empty_elements
 from kernelproof.verify.judging.slack import eta_of
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth, Values
-from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.truth.kink_box import STEPS
 from kernelproof.verify.truth.kink_hull import corners_of, hull_distance
-from kernelproof.verify.witness.intervals import Claim, Seen, elements, flag, interval, rounded
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
 
 _ROUNDING = 2.0**-40
 """What is added to a bound that was found in float64, over its size: far above its rounding, far below that of κ."""
 
 
-def gradient_claims(case: Case, seen: dict[str, Seen], contract: Contract) -> Iterator[Claim]:
-    """Every gradient of every call."""
+def gradient_claims(case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
+    """Claim that every gradient of every call is right, or one of those that are right."""
     for one in seen.values():
         truth = one.truth
         if one.call.mode != "vjp" or truth is None or truth.gradients is None or one.outcome.error is not None:
@@ -44,27 +46,7 @@ def gradient_claims(case: Case, seen: dict[str, Seen], contract: Contract) -> It
                 yield fault
                 continue
             raw = np.asarray(one.outcome.arrays[name]).astype(np.float64)
-            yield from _Array(name, one, raw, values, truth, case_of(case, one.call), contract).claims()
-
-
-def lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
-    """The claim that there is a gradient for `name`, and that it has this shape; None where that is so."""
-    held = one.outcome.arrays.get(name)
-    if held is None:
-        return flag(f'"{name}" in {one.variable}', came=False)
-    return None if held.shape == shape else flag(f'{one.variable}["{name}"].shape == {shape!r}', came=False)
-
-
-def by_row(case: Case, name: str) -> bool:
-    """Whether each row has a gradient of its own for `name`; others are sums over rows."""
-    return name in {"z", "scores"} or (name == "q" and case.op in {"regression", "attention"})
-
-
-def empty_elements(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Flags:
-    """The gradients of rows with nothing to attend to, which may be what those rows are."""
-    if not by_row(case, name) or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
-        return np.zeros(shape, dtype=bool)
-    return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)
+            yield from _Array(name, one, raw, values, truth, case.at_order(one.call.order), contract).claims()
 
 
 @dataclass(frozen=True)
@@ -93,10 +75,11 @@ class _Array:
 
     def claims(self) -> Iterator[Claim]:
         truth, raw, case = self.truth, self.raw, self.case
-        slack = (1 if self.name in {"z", "scores"} else max(truth.support.shape)) * eta_of(self.target, self.contract)
+        slack = (1 if self.name in SCORES else max(truth.support.shape)) * eta_of(self.target, self.contract)
         radius = self.values.radius + crossing(self.name, case, truth, self.inputs, self.target, raw)
         limit = limit_of(self.contract.grade, self.target)
-        open_ = np.broadcast_to(self._open(), raw.shape)
+        loose = loose_rows(case, truth, self.target)
+        open_ = np.broadcast_to(open_entries(self.name, case, truth, loose, raw.shape), raw.shape)
         none = empty_elements(case, self.name, raw.shape, truth)
         # What the contract lets these rows be anything for is no claim; NaN is 0 here where it may be NaN.
         skipped = none & (self.contract.empty_row == "any")
@@ -112,21 +95,11 @@ class _Array:
         if open_.any():
             yield from self._at_kinks(open_ & ~skipped & ~nan, least, limit)
 
-    def _open(self) -> Flags:
-        """The entries that no first-order bound holds for, as the check has them."""
-        truth, name, case = self.truth, self.name, self.case
-        loose = loose_rows(case, truth, self.target)
-        if by_row(case, name):
-            return np.asarray(loose.reshape(*self.raw.shape[:-1], 1))
-        # The weights have no kink from order 1 on: only a choice of keys can open ∂L/∂v.
-        summed = truth.unsure if name == "v" and float(case.kernel.order) >= 1 else np.ones(1, dtype=bool)
-        return np.asarray((loose.any() & summed.any()).reshape((1,) * self.raw.ndim))
-
     def _at_kinks(self, open_: Flags, least: Floats, limit: float) -> Iterator[Claim]:
         case, truth, order = self.case, self.truth, float(self.case.kernel.order)
         rule, upstream = case.inner_rule, self.inputs.cotangent
         told = np.zeros(truth.empty.shape, dtype=bool)
-        if self.name in {"z", "scores"} and isinstance(rule, Adaptive) and upstream is not None:
+        if self.name in SCORES and isinstance(rule, Adaptive) and upstream is not None:
             near = near_kink(truth, self.target)
             if order == 1:
                 told = hulled(truth, near)

@@ -1,0 +1,33 @@
+"""Which gradients belong to single rows, and which are sums over rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kernelproof.verify.records import Flags, Truth
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+
+SCORES = frozenset({"z", "scores"})
+"""Names of the argument that holds scores."""
+
+
+def by_row(case: Case, name: str) -> bool:
+    """Whether each row has its own gradient in the argument `name`; other gradients are sums over rows.
+
+    >>> from kernelproof.verify.cases.case import Case
+    >>> shape = "order=1 rule=adaptive:1 dtype=float64 family=random shape=2x3x4x5 feature=1 seed=0"
+    >>> [by_row(Case.parse(f"regression {shape}"), name) for name in "qkv"]
+    [True, False, False]
+    """
+    return name in SCORES or (name == "q" and case.op in {"regression", "attention"})
+
+
+def empty_elements(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Flags:
+    """The elements of a gradient of this `shape` that belong to rows with nothing to attend to."""
+    if not by_row(case, name) or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
+        return np.zeros(shape, dtype=bool)
+    return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)
