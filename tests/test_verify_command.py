@@ -64,6 +64,7 @@ def test_exit_codes_and_reports(file: Path, tmp_path: Path, capsys: pytest.Captu
     assert cli.run(["verify", f"{file}:wrong", "--case", LINE, "--out", str(out)]) == 1
     said = capsys.readouterr().out
     assert "FAIL" in said
+    assert f"{file}:wrong, accuracy: " in said
     assert f"--case '{LINE}'" in said
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["passed"] is False
 

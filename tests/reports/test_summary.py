@@ -48,6 +48,16 @@ def test_the_first_failure_is_a_failure_before_it_is_undecided(results: Results)
     assert found[0].verdict is Verdict.FAIL
 
 
+def test_of_several_failures_the_first_is_the_one_that_names_the_fault_best(results: Results) -> None:
+    target = results.targets[1]
+    shown = target.checks[0].failures or [target.checks[0].worst]
+    failing = [check.model_copy(update={"verdict": Verdict.FAIL, "failures": shown}) for check in target.checks]
+    for checks in (failing, failing[::-1]):
+        found = summary.first_failure(target.model_copy(update={"checks": checks}))
+        assert found is not None
+        assert found[0].id == "gradients"
+
+
 def test_orders_sort_as_numbers() -> None:
     orders = ["inf", "10000", "3/2", "x", "1/16", "2", "1e8", "64"]
     assert sorted(orders, key=summary.order_key) == ["1/16", "3/2", "2", "64", "10000", "1e8", "inf", "x"]
