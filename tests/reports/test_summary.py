@@ -50,7 +50,7 @@ def test_the_first_failure_is_a_failure_before_it_is_undecided(results: Results)
 
 def test_of_several_failures_the_first_is_the_one_that_names_the_fault_best(results: Results) -> None:
     target = results.targets[1]
-    shown = target.checks[0].failures or [target.checks[0].worst]
+    shown = next(check.failures for check in target.checks if check.failures)
     failing = [check.model_copy(update={"verdict": Verdict.FAIL, "failures": shown}) for check in target.checks]
     for checks in (failing, failing[::-1]):
         found = summary.first_failure(target.model_copy(update={"checks": checks}))
