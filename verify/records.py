@@ -32,12 +32,29 @@ class Inputs:
         options: mask, causal, lengths, scale, key_norm_term, empty; passed on as keywords.
         cotangent: upstream gradient for a vector-Jacobian product, shape of the output; None: no gradient asked.
         rows: flat indices of the output rows that are checked; None means all.
+        diagonal: what a causal mask means: query t sees the keys 0 to t + diagonal. None without a causal mask, and
+            until `kernelproof.verify.cases.inputs.resolve` has set it by the contract of a target.
     """
 
     arrays: dict[str, Array]
     options: dict[str, Any] = field(default_factory=dict)
     cotangent: Array | None = None
     rows: NDArray[np.intp] | None = None
+    diagonal: int | None = None
+
+    @property
+    def causal_keys(self) -> Flags | None:
+        """(T, S) the keys that the causal mask lets each query see; None without one.
+
+        Raises:
+            ValueError: a causal mask is asked for, and what it means was not resolved.
+        """
+        if self.diagonal is None:
+            if self.options.get("causal"):
+                msg = "inputs with a causal mask must go through cases.inputs.resolve; their diagonal is None"
+                raise ValueError(msg)
+            return None
+        return np.tri(self.arrays["q"].shape[-2], self.arrays["k"].shape[-2], self.diagonal, dtype=bool)
 
 
 @dataclass(frozen=True)

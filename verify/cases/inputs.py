@@ -1,7 +1,15 @@
-"""From a case to arrays: the inputs that its family builds, and the cotangent that goes with them."""
+"""From a case to arrays: the inputs that its family builds, what their causal mask means, and their cotangent.
+
+Where there are not as many queries as keys, two alignments of a causal mask are in use. The op counts queries from the
+last key on, so that the last query sees every key (bottom-right, as FlashAttention); others count both from the first
+on, so that the first query sees the first key alone (top-left, as `is_causal` of PyTorch). A contract says which one a
+target promises. `resolve` turns it into the diagonal of the mask, the only form in which the rest of the package knows
+it; targets of either kind are called with ``causal=True``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +17,7 @@ import numpy as np
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.cases.families import families
-from kernelproof.verify.records import Array, Contract, Flags, Inputs
+from kernelproof.verify.records import CONTRACT_WORDS, Array, Contract, Flags, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -19,10 +27,16 @@ GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
 BULK = 1 << 22
 """Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
+_AS_DEFINED = Contract()
+"""Means what the op is defined to mean."""
 
 
-def inputs_of(case: Case) -> Inputs:
+def inputs_of(case: Case, contract: Contract = _AS_DEFINED) -> Inputs:
     """The inputs that the family of `case` builds, with a seeded cotangent where rows are short enough for gradients.
+
+    Args:
+        case: the recipe.
+        contract: says what a causal mask means, see `resolve`; by default what it means by the definition of the op.
 
     Raises:
         DomainError: there is no such family, it has no such feature, or the heads share no groups of keys evenly.
@@ -37,7 +51,30 @@ def inputs_of(case: Case) -> Inputs:
     inputs = known[case.family].build(case, case.generator())
     if inputs.cotangent is None:
         inputs = replace(inputs, cotangent=cotangent_for(case, inputs))
-    return inputs
+    return resolve(inputs, contract)
+
+
+def resolve(inputs: Inputs, contract: Contract) -> Inputs:
+    """`inputs` with the diagonal that a causal mask has under `contract`; the same object where that changes nothing.
+
+    >>> one, many = np.zeros((1, 2, 1)), np.zeros((1, 3, 1))
+    >>> causal = Inputs({"q": one, "k": many, "v": many}, {"causal": True})
+    >>> resolve(causal, Contract()).diagonal, resolve(causal, Contract(causal="top-left")).diagonal
+    (1, 0)
+    """
+    diagonal = None
+    if inputs.options.get("causal"):
+        shift = inputs.arrays["k"].shape[-2] - inputs.arrays["q"].shape[-2]
+        diagonal = 0 if contract.causal == "top-left" else shift
+    return inputs if inputs.diagonal == diagonal else replace(inputs, diagonal=diagonal)
+
+
+def other_readings(inputs: Inputs, contract: Contract) -> Iterator[tuple[Contract, Inputs]]:
+    """The contracts that differ from `contract` in what the causal mask of `inputs` means, with what it means there."""
+    for word in CONTRACT_WORDS["causal"]:
+        other = replace(contract, causal=word)
+        if (meant := resolve(inputs, other)).diagonal != resolve(inputs, contract).diagonal:
+            yield other, meant
 
 
 def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
@@ -62,8 +99,30 @@ def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
     return cast(normals(case.generator("cotangent"), output_shape(case, inputs)), case.dtype)
 
 
-def spared(inputs: Inputs, empty: Flags, contract: Contract) -> Inputs:
-    """`inputs` without an upstream gradient for rows with nothing to attend to, if those may be anything.
+def hidden_keys(case: Case, inputs: Inputs) -> Flags:
+    """(..., Hk, S) keys of attention that the options of `inputs` hide from every query of every head that reads them.
+
+    >>> from kernelproof.verify.cases.case import Case
+    >>> line = "attention order=2 rule=adaptive:1 dtype=float64 family=padding shape=2x1x3x8x4x2 feature=mask seed=0"
+    >>> case = Case.parse(line)
+    >>> int(hidden_keys(case, inputs_of(case)).sum())
+    4
+    """
+    *batch, heads, groups, count, size, _, _ = case.shape
+    allowed = np.ones((*batch, heads, count, size), dtype=bool)
+    mask = inputs.options.get("mask")
+    if mask is not None:
+        allowed &= mask if mask.dtype == bool else ~np.isneginf(mask.astype(np.float64))
+    if (seen := inputs.causal_keys) is not None:
+        allowed &= seen
+    if inputs.options.get("lengths") is not None:
+        allowed &= np.arange(size) < np.asarray(inputs.options["lengths"])[..., None, None, None]
+    shared = allowed.reshape(*batch, groups, heads // groups, count, size)
+    return np.asarray(~shared.any(axis=(-3, -2)))
+
+
+def zero_empty_cotangents(inputs: Inputs, empty: Flags, contract: Contract) -> Inputs:
+    """`inputs` with a cotangent of 0 for rows with nothing to attend to, if the contract lets those be anything.
 
     A mean of all values is such a row, and adds to the gradients of all values what the truth has no share of.
 

@@ -7,9 +7,9 @@ from math import prod
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families.layouts import laid
-from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.cases.layout import Layout, packed
-from kernelproof.verify.records import Array, Inputs
+from kernelproof.verify.records import Array, Contract, Inputs
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,16 @@ class Subject:
     case: Case
     inputs: Inputs | None = None
 
-    def built(self) -> Inputs:
-        """The inputs; of the family ``layouts`` they lie in memory as its feature says."""
+    def built(self, contract: Contract) -> Inputs:
+        """The inputs as a target of `contract` means them; the family ``layouts`` lays them out as its feature says."""
         if self.inputs is None:
-            return inputs_of(self.case)
+            return inputs_of(self.case, contract)
+        inputs = resolve(self.inputs, contract)
         if self.case.family != "layouts":
-            return self.inputs
-        arrays = {name: laid(array, self.case.feature) for name, array in self.inputs.arrays.items()}
-        upstream = self.inputs.cotangent
-        return replace(
-            self.inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature)
-        )
+            return inputs
+        arrays = {name: laid(array, self.case.feature) for name, array in inputs.arrays.items()}
+        upstream = inputs.cotangent
+        return replace(inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature))
 
     @property
     def elements(self) -> int:

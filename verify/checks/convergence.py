@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.pairs import merged
 from kernelproof.verify.judging.slack import bounds_of, judge_ratios, ratio_of, rows_of
 from kernelproof.verify.records import Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.lookup import truth_for
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -66,7 +66,9 @@ class Convergence(Check):
         plain = replace(inputs, cotangent=None)
         for name in names[1:]:
             text = "inf" if name == "limit" else str(Fraction(case.kernel.order) * FURTHER)
-            at = import_module("kernelproof.verify.truth.truth").truth_of(replace(case, order=text, alpha=None), plain)
+            at, _ = truth_for(replace(case, order=text, alpha=None), plain, contract)
+            if at is None:
+                return Judgement(undecided=1)
             truths.append(at)
         bounds = [bounds_of(case, each, contract) for each in truths]
         rows = np.logical_and.reduce([each.rows for each in bounds])

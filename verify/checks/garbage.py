@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.families.padding import hidden_keys
+from kernelproof.verify.cases.inputs import hidden_keys
 from kernelproof.verify.checks import Check
 from kernelproof.verify.checks._claims import same_bits, within_slack
 from kernelproof.verify.judging.claims import Claim, Seen

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.causal import aligned
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.judging.errors import MAY_RAISE, first_order, select_rows
 from kernelproof.verify.records import ACCURACY, CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
-from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.truth.mean_box import hidden
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.judge import Step, judge_target
@@ -93,7 +92,7 @@ def answer(
     """What the checks say of `subject`."""
     started = time.process_time()
     try:
-        inputs = subject.built()
+        inputs = subject.built(guard.caller.target.contract)
     except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is told, and left out)
         return Answer(rejected=f"{type(error).__name__}: {error}")
     if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
@@ -101,7 +100,7 @@ def answer(
     if only is not None and not _differentiates(subject, inputs, only):
         # The truth of gradients costs several times the rest.
         inputs = replace(inputs, cotangent=None)
-    truth, undecided = truths_for(subject.case, inputs)(guard.caller.target.contract)
+    truth, undecided = truth_for(subject.case, inputs, guard.caller.target.contract)
     result = judge_target(subject.case, inputs, truth, guard, step, undecided=undecided, only=only, returned=returned)
     return answer_of(result, time.process_time() - started)
 
@@ -144,16 +143,15 @@ def _nothing(empty: Flags) -> RowErrors:
 def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None]) -> RowErrors | str:
     """The errors of one forward call, row by row; the reason, where there are none."""
     started = time.process_time()
+    contract = guard.caller.target.contract
     try:
-        inputs = replace(subject.built(), cotangent=None)
+        inputs = replace(subject.built(contract), cotangent=None)
     except Exception as error:  # noqa: BLE001 (as in `answer`)
         return f"{type(error).__name__}: {error}"
-    contract = guard.caller.target.contract
-    truth, undecided = truths_for(subject.case, inputs)(contract)
+    truth, undecided = truth_for(subject.case, inputs, contract)
     if truth is None:
         # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
         return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
-    inputs = aligned(inputs, contract)
     step(ACCURACY, "forward")
     with guard:
         outcome = guard.call(subject.case, Call(inputs), lambda: None)

@@ -26,7 +26,6 @@ from kernelproof.verify.process.limits import exhausted
 from kernelproof.verify.process.spawning import Context, how_ended, threads_limited
 from kernelproof.verify.records import CRASH, Failure
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.truth.lookup import TRUTH
 from kernelproof.verify.workers.runner import InternalError
 from kernelproof.verify.workers.tasks import Limits
 from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
@@ -209,7 +208,7 @@ class Arena:
 
 def serve(pipe: Connection, target: Target, limits: Limits) -> None:
     """What the child does: load the target once, then answer until the parent is gone."""
-    prepare((TRUTH,))
+    prepare(())
     try:
         guard = guard_of(target)
         limit_memory(limits, (target,))

@@ -6,13 +6,14 @@ who meant that reading learns which line says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.records import ACCURACY, CONTRACT_WORDS, Contract, Inputs, Judgement, Outcome
+from kernelproof.verify.cases.inputs import other_readings
+from kernelproof.verify.records import ACCURACY, Contract, Inputs, Judgement, Outcome
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -45,7 +46,7 @@ def hints(
             )
     if ACCURACY not in failed or case.op != "attention" or forward is None:
         return
-    options, given = inputs.options, [name for name in _SELECTING if inputs.options.get(name) is not None]
+    given = [name for name in _SELECTING if inputs.options.get(name) is not None]
     if forward.error is not None:
         if len(given) > 1:
             names = ", ".join(f'"{name}"' for name in given)
@@ -55,30 +56,26 @@ def hints(
     if case.feature.startswith("low"):
         # What is masked there comes through by every reading that lets it.
         return
-    for changed, other, words in _readings(options, contract):
-        judgement = rejudge(ACCURACY, replace(inputs, options=changed), other)
+    for meant, other, words in _readings(inputs, contract):
+        judgement = rejudge(ACCURACY, meant, other)
         if judgement.decided and not judgement.failed:
             yield words
 
 
-def _readings(options: Mapping[str, Any], contract: Contract) -> Iterator[tuple[dict[str, Any], Contract, str]]:
-    if options.get("causal"):
-        other = next(each for each in CONTRACT_WORDS["causal"] if each != contract.causal)
+def _readings(inputs: Inputs, contract: Contract) -> Iterator[tuple[Inputs, Contract, str]]:
+    for other, meant in other_readings(inputs, contract):
         words = (
-            f"its causal mask is right if it is aligned {other.replace('-', ' ')}: a target that means that declares "
-            f'causal = "{other}"'
+            f"its causal mask is right if it is aligned {other.causal.replace('-', ' ')}: a target that means that "
+            f'declares causal = "{other.causal}"'
         )
-        yield dict(options), replace(contract, causal=other), words
-    mask = options.get("mask")
+        yield meant, other, words
+    mask = inputs.options.get("mask")
     if mask is None:
         return
     if mask.dtype == bool:
-        added = {**options, "mask": mask.astype(np.float64)}
-        yield (
-            added,
-            contract,
-            'adds boolean masks to scores: a target of additive ones declares masks = ["additive"]',
-        )
+        taken = mask.astype(np.float64)
+        words = 'adds boolean masks to scores: a target of additive ones declares masks = ["additive"]'
     else:
-        chosen = {**options, "mask": mask.astype(np.float64) != 0}
-        yield chosen, contract, 'takes additive masks for boolean ones: a target of those declares masks = ["boolean"]'
+        taken = mask.astype(np.float64) != 0
+        words = 'takes additive masks for boolean ones: a target of those declares masks = ["boolean"]'
+    yield replace(inputs, options={**inputs.options, "mask": taken}), contract, words

@@ -20,7 +20,6 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.model import Fixed, Nearest
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import as_called
 from kernelproof.verify.cases.rules import parameters
 from kernelproof.verify.cases.variant_names import variant_at
 from kernelproof.verify.records import OPS
@@ -144,7 +143,6 @@ class Binding:
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
-        options = as_called(options)
         values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
         values |= {"kernel": case.kernel, "rule": case.parsed_rule}
         positional: list[Any] = []

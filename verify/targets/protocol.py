@@ -18,7 +18,6 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Nearest, Rule
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import as_called
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.records import Array, Call
 from kernelproof.verify.targets.scope import order_keyword
@@ -73,7 +72,7 @@ def request(case: Case, call: Call, number: int) -> dict[str, Any]:
         "rule": rule_fields(case.parsed_rule),
         "dtype": case.dtype,
         "arrays": {name: encoded(array) for name, array in call.inputs.arrays.items()},
-        "options": {name: _option(value) for name, value in as_called(call.inputs.options).items()},
+        "options": {name: _option(value) for name, value in call.inputs.options.items()},
     }
     if call.mode == "vjp" and call.inputs.cotangent is not None:
         found["cotangent"] = encoded(call.inputs.cotangent)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 Found = tuple[Truth | None, str]
-"""A truth, or why there is none; see `kernelproof.verify.truth.lookup.truths_for`."""
+"""A truth, or why there is none; see `kernelproof.verify.truth.lookup.truth_for`."""
 
 ORACLE = "kernelproof.verify.truth.truth"
 PACKAGES = ("gmpy2", "kernelproof", "ml-dtypes", "mpmath", "numba", "numpy", "python-flint", "scipy")
@@ -117,7 +117,7 @@ def key_of(case: Case, inputs: Inputs, scores: str) -> bytes | None:
         return None
     digest = hashlib.sha256(oracle())
     try:
-        for part in (case.text, scores, inputs.arrays, inputs.options, inputs.cotangent, inputs.rows):
+        for part in (case.text, scores, inputs.arrays, inputs.options, inputs.cotangent, inputs.rows, inputs.diagonal):
             _feed(digest, part)
     except TypeError:
         return None

@@ -1,53 +1,100 @@
-"""The truth of a case, from the cache or computed and then kept."""
+"""The truth of a case: found in memory or in the cache, or else computed and kept.
+
+Everything that needs a truth asks `truth_for`. The process that works on a case opens a `Lookup` around it; then the
+truths that checks and remarks ask for beyond that of the case come from the same cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import aligned
-from kernelproof.verify.records import Contract, Inputs, Truth
-from kernelproof.verify.truth.cache import Store
+from kernelproof.verify.records import Contract, Inputs
 
-TRUTH = "kernelproof.verify.truth.truth"
-"""Loaded by name: it is slow to import, and the parent process does without."""
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+    from kernelproof.verify.truth.cache import Store
+    from kernelproof.verify.truth.codec import Found
+
+_Key = tuple[object, ...]
 
 
-def truths_for(
-    case: Case, inputs: Inputs, store: Store | None = None
-) -> Callable[[Contract], tuple[Truth | None, str]]:
-    """Contract -> the truth of a case as it means it and in its units, computed once for each kind of both.
+class Lookup:
+    """Where truths are looked for while it is open: those found before, and the cache.
 
-    The truth is None, with the reason, where it is undecided, and with "" where there is none by its nature.
-    With a `store`, a truth that was computed before is read from it; not of a variant, whose definition may change.
+    Args:
+        store: the cache; None: there is none.
     """
-    module = import_module(TRUTH)
-    kept = None if isinstance(case.parsed_rule, Variant) else store
 
-    def computed(meant: Inputs, scores: str) -> tuple[Truth | None, str]:
-        try:
-            return module.truth_of(case, meant, scores), ""
-        except UndecidedError as error:
-            return None, f"the truth is undecided: {error}"
-        except DomainError as error:
-            # Functions of the user's own may raise; whatever else is outside of its domain is ours.
-            if not isinstance(case.parsed_rule, Variant):
-                raise
-            return None, f"the truth is undecided: {error}"
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store
+        self._found: dict[_Key, tuple[Inputs, Found]] = {}
 
-    @cache
-    def held(scores: str, causal: str) -> tuple[Truth | None, str]:
-        meant = aligned(inputs, Contract(causal=causal))
-        if kept is None:
-            return computed(meant, scores)
-        return kept.find(case, meant, scores, lambda: computed(meant, scores))
+    def find(self, case: Case, inputs: Inputs, scores: str) -> Found:
+        """The truth in these units, computed once for the same case and the very same arrays."""
+        parts = (inputs.arrays, inputs.options, inputs.cotangent, inputs.rows)
+        key = (case, *map(id, parts), inputs.diagonal, scores)
+        if key not in self._found:
+            # The inputs are kept too, so that no other array gets an id of theirs.
+            self._found[key] = inputs, self._read(case, inputs, scores)
+        return self._found[key][1]
 
-    def of(contract: Contract) -> tuple[Truth | None, str]:
-        scores = contract.scores if module.has_two_units(case, inputs) else "differences"
-        return held(scores, contract.causal if "causal" in inputs.options else Contract().causal)
+    def _read(self, case: Case, inputs: Inputs, scores: str) -> Found:
+        # The definition of a variant may change unseen.
+        if self.store is None or isinstance(case.parsed_rule, Variant):
+            return _computed(case, inputs, scores)
+        return self.store.find(case, inputs, scores, lambda: _computed(case, inputs, scores))
 
-    return of
+
+_OPEN: list[Lookup] = []
+
+
+@contextmanager
+def lookup(store: Store | None) -> Iterator[None]:
+    """While this is open, `truth_for` reads and writes `store` and remembers what it found."""
+    _OPEN.append(Lookup(store))
+    try:
+        yield
+    finally:
+        _OPEN.pop()
+
+
+def truth_for(case: Case, inputs: Inputs, contract: Contract) -> Found:
+    """The truth of `case` in the units of `contract`; None where it is undecided, with the reason.
+
+    It is None with the reason "" where there is none by its nature.
+
+    Args:
+        case: the recipe.
+        inputs: what it makes, resolved by `contract`.
+        contract: says how scores are computed, which sets the units of errors.
+    """
+    from kernelproof.verify.truth.truth import has_two_units  # noqa: PLC0415 (see `load_oracle`)
+
+    scores = contract.scores if has_two_units(case, inputs) else "differences"
+    return (_OPEN[-1] if _OPEN else Lookup()).find(case, inputs, scores)
+
+
+def load_oracle() -> None:
+    """Import what computes truths, which takes seconds: a worker does so before its time is measured.
+
+    It is imported nowhere at the top of a module that the parent of a run or the command line loads.
+    """
+    import kernelproof.verify.truth.truth  # noqa: F401, PLC0415 (as above)
+
+
+def _computed(case: Case, inputs: Inputs, scores: str) -> Found:
+    from kernelproof.verify.truth.truth import truth_of  # noqa: PLC0415 (see `load_oracle`)
+
+    try:
+        return truth_of(case, inputs, scores), ""
+    except UndecidedError as error:
+        return None, f"the truth is undecided: {error}"
+    except DomainError as error:
+        # Functions of the user's own may raise; whatever else is outside of its domain is ours.
+        if not isinstance(case.parsed_rule, Variant):
+            raise
+        return None, f"the truth is undecided: {error}"

@@ -19,7 +19,6 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import PARAMETERS
-from kernelproof.verify.cases.causal import seen_keys, spelled_out
 from kernelproof.verify.records import Array, Floats, Inputs, Truth, Values
 from kernelproof.verify.truth.row_units import Proved, Rows
 from kernelproof.verify.truth.variants import truth_of_variant
@@ -161,9 +160,8 @@ class _Mixed:
 
     def __init__(self, case: Case, inputs: Inputs, arrays: dict[str, Floats], scores: str) -> None:
         self.case, self.inputs, self.arrays, self.convention = case, inputs, arrays, scores
-        options = spelled_out(inputs.options, inputs.arrays["q"].shape[-2], inputs.arrays["k"].shape[-2])
-        self.empty = options.pop("empty", "nan")
-        self.options = options
+        self.options = _without_causal(inputs)
+        self.empty = self.options.pop("empty", "nan")
         if case.op == "regression":
             self.q, self.k, self.v = (arrays[name][..., None, :, :] for name in "qkv")
             self.options = {"scale": 1.0, "key_norm_term": True}
@@ -317,15 +315,26 @@ class _Mixed:
         return unit
 
 
+def _without_causal(inputs: Inputs) -> dict[str, Any]:
+    """The options of `inputs`, with their causal mask made a part of the mask (..., T, S)."""
+    options = {name: value for name, value in inputs.options.items() if name != "causal"}
+    seen, mask = inputs.causal_keys, options.get("mask")
+    if seen is None:
+        return options
+    if mask is None or mask.dtype == bool:
+        both = seen if mask is None else mask & seen
+    else:
+        both = np.where(seen, mask.astype(np.float64), -np.inf)
+    return {**options, "mask": both}
+
+
 def _bias(options: dict[str, Any], shape: tuple[int, ...]) -> Floats:
-    """What is added to the scores (..., H, T, S) by mask, causal and lengths."""
+    """What is added to the scores (..., H, T, S) by the mask and the lengths."""
     bias = np.zeros(shape)
     mask = options.get("mask")
     if mask is not None:
         array: Array = np.asarray(mask)
         bias = bias + (np.where(array, 0.0, -np.inf) if array.dtype == bool else array.astype(np.float64))
-    if options.get("causal"):
-        bias = np.where(seen_keys(shape[-2], shape[-1], options["causal"]), bias, -np.inf)
     if options.get("lengths") is not None:
         limit = np.asarray(options["lengths"])[..., None, None, None]
         bias = np.where(np.arange(shape[-1]) < limit, bias, -np.inf)

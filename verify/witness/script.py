@@ -15,8 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import aligned
-from kernelproof.verify.cases.inputs import output_shape, spared
+from kernelproof.verify.cases.inputs import output_shape, zero_empty_cotangents
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.claims import Claim, Evidence, Raises, Seen
@@ -26,7 +25,7 @@ from kernelproof.verify.records import CRASH, Call, Contract, Inputs, Outcome, T
 from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.scope import case_of
-from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.witness.claims import claims, shapes_kept
 from kernelproof.verify.witness.effects import AGAIN, REPEATED, EffectWriter, turns_of
 from kernelproof.verify.witness.pieces import PACKED
@@ -93,9 +92,9 @@ def variable(name: str) -> str:
 
 def _asked(subject: Subject, contract: Contract) -> Inputs:
     """The inputs as `judge_target` asks them of a target of this contract."""
-    inputs = aligned(subject.built(), contract)
-    truth = None if inputs.cotangent is None else truths_for(subject.case, inputs)(contract)[0]
-    return inputs if truth is None else spared(inputs, truth.empty, contract)
+    inputs = subject.built(contract)
+    truth = None if inputs.cotangent is None else truth_for(subject.case, inputs, contract)[0]
+    return inputs if truth is None else zero_empty_cotangents(inputs, truth.empty, contract)
 
 
 def _width(case: Case, call: Call) -> int:
@@ -130,7 +129,7 @@ def _truth(subject: Subject, call: Call, caller: Calling) -> Truth | None:
     arrays = {name: np.moveaxis(array, call.axis, -1).copy(order="C") for name, array in given.arrays.items()}
     inputs = replace(given, options=options, arrays=given.arrays if call.axis == -1 else arrays)
     case = case_of(subject.case, call)
-    truth = truths_for(case, inputs)(caller.target.contract)[0]
+    truth = truth_for(case, inputs, caller.target.contract)[0]
     scope = caller.target.scope(case.op)
     if truth is None or truth.gradients is None or scope is None or scope.gradients is None:
         return truth

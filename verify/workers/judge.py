@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import aligned
-from kernelproof.verify.cases.inputs import bulky, spared
+from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
 from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.hints import hints
 from kernelproof.verify.process.journal import JUDGING
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets.caller import Calling
-from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
 
@@ -40,7 +39,7 @@ def judge_target(
 
     Args:
         case: the case.
-        inputs: of the case.
+        inputs: of the case, resolved by the contract of the target.
         truth: of the case.
         caller: the loaded target, with or without a guard around it.
         step: told (check, call) before each call, and ("", JUDGING) after the last.
@@ -52,9 +51,8 @@ def judge_target(
     target = guard.caller.target
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
-    inputs = aligned(inputs, target.contract)
     if truth is not None:
-        inputs = spared(inputs, truth.empty, target.contract)
+        inputs = zero_empty_cotangents(inputs, truth.empty, target.contract)
     if truth is not None and truth.gradients is not None and scope.gradients is not None:
         kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
         truth = replace(truth, gradients=kept)
@@ -93,8 +91,7 @@ def judge_target(
 
     def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
         outcomes = {key: made[_place(call)] for key, call in wanted[name].items()}
-        meant = aligned(meant, contract)
-        known = truth if meant is inputs else truths_for(case, meant)(contract)[0]
+        known = truth if meant is inputs else truth_for(case, meant, contract)[0]
         return checks()[name].judge(case, meant, known, outcomes, contract)
 
     if failed and only is None:

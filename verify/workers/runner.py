@@ -21,7 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from kernelproof.reference.errors import KernelproofError, TargetError
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.process.environment import environment
 from kernelproof.verify.process.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.process.spawning import Context, how_ended, threads_limited
@@ -30,7 +30,7 @@ from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
 from kernelproof.verify.truth.cache import Place as CachePlace
 from kernelproof.verify.truth.cache import Tally, store_of
-from kernelproof.verify.truth.lookup import TRUTH, truths_for
+from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.workers.guard import described
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Limits, Task
@@ -53,8 +53,6 @@ GRACE = 10.0
 """Seconds of silence that are allowed beyond the time limits, which a worker minds itself."""
 COLD_SECONDS = 300.0
 """Time limit of a case while something compiles for the first time."""
-PRELOAD = (TRUTH,)
-"""What every worker needs at once."""
 
 Found = dict[tuple[int, int], CaseResult]
 """Results by index of case and of target."""
@@ -324,12 +322,13 @@ class Runner:
         store = store_of(self.cache)
         for number, case, indices in items:
             inputs = inputs_of(case)
-            truths = truths_for(case, inputs, store)
-            for index in indices:
-                guard = guard_of(targets[index])
-                truth, undecided = truths(targets[index].contract)
-                found[number, index] = judge_target(case, inputs, truth, guard, lambda *_: None, undecided=undecided)
-                self._note_modes(targets[index], guard.loaded, guard.after or guard.loaded)
+            with lookup(store):
+                for index in indices:
+                    guard, contract = guard_of(targets[index]), targets[index].contract
+                    meant = resolve(inputs, contract)
+                    truth, undecided = truth_for(case, meant, contract)
+                    found[number, index] = judge_target(case, meant, truth, guard, lambda *_: None, undecided=undecided)
+                    self._note_modes(targets[index], guard.loaded, guard.after or guard.loaded)
             progress.advance(1)
         self.tally += Tally() if store is None else store.take()
         return found
@@ -360,9 +359,7 @@ def runner(
             return
         size = workers or Workers()
         with threads_limited(size.threads):
-            pool = ProcessPool(
-                max_workers=size.count, initializer=prepare, initargs=[(*PRELOAD, *preload)], context=Context()
-            )
+            pool = ProcessPool(max_workers=size.count, initializer=prepare, initargs=[preload], context=Context())
             try:
                 yield Runner(pool, folder, chosen, cache)
             finally:

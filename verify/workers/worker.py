@@ -20,13 +20,13 @@ from typing import TextIO
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
-from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
 from kernelproof.verify.process.journal import JUDGING, RETURNED, Journal, given_up
 from kernelproof.verify.process.limits import exhausted, limit_data
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import Tally, store_of
-from kernelproof.verify.truth.lookup import TRUTH, truths_for
+from kernelproof.verify.truth.lookup import load_oracle, lookup, truth_for
 from kernelproof.verify.workers.guard import SINKS, Guard, Sink
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.tasks import Limits, Task
@@ -42,12 +42,14 @@ def guard_of(target: Target) -> Guard:
 
 
 def prepare(modules: tuple[str, ...]) -> None:
-    """What a new worker does first: make a sink for what targets print, and import what it will need.
+    """What a new worker does first: make a sink for what targets print, and import the oracle and what it will need.
 
     Args:
         modules: our own and built-in ones only; what does not import is left for its user to report.
     """
     SINKS.append(Sink())
+    with suppress(ImportError):
+        load_oracle()
     for name in modules:
         with suppress(ImportError):
             import_module(name)
@@ -76,7 +78,7 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
         # Imports of ours come before the watchdog: they are not the target's time.
         checks()
         families()
-        import_module(TRUTH)
+        load_oracle()
         fresh = False
         for index in sorted({index for _, _, indices in task.items for index in indices}):
             fresh |= task.targets[index] not in _GUARDS
@@ -99,30 +101,39 @@ def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
 
 def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO) -> None:
     try:
-        journal.add("truth", number, Tally())
-        seconds = task.limits.seconds
-        faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
-        inputs = inputs_of(case)
-        store = store_of(task.cache)
-        truths = truths_for(case, inputs, store)
-        # All of it before the first target runs, so that a death here is told from one of a target.
-        held = [truths(task.targets[index].contract) for index in indices]
-        if store is not None:
-            journal.add("truth", number, store.take())
-        for index, (truth, undecided) in zip(indices, held, strict=True):
-
-            def step(check: str, call: str, index: int = index) -> None:
-                journal.add("step", number, index, check, call)
-                if call == JUDGING:
-                    faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
-
-            faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
-            guard = guard_of(task.targets[index])
-            returned = partial(journal.add, RETURNED, number, index)
-            result = judge_target(case, inputs, truth, guard, step, undecided=undecided, returned=returned)
-            journal.add("done", number, index, result)
-            journal.add("modes", index, guard.loaded, guard.after or guard.loaded)
+        with lookup(store_of(task.cache)):
+            _judge_targets(task, number, case, indices, journal, trace)
     except Exception:  # noqa: BLE001 (an exception of ours is reported as such, not as the target's)
         journal.add("fault", number, traceback.format_exc())
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _judge_targets(
+    task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO
+) -> None:
+    journal.add("truth", number, Tally())
+    seconds, store = task.limits.seconds, store_of(task.cache)
+    faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
+    built = inputs_of(case)
+    meant = [resolve(built, task.targets[index].contract) for index in indices]
+    # All of it before the first target runs, so that a death here is told from one of a target.
+    held = [truth_for(case, each, task.targets[index].contract) for index, each in zip(indices, meant, strict=True)]
+    if store is not None:
+        journal.add("truth", number, store.take())
+    for index, inputs, (truth, undecided) in zip(indices, meant, held, strict=True):
+
+        def step(check: str, call: str, index: int = index) -> None:
+            journal.add("step", number, index, check, call)
+            if call == JUDGING:
+                faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
+
+        faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
+        guard = guard_of(task.targets[index])
+        returned = partial(journal.add, RETURNED, number, index)
+        result = judge_target(case, inputs, truth, guard, step, undecided=undecided, returned=returned)
+        if store is not None:
+            # Checks and remarks look for truths too.
+            journal.add("truth", number, store.take())
+        journal.add("done", number, index, result)
+        journal.add("modes", index, guard.loaded, guard.after or guard.loaded)

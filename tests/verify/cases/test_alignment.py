@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.causal import TOP_LEFT, aligned, as_called, spelled_out
-from kernelproof.verify.cases.families.padding import hidden_keys
-from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.inputs import hidden_keys, inputs_of, other_readings, resolve
+from kernelproof.verify.cases.subject import Subject, explicit
+from kernelproof.verify.fuzz.cuts import cut
 from kernelproof.verify.record.schema import Target, Verdict
 from kernelproof.verify.records import Call, Contract, Inputs
 from kernelproof.verify.targets.protocol import request
+from kernelproof.verify.truth.truth import _without_causal as options_of_truth
+from kernelproof.verify.truth.truth import truth_of
+
+ROOT = Path(__file__).resolve().parents[3]
+TOP_LEFT = Contract(causal="top-left")
 
 SOURCE = """
 import numpy as np
@@ -109,19 +117,72 @@ def test_what_is_hidden_goes_by_the_alignment() -> None:
     case = Case.parse(LINE.format(count=3, size=8))
     inputs = inputs_of(case)
     assert not hidden_keys(case, inputs).any()
-    meant = aligned(inputs, Contract(causal=TOP_LEFT))
+    meant = resolve(inputs, TOP_LEFT)
     assert hidden_keys(case, meant)[0].tolist() == [False] * 3 + [True] * 5
-    assert aligned(meant, Contract()).options == inputs.options
-    assert as_called(meant.options) == inputs.options
+    assert resolve(meant, Contract()).diagonal == inputs.diagonal == 5
+    assert meant.options == inputs.options == {"causal": True}
     assert request(case, Call(meant), 1)["options"]["causal"] is True
+
+
+def called(options: dict[str, Any], contract: Contract = TOP_LEFT, count: int = 2, size: int = 4) -> Inputs:
+    arrays = {name: np.zeros((1, rows, 1)) for name, rows in (("q", count), ("k", size), ("v", size))}
+    return resolve(Inputs(arrays, options), contract)
 
 
 def test_other_masks_stay() -> None:
     seen = np.tril(np.ones((2, 4), dtype=bool))
     flags = np.array([[True, False, True, True]])
-    assert spelled_out({"causal": TOP_LEFT, "mask": flags}, 2, 4)["mask"].tolist() == (seen & flags).tolist()
+    assert options_of_truth(called({"causal": True, "mask": flags}))["mask"].tolist() == (seen & flags).tolist()
     bias = np.array([[0.5, -np.inf, 2.0, 3.0]], dtype=np.float32)
     wanted = np.where(seen, bias, -np.inf)
-    assert np.array_equal(spelled_out({"causal": TOP_LEFT, "mask": bias, "scale": 2.0}, 2, 4)["mask"], wanted)
-    assert spelled_out({"causal": True}, 2, 4) == {"causal": True}
-    assert aligned(Inputs({}, {"scale": 1.0}), Contract(causal=TOP_LEFT)).options == {"scale": 1.0}
+    found = options_of_truth(called({"causal": True, "mask": bias, "scale": 2.0}))
+    assert np.array_equal(found.pop("mask"), wanted)
+    assert found == {"scale": 2.0}
+    alone = options_of_truth(called({"causal": True}, Contract()))
+    assert list(alone) == ["mask"]
+    assert alone["mask"].tolist() == [[True, True, True, False], [True] * 4]
+    plain = Inputs({}, {"scale": 1.0})
+    assert resolve(plain, TOP_LEFT) is plain
+    assert options_of_truth(plain) == {"scale": 1.0}
+
+
+def test_the_other_reading_is_asked_for_where_there_is_one() -> None:
+    meant = called({"causal": True})
+    assert [(other.causal, each.diagonal) for other, each in other_readings(meant, TOP_LEFT)] == [("bottom-right", 2)]
+    assert [(other.causal, each.diagonal) for other, each in other_readings(meant, Contract())] == [("top-left", 0)]
+    assert not list(other_readings(called({"causal": True}, count=4), TOP_LEFT))
+    assert not list(other_readings(called({"causal": False}), TOP_LEFT))
+
+
+def test_what_was_not_resolved_has_no_truth() -> None:
+    case = Case.parse(LINE.format(count=3, size=8))
+    raw = replace(inputs_of(case), diagonal=None)
+    with pytest.raises(ValueError, match="must go through"):
+        truth_of(case, raw)
+    with pytest.raises(ValueError, match="must go through"):
+        hidden_keys(case, raw)
+
+
+def test_arrays_that_were_cut_are_resolved_again() -> None:
+    case = Case.parse(LINE.format(count=3, size=8))
+    for contract, wanted in ((Contract(), 2), (TOP_LEFT, 0)):
+        part = cut(explicit(Subject(case)), "S", range(5))
+        assert part.built(contract).diagonal == wanted
+        assert Subject(case).built(contract).diagonal == (0 if wanted == 0 else 5)
+
+
+def test_the_alignments_are_told_apart_in_one_place() -> None:
+    named = {
+        path.relative_to(ROOT).as_posix(): text
+        for folder in ("reference", "theory", "verify", "reports", "src")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "top-left" in (text := path.read_text("utf-8")) or "TOP_LEFT" in text
+    }
+    # The contract's word, and what it means: everything else asks for the diagonal of the mask.
+    assert set(named) == {"verify/cases/inputs.py", "verify/records.py"}
+    compared = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "verify").rglob("*.py"))
+        if re.search(r"contract\.causal|\.causal\b\s*(==|!=|in\b)", path.read_text("utf-8"))
+    ]
+    assert compared == ["verify/cases/inputs.py"]

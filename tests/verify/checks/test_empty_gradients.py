@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kernelproof.api import verify
-from kernelproof.verify.cases.inputs import spared
+from kernelproof.verify.cases.inputs import zero_empty_cotangents
 from kernelproof.verify.record.schema import Check
 from kernelproof.verify.records import Contract, Inputs
 
@@ -59,14 +59,14 @@ def test_only_empty_rows_lose_their_upstream() -> None:
     upstream = np.arange(12.0, dtype=np.float32).reshape(2, 3, 2)
     inputs = Inputs({}, cotangent=upstream)
     empty = np.array([False, True, False, False, False, True])
-    found = spared(inputs, empty, Contract()).cotangent
+    found = zero_empty_cotangents(inputs, empty, Contract()).cotangent
     assert found is not None
     assert found.dtype == np.float32
     assert found.tolist() == [[[0, 1], [0, 0], [4, 5]], [[6, 7], [8, 9], [0, 0]]]
     assert upstream[0, 1, 0] == 2
     for other in ("zeros", "nan", "raise"):
-        assert spared(inputs, empty, Contract(empty_row=other)) is inputs
-    assert spared(inputs, np.zeros(6, dtype=bool), Contract()) is inputs
+        assert zero_empty_cotangents(inputs, empty, Contract(empty_row=other)) is inputs
+    assert zero_empty_cotangents(inputs, np.zeros(6, dtype=bool), Contract()) is inputs
 
 
 def test_a_script_asks_as_the_check_does(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.records import Contract
 from kernelproof.verify.truth import codec as cache_coding
 from kernelproof.verify.truth.cache import Place, Store
-from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.lookup import lookup, truth_for
 
 LINES = tuple(
     f"entmax order=2 rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed={seed}" for seed in range(4)
@@ -21,7 +21,8 @@ LINES = tuple(
 
 def ask(store: Store, line: str = LINES[0]) -> cache_coding.Found:
     case = Case.parse(line)
-    return truths_for(case, inputs_of(case), store)(Contract())
+    with lookup(store):
+        return truth_for(case, inputs_of(case), Contract())
 
 
 def same(one: cache_coding.Found, other: cache_coding.Found) -> bool:

@@ -14,7 +14,7 @@ from kernelproof.verify.checks.gradients import CHECK
 from kernelproof.verify.judging.claims import Claim, Seen, elements, rounded
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Outcome, Truth, Values
 from kernelproof.verify.truth.kink_hull import corners_of
-from kernelproof.verify.truth.lookup import truths_for
+from kernelproof.verify.truth.lookup import truth_for
 
 LINE = "entmax order={order} rule=adaptive:1 dtype=float64 family=kink shape=4x8 feature=0 seed={seed}"
 
@@ -22,7 +22,7 @@ LINE = "entmax order={order} rule=adaptive:1 dtype=float64 family=kink shape=4x8
 def of(order: str, seed: int) -> tuple[Case, Inputs, Truth]:
     case = Case.parse(LINE.format(order=order, seed=seed))
     inputs = inputs_of(case)
-    truth = truths_for(case, inputs)(Contract())[0]
+    truth = truth_for(case, inputs, Contract())[0]
     assert truth is not None
     assert truth.gradients is not None
     return case, inputs, replace(truth, gradients={"z": truth.gradients["z"]})
@@ -73,7 +73,7 @@ def test_gradients_of_empty_rows_are_claimed_as_the_contract_has_them(policy: st
     case = Case.parse("entmax order=2 rule=adaptive:1 dtype=float64 family=masks shape=3x10 feature=all seed=0")
     inputs = inputs_of(case)
     inputs = replace(inputs, cotangent=np.ones((3, 10)))
-    truth = truths_for(case, inputs)(Contract())[0]
+    truth = truth_for(case, inputs, Contract())[0]
     assert truth is not None
     assert truth.gradients is not None
     assert truth.empty.any()
@@ -88,7 +88,7 @@ def test_gradients_of_empty_rows_are_claimed_as_the_contract_has_them(policy: st
 def test_what_only_a_sum_shows_is_claimed_of_the_sum() -> None:
     case = Case.parse(LINE.format(order="1", seed=0))
     inputs = Inputs({"z": np.array([[0.0, -1.0]])}, {}, cotangent=np.array([[0.0, 1.0]]))
-    truth = truths_for(case, inputs)(Contract())[0]
+    truth = truth_for(case, inputs, Contract())[0]
     assert truth is not None
     assert truth.gradients is not None
     truth = replace(truth, gradients={"z": truth.gradients["z"]})

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kernelproof.verify.cases.arguments import additive, mixed, one_of
-from kernelproof.verify.cases.causal import seen_keys
 from kernelproof.verify.cases.numbers import shuffled
-from kernelproof.verify.records import Flags, Inputs
+from kernelproof.verify.records import Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -53,29 +52,6 @@ class Padding:
         if feature == "causal":
             options["causal"] = True
         return Inputs(arrays, options)
-
-
-def hidden_keys(case: Case, inputs: Inputs) -> Flags:
-    """(..., Hk, S) keys of attention that the options of `inputs` hide from every query of every head that reads them.
-
-    >>> from kernelproof.verify.cases.case import Case
-    >>> from kernelproof.verify.cases.inputs import inputs_of
-    >>> line = "attention order=2 rule=adaptive:1 dtype=float64 family=padding shape=2x1x3x8x4x2 feature=mask seed=0"
-    >>> case = Case.parse(line)
-    >>> int(hidden_keys(case, inputs_of(case)).sum())
-    4
-    """
-    *batch, heads, groups, count, size, _, _ = case.shape
-    allowed = np.ones((*batch, heads, count, size), dtype=bool)
-    mask = inputs.options.get("mask")
-    if mask is not None:
-        allowed &= mask if mask.dtype == bool else ~np.isneginf(mask.astype(np.float64))
-    if inputs.options.get("causal"):
-        allowed &= seen_keys(count, size, inputs.options["causal"])
-    if inputs.options.get("lengths") is not None:
-        allowed &= np.arange(size) < np.asarray(inputs.options["lengths"])[..., None, None, None]
-    shared = allowed.reshape(*batch, groups, heads // groups, count, size)
-    return np.asarray(~shared.any(axis=(-3, -2)))
 
 
 FAMILY = Padding()
