@@ -66,10 +66,10 @@ class Convergence(Check):
         plain = replace(inputs, cotangent=None)
         for name in names[1:]:
             text = "inf" if name == "limit" else str(Fraction(case.kernel.order) * FURTHER)
-            at, _ = truth_for(replace(case, order=text, alpha=None), plain, contract)
-            if at is None:
+            other, _ = truth_for(replace(case, order=text, alpha=None), plain, contract)
+            if other is None:
                 return Judgement(undecided=1)
-            truths.append(at)
+            truths.append(other)
         bounds = [bounds_of(case, each, contract) for each in truths]
         rows = np.logical_and.reduce([each.rows for each in bounds])
         loose = np.logical_or.reduce([each.loose for each in bounds])

@@ -8,7 +8,7 @@ import pytest
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.numbers import normals
 from kernelproof.verify.fuzz.forms import SIZES, forms_of, told
-from kernelproof.verify.records import RANKS
+from kernelproof.verify.records import RANKS, Contract
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.targets.shapes import refused_shape, shapes_of
@@ -65,7 +65,7 @@ def test_witnesses_of_one_call_know_nothing_of_each_other(op: str) -> None:
         heads = []
         for subject in (whole, *alone):
             assert subject.inputs is not None
-            truth = truth_of(subject.case, subject.inputs)
+            truth = truth_of(subject.case, subject.built(Contract()))
             assert truth is not None
             heads.append(truth.output.head)
         np.testing.assert_array_equal(heads[0], np.concatenate(heads[1:]))
@@ -77,7 +77,7 @@ def test_pairs_make_the_first_weight_the_output(op: str) -> None:
     form = forms_of(case, Scope(op))[0]
     subject = form.subject(case, form.pairs(np.array([[0.25, 0.0]])))
     assert subject.inputs is not None
-    truth = truth_of(subject.case, subject.inputs)
+    truth = truth_of(subject.case, subject.built(Contract()))
     assert truth is not None
     # Sparsemax of two keys is 1/2 and half of the difference of their scores.
     gap = -(0.25**2) / 2 if op == "regression" else 0.25
@@ -101,7 +101,7 @@ def test_options_that_a_target_requires_change_no_truth(requires: tuple[str, ...
         subject = form.subject(case, rows)
         assert subject.inputs is not None
         assert tuple(subject.inputs.options) == (requires if form is held else ())
-        truth = truth_of(subject.case, subject.inputs)
+        truth = truth_of(subject.case, subject.built(Contract()))
         assert truth is not None
         truths.append(truth.output.head)
     assert subject.inputs is not None

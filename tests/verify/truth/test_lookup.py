@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kernelproof.reference.errors import UndecidedError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
@@ -93,7 +94,7 @@ def test_a_limit_that_is_undecided_decides_nothing(monkeypatch: pytest.MonkeyPat
     outcomes = {name: Outcome({"output": truth.output.head}) for name in check.calls(ROW, inputs)}
 
     def undecided(*_: object) -> None:
-        raise oracle.reference.UndecidedError
+        raise UndecidedError
 
     monkeypatch.setattr(oracle, "truth_of", undecided)
     judged = check.judge(ROW, inputs, truth, outcomes, Contract())
