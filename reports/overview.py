@@ -14,7 +14,7 @@ from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
 from kernelproof.verify.judging.grades import grade_of, limit_of
 
 NOTES = 6
-"""Ends of a search that are told one by one; worst.json has all."""
+"""Ends of a search that are told one by one; worst-case.json has all."""
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--blocks", "2", "--order", "1,2", "--dtype", "float32", "--op", "entmax,attention", "--out", "found"]
-    code = cli.run(["worst", "numpy", *words])
+    code = cli.run(["worst-case", "numpy", *words])
     assert code == cli.OK
     said = capsys.readouterr().out
-    kept = json.loads((tmp_path / "found" / "worst.json").read_text(encoding="utf-8"))
-    page = (tmp_path / "found" / "worst.md").read_text(encoding="utf-8")
+    kept = json.loads((tmp_path / "found" / "worst-case.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "found" / "worst-case.md").read_text(encoding="utf-8")
     assert "Within grade A" in (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
     assert [row["order"] for row in kept["table"] if row["op"] == "entmax"] == ["1", "2"]
     assert {row["op"] for row in kept["table"]} == {"entmax", "attention"}
@@ -80,10 +80,10 @@ def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
         (["fuzz", "numpy", "--time", "soon"], "a time must be positive"),
         (["fuzz", "numpy", "--examples", "0"], "examples must be at least 1"),
         (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
-        (["worst", "numpy", "--order", "x"], "'x'"),
-        (["worst", "numpy", "--op", "softmax"], "op must be one of"),
-        (["worst", f"{FAULTY}:right", "--op", "attention"], "nothing was asked for that the target"),
-        (["worst"], "say one target, or a program with --exec"),
+        (["worst-case", "numpy", "--order", "x"], "'x'"),
+        (["worst-case", "numpy", "--op", "softmax"], "op must be one of"),
+        (["worst-case", f"{FAULTY}:right", "--op", "attention"], "nothing was asked for that the target"),
+        (["worst-case"], "say one target, or a program with --exec"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import kernelproof
 from kernelproof import __version__, cli
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
@@ -111,6 +112,19 @@ def test_bad_usage_is_one_line(
     assert all(word in said.err for word in words)
     # Nothing half-written, __pycache__ of the user's module apart.
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
+
+
+def test_the_command_of_a_record_says_what_the_call_said(file: Path) -> None:
+    found = kernelproof.verify(f"{file}:right", case=LINE, array_library="numpy", timeout=90)
+    words = f"--array-library numpy --case '{LINE}' --timeout 90s"
+    assert found.command == f"kernelproof verify {file}:right {words}"
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("inf"), float("nan"), True, "10m"])
+def test_a_timeout_is_a_positive_number_of_seconds(timeout: object, file: Path) -> None:
+    for command in (kernelproof.verify, kernelproof.fuzz, kernelproof.worst_case):
+        with pytest.raises(kernelproof.DomainError, match="timeout must be a positive number of seconds"):
+            command(f"{file}:right", order="inf", timeout=timeout)  # type: ignore[arg-type] # what a user may pass
 
 
 def test_our_own_fault_is_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

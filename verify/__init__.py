@@ -14,15 +14,22 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernelproof import api
 
 
-class _Callable(ModuleType):
+class CallablePackage(ModuleType):
     """A package that is also the function `kernelproof.api.verify`."""
 
-    def __call__(self, *targets: Any, **options: Any) -> Any:
-        """What `kernelproof.api.verify` returns, a `kernelproof.verify.record.schema.Results`."""
-        return import_module("kernelproof.api").verify(*targets, **options)
+    if TYPE_CHECKING:
+        __call__ = staticmethod(api.verify)
+    else:
+
+        def __call__(self, *targets: Any, **options: Any) -> Any:
+            """What `kernelproof.api.verify` returns, a `kernelproof.verify.record.schema.Results`."""
+            return import_module("kernelproof.api").verify(*targets, **options)
 
 
-sys.modules[__name__].__class__ = _Callable
+sys.modules[__name__].__class__ = CallablePackage

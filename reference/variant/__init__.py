@@ -11,6 +11,6 @@
 from __future__ import annotations
 
 from kernelproof.reference.variant.definition import Constant, Root, Variant, mass
-from kernelproof.reference.variant.ops import opinion, weights, weights_vjp
+from kernelproof.reference.variant.ops import cross_check, weights, weights_vjp
 
-__all__ = ["Constant", "Root", "Variant", "mass", "opinion", "weights", "weights_vjp"]
+__all__ = ["Constant", "Root", "Variant", "cross_check", "mass", "weights", "weights_vjp"]

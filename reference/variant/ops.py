@@ -238,7 +238,7 @@ def rows_vjp(
     return {"scores": Enclosure(shape, tuple(blocks)), **out}
 
 
-def opinion(scores: Any, variant: Variant, *, bits: int = 160) -> list[Any]:
+def cross_check(scores: Any, variant: Variant, *, bits: int = 160) -> list[Any]:
     """The weights of one row (m,) by mpmath: γ by bisection from the definition, without certificate.
 
     Source: docs/theory.md §1.

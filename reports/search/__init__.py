@@ -1,1 +1,1 @@
-"""Reports of the two searches, `fuzz` and `worst`: JSON, a page and Markdown."""
+"""Reports of the two searches, `fuzz` and `worst-case`: JSON, a page and Markdown."""

@@ -1,4 +1,4 @@
-"""The pages of `fuzz` and `worst`: they open offline, have no script, and escape everything from outside."""
+"""The pages of `fuzz` and `worst-case`: they open offline, have no script, and escape everything from outside."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fuzz_page(results: FuzzResults) -> str:
 
 def worst_page(results: WorstResults) -> str:
     """`results` as a page of HTML; a pure function of its argument."""
-    return _filled("worst.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
+    return _filled("worst_case.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
 
 
 def grid_of(cells: Sequence[Cell]) -> Grid:

@@ -14,7 +14,7 @@ from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
 
-WORST_FILES = ("worst.json", "index.html", "worst.md")
+WORST_FILES = ("worst-case.json", "index.html", "worst-case.md")
 SHOWN = 4
 """Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
 
@@ -104,7 +104,7 @@ def worst_markdown(results: WorstResults) -> str:
 
 
 def _parts(results: WorstResults) -> Iterator[str]:
-    yield f"# kernelproof worst: {escape(results.target)} on {escape(results.device)}"
+    yield f"# kernelproof worst-case: {escape(results.target)} on {escape(results.device)}"
     promise = "within" if results.passed else "NOT within"
     yield (
         f"The largest errors found in {number(results.rows)} rows of scores or queries, {duration(results.seconds)}, "
@@ -112,7 +112,7 @@ def _parts(results: WorstResults) -> Iterator[str]:
         f"{escape(results.promised)}. An ulp is the spacing of the dtype at the exact value, and has no bound where "
         f"the output is ill-conditioned; κ is the error in units of the condition (docs/theory.md §4). What was found "
         f"is a lower bound of the worst, and the worst itself only among what was tried without exception. Of q, k and "
-        f"v the tables show a few digits; worst.json has every number, bit for bit."
+        f"v the tables show a few digits; worst-case.json has every number, bit for bit."
     )
     yield code_block(results.command)
     seen = overview(results)

@@ -13,13 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernelproof import reference, verify
+    from kernelproof import reference
     from kernelproof.commands.fuzz import fuzz
-    from kernelproof.commands.worst import worst
+    from kernelproof.commands.worst_case import worst_case
     from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
+    from kernelproof.verify import CallablePackage
     from kernelproof.verify.backends import backend
     from kernelproof.verify.targets.declaration import Declaration, declare
+
+    verify: CallablePackage
 
 __version__ = "0.1.0"
 
@@ -42,7 +45,7 @@ __all__ = [
     "mechanism",
     "reference",
     "verify",
-    "worst",
+    "worst_case",
 ]
 
 _SUBPACKAGES = frozenset({"reference", "verify"})
@@ -56,7 +59,7 @@ _HOMES = {
     "backend": "kernelproof.verify.backends",
     **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.targets.declaration"),
     "fuzz": "kernelproof.commands.fuzz",
-    "worst": "kernelproof.commands.worst",
+    "worst_case": "kernelproof.commands.worst_case",
 }
 
 

@@ -55,14 +55,14 @@ def verify(
     case: str | None = None,
     call: str | None = None,
     output: int | str | None = None,
-    array: str | None = None,
+    array_library: str | None = None,
     contract: str | Path | Mapping[str, Any] | None = None,
     xfail: str | Path | None = None,
     variant: str | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
-    limits: Limits | None = None,
+    timeout: float | Limits | None = None,
     cache: bool = True,
 ) -> Results:
     """Hold implementations against the certified truth and return what was found.
@@ -80,14 +80,14 @@ def verify(
         case: the text of one case to run, instead of a suite.
         call: how the one target is called, such as ``"f(z, dim=-1)"``.
         output: which item of what it returns is the output.
-        array: what it computes on: numpy, torch, jax or cupy.
+        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.record.xfail`.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
-        limits: time and memory of a case.
+        timeout: seconds for the calls of a case; None means 60, and 300 for kernels that compile on a GPU.
         cache: read truths that were computed before, and keep those that were not.
 
     Raises:
@@ -102,16 +102,17 @@ def verify(
     one = None if case is None else _one_case(case, op, order, alpha, dtype)
     known = () if xfail is None else expected_failures(Path(xfail))
     places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
-    told = {"call": call, "output": output, "array": array, "variant": variant}
+    told = {"call": call, "output": output, "array_library": array_library, "variant": variant}
     places = list(dict.fromkeys(_declared(places, targets, contract=contract, **told)))
     if out is not None:
         if not str(out).strip():
             msg = f"out must name a folder; got {out!r}"
             raise DomainError(msg)
         reports.check_writable(Path(out))
-    span = None if limits is None else f"{limits.seconds:g}s"
+    limits = Limits.of(timeout)
+    span = None if timeout is None else f"{limits.seconds:g}s"
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
-    chosen = with_patience(limits or Limits()) if cold else limits or Limits()
+    chosen = with_patience(limits) if cold else limits
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     place, trouble = truth_cache.prepared() if cache else (None, "")
     with runner(preload=preload, serial=serial, limits=chosen, cache=place) as work:
@@ -129,7 +130,7 @@ def verify(
         with Progress(sum(bool(indices) for _, indices in items), shown=progress) as shown:
             if cold:
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
-            with_torch = any(target.array == "torch" for target in loaded)
+            with_torch = any(target.array_library == "torch" for target in loaded)
             environment = work.environment(with_torch=with_torch, seed=seed)
             whole = one is None and suite != "quick" and not (op or order or alpha or dtype)
             studies = work.submit(_studies, seed=seed) if whole else None
@@ -149,7 +150,7 @@ def verify(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",
         seed=seed if one is None else one.seed,
-        command=_command(places if targets else [], selection, one, {"device": device, "limit": span, "xfail": xfail}),
+        command=_command(places if targets else [], selection, one, device=device, timeout=span, xfail=xfail),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         environment=held | {"cache of truth": kept},
@@ -185,7 +186,7 @@ def prepared(
     device: str | None = None,
     call: str | None = None,
     output: int | str | None = None,
-    array: str | None = None,
+    array_library: str | None = None,
     contract: str | Path | Mapping[str, Any] | None = None,
     variant: str | None = None,
     serial: bool = False,
@@ -197,11 +198,11 @@ def prepared(
         TargetError: the target cannot be loaded, or not without an order, or it does not run on the device.
     """
     selection = _selection(op, order, alpha, dtype, "standard", seed)
-    told = {"call": call, "output": output, "array": array, "variant": variant}
+    told = {"call": call, "output": output, "array_library": array_library, "variant": variant}
     (place,) = _declared([find(_text(target))], [target], contract=contract, **told)
     with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
         loaded, _, _ = _load(work, [place], device, explicit=True)
-        held: dict[str, Any] = work.environment(with_torch=loaded[0].array == "torch", seed=seed).result()
+        held: dict[str, Any] = work.environment(with_torch=loaded[0].array_library == "torch", seed=seed).result()
     return _told(loaded, selection, None)[0], selection, held
 
 
@@ -278,12 +279,17 @@ def _declared(
         msg = f"{names} is said of one target; got {len(targets)} targets"
         raise DomainError(msg)
     found = read(told, "the command")
-    words = tuple(word for name, value in told.items() for word in (f"--{name}", str(value)))
+    words = tuple(word for name, value in told.items() for word in (_flag(name), str(value)))
     if contract is not None:
         from_file = isinstance(contract, str | Path)
         found = found.over(read_file(str(contract)) if from_file else read(contract, "contract"))
         words = (*words, *(("--contract", str(contract)) if from_file else ()))
     return [replace(places[0], declared=found, words=words)]
+
+
+def _flag(name: str) -> str:
+    """The option of the command line that is called `name` in Python."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _text(target: str | Callable[..., Any]) -> str:
@@ -321,7 +327,9 @@ def _load(
         here |= {target.device for target in found}
         wanted = [target for target in found if device in {None, "all", target.device}]
         loaded += wanted
-        if any(target.array == "torch" for target in found) and "cuda" not in {target.device for target in found}:
+        if any(target.array_library == "torch" for target in found) and "cuda" not in {
+            target.device for target in found
+        }:
             skipped.append(f"{place.name} on cuda: no CUDA device that PyTorch can use on this machine")
         elif not wanted:
             skipped.append(f"{place.name}: it does not run on {device}")
@@ -385,7 +393,7 @@ def _studies(seed: int) -> list[Table]:
     return real_tensor_studies(seed)
 
 
-def _command(places: list[Place], selection: Selection, one: Case | None, options: Mapping[str, Any]) -> str:
+def _command(places: list[Place], selection: Selection, one: Case | None, **options: Any) -> str:
     """The command that does this run again."""
     words = ["kernelproof", "verify", *(word for place in places for word in (place.name, *place.words))]
     if one is not None:
@@ -393,5 +401,5 @@ def _command(places: list[Place], selection: Selection, one: Case | None, option
     else:
         words += [*selection.words, "--suite", selection.suite, "--seed", str(selection.seed)]
     return shlex.join(
-        [*words, *(word for name, value in options.items() if value for word in (f"--{name}", str(value)))]
+        [*words, *(word for name, value in options.items() if value for word in (_flag(name), str(value)))]
     )

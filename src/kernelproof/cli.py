@@ -78,7 +78,7 @@ def verify(
     xfail: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Failures that are known, with reasons, as TOML.")
     ] = None,
-    limit: Annotated[
+    timeout: Annotated[
         str | None,
         typer.Option(help="Time for the calls of a case, such as 10m; default: 60s, 5m for kernels on a GPU."),
     ] = None,
@@ -87,7 +87,9 @@ def verify(
     ] = None,
     call: Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called.")] = None,
     output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
-    array: Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")] = None,
+    array_library: Annotated[
+        str | None, typer.Option(help="Whose arrays it computes on: numpy, torch, jax or cupy.")
+    ] = None,
     contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
     variant: Annotated[
         str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant of your own that the one target computes.")
@@ -97,7 +99,6 @@ def verify(
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
-    from kernelproof.verify.workers.tasks import Limits  # noqa: PLC0415
 
     results = api.verify(
         *(targets or ()),
@@ -112,10 +113,10 @@ def verify(
         case=case,
         cache=cache,
         xfail=xfail,
-        limits=None if limit is None else Limits(seconds=seconds_of(limit)),
+        timeout=None if timeout is None else seconds_of(timeout),
         call=call,
         output=output,
-        array=array,
+        array_library=array_library,
         contract=contract,
         variant=variant,
         out=out,
@@ -126,7 +127,7 @@ def verify(
 
 
 app.command()(lines.fuzz)
-app.command()(lines.worst)
+app.command()(lines.worst_case)
 
 
 @app.command()

@@ -10,6 +10,6 @@
 
 from __future__ import annotations
 
-from kernelproof.reference.variant import Constant, Root, Variant, mass, opinion, weights, weights_vjp
+from kernelproof.reference.variant import Constant, Root, Variant, cross_check, mass, weights, weights_vjp
 
-__all__ = ["Constant", "Root", "Variant", "mass", "opinion", "weights", "weights_vjp"]
+__all__ = ["Constant", "Root", "Variant", "cross_check", "mass", "weights", "weights_vjp"]

@@ -25,7 +25,7 @@ NUMPY = backend("numpy")
 
 class Right:
     contract = Contract(grade="A", posinf="nan", scores="differences")
-    array = "numpy"
+    array_library = "numpy"
     dtypes = ("float64", "float32")
 
     def entmax(self, z, *, order=None, alpha=None, dim=-1):

@@ -1,4 +1,4 @@
-"""The record of a search for the worst error: what `worst.json` holds."""
+"""The record of a search for the worst error: what `worst-case.json` holds."""
 
 from __future__ import annotations
 

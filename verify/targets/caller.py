@@ -56,11 +56,11 @@ class Caller:
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
         target, case = self.target, case_of(case, call)
-        inputs = {name: give(array, target.array, target.device) for name, array in call.inputs.arrays.items()}
+        inputs = {name: give(array, target.array_library, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
         wanted = call.inputs.cotangent if call.mode == "vjp" else None
-        upstream = None if wanted is None else give(wanted, target.array, target.device)
+        upstream = None if wanted is None else give(wanted, target.array_library, target.device)
         given = {**inputs, **{name: value for name, value in options.items() if hasattr(value, "dtype")}}
         if upstream is not None:
             given["cotangent"] = upstream
@@ -69,11 +69,11 @@ class Caller:
                 found = self._vjp(case, inputs, options, upstream)
                 # A copy: a target may return the same buffer from its next call.
                 # Names of any type would have no order.
-                arrays = {str(name): take(value, target.array).copy() for name, value in found.items()}
+                arrays = {str(name): take(value, target.array_library).copy() for name, value in found.items()}
                 arrays |= _other_number(case, arrays)
             else:
                 output = self._forward(case, inputs, options, axis=call.axis)
-                arrays = {"output": take(output, target.array).copy()}
+                arrays = {"output": take(output, target.array_library).copy()}
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
@@ -83,12 +83,14 @@ class Caller:
         return Outcome(arrays=arrays, modified=self._modified(given, call))
 
     def _option(self, value: Any) -> Any:
-        return give(value, self.target.array, self.target.device) if hasattr(value, "dtype") else value
+        return give(value, self.target.array_library, self.target.device) if hasattr(value, "dtype") else value
 
     def _modified(self, given: _Arrays, call: Call) -> tuple[str, ...]:
         """Names of the arrays, options and cotangent among them, that no longer hold what they were given."""
         before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
-        return tuple(name for name, now in given.items() if not same_bits(take(now, self.target.array), before[name]))
+        return tuple(
+            name for name, now in given.items() if not same_bits(take(now, self.target.array_library), before[name])
+        )
 
     def _forward(
         self,
@@ -115,11 +117,11 @@ class Caller:
         wanted = () if scope is None or scope.gradients is None else scope.gradients
         leaves = {name: array for name, array in inputs.items() if name in wanted}
         numbers = {
-            role: _as_array(value, next(iter(inputs.values())), self.target.array)
+            role: _as_array(value, next(iter(inputs.values())), self.target.array_library)
             for role, value in self.bound[case.op][1].numbers(case).items()
             if role in wanted
         }
-        differentiate = _by_torch if self.target.array == "torch" else _by_jax
+        differentiate = _by_torch if self.target.array_library == "torch" else _by_jax
         return differentiate(
             lambda held, told: self._forward(case, {**inputs, **held}, options, told), leaves, numbers, cotangent
         )

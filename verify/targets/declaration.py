@@ -83,7 +83,7 @@ class Declaration:
         rules: bandwidth rules such as ``adaptive:1``, where a word in the place of a number is the name of the
             parameter that takes it and ``*`` stands for any number.
         dtypes: names of dtypes.
-        array: one of `ARRAYS`.
+        array_library: one of `ARRAYS`.
         devices: of `DEVICES`.
         call: how the function is called, such as ``f(z, dim=-1)``.
         output: which item of a returned tuple is the output, or which attribute or key of another object.
@@ -103,7 +103,7 @@ class Declaration:
     orders: tuple[str, ...] | None = None
     rules: tuple[str, ...] | None = None
     dtypes: tuple[str, ...] | None = None
-    array: str | None = None
+    array_library: str | None = None
     devices: tuple[str, ...] | None = None
     call: str | None = None
     output: int | str | None = None
@@ -307,7 +307,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "orders": lambda name, value: tuple(parse_range(str(each), name) for each in _several(value)),
     "rule": lambda _, value: tuple(check_pattern(each) for each in _several(value)),
     "dtypes": _words(tuple(FORMATS)),
-    "array": lambda name, value: _word(name, value, ARRAYS),
+    "array_library": lambda name, value: _word(name, value, ARRAYS),
     "devices": _words(DEVICES),
     "call": _text,
     "output": _output,

@@ -88,12 +88,12 @@ def load(place: Place) -> tuple[Any, ModuleType]:
 
 
 def array_kind(found: Any, module: ModuleType) -> Kind:
-    """What `found` computes on: its attribute `array`, or what the module of its code imports first of `KINDS`."""
-    told = attribute(found, "array", None)
+    """The library of its arrays: its attribute `array_library`, or the first of `KINDS` that its module imports."""
+    told = attribute(found, "array_library", None)
     if told is not None:
         kind: Kind | None = next((kind for kind in KINDS if isinstance(told, str) and kind == told), None)
         if kind is None:
-            msg = f"the attribute array of a target must be one of {', '.join(KINDS)}; got {shown(told)}"
+            msg = f"the attribute array_library of a target must be one of {', '.join(KINDS)}; got {shown(told)}"
             raise TargetError(msg)
         return kind
     home = sys.modules.get(getattr(found, "__module__", "") or "", module)

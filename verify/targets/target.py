@@ -47,7 +47,7 @@ class Target:
     Attributes:
         place: where it is.
         device: "cpu" or "cuda".
-        array: the arrays it computes on.
+        array_library: whose arrays it computes on.
         scopes: what it can be asked, one an op.
         contract: what it promises.
         promised: whether it says so itself.
@@ -56,7 +56,7 @@ class Target:
 
     place: Place
     device: str
-    array: Kind
+    array_library: Kind
     scopes: tuple[Scope, ...]
     contract: Contract = field(default_factory=Contract)
     promised: bool = False
@@ -191,7 +191,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
     dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
-    if probe and not built_in and said.array is None and attribute(found, "array", None) is None:
+    if probe and not built_in and said.array_library is None and attribute(found, "array_library", None) is None:
         with watchdog(seconds, memory):
             kind, why = probed(first, binding, kind, dtype, said.output)
     attention = bound.get("attention")
@@ -206,7 +206,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     target = Target(
         place=place,
         device="cpu",
-        array=kind,
+        array_library=kind,
         scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
         contract=contract,
         promised=promised,
@@ -222,15 +222,15 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
 def _program(place: Place) -> Target:
     words_of(place)
     said = place.declared
-    if said.call is not None or said.array is not None or said.output is not None:
-        msg = "a program is asked in its own words, see docs/exec.md; call, output and array are for Python objects"
+    if said.call is not None or said.array_library is not None or said.output is not None:
+        msg = "a program speaks the protocol of docs/exec.md; call, output and array_library are for Python objects"
         raise TargetError(msg)
     contract, promised = _contract(None, said, built_in=False)
     return Target(place, "cpu", "numpy", scopes_of(said), contract, promised, "a program")
 
 
 def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
-    return next((kind for kind in KINDS if kind == said.array), guess)
+    return next((kind for kind in KINDS if kind == said.array_library), guess)
 
 
 def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:

@@ -80,7 +80,7 @@ class EffectWriter(Writer):
         """A call that raises, whose traceback is the finding; or one that returns something else than an array."""
         lines, names = self.arrays(one.call, "")
         text, title = self.text(one.call, names), f"{check}: {one.outcome.error or one.outcome.crash or 'no output'}"
-        kind = self.target.array
+        kind = self.target.array_library
         if self.program:
             # A line too many is noticed with the request after it.
             again = ["time.sleep(0.5)", f"print({text})"] if any(words in title for words in UNASKED) else []
@@ -136,7 +136,7 @@ class EffectWriter(Writer):
                 one = seen[first]
         lines, names = self.arrays(one.call, "")
         raw = f"{one.variable}_raw"
-        read = to_numpy(self.target.array)
+        read = to_numpy(self.target.array_library)
         called = [*self.called(one, names, None)]
         if one.call.mode == "forward":
             called += [f"return {read.format(raw)}.tobytes()"]
@@ -150,7 +150,7 @@ class EffectWriter(Writer):
                 "    return repr(error)",
             ]
         given = next(iter(names.values()))
-        turned = f"{given}.flip(-1)" if self.target.array == "torch" else f"{given}[..., ::-1]"
+        turned = f"{given}.flip(-1)" if self.target.array_library == "torch" else f"{given}[..., ::-1]"
         if self.program:
             turned = "other"
             lines.append(request_line(turned, self.case, turned_call(one.call)))
@@ -178,7 +178,7 @@ class EffectWriter(Writer):
             return ""
         lines, names = self.arrays(one.call, "")
         changed = names[one.outcome.modified[0]]
-        read = changed if self.target.array == "numpy" else to_numpy(self.target.array).format(changed)
+        read = changed if self.target.array_library == "numpy" else to_numpy(self.target.array_library).format(changed)
         body = self._in_turns(
             turn,
             [

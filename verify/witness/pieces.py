@@ -46,10 +46,10 @@ def numbers(array: Array) -> str:
 
 def array_text(array: Array, target: Target) -> str:
     """An expression for `array` as the target gets it, with its layout."""
-    if target.array == "torch":
+    if target.array_library == "torch":
         return _tensor(array, target.device)
-    if target.array in {"jax", "cupy"}:
-        module = "jnp" if target.array == "jax" else "cupy"
+    if target.array_library in {"jax", "cupy"}:
+        module = "jnp" if target.array_library == "jax" else "cupy"
         return f"{module}.asarray({_packed(np.ascontiguousarray(array))})"
     return _packed(array)
 
@@ -221,7 +221,7 @@ def number_lines(case: Case, call: Call, caller: Calling) -> dict[str, str]:
     for role, value in caller.bound[case.op][1].numbers(case_of(case, call)).items():
         if role not in wanted:
             continue
-        if target.array == "torch":
+        if target.array_library == "torch":
             # Where the dtype of the arrays does not hold the number, float64 does.
             held = float(FORMATS[kind].round_fraction(Fraction(value))) if math.isfinite(value) else value
             dtype = kind if held == float(value) else "float64"

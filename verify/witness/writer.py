@@ -80,7 +80,7 @@ class Writer:
         for name, array in held.items():
             names[name] = name + suffix
             lines.append(f"{names[name]} = {array_text(np.asarray(array), self.target)}")
-            if self.target.array == "numpy" and not array.flags.writeable:
+            if self.target.array_library == "numpy" and not array.flags.writeable:
                 lines.append(f"{names[name]}.flags.writeable = False")
         return lines, names
 
@@ -105,7 +105,9 @@ class Writer:
         Rows have the length `width`; with None the array has the shape that came.
         """
         text, raw = self.text(one.call, names), f"{one.variable}_raw"
-        convert = to_numpy(self.target.array) + ("" if self.target.array == "torch" else ".astype(np.float64)")
+        convert = to_numpy(self.target.array_library) + (
+            "" if self.target.array_library == "torch" else ".astype(np.float64)"
+        )
         if one.call.mode == "forward":
             lines = [f"{raw} = {text}", *self.picked(raw)]
             if width is None:
@@ -121,7 +123,7 @@ class Writer:
             lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
         else:
             lines = self.differentiated(one, names)
-        each = "torch.as_tensor(value)" if self.target.array == "torch" else "value"
+        each = "torch.as_tensor(value)" if self.target.array_library == "torch" else "value"
         lines += [f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
         return [*lines, *other_number(one, self.case)]
 
@@ -132,7 +134,7 @@ class Writer:
         held |= {role: role for role in numbers}
         text = call_text(self.case, one.call, self.caller, names, numbers)
         called = [f"output = {text}", *picked_lines("output", self.caller, self.case.op)]
-        if self.target.array == "jax":
+        if self.target.array_library == "jax":
             return [
                 *numbers.values(),
                 f"def output_of({', '.join(held.values())}):",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference.errors import DomainError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.records import Errors, Judgement
 from kernelproof.verify.targets.target import Target
@@ -27,6 +28,25 @@ class Limits:
     seconds: float = 60.0
     memory: int = 4 * GIBIBYTE
     patience: float = 5.0
+
+    @classmethod
+    def of(cls, timeout: float | Limits | None, seconds: float = 60.0) -> Limits:
+        """The limits that `timeout` sets: `seconds` where it is None, and `timeout` itself where it is all limits.
+
+        Raises:
+            DomainError: it is no positive number of seconds.
+
+        >>> Limits.of(2.5).seconds
+        2.5
+        """
+        if isinstance(timeout, Limits):
+            return timeout
+        if timeout is None:
+            return cls(seconds=seconds)
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+            msg = f"timeout must be a positive number of seconds; got {timeout!r}"
+            raise DomainError(msg)
+        return cls(seconds=float(timeout))
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ def converge(
         if loaded:
             held = convergence.study(work, loaded, grid, seed, formats)
             told(BACKENDS)
-        results = _results(found, held, chosen, grid, look, seed, with_torch=any(t.array == "torch" for t in loaded))
+        results = _results(
+            found, held, chosen, grid, look, seed, with_torch=any(t.array_library == "torch" for t in loaded)
+        )
         if out is not None:
             drawings = {slug: work.submit(paper.render_figure, results=results, slug=slug) for slug in results.slugs}
             drawn = _collected(drawings, told)

@@ -47,12 +47,12 @@ def fuzz(
     device: str | None = None,
     call: str | None = None,
     output: int | str | None = None,
-    array: str | None = None,
+    array_library: str | None = None,
     contract: Any = None,
     variant: str | None = None,
     out: str | Path | None = None,
     database: str | Path | None = None,
-    limits: Limits | None = None,
+    timeout: float | Limits | None = None,
     serial: bool = False,
     progress: bool = False,
 ) -> FuzzResults:
@@ -71,12 +71,12 @@ def fuzz(
         device: "cpu" or "cuda"; default: the first that the target runs on.
         call: how the target is called, such as ``"f(z, dim=-1)"``.
         output: which item of what it returns is the output.
-        array: what it computes on: numpy, torch, jax or cupy.
+        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for fuzz.json, index.html and fuzz.md; None writes nothing.
         database: folder of the example database; None keeps and replays nothing.
-        limits: time and memory of the calls of one recipe.
+        timeout: seconds for the calls of one recipe; None means 10.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
 
@@ -102,7 +102,7 @@ def fuzz(
         device=device,
         call=call,
         output=output,
-        array=array,
+        array_library=array_library,
         contract=contract,
         variant=variant,
         serial=serial,
@@ -121,7 +121,7 @@ def fuzz(
     budget = Budget(seconds, examples, seed, most)
     kept = None if database is None else Database(Path(database), chosen.name)
     total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
-    held = limits or Limits(seconds=FUZZ_SECONDS)
+    held = Limits.of(timeout, FUZZ_SECONDS)
     # Its cache on disk may lack some functions though it is there.
     cold = chosen.name == "numba"
     held = with_patience(held) if cold or compiles(chosen) else held

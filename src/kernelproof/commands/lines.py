@@ -1,4 +1,4 @@
-"""The command lines of ``fuzz`` and ``worst``; everything heavy is imported inside, for a quick ``--help``."""
+"""The command lines of ``fuzz`` and ``worst-case``; everything heavy is imported inside, for a quick ``--help``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Dtype = Annotated[str | None, typer.Option(help="Some dtypes; default: those the
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: the first the target runs on.")]
 Call = Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the target is called.")]
 Output = Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")]
-ArrayKind = Annotated[str | None, typer.Option(help="What it computes on: numpy, torch, jax or cupy.")]
+ArrayLibrary = Annotated[str | None, typer.Option(help="Whose arrays it computes on: numpy, torch, jax or cupy.")]
 ContractFile = Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")]
 VariantOf = Annotated[str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant that it computes.")]
 Time = Annotated[str | None, typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s.")]
@@ -42,7 +42,7 @@ def fuzz(
     device: Device = None,
     call: Call = None,
     output: Output = None,
-    array: ArrayKind = None,
+    array_library: ArrayLibrary = None,
     contract: ContractFile = None,
     variant: VariantOf = None,
     database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
@@ -69,7 +69,7 @@ def fuzz(
         device=device,
         call=call,
         output=output,
-        array=array,
+        array_library=array_library,
         contract=contract,
         variant=variant,
         out=out,
@@ -90,7 +90,7 @@ def fuzz(
     raise typer.Exit(0 if results.passed else 1)
 
 
-def worst(
+def worst_case(
     target: Target = None,
     execute: Execute = None,
     time: Annotated[
@@ -107,15 +107,17 @@ def worst(
     device: Device = None,
     call: Call = None,
     output: Output = None,
-    array: ArrayKind = None,
+    array_library: ArrayLibrary = None,
     contract: ContractFile = None,
     variant: VariantOf = None,
-    out: Annotated[Path, typer.Option(help="Folder for worst.json, a page and Markdown.")] = Path("kernelproof-worst"),
+    out: Annotated[Path, typer.Option(help="Folder for worst-case.json, a page and Markdown.")] = Path(
+        "kernelproof-worst-case"
+    ),
 ) -> None:
     """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
-    from kernelproof.commands.worst import worst as search  # noqa: PLC0415 (as above)
+    from kernelproof.commands.worst_case import worst_case as search  # noqa: PLC0415 (as above)
     from kernelproof.reports.overview import overview  # noqa: PLC0415 (as above)
     from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
 
@@ -132,7 +134,7 @@ def worst(
         device=device,
         call=call,
         output=output,
-        array=array,
+        array_library=array_library,
         contract=contract,
         variant=variant,
         out=out,

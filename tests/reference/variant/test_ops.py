@@ -10,7 +10,7 @@ import pytest
 
 from kernelproof import reference
 from kernelproof.reference import Adaptive, Anchored, DomainError, Kernel
-from kernelproof.reference.variant import Constant, Root, Variant, mass, opinion, weights, weights_vjp
+from kernelproof.reference.variant import Constant, Root, Variant, cross_check, mass, weights, weights_vjp
 
 
 def participation(x: Any, terms: list[Any], k: Any) -> Any:
@@ -45,7 +45,7 @@ def test_enclosures_hold_what_bisection_gives(variant: Variant) -> None:
     found = weights(scores, variant)
     assert not found.unsure.any()
     for lo, hi, row in zip(found.weights.lo, found.weights.hi, scores, strict=True):
-        for low, high, second in zip(lo, hi, opinion(row, variant), strict=True):
+        for low, high, second in zip(lo, hi, cross_check(row, variant), strict=True):
             assert mpmath.mpf(low) <= second <= mpmath.mpf(high)
     assert np.array_equal(found.support, found.weights.hi > 0)
     # Within two units in the last place, as enclosures published in float64 are.
@@ -80,7 +80,7 @@ def test_gradients_are_the_quotients_of_differences(variant: Variant) -> None:
     found = weights_vjp(row, g, variant)["scores"].round("float64")
 
     def value(scores: np.ndarray) -> Any:
-        return mpmath.fsum(a * b for a, b in zip(g, opinion(scores, variant, bits=300), strict=True))
+        return mpmath.fsum(a * b for a, b in zip(g, cross_check(scores, variant, bits=300), strict=True))
 
     for j in range(6):
         up, down = row.copy(), row.copy()
@@ -108,7 +108,7 @@ def test_gradients_by_parameters_are_the_quotients_of_differences(variant: Varia
                 variant.order,
                 {**variant.parameters, name: value + sign * 2.0**-20},
             )
-            second = opinion(row, moved, bits=300)
+            second = cross_check(row, moved, bits=300)
             with mpmath.workprec(300):
                 ends.append(mpmath.fsum(a * b for a, b in zip(g, second, strict=True)))
         with mpmath.workprec(300):
@@ -185,7 +185,7 @@ def test_powers_that_are_no_integers_are_decided_up_to_the_edge(order: Any, rule
     found = weights(rows(2, 5), variant)
     assert not found.unsure.any()
     for lo, hi, row in zip(found.weights.lo, found.weights.hi, rows(2, 5), strict=True):
-        for low, high, second in zip(lo, hi, opinion(row, variant), strict=True):
+        for low, high, second in zip(lo, hi, cross_check(row, variant), strict=True):
             assert mpmath.mpf(low) <= second <= mpmath.mpf(high)
 
 

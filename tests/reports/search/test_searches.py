@@ -186,7 +186,7 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
         device="cpu",
         promised="B",
         seed=0,
-        command="kernelproof worst mine.py:f",
+        command="kernelproof worst-case mine.py:f",
         started="2026-01-01T00:00:00+00:00",
         seconds=1.0,
         rows=27,
@@ -197,7 +197,7 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
     )
     files = render_worst(results)
     assert tuple(files) == WORST_FILES
-    assert files["index.html"] == worst_page(WorstResults.model_validate_json(files["worst.json"]))
+    assert files["index.html"] == worst_page(WorstResults.model_validate_json(files["worst-case.json"]))
     page = parsed(files["index.html"])
     for said in (
         "Not within grade B",

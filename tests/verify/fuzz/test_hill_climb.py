@@ -18,11 +18,11 @@ OPS = Path(__file__).with_name("faulty_ops.py")
 
 
 def run(name: str, order: str, dtype: str, blocks: int) -> WorstResults:
-    return kernelproof.worst(f"{FAULTY}:{name}", order=order, dtype=dtype, blocks=blocks, serial=True)
+    return kernelproof.worst_case(f"{FAULTY}:{name}", order=order, dtype=dtype, blocks=blocks, serial=True)
 
 
 def test_a_backend_of_grade_a_stays_within_it() -> None:
-    found = kernelproof.worst("numpy", op="entmax", order="1,2", dtype="float32", blocks=12, serial=True)
+    found = kernelproof.worst_case("numpy", op="entmax", order="1,2", dtype="float32", blocks=12, serial=True)
     assert found.passed
     assert [(row.order, row.dtype) for row in found.table] == [("1", "float32"), ("2", "float32")]
     for row in found.table:
@@ -44,14 +44,14 @@ def test_float32_inside_is_half_an_ulp_of_float32_in_float64() -> None:
 
 
 def test_all_pairs_of_a_small_format_are_tried() -> None:
-    found = kernelproof.worst("numpy", op="entmax", order="1", dtype="float8_e5m2", blocks=4, serial=True)
+    found = kernelproof.worst_case("numpy", op="entmax", order="1", dtype="float8_e5m2", blocks=4, serial=True)
     (row,) = found.table
     assert row.every == "every z against 0: 248 rows"
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_format_of_two_bytes_begins_with_its_numbers_in_turn(dtype: str) -> None:
-    found = kernelproof.worst("numpy", op="weights", order="1", dtype=dtype, blocks=1, serial=True)
+    found = kernelproof.worst_case("numpy", op="weights", order="1", dtype=dtype, blocks=1, serial=True)
     for row in found.table:
         assert row.rows == 4096
         assert row.ulp is not None
@@ -79,7 +79,7 @@ def test_a_witness_shows_the_error_that_the_table_says() -> None:
 
 @pytest.mark.parametrize("op", ["weights", "regression", "attention"])
 def test_every_op_of_a_right_backend_stays_within_grade_a(op: str) -> None:
-    found = kernelproof.worst("numpy", op=op, order="1/2,inf", dtype="float32,float8_e5m2", blocks=5, serial=True)
+    found = kernelproof.worst_case("numpy", op=op, order="1/2,inf", dtype="float32,float8_e5m2", blocks=5, serial=True)
     assert found.promised == "A"
     assert found.passed
     kinds = {"adaptive", "fixed", "anchored", "nearest"}
@@ -94,7 +94,7 @@ def test_every_op_of_a_right_backend_stays_within_grade_a(op: str) -> None:
 
 
 def ops(name: str, op: str, order: str, *, blocks: int = 12, seed: int = 0) -> WorstResults:
-    found = kernelproof.worst(
+    found = kernelproof.worst_case(
         f"{OPS}:{name}", op=op, order=order, dtype="float32", blocks=blocks, seed=seed, serial=True
     )
     assert found.promised == "A"
@@ -140,14 +140,14 @@ def test_the_climb_of_an_op_is_the_same_again_with_its_seed() -> None:
 
 
 def test_what_dies_is_told_and_does_not_pass() -> None:
-    found = kernelproof.worst(f"{OPS}:dies", op="attention", order="1", dtype="float32", blocks=3)
+    found = kernelproof.worst_case(f"{OPS}:dies", op="attention", order="1", dtype="float32", blocks=3)
     assert not found.passed
     assert found.deaths == len(found.table)
     assert all("exit code 3" in row.note for row in found.table)
 
 
 def test_a_target_is_asked_only_for_the_shapes_it_takes() -> None:
-    found = kernelproof.worst(
+    found = kernelproof.worst_case(
         f"{OPS}:narrow",
         contract={
             "op": "regression",
@@ -174,7 +174,7 @@ def test_a_target_is_asked_only_for_the_shapes_it_takes() -> None:
 
 @pytest.mark.parametrize("square", [False, True])
 def test_a_target_that_is_causal_always_is_searched(square: bool) -> None:
-    found = kernelproof.worst(
+    found = kernelproof.worst_case(
         f"{OPS}:causal",
         contract={"op": "attention", "order": "1", "rule": "adaptive:1", "requires": ["causal", "mask"], "grade": "A"}
         | {"dtypes": ["float32"], "square": square},
@@ -193,7 +193,7 @@ def test_a_target_that_is_causal_always_is_searched(square: bool) -> None:
 
 
 def test_a_time_that_is_up_before_a_line_has_its_turn_does_not_pass() -> None:
-    found = kernelproof.worst("numpy", op="attention", order="1", dtype="float32", seconds=0.0, serial=True)
+    found = kernelproof.worst_case("numpy", op="attention", order="1", dtype="float32", seconds=0.0, serial=True)
     assert not found.passed
     assert {row.note for row in found.table} == {"nothing was tried: the time was up"}
 
@@ -218,8 +218,8 @@ def test_the_time_is_a_second_a_line_within_limits(
         told.append((more["seconds"], len(given[1])))
         return []
 
-    monkeypatch.setattr("kernelproof.commands.worst.searched", searched)
-    found = kernelproof.worst("numpy", serial=True, **asked)
+    monkeypatch.setattr("kernelproof.commands.worst_case.searched", searched)
+    found = kernelproof.worst_case("numpy", serial=True, **asked)
     assert told == [(seconds, lines)]
     assert ("--whole" in found.command.split()) == ("whole" in asked)
     assert bool(found.left_out) == ("whole" not in asked)

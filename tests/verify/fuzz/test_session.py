@@ -114,7 +114,7 @@ def test_a_mended_witness_is_counted_and_no_finding(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_survives_its_target_and_goes_on(name: str, sort: str) -> None:
-    found = run(name, 60, 1, serial=False, limits=Limits(seconds=1.0, memory=2**30))
+    found = run(name, 60, 1, serial=False, timeout=Limits(seconds=1.0, memory=2**30))
     assert sort in {each.kind for each in found.findings}
     assert found.examples == 60
     finding = next(each for each in found.findings if each.kind == sort)
@@ -125,7 +125,7 @@ def test_a_run_survives_its_target_and_goes_on(name: str, sort: str) -> None:
 
 def test_a_run_ends_on_time_though_the_target_hangs() -> None:
     started = time.monotonic()
-    found = kernelproof.fuzz(f"{FAULTY}:hangs", seconds=3.0, op="entmax", limits=Limits(seconds=60.0))
+    found = kernelproof.fuzz(f"{FAULTY}:hangs", seconds=3.0, op="entmax", timeout=Limits(seconds=60.0))
     # Loading and the last finding have their own time: far less than the limit of the call.
     assert time.monotonic() - started < 45
     assert found.seconds < 20

@@ -60,7 +60,7 @@ closed = Closed()
 class Dtypes(Base): dtypes = ["float63"]
 class NoDtypes(Base): dtypes = 3
 class Promise(Base): contract = "B"
-class Arrays(Base): array = "tpu"
+class Arrays(Base): array_library = "tpu"
 class DevicesRaise(Base):
     def devices(self): raise RuntimeError("lost")
 class Devices(Base):
@@ -182,7 +182,7 @@ def test_what_cannot_be_asked_is_one_line(
     [
         (["--call", "f(z"], "'f(z'"),
         (["--call", "f(z, y)"], "'y'"),
-        (["--array", "tpu"], "'tpu'"),
+        (["--array-library", "tpu"], "'tpu'"),
         (["--contract", "none.toml"], "none.toml"),
         (["--out", ""], "--out"),
         (["nope.py:f", "--output", "1"], "nope.py"),

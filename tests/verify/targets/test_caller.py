@@ -125,7 +125,7 @@ def test_jax_gives_its_gradient_and_no_float64(tmp_path: Path) -> None:
     path = tmp_path / "with_jax.py"
     path.write_text("import jax\ndef softmax(z, axis=-1):\n    return jax.nn.softmax(z, axis=axis)\n", encoding="utf-8")
     found = target(path, "softmax")
-    assert (found.array, found.dtypes) == ("jax", ("float32", "float16", "bfloat16"))
+    assert (found.array_library, found.dtypes) == ("jax", ("float32", "float16", "bfloat16"))
     case = Case.parse(CASE.text.replace("float64", "float32"))
     inputs = inputs_of(case)
     p = Caller(found)(case, Call(inputs)).arrays["output"].astype(np.float64)

@@ -34,7 +34,7 @@ from kernelproof.verify.targets.declaration import CONTRACT, FIELDS, Declaration
         ({"rule": 3}, ["rule", "3"]),
         ({"dtypes": ["float64", "int8"]}, ["dtypes", "'int8'", "bfloat16"]),
         ({"dtypes": [3]}, ["dtypes", "3"]),
-        ({"array": "tpu"}, ["array", "'tpu'", "jax"]),
+        ({"array_library": "tpu"}, ["array_library", "'tpu'", "jax"]),
         ({"devices": "gpu"}, ["devices", "'gpu'", "cuda"]),
         ({"call": ""}, ["call", "''"]),
         ({"output": 1.5}, ["output", "1.5"]),
@@ -65,7 +65,7 @@ def test_every_field_is_read() -> None:
         "orders": ["1", "2..inf"],
         "rule": ["nearest:k:adaptive:1", "fixed"],
         "dtypes": "float32, float16",
-        "array": "jax",
+        "array_library": "jax",
         "devices": ["cuda"],
         "call": "f(q, k, v)",
         "output": "1",
@@ -82,7 +82,7 @@ def test_every_field_is_read() -> None:
     assert found.orders == ("1", "2..inf")
     assert found.rules == ("nearest:k:adaptive:1", "fixed")
     assert found.dtypes == ("float32", "float16")
-    assert (found.array, found.devices, found.call, found.output) == ("jax", ("cuda",), "f(q, k, v)", 1)
+    assert (found.array_library, found.devices, found.call, found.output) == ("jax", ("cuda",), "f(q, k, v)", 1)
     assert (found.gradients, found.options) == ((), ("mask", "causal"))
     assert found.limits == Shapes(head_sizes=(64, 128), square=True, most_rows=8)
     assert found.promise(Contract()) == Contract(grade="B", empty_row="zeros")

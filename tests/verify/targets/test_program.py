@@ -272,7 +272,7 @@ def test_a_program_is_verified_and_its_faults_are_verdicts(tmp_path: Path) -> No
 def test_a_program_that_hangs_ends_with_its_worker(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     body = LOOP + f"open({str(note)!r}, 'w').write(str(os.getpid()))\n    time.sleep(600)"
-    results = verify(program(tmp_path, body), case=LINE, limits=Limits(seconds=3.0, patience=30.0))
+    results = verify(program(tmp_path, body), case=LINE, timeout=Limits(seconds=3.0, patience=30.0))
     assert results.targets[0].verdict is Verdict.CRASH
     assert any("no answer in 3 s" in str(check.worst) for check in results.targets[0].checks)
     process = Path("/proc") / note.read_text(encoding="ascii")
@@ -285,6 +285,6 @@ def test_a_program_that_hangs_ends_with_its_worker(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the data of a process")
 def test_a_program_that_eats_memory_is_a_crash(tmp_path: Path) -> None:
     body = LOOP + "held = bytearray(2**31); held[::4096] = b'x' * (2**31 // 4096); say(answer(ask))"
-    results = verify(program(tmp_path, body), case=LINE, limits=Limits(memory=2**28))
+    results = verify(program(tmp_path, body), case=LINE, timeout=Limits(memory=2**28))
     assert results.targets[0].verdict is Verdict.CRASH
     assert any("MemoryError" in str(check.worst) for check in results.targets[0].checks)

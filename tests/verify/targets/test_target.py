@@ -130,7 +130,7 @@ def test_import_errors_are_one_line(tmp_path: Path) -> None:
 def test_functions_are_bound_by_name(file: Path, name: str, keywords: dict[str, float]) -> None:
     found = target(file, name)
     assert found.ops == ("entmax",)
-    assert found.array == "numpy"
+    assert found.array_library == "numpy"
     assert found.dtypes == ("float64", "float32")
     assert found.contract == Contract()
     assert scope(found).gradients == ()
@@ -262,7 +262,7 @@ def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: 
     path = tmp_path / f"torched_{name}.py"
     path.write_text(TORCHED, encoding="utf-8")
     found = target(path, name)
-    assert found.array == array
+    assert found.array_library == array
     assert word in found.note
     assert f"given {array} arrays" in found.note
     if name == "numbers":
@@ -276,14 +276,14 @@ def test_what_a_function_computes_on_is_tried(tmp_path: Path, name: str, array: 
 def test_a_function_of_tensors_need_not_import_torch(tmp_path: Path) -> None:
     path = tmp_path / "no_import.py"
     path.write_text("def f(z, dim=-1):\n    return z.softmax(dim)\n", encoding="utf-8")
-    assert target(path, "f").array == "torch"
+    assert target(path, "f").array_library == "torch"
 
 
 def test_a_declared_kind_of_array_is_not_tried(tmp_path: Path) -> None:
     path = tmp_path / "declared.py"
     body = "class C:\n    def entmax(self, z):\n        seen.append(z)\n\nseen, c = [], C()\n"
-    path.write_text(body + "c.array = 'numpy'\n", encoding="utf-8")
-    assert target(path, "c").array == "numpy"
+    path.write_text(body + "c.array_library = 'numpy'\n", encoding="utf-8")
+    assert target(path, "c").array_library == "numpy"
     assert sys.modules[str(path)].seen == []
 
 
@@ -355,7 +355,7 @@ def test_a_torch_function_gives_the_gradient_of_autograd(tmp_path: Path) -> None
     path = tmp_path / "with_torch.py"
     path.write_text("import torch\ndef softmax(z, dim=-1):\n    return torch.softmax(z, dim)\n", encoding="utf-8")
     found = target(path, "softmax")
-    assert found.array == "torch"
+    assert found.array_library == "torch"
     assert scope(found).gradients == ("z",)
     assert "bfloat16" in found.dtypes
     inputs = inputs_of(CASE)
@@ -371,5 +371,5 @@ def test_a_torch_function_gives_the_gradient_of_autograd(tmp_path: Path) -> None
 def test_the_torch_backend_computes_on_tensors() -> None:
     found = describe(find("torch"))
     assert not isinstance(found, str)
-    assert found[0].array == "torch"
+    assert found[0].array_library == "torch"
     assert found[0].contract.grade == "A"

@@ -14,7 +14,7 @@ import numpy as np
 
 class Right:
     """Orders from 1 on by bisection, and attention at order inf, in float64 inside."""
-    KERNELPROOF = {"rule": "adaptive:1", "gradients": ["z"], "empty_row": "nan", "array": "numpy"}
+    KERNELPROOF = {"rule": "adaptive:1", "gradients": ["z"], "empty_row": "nan", "array_library": "numpy"}
     odd = False
 
     def gaps(self, z):
@@ -56,7 +56,7 @@ class Right:
 
 class Weights(Right):
     """Order 2, and what the caller asks for in a row without keys."""
-    KERNELPROOF = {"rule": "adaptive:1", "order": 2, "op": "weights", "array": "numpy"}
+    KERNELPROOF = {"rule": "adaptive:1", "order": 2, "op": "weights", "array_library": "numpy"}
     entmax = vjp = None
 
     def weights(self, scores, empty="nan"):
@@ -67,7 +67,7 @@ class Weights(Right):
         return filled.astype(scores.dtype)
 
 class Attention(Right):
-    KERNELPROOF = {"rule": "adaptive:1", "order": "inf", "op": "attention", "array": "numpy"}
+    KERNELPROOF = {"rule": "adaptive:1", "order": "inf", "op": "attention", "array_library": "numpy"}
     entmax = vjp = None
 
     def attention(self, q, k, v, mask=None):
@@ -101,7 +101,7 @@ class Scaled(torch.autograd.Function):
         return (context.factor * p * (g - (p * g).sum(-1, keepdim=True))).to(g.dtype), None
 
 class Right:
-    KERNELPROOF = {"order": "inf", "array": "torch"}
+    KERNELPROOF = {"order": "inf", "array_library": "torch"}
 
     def entmax(self, z):
         return Scaled.apply(z, 1.0)

@@ -19,14 +19,14 @@ def _pull(held, g):
 scaled.defvjp(lambda z, factor: (scaled(z, factor), (scaled(z, factor), factor)), _pull)
 
 class Right:
-    KERNELPROOF = {"order": "inf", "array": "jax"}
+    KERNELPROOF = {"order": "inf", "array_library": "jax"}
 
     def entmax(self, z):
         return scaled(z, 1.0)
 
 class Fixed(Right):
     KERNELPROOF = {
-        "op": "regression", "order": 1, "array": "jax", "gradients": ["q", "k", "v", "h"],
+        "op": "regression", "order": 1, "array_library": "jax", "gradients": ["q", "k", "v", "h"],
         "empty_row": "zeros", "scores": "differences",
     }
     entmax = None

@@ -71,7 +71,7 @@ def test_a_large_array_is_read_back_bit_for_bit(kind: Kind, dtype: str, *, trans
     array = laid(array, "transposed") if transposed else array
     caller_of = describe(find("numpy"))
     assert not isinstance(caller_of, str)
-    text = array_text(array, replace(caller_of[0], array=kind))
+    text = array_text(array, replace(caller_of[0], array_library=kind))
     assert max(len(line) for line in text.splitlines()) < 130
     names = ("base64", "zlib", "ml_dtypes", *(["torch"] if kind == "torch" else []))
     back = eval(text, {"np": np, **{name: importlib.import_module(name) for name in names}})  # noqa: S307 (ours)

@@ -42,7 +42,7 @@ import cupy
 import numpy as np
 
 class Soft:
-    KERNELPROOF = {{"order": "inf", "array": "numpy"}}
+    KERNELPROOF = {{"order": "inf", "array_library": "numpy"}}
 
     def entmax(self, z):
         e = np.exp(z.held - z.held.max(-1, keepdims=True))
@@ -69,7 +69,7 @@ def test_a_script_gives_and_takes_arrays_of_cupy(check: str, tmp_path: Path, mon
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     found = describe(find(f"{file}:Soft"))
     assert not isinstance(found, str)
-    guard = Guard.load(replace(found[0], array="cupy"), None)
+    guard = Guard.load(replace(found[0], array_library="cupy"), None)
     script = script_for(Subject(Case.parse(CASE)), check, guard, lambda *_: None)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert "kernelproof" not in script

@@ -93,7 +93,7 @@ FAULTS = {
 
 def found(place: Path, case: str, contract: Any, *, serial: bool = True) -> dict[str, str]:
     words = shlex.join([sys.executable, str(place)])
-    return failed(verify(f"exec:{words}", case=case, serial=serial, contract=contract, limits=Limits(seconds=5.0)))
+    return failed(verify(f"exec:{words}", case=case, serial=serial, contract=contract, timeout=Limits(seconds=5.0)))
 
 
 @pytest.mark.parametrize("name", FAULTS)

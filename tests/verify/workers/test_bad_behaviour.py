@@ -161,7 +161,7 @@ def flags(z, order=None):
 
 class Gradients:
     dtypes = ("float64",)
-    array = "numpy"
+    array_library = "numpy"
 
     def __init__(self, found):
         self.found = found
@@ -195,7 +195,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 def one(file: Path, name: str, limits: Limits = PATIENT) -> Results:
     """What the workers say of one case."""
-    return verify(f"{file}:{name}", case=LINE, limits=limits)
+    return verify(f"{file}:{name}", case=LINE, timeout=limits)
 
 
 def test_the_right_one_passes_and_nothing_is_remarked(file: Path) -> None:
@@ -353,7 +353,7 @@ def test_threads_that_stay_are_remarked(file: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can be limited on Linux only")
 def test_memory_that_is_not_given_back_is_the_target_s_and_no_one_else_s(file: Path) -> None:
-    results = verify(f"{file}:leaks", f"{file}:right", case=LINE, limits=Limits(seconds=20.0, memory=2**28))
+    results = verify(f"{file}:leaks", f"{file}:right", case=LINE, timeout=Limits(seconds=20.0, memory=2**28))
     leaky, good = results.targets
     assert good.passed, failing(results)
     assert leaky.verdict in {Verdict.PASS, Verdict.CRASH}

@@ -21,7 +21,7 @@ def test_a_target_that_hangs_is_asked_no_more(tmp_path: Path) -> None:
         "utf-8",
     )
     limits = Limits(seconds=0.5, patience=20.0)
-    target = verify(f"{path}:f", suite="quick", op="entmax", order=1, limits=limits).targets[0]
+    target = verify(f"{path}:f", suite="quick", op="entmax", order=1, timeout=limits).targets[0]
     hangs = sum(int(check.statistics.get("crashes", 0)) for check in target.checks)
     # Two workers: one may be in a call while the other gives up.
     assert runner_module.HANGS <= hangs < runner_module.HANGS + runner_module.MOST_WORKERS
@@ -38,7 +38,7 @@ def test_expected_hangs_are_given_up_too_and_do_not_pass(tmp_path: Path, monkeyp
     path.write_text("import time\n\ndef f(z, order=None):\n    time.sleep(1000)\n", "utf-8")
     known.write_text('[[xfail]]\ncheck = "accuracy"\nreason = "it hangs"\n', "utf-8")
     limits = Limits(seconds=0.5, patience=20.0)
-    found = verify(f"{path}:f", suite="quick", op="entmax", order=1, dtype="float32", limits=limits, xfail=known)
+    found = verify(f"{path}:f", suite="quick", op="entmax", order=1, dtype="float32", timeout=limits, xfail=known)
     target = found.targets[0]
     assert {check.verdict for check in target.checks} <= {Verdict.XFAIL, Verdict.UNSUPPORTED}
     assert "not asked" in target.note

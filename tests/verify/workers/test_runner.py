@@ -73,8 +73,8 @@ def check(target: Target, name: str) -> Check:
     return next(each for each in target.checks if each.id == name)
 
 
-def small(*targets: str, serial: bool = False, limits: Limits | None = None) -> Results:
-    return verify(*targets, order="inf", dtype="float64", suite="standard", serial=serial, limits=limits)
+def small(*targets: str, serial: bool = False, timeout: Limits | None = None) -> Results:
+    return verify(*targets, order="inf", dtype="float64", suite="standard", serial=serial, timeout=timeout)
 
 
 def test_a_right_target_passes_in_this_process_and_in_workers(file: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_target_that_ends_its_process_crashes_on_that_case_only(file: Path, na
 
 
 def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
-    results = small(f"{file}:hangs", limits=Limits(seconds=1.0, patience=30.0))
-    assert results.command.endswith(" --limit 1s")
+    results = small(f"{file}:hangs", timeout=Limits(seconds=1.0, patience=30.0))
+    assert results.command.endswith(" --timeout 1s")
     target = results.targets[0]
     assert target.verdict is Verdict.CRASH
     crashed = next(each for each in target.checks if each.verdict is Verdict.CRASH)
@@ -129,7 +129,7 @@ def test_a_target_that_hangs_crashes_on_that_case_only(file: Path) -> None:
     [("always_exits", "exit code 9"), ("ends_well", "exit code 0"), ("always_hangs", "no answer in 2 s")],
 )
 def test_a_target_that_never_answers_crashes_and_can_be_loaded(file: Path, name: str, word: str) -> None:
-    found = verify(f"{file}:{name}", case=LINE, limits=Limits(seconds=2.0, patience=30.0)).targets[0]
+    found = verify(f"{file}:{name}", case=LINE, timeout=Limits(seconds=2.0, patience=30.0)).targets[0]
     assert found.verdict is Verdict.CRASH
     worst = check(found, "accuracy").worst
     assert worst is not None
@@ -138,7 +138,7 @@ def test_a_target_that_never_answers_crashes_and_can_be_loaded(file: Path, name:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can be limited on Linux only")
 def test_memory_is_limited(file: Path) -> None:
-    results = verify(f"{file}:greedy", case=LINE, limits=Limits(memory=2**30))
+    results = verify(f"{file}:greedy", case=LINE, timeout=Limits(memory=2**30))
     target = results.targets[0]
     assert target.verdict is Verdict.CRASH
     worst = check(target, "accuracy").worst
@@ -255,7 +255,7 @@ def test_a_journal_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_the_package_is_callable(file: Path) -> None:
-    called: Results = kernelproof.verify(f"{file}:right", case=LINE, serial=True)  # type: ignore[operator]
+    called: Results = kernelproof.verify(f"{file}:right", case=LINE, serial=True)
     assert called.passed
 
 

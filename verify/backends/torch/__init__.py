@@ -32,7 +32,7 @@ class TorchBackend:
     """
 
     name: str = "torch"
-    array: str = "torch"
+    array_library: str = "torch"
     dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
     def available(self) -> str | None:

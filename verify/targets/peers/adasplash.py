@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NEEDS = ("torch", "triton", "adasplash")
 _ROWS: dict[str, Any] = {
     "op": "entmax",
-    "array": "torch",
+    "array_library": "torch",
     "devices": ["cuda"],
     "dtypes": ["float32"],
     "gradients": ["z"],
@@ -25,7 +25,7 @@ _ROWS: dict[str, Any] = {
 }
 _HEADS: dict[str, Any] = {
     "op": "attention",
-    "array": "torch",
+    "array_library": "torch",
     "devices": ["cuda"],
     "dtypes": ["float32", "float16"],
     "rule": "adaptive:1",

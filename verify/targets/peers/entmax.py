@@ -15,7 +15,7 @@ from kernelproof.verify.targets.peers import peer
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COMMON: dict[str, Any] = {"op": "entmax", "array": "torch", "nan": "nan", "empty_row": "nan", "least_keys": 1}
+_COMMON: dict[str, Any] = {"op": "entmax", "array_library": "torch", "nan": "nan", "empty_row": "nan", "least_keys": 1}
 
 
 @peer("torch", "entmax", **_COMMON, order=1, gradients=["z"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COMMON: dict[str, Any] = {
     "op": "weights",
-    "array": "torch",
+    "array_library": "torch",
     "order": 1,
     "dtypes": ["float64", "float32"],
     "gradients": ["scores"],

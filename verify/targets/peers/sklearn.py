@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @peer(
     "sklearn.neighbors",
     op="regression",
-    array="numpy",
+    array_library="numpy",
     order=0,
     rule="nearest:topk:adaptive:1",
     dtypes=["float64", "float32"],

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@peer("torch", op="entmax", array="torch", order="inf", gradients=["z"], empty_row="nan")
+@peer("torch", op="entmax", array_library="torch", order="inf", gradients=["z"], empty_row="nan")
 def softmax(z: Tensor, dim: int = -1) -> Tensor:
     """torch.softmax."""
     import torch  # noqa: PLC0415 (an extra)
@@ -18,7 +18,7 @@ def softmax(z: Tensor, dim: int = -1) -> Tensor:
     return torch.softmax(z, dim=dim)
 
 
-@peer("torch", op="attention", array="torch", order="inf", rule="adaptive:1", gradients=["q", "k", "v"])
+@peer("torch", op="attention", array_library="torch", order="inf", rule="adaptive:1", gradients=["q", "k", "v"])
 def scaled_dot_product_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Any = None, causal: bool = False, scale: float | None = None
 ) -> Tensor:

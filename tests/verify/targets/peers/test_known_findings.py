@@ -19,7 +19,7 @@ from kernelproof.verify.record.schema import Check, Results, Verdict
 from kernelproof.verify.targets.peers.mosaics import norm_relu
 
 UNSCALED = """
-KERNELPROOF = {"op": "weights", "array": "torch", "order": 1, "rule": "fixed:h", "gradients": ["scores"]}
+KERNELPROOF = {"op": "weights", "array_library": "torch", "order": 1, "rule": "fixed:h", "gradients": ["scores"]}
 
 def norm_relu(scores, h):
     weights = ((1 + scores) / (h**2 / 2) + (1 - 2 / h**2)).relu()

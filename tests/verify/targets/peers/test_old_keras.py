@@ -17,7 +17,7 @@ from kernelproof.verify.record.schema import Verdict
 SOURCE = """
 import numpy as np
 
-KERNELPROOF = {"order": 1, "array": "numpy", "dtypes": ["float64", "float32"]}
+KERNELPROOF = {"order": 1, "array_library": "numpy", "dtypes": ["float64", "float32"]}
 
 
 def sparsemax(z):

@@ -1,4 +1,4 @@
-"""`kernelproof worst TARGET`: search for the largest errors, as the accuracy tables of libm list them."""
+"""`kernelproof worst-case TARGET`: search for the largest errors, as the accuracy tables of libm list them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORST_SECONDS = 10.0
 """Time limit of the call on one block."""
 
 
-def worst(
+def worst_case(
     target: str | Callable[..., Any],
     *,
     seconds: float | None = None,
@@ -44,11 +44,11 @@ def worst(
     device: str | None = None,
     call: str | None = None,
     output: int | str | None = None,
-    array: str | None = None,
+    array_library: str | None = None,
     contract: Any = None,
     variant: str | None = None,
     out: str | Path | None = None,
-    limits: Limits | None = None,
+    timeout: float | Limits | None = None,
     serial: bool = False,
     progress: bool = False,
 ) -> WorstResults:
@@ -68,11 +68,11 @@ def worst(
         device: "cpu" or "cuda"; default: the first that the target runs on.
         call: how the target is called, such as ``"f(z, dim=-1)"``.
         output: which item of what it returns is the output.
-        array: what it computes on: numpy, torch, jax or cupy.
+        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
         contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
-        out: folder for worst.json, index.html and worst.md; None writes nothing.
-        limits: time and memory of one call.
+        out: folder for worst-case.json, index.html and worst-case.md; None writes nothing.
+        timeout: seconds for one call; None means 10.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
 
@@ -93,7 +93,7 @@ def worst(
         device=device,
         call=call,
         output=output,
-        array=array,
+        array_library=array_library,
         contract=contract,
         variant=variant,
         serial=serial,
@@ -125,7 +125,7 @@ def worst(
             judge = Here(chosen)
             rows = search(judge)
         else:
-            held = limits or Limits(seconds=WORST_SECONDS)
+            held = Limits.of(timeout, WORST_SECONDS)
             # Its cache on disk may lack some functions though it is there.
             patient = chosen.name == "numba" or compiles(chosen)
             with Arena(chosen, with_patience(held) if patient else held) as judge:
@@ -163,7 +163,7 @@ def _command(
     place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None, *, whole: bool
 ) -> str:
     """The command that does this run again."""
-    words = ["kernelproof", "worst", place.name, *place.words, *selection.words, *(["--whole"] if whole else [])]
+    words = ["kernelproof", "worst-case", place.name, *place.words, *selection.words, *(["--whole"] if whole else [])]
     words += ["--time", f"{seconds:g}s"] if seconds is not None else []
     words += ["--blocks", str(blocks)] if blocks is not None else []
     return shlex.join([*words, "--seed", str(selection.seed), *(("--device", device) if device else ())])
