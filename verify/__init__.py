@@ -4,6 +4,10 @@
 can stand for one object only, so the package is made callable: calling it loads `kernelproof.api`, which is
 above this floor and therefore found by name when it is called, never imported from here.
 
+Type checkers see the call with the signature of `kernelproof.api.verify`. Pyright takes a name for a plain package in
+a file that has a line such as ``import kernelproof.verify.records``; there, write
+``from kernelproof.verify import records`` instead.
+
 >>> import kernelproof
 >>> callable(kernelproof.verify)
 True
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class CallablePackage(ModuleType):
-    """A package that is also the function `kernelproof.api.verify`."""
+    """A package that can be called as `kernelproof.api.verify`."""
 
     if TYPE_CHECKING:
         __call__ = staticmethod(api.verify)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from kernelproof import reports
+from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError, TargetError
-from kernelproof.reference.formats import FORMATS
+from kernelproof.request import flag, one_case, places_of, selection_of
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.plan import union
-from kernelproof.verify.cases.suites import SUITES, Selection, parse_numbers
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.fuzz.scripts import with_scripts
 from kernelproof.verify.process.environment import numba_is_cold
 from kernelproof.verify.progress import Progress
@@ -28,8 +25,7 @@ from kernelproof.verify.record import aggregate
 from kernelproof.verify.record.schema import Results, Table, Verdict
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.record.xfail import read as expected_failures
-from kernelproof.verify.records import OPS, Contract
-from kernelproof.verify.targets.declaration import read, read_file
+from kernelproof.verify.records import Contract
 from kernelproof.verify.targets.refitting import with_fitted
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target, find
 from kernelproof.verify.truth import cache as truth_cache
@@ -40,70 +36,49 @@ DEVICES = ("cpu", "cuda", "all")
 PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
 """What the built-in backends import late; each worker does it at its start, at the same time as the others."""
 
-Several = str | int | float | Sequence[Any] | None
-
 
 def verify(
     *targets: str | Callable[..., Any],
-    op: str | Sequence[str] | None = None,
-    order: Several = None,
-    alpha: Several = None,
-    dtype: str | Sequence[str] | None = None,
-    device: str | None = None,
     suite: str = "standard",
     seed: int = 0,
     case: str | None = None,
-    call: str | None = None,
-    output: int | str | None = None,
-    array_library: str | None = None,
-    contract: str | Path | Mapping[str, Any] | None = None,
     xfail: str | Path | None = None,
-    variant: str | None = None,
     out: str | Path | None = None,
     serial: bool = False,
     progress: bool = False,
     timeout: float | Limits | None = None,
     cache: bool = True,
+    **options: Unpack[TargetOptions],
 ) -> Results:
     """Hold implementations against the certified truth and return what was found.
 
     Args:
         targets: names of backends, ``"file.py:object"``, ``"package.module:object"``, or functions that a
             module holds; none means all built-in backends.
-        op: one or more of entmax, weights, regression, attention.
-        order: one or more orders, such as ``"1/2,1,inf"``.
-        alpha: one or more values of α instead; then entmax only.
-        dtype: one or more dtypes.
-        device: "cpu", "cuda" or "all"; None means what is here.
         suite: "quick", "standard" or "exhaustive"; "large": batches of 67 million scores each.
         seed: of every case.
         case: the text of one case to run, instead of a suite.
-        call: how the one target is called, such as ``"f(z, dim=-1)"``.
-        output: which item of what it returns is the output.
-        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
-        contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
         xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.record.xfail`.
-        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for the reports; None writes nothing.
         serial: in this process, without protection from the targets: for tests.
         progress: show how far it is on standard error.
         timeout: seconds for the calls of a case; None means 60, and 300 for kernels that compile on a GPU.
         cache: read truths that were computed before, and keep those that were not.
+        options: of `kernelproof.options.TargetOptions`.
 
     Raises:
         DomainError: an argument is not one of what is allowed; the message says what is.
         TargetError: a target cannot be loaded, or not without an order.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    selection = _selection(op, order, alpha, dtype, suite, seed)
+    selection = selection_of(options, suite=suite, seed=seed)
+    device = options.get("device")
     if device is not None and device not in DEVICES:
         msg = f"device must be one of {', '.join(DEVICES)}; got {device!r}"
         raise DomainError(msg)
-    one = None if case is None else _one_case(case, op, order, alpha, dtype)
+    one = None if case is None else one_case(case, options)
     known = () if xfail is None else expected_failures(Path(xfail))
-    places = [find(_text(target)) for target in targets] or [find(name) for name in backend_names()]
-    told = {"call": call, "output": output, "array_library": array_library, "variant": variant}
-    places = list(dict.fromkeys(_declared(places, targets, contract=contract, **told)))
+    places = list(dict.fromkeys(places_of(targets, options))) or [find(name) for name in backend_names()]
     if out is not None:
         if not str(out).strip():
             msg = f"out must name a folder; got {out!r}"
@@ -132,7 +107,7 @@ def verify(
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
             with_torch = any(target.array_library == "torch" for target in loaded)
             environment = work.environment(with_torch=with_torch, seed=seed)
-            whole = one is None and suite != "quick" and not (op or order or alpha or dtype)
+            whole = one is None and suite != "quick" and not any(map(options.get, ("op", "order", "alpha", "dtype")))
             studies = work.submit(_studies, seed=seed) if whole else None
             found = work.run(items, loaded, shown)
             runs = [
@@ -178,18 +153,9 @@ def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[
 def prepared(
     target: str | Callable[..., Any],
     *,
-    op: str | Sequence[str] | None = None,
-    order: Several = None,
-    alpha: Several = None,
-    dtype: str | Sequence[str] | None = None,
     seed: int = 0,
-    device: str | None = None,
-    call: str | None = None,
-    output: int | str | None = None,
-    array_library: str | None = None,
-    contract: str | Path | Mapping[str, Any] | None = None,
-    variant: str | None = None,
     serial: bool = False,
+    **options: Unpack[TargetOptions],
 ) -> tuple[Target, Selection, dict[str, Any]]:
     """One target as a search needs it: described where it cannot hurt, what is asked of it, and the environment.
 
@@ -197,115 +163,12 @@ def prepared(
         DomainError: an argument is not one of what is allowed.
         TargetError: the target cannot be loaded, or not without an order, or it does not run on the device.
     """
-    selection = _selection(op, order, alpha, dtype, "standard", seed)
-    told = {"call": call, "output": output, "array_library": array_library, "variant": variant}
-    (place,) = _declared([find(_text(target))], [target], contract=contract, **told)
+    selection = selection_of(options, seed=seed)
+    (place,) = places_of([target], options)
     with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
-        loaded, _, _ = _load(work, [place], device, explicit=True)
+        loaded, _, _ = _load(work, [place], options.get("device"), explicit=True)
         held: dict[str, Any] = work.environment(with_torch=loaded[0].array_library == "torch", seed=seed).result()
     return _told(loaded, selection, None)[0], selection, held
-
-
-def _selection(op: Any, order: Several, alpha: Several, dtype: Any, suite: str, seed: int) -> Selection:
-    if suite not in SUITES:
-        msg = f"suite must be one of {', '.join(SUITES)}; got {suite!r}"
-        raise DomainError(msg)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        msg = f"seed must be an int of at least 0; got {seed!r}"
-        raise DomainError(msg)
-    if order is not None and alpha is not None:
-        msg = f"pass order or alpha, not both; got order={order!r}, alpha={alpha!r}"
-        raise DomainError(msg)
-    ops = _names(op, "op", OPS)
-    if alpha is not None and ops and ops != ("entmax",):
-        msg = f"alpha belongs to entmax; got op={op!r} with alpha={alpha!r}; pass order for the other ops"
-        raise DomainError(msg)
-    return Selection(
-        suite=suite,
-        seed=seed,
-        ops=("entmax",) if alpha is not None else ops,
-        orders=() if order is None else parse_numbers(_joined(order), "order"),
-        alphas=() if alpha is None else parse_numbers(_joined(alpha), "alpha"),
-        dtypes=_names(dtype, "dtype", tuple(FORMATS)),
-    )
-
-
-def _joined(value: Several) -> str:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return str(value)
-    return ",".join(str(each) for each in value)
-
-
-def _names(value: str | Sequence[str] | None, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    found = tuple(part.strip() for part in _joined(value).split(","))
-    for part in found:
-        if part not in allowed:
-            msg = f"{name} must be one of {', '.join(allowed)}; got {part!r}"
-            raise DomainError(msg)
-    return tuple(dict.fromkeys(found))
-
-
-def _one_case(text: str, *others: Any) -> Case:
-    if any(other is not None for other in others):
-        msg = "a case says its own op, order, alpha and dtype; pass case alone"
-        raise DomainError(msg)
-    case = Case.parse(text)
-    try:
-        inputs_of(case)
-    except DomainError:
-        raise
-    except Exception as error:  # noqa: BLE001 (a recipe that no family can build is bad input)
-        msg = f"the family {case.family} cannot build the case {text!r}: {type(error).__name__}: {error}"
-        raise DomainError(msg) from None
-    return case
-
-
-def _declared(
-    places: list[Place], targets: Sequence[Any], *, contract: str | Path | Mapping[str, Any] | None, **given: Any
-) -> list[Place]:
-    """`places`, the one among them with what the command declares of it.
-
-    Raises:
-        DomainError: something is declared, and there are several targets or none.
-        TargetError: what is declared is not known.
-    """
-    told = {name: value for name, value in given.items() if value is not None}
-    if not told and contract is None:
-        return places
-    if len(places) != 1 or not targets:
-        names = ", ".join([*told, *(["contract"] if contract is not None else [])])
-        msg = f"{names} is said of one target; got {len(targets)} targets"
-        raise DomainError(msg)
-    found = read(told, "the command")
-    words = tuple(word for name, value in told.items() for word in (_flag(name), str(value)))
-    if contract is not None:
-        from_file = isinstance(contract, str | Path)
-        found = found.over(read_file(str(contract)) if from_file else read(contract, "contract"))
-        words = (*words, *(("--contract", str(contract)) if from_file else ()))
-    return [replace(places[0], declared=found, words=words)]
-
-
-def _flag(name: str) -> str:
-    """The option of the command line that is called `name` in Python."""
-    return f"--{name.replace('_', '-')}"
-
-
-def _text(target: str | Callable[..., Any]) -> str:
-    """The text that names a target; a function is named by the module or file that holds it."""
-    if isinstance(target, str):
-        return target
-    module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
-    if not module or not name or "<" in name:
-        msg = f"a target must be a name, or a function that a module holds under its own name; got {target!r}"
-        raise TargetError(msg)
-    if module != "__main__" and module in sys.modules:
-        return f"{module}:{name}"
-    with suppress(TypeError, OSError):
-        return f"{inspect.getfile(target)}:{name}"
-    msg = f"a target must come from a file; {target!r} has none"
-    raise TargetError(msg)
 
 
 def _load(
@@ -401,5 +264,5 @@ def _command(places: list[Place], selection: Selection, one: Case | None, **opti
     else:
         words += [*selection.words, "--suite", selection.suite, "--seed", str(selection.seed)]
     return shlex.join(
-        [*words, *(word for name, value in options.items() if value for word in (_flag(name), str(value)))]
+        [*words, *(word for name, value in options.items() if value for word in (flag(name), str(value)))]
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from kernelproof.commands import lines
+from kernelproof.options import TargetOptions
 
 if TYPE_CHECKING:
     from kernelproof.verify.record.schema import Results, Target
@@ -52,6 +53,7 @@ def _root(
 
 
 @app.command()
+@lines.with_target_options
 def verify(
     targets: Annotated[
         list[str] | None,
@@ -60,13 +62,10 @@ def verify(
             help="A backend, file.py:object or package.module:object; none means all built-in backends.",
         ),
     ] = None,
-    op: Annotated[str | None, typer.Option(help="Some of: entmax,weights,regression,attention.")] = None,
-    order: Annotated[str | None, typer.Option(help="Orders in [0, inf], such as 1/2,1,inf.")] = None,
-    alpha: Annotated[str | None, typer.Option(help="Values of alpha in [1, inf] instead; for entmax.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Some of: float64,float32,float16,bfloat16,float8_e4m3fn,float8_e5m2.")
+    execute: Annotated[
+        list[str] | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program, which speaks JSON lines.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or all; default: whatever is here.")] = None,
+    *,
     suite: Annotated[
         str, typer.Option(help="quick, standard or exhaustive; large: batches of 67 million scores.")
     ] = "standard",
@@ -82,19 +81,8 @@ def verify(
         str | None,
         typer.Option(help="Time for the calls of a case, such as 10m; default: 60s, 5m for kernels on a GPU."),
     ] = None,
-    execute: Annotated[
-        list[str] | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program, which speaks JSON lines.")
-    ] = None,
-    call: Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called.")] = None,
-    output: Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")] = None,
-    array_library: Annotated[
-        str | None, typer.Option(help="Whose arrays it computes on: numpy, torch, jax or cupy.")
-    ] = None,
-    contract: Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")] = None,
-    variant: Annotated[
-        str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant of your own that the one target computes.")
-    ] = None,
     out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = DEFAULT_OUT,
+    **options: Unpack[TargetOptions],
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
@@ -103,24 +91,15 @@ def verify(
     results = api.verify(
         *(targets or ()),
         *(f"exec:{command}" for command in execute or ()),
-        op=op,
-        order=order,
-        alpha=alpha,
-        dtype=dtype,
-        device=device,
         suite=suite,
         seed=seed,
         case=case,
         cache=cache,
         xfail=xfail,
         timeout=None if timeout is None else seconds_of(timeout),
-        call=call,
-        output=output,
-        array_library=array_library,
-        contract=contract,
-        variant=variant,
         out=out,
         progress=True,
+        **options,
     )
     _summarize(results, out)
     raise typer.Exit(OK if results.passed else FAILED)

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.api import prepared
+from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.search.fuzz import write_fuzz
 from kernelproof.verify.cases.case import Case
@@ -40,21 +41,12 @@ def fuzz(
     examples: int | None = None,
     seed: int = 0,
     most: int = MOST,
-    op: Any = None,
-    order: Any = None,
-    alpha: Any = None,
-    dtype: Any = None,
-    device: str | None = None,
-    call: str | None = None,
-    output: int | str | None = None,
-    array_library: str | None = None,
-    contract: Any = None,
-    variant: str | None = None,
     out: str | Path | None = None,
     database: str | Path | None = None,
     timeout: float | Limits | None = None,
     serial: bool = False,
     progress: bool = False,
+    **options: Unpack[TargetOptions],
 ) -> FuzzResults:
     """Search for inputs on which `target` fails; each finding is shrunk and has a script that shows it.
 
@@ -64,21 +56,12 @@ def fuzz(
         examples: how many recipes to judge; with a seed this gives the same findings again.
         seed: of everything drawn.
         most: findings after which the run ends.
-        op: one or more of entmax, weights, regression, attention; default: what the target has.
-        order: one or more orders; default: all kinds.
-        alpha: one or more values of α instead; then entmax only.
-        dtype: one or more dtypes; default: what the target takes.
-        device: "cpu" or "cuda"; default: the first that the target runs on.
-        call: how the target is called, such as ``"f(z, dim=-1)"``.
-        output: which item of what it returns is the output.
-        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
-        contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
-        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for fuzz.json, index.html and fuzz.md; None writes nothing.
         database: folder of the example database; None keeps and replays nothing.
         timeout: seconds for the calls of one recipe; None means 10.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
+        options: of `kernelproof.options.TargetOptions`.
 
     Raises:
         DomainError: an argument is not one of what is allowed.
@@ -92,21 +75,7 @@ def fuzz(
         seconds = 60.0
     if out is not None:
         reports.check_writable(Path(out))
-    chosen, selection, environment = prepared(
-        target,
-        op=op,
-        order=order,
-        alpha=alpha,
-        dtype=dtype,
-        seed=seed,
-        device=device,
-        call=call,
-        output=output,
-        array_library=array_library,
-        contract=contract,
-        variant=variant,
-        serial=serial,
-    )
+    chosen, selection, environment = prepared(target, seed=seed, serial=serial, **options)
     space = Space(
         target=chosen,
         ops=tuple(each for each in selection.grid_ops if each in chosen.ops),
@@ -149,7 +118,7 @@ def fuzz(
         target=chosen.name,
         device=chosen.device,
         seed=seed,
-        command=_command(chosen.place, selection, budget, device),
+        command=_command(chosen.place, selection, budget, options.get("device")),
         started=started.isoformat(timespec="seconds"),
         seconds=round(session.elapsed, 3),
         examples=session.examples,

@@ -1,56 +1,78 @@
-"""The command lines of ``fuzz`` and ``worst-case``; everything heavy is imported inside, for a quick ``--help``."""
+"""The command lines of ``fuzz`` and ``worst-case``, and what every command line says of its target.
+
+Everything heavy is imported inside, for a quick ``--help``.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Unpack
 
 import typer
+
+from kernelproof.options import TargetOptions
 
 Target = Annotated[str | None, typer.Argument(help="A backend, a peer, file.py:object or package.module:object.")]
 Execute = Annotated[
     str | None, typer.Option("--exec", metavar="'PROGRAM ...'", help="A program instead, which speaks JSON lines.")
 ]
-Op = Annotated[str | None, typer.Option(help="Some of: entmax,weights,regression,attention.")]
-Order = Annotated[str | None, typer.Option(help="Orders in [0, inf], such as 1/2,1,inf; default: all kinds.")]
-Alpha = Annotated[str | None, typer.Option(help="Values of alpha in [1, inf] instead; for entmax.")]
-Dtype = Annotated[str | None, typer.Option(help="Some dtypes; default: those the target takes.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; default: the first the target runs on.")]
-Call = Annotated[str | None, typer.Option(metavar="'f(z, dim=-1)'", help="How the target is called.")]
-Output = Annotated[str | None, typer.Option(help="Which item of what it returns is the output.")]
-ArrayLibrary = Annotated[str | None, typer.Option(help="Whose arrays it computes on: numpy, torch, jax or cupy.")]
-ContractFile = Annotated[str | None, typer.Option(metavar="FILE.toml", help="What it promises and takes.")]
-VariantOf = Annotated[str | None, typer.Option(metavar="FILE.py:OBJECT", help="The variant that it computes.")]
 Time = Annotated[str | None, typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 60s.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
+
+TARGET_OPTIONS: dict[str, Any] = {
+    "op": typer.Option(help="Some of: entmax,weights,regression,attention; default: those the target has."),
+    "order": typer.Option(help="Orders in [0, inf], such as 1/2,1,inf."),
+    "alpha": typer.Option(help="Values of alpha in [1, inf] instead; for entmax."),
+    "dtype": typer.Option(
+        help="Some of: float64,float32,float16,bfloat16,float8_e4m3fn,float8_e5m2; default: those the target takes."
+    ),
+    "device": typer.Option(help="cpu or cuda, or all for verify; default: what is here."),
+    "call": typer.Option(metavar="'f(z, dim=-1)'", help="How the one target is called."),
+    "output": typer.Option(help="Which item of what it returns is the output."),
+    "array_library": typer.Option(help="Whose arrays it computes on: numpy, torch, jax or cupy."),
+    "contract": typer.Option(metavar="FILE.toml", help="What it promises and takes."),
+    "variant": typer.Option(metavar="FILE.py:OBJECT", help="The variant of your own that it computes."),
+}
+"""Each of `TargetOptions` as an option of a command line."""
+
+
+def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with `TARGET_OPTIONS` in the place of its ``**options``, before what it takes by keyword only."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])
+        for name, option in TARGET_OPTIONS.items()
+    ]
+    last = [each for each in own if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    parameters = [*(each for each in own if each not in last), *shared, *last]
+    # typer reads both.
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
 
 
 SHOWN = 150
 """Lines of a script that a terminal gets; a witness that could not be shrunk may have thousands."""
 
 
+@with_target_options
 def fuzz(
     target: Target = None,
     execute: Execute = None,
+    *,
     time: Time = None,
     examples: Annotated[int | None, typer.Option(help="How many recipes to judge, instead of a time.")] = None,
     seed: Seed = 0,
-    op: Op = None,
-    order: Order = None,
-    alpha: Alpha = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    call: Call = None,
-    output: Output = None,
-    array_library: ArrayLibrary = None,
-    contract: ContractFile = None,
-    variant: VariantOf = None,
     database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
         ".kernelproof/examples"
     ),
     out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json, a page and Markdown.")] = Path(
         "kernelproof-fuzz"
     ),
+    **options: Unpack[TargetOptions],
 ) -> None:
     """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
     from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
@@ -62,19 +84,10 @@ def fuzz(
         seconds=None if time is None else seconds_of(time),
         examples=examples,
         seed=seed,
-        op=op,
-        order=order,
-        alpha=alpha,
-        dtype=dtype,
-        device=device,
-        call=call,
-        output=output,
-        array_library=array_library,
-        contract=contract,
-        variant=variant,
         out=out,
         database=database,
         progress=True,
+        **options,
     )
     for finding in results.findings:
         typer.echo(clean(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}"))
@@ -90,9 +103,11 @@ def fuzz(
     raise typer.Exit(0 if results.passed else 1)
 
 
+@with_target_options
 def worst_case(
     target: Target = None,
     execute: Execute = None,
+    *,
     time: Annotated[
         str | None,
         typer.Option("--time", help="How long, such as 90s, 5m or 1h; default: 1s a line, 60s to 2m unless --whole."),
@@ -100,19 +115,10 @@ def worst_case(
     blocks: Annotated[int | None, typer.Option(help="Blocks of rows for each line, instead of a time.")] = None,
     whole: Annotated[bool, typer.Option("--whole", help="Every order and dtype, not only the usual ones.")] = False,
     seed: Seed = 0,
-    op: Op = None,
-    order: Order = None,
-    alpha: Alpha = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    call: Call = None,
-    output: Output = None,
-    array_library: ArrayLibrary = None,
-    contract: ContractFile = None,
-    variant: VariantOf = None,
     out: Annotated[Path, typer.Option(help="Folder for worst-case.json, a page and Markdown.")] = Path(
         "kernelproof-worst-case"
     ),
+    **options: Unpack[TargetOptions],
 ) -> None:
     """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
@@ -127,18 +133,9 @@ def worst_case(
         blocks=blocks,
         seed=seed,
         whole=whole,
-        op=op,
-        order=order,
-        alpha=alpha,
-        dtype=dtype,
-        device=device,
-        call=call,
-        output=output,
-        array_library=array_library,
-        contract=contract,
-        variant=variant,
         out=out,
         progress=True,
+        **options,
     )
     seen = overview(results)
     show(seen.head, [tuple(clean(cell) for cell in line) for line in seen.lines])

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.api import prepared
+from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.search.worst_case import write_worst
@@ -37,20 +38,11 @@ def worst_case(
     blocks: int | None = None,
     seed: int = 0,
     whole: bool = False,
-    op: Any = None,
-    order: Any = None,
-    alpha: Any = None,
-    dtype: Any = None,
-    device: str | None = None,
-    call: str | None = None,
-    output: int | str | None = None,
-    array_library: str | None = None,
-    contract: Any = None,
-    variant: str | None = None,
     out: str | Path | None = None,
     timeout: float | Limits | None = None,
     serial: bool = False,
     progress: bool = False,
+    **options: Unpack[TargetOptions],
 ) -> WorstResults:
     """Search for the largest errors, in ulp and in κ, at each op, bandwidth rule, order and dtype of `target`.
 
@@ -61,20 +53,12 @@ def worst_case(
         blocks: of rows to measure for each line; with a seed this gives the same tables again.
         seed: of everything drawn.
         whole: every order of the suites and every dtype that the target takes, and not only the usual ones.
-        op: one or more of entmax, weights, regression, attention; default: what the target has.
-        order: one or more orders; default: a half, 1, 2, 64 and infinity.
-        alpha: one or more values of α instead; then entmax only.
-        dtype: one or more dtypes; default: what the target takes of float64, float32, float16 and bfloat16.
-        device: "cpu" or "cuda"; default: the first that the target runs on.
-        call: how the target is called, such as ``"f(z, dim=-1)"``.
-        output: which item of what it returns is the output.
-        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
-        contract: what it is declared to be, beyond these: a TOML file, or the fields themselves.
-        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
         out: folder for worst-case.json, index.html and worst-case.md; None writes nothing.
         timeout: seconds for one call; None means 10.
         serial: in this process, without protection from the target: for tests.
         progress: show how far it is on standard error.
+        options: of `kernelproof.options.TargetOptions`; the default orders are a half, 1, 2, 64 and infinity, the
+            default dtypes those of float64, float32, float16 and bfloat16 that the target takes.
 
     Raises:
         DomainError: an argument is not one of what is allowed.
@@ -83,21 +67,7 @@ def worst_case(
     started, clock = datetime.now(UTC), time.monotonic()
     if out is not None:
         reports.check_writable(Path(out))
-    chosen, selection, environment = prepared(
-        target,
-        op=op,
-        order=order,
-        alpha=alpha,
-        dtype=dtype,
-        seed=seed,
-        device=device,
-        call=call,
-        output=output,
-        array_library=array_library,
-        contract=contract,
-        variant=variant,
-        serial=serial,
-    )
+    chosen, selection, environment = prepared(target, seed=seed, serial=serial, **options)
     grid = places(chosen, selection)
     cases = grid if whole else usual(grid, selection)
     if not cases:
@@ -136,7 +106,7 @@ def worst_case(
         device=chosen.device,
         promised=chosen.contract.grade,
         seed=seed,
-        command=_command(chosen.place, selection, seconds, blocks, device, whole=whole),
+        command=_command(chosen.place, selection, seconds, blocks, options.get("device"), whole=whole),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         rows=sum(row.rows for row in rows),
