@@ -31,9 +31,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 verify: $(INSTALLED) ## hold every built-in backend against the truth; the report goes to kernelproof-report/
 	$(BIN)/kernelproof verify --out $(REPORT) $(ARGS)
 
-# More than 8 workers gain little and need memory for a PyTorch each.
 test: $(INSTALLED) ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --benchmark-disable $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup --benchmark-disable $(ARGS)
 
 triton-test: $(INSTALLED) ## the example in Triton, in its interpreter; Linux
 	.ci/triton-test $(BIN)/python

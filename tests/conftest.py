@@ -34,6 +34,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def witnesses_as_found(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scripts of failures show the cases that failed, not shrunk: shrinking takes seconds for every failing check.
+
+    A test of scripts or of shrinking has the mark ``shrinks``, and shrinks as a user's run does.
+    """
+    if request.node.get_closest_marker("shrinks") is None:
+        monkeypatch.setattr("kernelproof.verify.fuzz.scripts.SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def precision_restored() -> Iterator[None]:
     """Fail a test that leaves a working precision changed, and put it right for the next."""
     before = working_precisions()
@@ -86,6 +96,21 @@ def why_not_triton() -> str | None:
 def why_not_cc() -> str | None:
     """None where there is a C compiler, or the reason to skip."""
     return None if shutil.which("cc") else "there is no C compiler called cc"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001 (pytest matches hooks by name)
+    """One worker more than there are cores, at most 8: many tests wait for a child process to run out of time."""
+    return min((os.cpu_count() or 1) + 1, 8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep on one worker the tests that compile the same functions: two workers would both compile them."""
+    for item in items:
+        path = item.path.as_posix()
+        if "/backends/" in path and "numba" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("numba"))
+        elif "/reference/bulk/" in path:
+            item.add_marker(pytest.mark.xdist_group("bulk"))
 
 
 NEEDS = {

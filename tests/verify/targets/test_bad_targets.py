@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,47 +103,62 @@ def test_the_right_one_passes(file: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run(file, "right", capsys)[0] == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("a_list", "must return a numpy array; got builtins.list"),
-        ("nothing", "got builtins.NoneType"),
-        ("text", "got builtins.str"),
-        ("number", "shape ()"),
-        ("no_items", "got builtins.tuple"),
-        ("a_dict", "got builtins.dict"),
-        ("complex_numbers", "real numbers; got one of dtype complex128"),
-        ("objects", "dtype object"),
-        ("texts", "dtype <U"),
-        ("record", "dtype [("),
-        ("masked", "masked"),
-        ("matrix", "numpy.matrix"),
-        ("single", "FAIL"),
-        ("integers", "FAIL"),
-        ("transposed", "shape (12, 3)"),
-        ("flat", "shape (36,)"),
-        ("shorter", "shape (3, 11)"),
-        ("one_row", "shape (12,)"),
-        ("raises", "ValueError: bad"),
-        ("leaves", "SystemExit: 0"),
-        ("interrupts", "KeyboardInterrupt"),
-        ("raises_odd", "Odd: odd"),
-        ("raises_mute", "Mute"),
-        ("recurses", "RecursionError"),
-        ("coroutine", "got builtins.coroutine"),
-        ("generator", "got builtins.generator"),
-        ("NoDict", "not iterable"),
-        ("NoArrays", "NoneType"),
-    ],
-)
-def test_what_a_call_does_wrong_is_a_verdict(
-    file: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = run(file, name, capsys)
+WRONG = {
+    "a_list": "must return a numpy array; got builtins.list",
+    "nothing": "got builtins.NoneType",
+    "text": "got builtins.str",
+    "number": "shape ()",
+    "no_items": "got builtins.tuple",
+    "a_dict": "got builtins.dict",
+    "complex_numbers": "real numbers; got one of dtype complex128",
+    "objects": "dtype object",
+    "texts": "dtype <U",
+    "record": "dtype [(",
+    "masked": "masked",
+    "matrix": "numpy.matrix",
+    "single": "FAIL",
+    "integers": "FAIL",
+    "transposed": "shape (12, 3)",
+    "flat": "shape (36,)",
+    "shorter": "shape (3, 11)",
+    "one_row": "shape (12,)",
+    "raises": "ValueError: bad",
+    "leaves": "SystemExit: 0",
+    "interrupts": "KeyboardInterrupt",
+    "raises_odd": "Odd: odd",
+    "raises_mute": "Mute",
+    "recurses": "RecursionError",
+    "coroutine": "got builtins.coroutine",
+    "generator": "got builtins.generator",
+    "NoDict": "not iterable",
+    "NoArrays": "NoneType",
+}
+"""Name of a target that answers wrongly -> words of what is said of it."""
+
+
+@pytest.fixture(scope="module")
+def said_of_the_wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, str]:
+    """The exit code, the output and the error output of one run of all `WRONG` targets."""
+    path = tmp_path_factory.mktemp("wrong") / "bad.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    words = [sys.executable, "-m", "kernelproof", "verify", *(f"{path}:{name}" for name in WRONG)]
+    words += ["--case", LINE, "--out", str(path.parent / "out")]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), WRONG.items())
+def test_what_a_call_does_wrong_is_a_verdict(said_of_the_wrong: tuple[int, str, str], name: str, words: str) -> None:
+    code, out, err = said_of_the_wrong
     assert code == 1
-    assert err == []
-    assert "FAIL" in out
-    assert words in " ".join(out.split())
+    assert "Traceback" not in out + err
+    assert [line for line in err.splitlines() if " of 1 cases" not in line] == []
+    paragraphs = [part for part in out.split("\n\n") if f":{name}, " in part.splitlines()[0]]
+    assert paragraphs
+    told = " ".join(" ".join(paragraphs).split())
+    assert words in told
+    line = next(line for line in out.splitlines() if f":{name} " in line)
+    assert "FAIL" in line
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ from kernelproof.verify.witness.pieces import array_text
 from kernelproof.verify.witness.script import script_for
 from kernelproof.verify.workers.guard import Guard
 
+pytestmark = pytest.mark.shrinks
+
 
 def test_a_script_can_show_a_change_of_every_part_of_the_state() -> None:
     names = ("gc", "locale", "os", "random", "signal", "sys")

@@ -18,6 +18,8 @@ from kernelproof.verify.targets.target import describe
 from kernelproof.verify.witness.script import script_for
 from kernelproof.verify.workers.guard import Guard
 
+pytestmark = pytest.mark.shrinks
+
 STAND_IN = """
 import numpy
 

@@ -16,6 +16,8 @@ from kernelproof.verify.records import Array, Call, Contract, Inputs, Outcome, T
 from kernelproof.verify.truth.kink_hull import corners_of
 from kernelproof.verify.truth.lookup import truth_for
 
+pytestmark = pytest.mark.shrinks
+
 LINE = "entmax order={order} rule=adaptive:1 dtype=float64 family=kink shape=4x8 feature=0 seed={seed}"
 
 

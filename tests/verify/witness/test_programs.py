@@ -22,6 +22,8 @@ from kernelproof.verify.targets.protocol import request
 from kernelproof.verify.witness.programs import request_line
 from kernelproof.verify.workers.tasks import Limits
 
+pytestmark = pytest.mark.shrinks
+
 RIGHT = "say(answer(ask))"
 VJP = """
 def gradient(ask):
@@ -97,7 +99,11 @@ def found(place: Path, case: str, contract: Any, *, serial: bool = True) -> dict
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_the_script_of_a_program_shows_the_fault_and_not_the_mended_program(name: str, tmp_path: Path) -> None:
+def test_the_script_of_a_program_shows_the_fault_and_not_the_mended_program(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How far a witness is shrunk is for other tests to say.
+    monkeypatch.setattr("kernelproof.verify.fuzz.scripts.SUBJECTS", 20)
     wrong, right, check, case, contract = FAULTS[name]
     place = tmp_path / "prog.py"
     loop = LOOP.replace("\nfor line", f"{VJP}\nfor line")

@@ -18,6 +18,8 @@ from kernelproof.verify.record.schema import Results, Verdict
 from kernelproof.verify.witness.pieces import numbers
 from kernelproof.verify.witness.script import variable
 
+pytestmark = pytest.mark.shrinks
+
 FAULTY = Path(__file__).parents[1] / "fuzz" / "faulty.py"
 MENDED = "\n\ndef {name}(z, order):\n    return RIGHT(z, order=order)\n"
 

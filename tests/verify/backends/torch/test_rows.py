@@ -247,6 +247,7 @@ def test_compiled_attention(backend: Any) -> None:
         assert all(torch.allclose(a, b, rtol=2.0**-22, atol=2.0**-22) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.nightly  # it compiles C++ for a minute; the same graph runs every time by `eager` and `aot_eager`
 @pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler is here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
 def test_inductor() -> None:
