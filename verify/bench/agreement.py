@@ -19,6 +19,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.bench.bench_record import Agreement
 from kernelproof.verify.judging.errors import NEAR
 from kernelproof.verify.judging.grades import GRADE_LIMITS
+from kernelproof.verify.judging.underflow import eta
 
 Floats = NDArray[np.float64]
 
@@ -103,7 +104,7 @@ def weights_kappa(z: NDArray[Any], weights: NDArray[Any], order: float) -> tuple
         got = np.asarray(weights[at]).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             off = np.abs((got - truth.head) - truth.tail)
-            kappa = off / (target.unit_roundoff * truth.unit + max(float(target.smallest) / 2, 5e-324))
+            kappa = off / (target.unit_roundoff * truth.unit + eta(target))
             steep = GRADE_LIMITS["A"] * target.unit_roundoff * (truth.unit / truth.head - 1) > STEEP
         kappa = np.where(truth.support, kappa, np.where(got == 0, 0.0, np.inf))
         kappa = np.where(np.isfinite(got), kappa, np.inf)
@@ -126,7 +127,7 @@ def product_agreement(
         head, tail, _ = reference.entmax_vjp(z[at], upstream, order=order)["z"].split()
         off = np.abs((np.asarray(gradient[at]).astype(np.float64) - head) - tail)
         unit = _product_unit(truth, np.abs(upstream))
-        kappa = off / (target.unit_roundoff * unit + max(float(target.smallest) / 2, 5e-324))
+        kappa = off / (target.unit_roundoff * unit + eta(target))
         kappa = np.where(np.isnan(kappa), np.inf, kappa)
         skipped = truth.near | (GRADE_LIMITS["A"] * target.unit_roundoff * truth.bent > STEEP)
         worst = max(worst, float(kappa[~skipped].max(initial=0.0)))

@@ -20,10 +20,9 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive
 from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows, open_entries, reach_of, row_of
 from kernelproof.verify.judging.claims import Claim, Seen, elements, interval, lacking, rounded
-from kernelproof.verify.judging.errors import near_kink
+from kernelproof.verify.judging.errors import first_order_bound, near_kink
 from kernelproof.verify.judging.grades import limit_of, sharp_of
 from kernelproof.verify.judging.row_gradients import SCORES, empty_elements
-from kernelproof.verify.judging.slack import eta_of
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth, Values
 from kernelproof.verify.truth.kink_box import STEPS
 from kernelproof.verify.truth.kink_hull import corners_of, hull_distance
@@ -75,7 +74,7 @@ class _Array:
 
     def claims(self) -> Iterator[Claim]:
         truth, raw, case = self.truth, self.raw, self.case
-        slack = (1 if self.name in SCORES else max(truth.support.shape)) * eta_of(self.target, self.contract)
+        terms = 1 if self.name in SCORES else max(truth.support.shape)
         radius = self.values.radius + crossing(self.name, case, truth, self.inputs, self.target, raw)
         limit = limit_of(self.contract.grade, self.target)
         loose = loose_rows(case, truth, self.target)
@@ -84,9 +83,16 @@ class _Array:
         # What the contract lets these rows be anything for is no claim; NaN is 0 here where it may be NaN.
         skipped = none & (self.contract.empty_row == "any")
         nan = none & (self.contract.empty_row == "nan")
-        with np.errstate(over="ignore", invalid="ignore"):
-            allowed = limit * (self.target.unit_roundoff * self.values.unit + slack) + radius
-            least = self.target.unit_roundoff * self.values.unit + slack + radius
+        allowed, least = (
+            first_order_bound(
+                kappa,
+                replace(self.values, radius=radius),
+                self.target,
+                flush=self.contract.flush_to_zero,
+                terms=terms,
+            )
+            for kappa in (limit, 1.0)
+        )
         decided = np.isfinite(allowed) & ~open_ & ~skipped
         yield from elements(self.held, raw, self.values, allowed, decided & ~nan, self.target)
         for claim in elements(self.held, raw, self.values, allowed, decided & nan, self.target):

@@ -13,7 +13,7 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive, Nearest
 from kernelproof.verify.judging.errors import NEAR, near_kink
 from kernelproof.verify.judging.row_gradients import SCORES, by_row
-from kernelproof.verify.judging.slack import eta_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth
 from kernelproof.verify.truth.kink_box import Row
 from kernelproof.verify.truth.kink_hull import MOST

@@ -12,9 +12,9 @@ from kernelproof.reference.errors import UndecidedError
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import MOST, Claim, Seen, elements, least_float, rounded
-from kernelproof.verify.judging.errors import broken, first_order, nonlinear, select_rows, verdict
+from kernelproof.verify.judging.errors import broken, first_order, first_order_bound, nonlinear, select_rows, verdict
 from kernelproof.verify.judging.grades import limit_of
-from kernelproof.verify.judging.slack import eta_of, scores_of
+from kernelproof.verify.judging.slack import scores_of
 from kernelproof.verify.records import ACCURACY, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.truth.box import box_interval, box_kappa
 from kernelproof.verify.truth.mean_box import hidden
@@ -69,9 +69,7 @@ class Accuracy(Check):
         raw, truth, limit = one.rows, one.truth, limit_of(contract.grade, target)
         if raw is None or truth is None:
             return
-        with np.errstate(over="ignore", invalid="ignore"):
-            allowed = limit * (target.unit_roundoff * truth.output.unit + eta_of(target, contract))
-            allowed = allowed + truth.output.radius
+        allowed = first_order_bound(limit, truth.output, target, flush=contract.flush_to_zero)
         rows = ~(truth.empty | truth.unsure)[:, None]
         boxed = np.zeros_like(rows)
         if case.op in {"entmax", "weights"}:

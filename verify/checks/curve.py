@@ -23,7 +23,8 @@ from kernelproof.verify.checks import Check
 from kernelproof.verify.checks._claims import within_slack
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.grades import band_of
-from kernelproof.verify.judging.slack import bounds_of, eta_of, forward, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.judging.slack import bounds_of, forward, judge_ratios, ratio_of, rows_of, scores_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.grades import sharp_of
 from kernelproof.verify.judging.slack import (
     bounds_of,
-    eta_of,
     exact_sums,
     forward_of_weights,
     judge_ratios,
     ratio_of,
     rows_of,
 )
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:

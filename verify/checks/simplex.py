@@ -15,7 +15,8 @@ from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen, interval
 from kernelproof.verify.judging.grades import sharp_of
-from kernelproof.verify.judging.slack import eta_of, exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging.slack import exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen, elements
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.grades import band_of
-from kernelproof.verify.judging.slack import bounds_of, eta_of, judge_flags
+from kernelproof.verify.judging.slack import bounds_of, judge_flags
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kernelproof.reference.formats import Format
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.underflow import eta, flushed
 from kernelproof.verify.records import (
     Contract,
     Errors,
@@ -90,11 +91,9 @@ def first_order(
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         signed = (raw - truth.head) - truth.tail
         absolute = np.abs(signed)
-        # Half the smallest subnormal of float64 is no float64: there the whole of it stands in.
-        slack = terms * (2.0**target.emin if flush else max(float(target.smallest) / 2, 5e-324))
         unit = np.abs(truth.head) if strict else truth.unit
-        excess = np.maximum(absolute - truth.radius, 0.0)
-        kappa = np.where(excess > 0, excess / (target.unit_roundoff * unit + slack), 0.0)
+        excess = np.maximum(absolute - truth.radius - terms * flushed(target, flush=flush), 0.0)
+        kappa = np.where(excess > 0, excess / (target.unit_roundoff * unit + terms * eta(target)), 0.0)
         lost = ~np.isfinite(raw) & np.isfinite(truth.head)
         kappa = np.where(lost | np.isnan(kappa), np.inf, kappa)
         ulp = np.where(lost, np.inf, signed / ulp_of(truth.head, target))
@@ -102,6 +101,13 @@ def first_order(
         same |= _overflowed(raw, truth.head, target)
         kappa, ulp, absolute = (np.where(same, 0.0, part) for part in (kappa, ulp, np.where(lost, np.inf, absolute)))
     return Errors(ulp, absolute, kappa)
+
+
+def first_order_bound(kappa: float, truth: Values, target: Format, *, flush: bool = False, terms: int = 1) -> Floats:
+    """The largest error that has the κ `kappa` by `first_order`; arguments as there."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = kappa * (target.unit_roundoff * truth.unit + terms * eta(target)) + truth.radius
+    return np.asarray(bound + terms * flushed(target, flush=flush))
 
 
 def _overflowed(raw: Floats, truth: Floats, target: Format) -> Flags:

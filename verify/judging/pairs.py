@@ -11,7 +11,8 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of
 from kernelproof.verify.judging.row_gradients import by_row
-from kernelproof.verify.judging.slack import eta_of, judge_ratios, ratio_of
+from kernelproof.verify.judging.slack import judge_ratios, ratio_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Contract, Failure, Flags, Floats, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:

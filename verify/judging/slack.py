@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.judging.errors import broken, near_kink, nonlinear, select_rows
 from kernelproof.verify.judging.grades import band_of, limit_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 KEPT = 5
 LARGEST = 1e300
 """The largest ratio of a finite excess."""
-
-
-def eta_of(target: Format, contract: Contract) -> float:
-    """η: half the smallest subnormal, or the smallest normal number under flush to zero.
-
-    Half the smallest subnormal of float64 is no float64: there the whole of it stands in.
-    """
-    return float(2.0**target.emin if contract.flush_to_zero else max(float(target.smallest) / 2, 5e-324))
 
 
 @dataclass(frozen=True)

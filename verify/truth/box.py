@@ -21,6 +21,7 @@ from kernelproof.reference.solver import Solver, choose
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.judging.grades import GRADE_LIMITS
+from kernelproof.verify.judging.underflow import underflow
 from kernelproof.verify.records import Floats
 from kernelproof.verify.truth.variants import corner_of_variant
 
@@ -113,7 +114,7 @@ def _bounds(
     rule = case.parsed_rule
     corner = corner_of_variant(rule, scores, key) if isinstance(rule, Variant) else _corner(case, scores, key)
     unit = Fraction(target.unit_roundoff)
-    slack = Fraction(2) ** target.emin if flush else target.smallest / 2
+    slack = underflow(target, flush=flush)
 
     def bounds(kappa: Fraction) -> tuple[Fraction, Fraction]:
         above = corner(kappa * unit, 1)[1] * (1 + kappa * unit) + slack

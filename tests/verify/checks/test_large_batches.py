@@ -10,7 +10,8 @@ import pytest
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.checks import checks
-from kernelproof.verify.judging.slack import LARGEST, eta_of, judge_ratios, ratio_of
+from kernelproof.verify.judging.slack import LARGEST, judge_ratios, ratio_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.truth.truth import truth_of
 

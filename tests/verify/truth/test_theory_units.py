@@ -19,7 +19,7 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.judging.errors import first_order
 from kernelproof.verify.judging.grades import GRADE_LIMITS, grade_of, limit_of
-from kernelproof.verify.judging.slack import eta_of
+from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Contract, Inputs, Truth
 from kernelproof.verify.truth.box import STEPS, box_kappa
 from kernelproof.verify.truth.truth import truth_of
