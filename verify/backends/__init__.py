@@ -1,4 +1,4 @@
-"""The backends, one module each with an object BACKEND; whichever modules lie in this folder are known."""
+"""The backends: every public module of this folder is one, with an object BACKEND."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from kernelproof.reference.errors import BackendUnavailable, TargetError
 
 
 class Backend(Protocol):
-    """What BACKEND of a module has: four ops, their vector-Jacobian products, and where they run."""
+    """A backend: four ops, their vector-Jacobian products, and the devices they run on."""
 
     @property
     def name(self) -> str:
-        """The name, that of its module."""
+        """The name of its module."""
 
     @property
     def dtypes(self) -> tuple[str, ...]:
-        """Names of the dtypes it takes and returns."""
+        """Names of the dtypes it accepts and returns."""
 
     def devices(self) -> tuple[str, ...]:
-        """Where it can run now: "cpu", "cuda"."""
+        """The devices on which it can run now: "cpu", "cuda"."""
 
     def available(self) -> str | None:
-        """None, or why it cannot run and the line that installs what it lacks."""
+        """None, or why it cannot run and the command that installs what is missing."""
 
     def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Any:
         """Weights in the shape of z."""
@@ -43,15 +43,15 @@ class Backend(Protocol):
 
 
 def backend_names() -> tuple[str, ...]:
-    """The known backends, sorted; nothing is imported."""
+    """Names of the known backends, sorted; imports none of them."""
     return tuple(sorted(each.name for each in pkgutil.iter_modules(__path__) if not each.name.startswith("_")))
 
 
 def load(name: str) -> Backend:
-    """BACKEND of a module of this folder, whether or not it can run here.
+    """The BACKEND of a module of this folder, whether or not it can run here.
 
     Raises:
-        TargetError: an unknown name, a module without BACKEND, or a BACKEND of another name than its module's.
+        TargetError: an unknown name, a module without BACKEND, or a BACKEND whose name differs from its module's.
         BackendUnavailable: importing it needs a package that is not installed.
     """
     if name not in backend_names():
@@ -77,11 +77,11 @@ def load(name: str) -> Backend:
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name, able to run here.
+    """The backend called `name`, if it can run here.
 
     Raises:
         TargetError: as in `load`.
-        BackendUnavailable: what it needs is not installed; the message has the line that installs it.
+        BackendUnavailable: a package that it needs is not installed; the message says how to install it.
 
     >>> backend("numpy").entmax([3.0, 1.0], order=1)
     array([1., 0.])

@@ -1,1 +1,1 @@
-"""What the NumPy and Numba backends share: arrays in, rows of scores to a core, arrays out."""
+"""What the NumPy and Numba backends share: they turn arrays into rows of scores for a core, and rows into arrays."""

@@ -1,4 +1,4 @@
-"""Arguments of the ops: what came, what is allowed, and the float64 arrays that the cores take."""
+"""Arguments of the ops: validate them, and convert them to the float64 arrays that the cores take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_array(values: Any, name: str) -> Array:
     """`values` as a NumPy array.
 
     Raises:
-        DomainError: its rows have different lengths.
+        DomainError: rows of different lengths.
     """
     try:
         return np.asarray(values)
@@ -46,10 +46,10 @@ def floating(values: Any, name: str) -> Array:
 
 
 def with_axes(array: Array, name: str, count: int) -> Array:
-    """`array`, if it has at least `count` axes.
+    """Return `array`, which must have at least `count` axes.
 
     Raises:
-        DomainError: it has fewer.
+        DomainError: fewer axes.
     """
     if array.ndim < count:
         msg = f"{name} must have at least {count} axis or axes; got shape {array.shape}"
@@ -58,7 +58,7 @@ def with_axes(array: Array, name: str, count: int) -> Array:
 
 
 def double(array: Array) -> Floats:
-    """A fresh float64 copy in C order, whatever the layout was."""
+    """A fresh float64 copy in C order, whatever the layout of `array`."""
     return np.array(array, dtype=np.float64, order="C")
 
 
@@ -66,7 +66,7 @@ def axis_of(dim: Any, ndim: int) -> int:
     """`dim` as a non-negative axis.
 
     Raises:
-        DomainError: no int, or out of range.
+        DomainError: not an int, or out of range.
     """
     try:
         axis = operator.index(dim)
@@ -79,10 +79,10 @@ def axis_of(dim: Any, ndim: int) -> int:
 
 
 def check_empty(empty: Any) -> str:
-    """`empty`, if it is one of EMPTY.
+    """Return `empty`, which must be one of EMPTY.
 
     Raises:
-        DomainError: it is not.
+        DomainError: any other value.
     """
     if not isinstance(empty, str) or empty not in EMPTY:
         msg = f"empty must be one of {', '.join(EMPTY)}; got {empty!r}"
@@ -91,10 +91,10 @@ def check_empty(empty: Any) -> str:
 
 
 def check_rounding(rounding: Any) -> str:
-    """`rounding`, if it is one of ROUNDINGS.
+    """Return `rounding`, which must be one of ROUNDINGS.
 
     Raises:
-        DomainError: it is not.
+        DomainError: any other value.
     """
     if not isinstance(rounding, str) or rounding not in ROUNDINGS:
         msg = f"rounding must be one of {', '.join(ROUNDINGS)}; got {rounding!r}"
@@ -106,7 +106,7 @@ def scale_of(scale: Any, width: int) -> float:
     """`scale` as a float; ``1/√width`` if it is None.
 
     Raises:
-        DomainError: it is no finite number.
+        DomainError: not a finite number.
     """
     if scale is None:
         return 1.0 / math.sqrt(width) if width else 1.0
@@ -121,7 +121,7 @@ def flag_of(value: Any, name: str) -> bool:
     """`value` as a bool.
 
     Raises:
-        DomainError: it is no bool.
+        DomainError: not a bool.
     """
     if not isinstance(value, bool | np.bool_):
         msg = f"{name} must be True or False; got {value!r}"
@@ -139,7 +139,7 @@ def cotangent_of(cotangent: Any, shape: tuple[int, ...]) -> Floats:
 
 
 def cotangent_as(cotangent: Any, shape: tuple[int, ...]) -> Array:
-    """The upstream gradient as it came.
+    """The upstream gradient in its own dtype.
 
     Raises:
         DomainError: its shape is not that of the output, or its dtype is not floating.
@@ -155,7 +155,7 @@ def chosen(gradients: dict[str, Any], wrt: Collection[str] | None) -> dict[str, 
     """The gradients named in `wrt`, or all of them.
 
     Raises:
-        DomainError: a name that has none.
+        DomainError: a name without a gradient.
     """
     if wrt is None:
         return gradients
@@ -167,15 +167,15 @@ def chosen(gradients: dict[str, Any], wrt: Collection[str] | None) -> dict[str, 
 
 @dataclass(frozen=True)
 class Heads:
-    """Queries, keys and values with their leading axes as one: F query heads, B key heads.
+    """Queries, keys and values with all leading axes merged: F query heads, B key heads.
 
     Attributes:
         q: (F, T, d).
         k: (B, S, d).
         v: (B, S, e).
-        dtype: what all three came in.
-        lead: the axes before the last two of the queries, (..., H).
-        group: query heads that share a key head; query head f reads key head ``f // group``.
+        dtype: the common dtype of the arguments.
+        lead: all axes of the queries but the last two, (..., H).
+        group: how many query heads share a key head; query head f reads key head ``f // group``.
     """
 
     q: Floats
@@ -187,10 +187,10 @@ class Heads:
 
 
 def heads_of(q: Any, k: Any, v: Any, *, grouped: bool) -> Heads:
-    """q (..., H, T, d), k (..., Hk, S, d), v (..., Hk, S, e) as batches; not grouped, all leading axes are equal.
+    """q (..., H, T, d), k (..., Hk, S, d), v (..., Hk, S, e) as batches; all leading axes agree unless `grouped`.
 
     Raises:
-        DomainError: dtypes or shapes that do not fit each other.
+        DomainError: dtypes or shapes that do not match.
     """
     count = 3 if grouped else 2
     arrays = [with_axes(floating(array, name), name, count) for name, array in (("q", q), ("k", k), ("v", v))]

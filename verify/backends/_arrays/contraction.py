@@ -1,8 +1,8 @@
 """Sums over keys or features of batched arrays, each pairwise along contiguous memory.
 
-No BLAS for float64: its sums depend on how many rows are asked for together, and grow with the length of the sum.
-Here a row gives the same bits alone and in a batch. Inputs of fewer bits go through BLAS in float64 (`Blas`).
-Entries that are not `used` count 0, whatever lies behind the mask.
+BLAS is not used for float64: its sums depend on how many rows are computed together, and their error grows with the
+length of the sum. Here a row gives the same bits alone and in a batch. Narrower inputs go through BLAS in float64
+(`Blas`). Entries that are not `used` count as 0, whatever lies behind the mask.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ class Pairwise:
 
 
 class Blas(Pairwise):
-    """Sums in float64 of inputs with 24 bits or fewer: with 29 bits to spare no order of K ≪ 2^29 terms is seen.
+    """Sums in float64 of inputs with 24 bits or fewer: with 29 spare bits, the order of K ≪ 2^29 terms is invisible.
 
-    A distance is taken from ``‖a‖² + ‖b‖² − 2a·b`` where what cancels leaves it 28 bits or more, and from
-    differences elsewhere: the error of the three sums of d terms is below ``(2d + 4)·2^-53·(‖a‖² + ‖b‖²)``.
+    A distance is computed as ``‖a‖² + ‖b‖² − 2a·b`` where cancellation leaves 28 bits or more, and from differences
+    elsewhere: the error of the three sums of d terms is below ``(2d + 4)·2^-53·(‖a‖² + ‖b‖²)``.
     """
 
     def contract(self, a: Floats, b: Floats, used: Flags | None = None) -> Floats:
-        """As `Pairwise.contract`."""
+        """Same as `Pairwise.contract`."""
         if used is not None and not np.isfinite(b).all():
             return super().contract(a, b, used)
         return np.asarray(np.matmul(a, np.swapaxes(b, -1, -2)))
 
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
-        """As `Pairwise.squared_distances`."""
+        """Same as `Pairwise.squared_distances`."""
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return super().squared_distances(a, b)
         norms = (a * a).sum(axis=-1)[:, :, None] + (b * b).sum(axis=-1)[:, None, :]
@@ -97,7 +97,7 @@ PAIRWISE, BLAS = Pairwise(), Blas()
 
 
 def sums_of(core: RowCore, dtype: np.dtype[Any]) -> Sums:
-    """How to sum for a core and inputs of a dtype."""
+    """The sums for a core and inputs of a dtype."""
     if isinstance(core, TileCore):
         return core.sums(dtype)
     return BLAS if dtype.itemsize < 8 else PAIRWISE

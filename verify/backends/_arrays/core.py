@@ -1,7 +1,7 @@
-"""The seam between the array layer and a row core: a law of one row, and what a core answers.
+"""The interface between the array layer and a row core: the law of a row, and what a core returns.
 
-A core sees float64 rows whose scores are finite, or −inf for a masked key; the array layer keeps NaN
-and +inf away, casts, and decides what an empty row becomes.
+A core sees float64 rows whose scores are finite, or −inf for a masked key. The array layer handles NaN and +inf, casts,
+and decides what an empty row becomes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["fixed", "anchored", "adaptive"]
 
 KINDS: tuple[Kind, ...] = ("fixed", "anchored", "adaptive")
 PARAMETERS: dict[Kind, str] = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}
-# Below this the order is taken for it: 1/n must be a float64.
+# Positive orders below this are replaced by it, so that 1/n is a float64.
 SMALLEST_ORDER = 1e-300
 
 
@@ -42,7 +42,7 @@ class Law:
 
 @dataclass(frozen=True)
 class WeightedRows:
-    """Weights of R rows of m keys, and what the ratio form found on the way.
+    """Weights of R rows of m keys, and the by-products of the ratio form.
 
     Attributes:
         weights: (R, m) float64, each row summing to 1; 0 in an empty row.
@@ -77,53 +77,53 @@ class RowGradients:
 
 
 class RowCore(Protocol):
-    """The arithmetic of rows; neither call changes what it is given."""
+    """The arithmetic of rows; neither method changes its arguments."""
 
     def forward(self, scores: Floats, law: Law) -> WeightedRows:
         """Weights of (R, m) scores."""
 
     def backward(self, scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
-        """Vector-Jacobian product with a (R, m) cotangent; order 0 never comes here."""
+        """Vector-Jacobian product with a (R, m) cotangent; never called at order 0."""
 
 
 @runtime_checkable
 class DirectCore(Protocol):
-    """A core that takes the plain case as it comes, without the array layer's copies."""
+    """A core that takes the arrays of the plain case as given, without the copies of the array layer."""
 
     def direct(self, scores: Array, law: Law) -> Array:
         """Adaptive weights of float32 or float64 (R, m) scores at an order n > 0, in their dtype.
 
-        NaN and +inf may be among the scores; their rows, and rows of −inf alone, become NaN.
+        The scores may hold NaN and +inf: such rows, and rows of −inf alone, become NaN.
         """
 
 
 @runtime_checkable
 class DirectVjpCore(Protocol):
-    """A core that takes the plain case of a vector-Jacobian product as it comes."""
+    """A core that takes the arrays of a plain vector-Jacobian product as given."""
 
     def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
-        """Adaptive rows, both arrays (R, m) of one dtype, float32 or float64.
+        """The vector-Jacobian product of Adaptive rows; both arrays are (R, m) of one dtype, float32 or float64.
 
         Returns:
-            (R, m) gradients in the scores, in their dtype; (R,) in α, 0 if not wanted; (R,) rows left undone, whose
-            numbers mean nothing.
+            (R, m) gradients in the scores, in their dtype; (R,) in α, 0 unless `wanted`; (R,) flags of the rows left
+            undone, whose numbers are meaningless.
         """
 
 
 @runtime_checkable
 class ProvedCore(Protocol):
-    """A core that rounds float32 weights correctly, and proves it."""
+    """A core that returns float32 weights proved to be correctly rounded."""
 
     def proved(self, scores: Array, order: Any) -> Array:
         """Adaptive weights, beta 1, of float32 (R, m) scores at an exact order n > 0; NaN as in DirectCore.
 
         Raises:
-            UndecidedError: at an order that is no integer, a weight is too near a midpoint.
+            UndecidedError: at a non-integer order, a weight is too near a midpoint.
         """
 
 
 def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:
-    """The law in float64; a rational order is rounded once, which costs less than a rounding of each score."""
+    """The law in float64; a rational order is rounded once, which loses less than rounding each score would."""
     try:
         order = float(kernel.order)
     except OverflowError:

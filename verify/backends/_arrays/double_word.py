@@ -1,7 +1,7 @@
-"""Numbers as unevaluated sums of two float64, for the one place where float64 is too short.
+"""Double words: unevaluated sums of two float64, for the one place where float64 is too short.
 
-At order n < 1 the smallest weight of a support near its threshold is 1 minus a sum of powers, and the condition of
-the problem lets that sum be off by n roundings only, not by one. Here it is good to 2⁻⁶⁰.
+At order n < 1 the smallest weight of a support near its threshold is 1 minus a sum of powers. The problem is
+conditioned such that this sum may be off by n roundings only, not by a whole one. Here it is accurate to 2⁻⁶⁰.
 
 Source: T. J. Dekker, "A floating-point technique for extending the available precision", 1971.
 """
@@ -19,14 +19,14 @@ SPLIT = 134217729.0  # 2^27 + 1
 
 
 def two_sum(a: Floats, b: Floats) -> DoubleWord:
-    """``a + b`` exactly, as its rounding and the error of that."""
+    """``a + b`` exactly, as the rounded sum and its error."""
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
 
 
 def two_product(a: Floats, b: Floats) -> DoubleWord:
-    """``a·b`` exactly, if nothing overflows or underflows on the way."""
+    """``a·b`` exactly, as the rounded product and its error, unless an intermediate overflows or underflows."""
     product = a * b
     spread_a, spread_b = SPLIT * a, SPLIT * b
     high_a, high_b = spread_a - (spread_a - a), spread_b - (spread_b - b)
@@ -35,7 +35,7 @@ def two_product(a: Floats, b: Floats) -> DoubleWord:
 
 
 def exponential(high: Floats, low: Floats) -> DoubleWord:
-    """``exp(high + low)`` to a relative 2⁻⁶⁰ for |high| ≤ 700: Taylor at a 64th, then six doublings."""
+    """``exp(high + low)`` to a relative 2⁻⁶⁰ for |high| ≤ 700: Taylor series at a 64th, then squared six times."""
     k = np.rint(high / LN2[0])
     head, tail = two_sum(high - k * LN2[0], -k * LN2[1])
     head, tail = two_sum(head, tail + (low - k * LN2[2]))
@@ -54,7 +54,7 @@ def exponential(high: Floats, low: Floats) -> DoubleWord:
 
 
 def power(base: Floats, n: float) -> DoubleWord:
-    """``baseⁿ`` to a relative 2⁻⁶⁰ for 0 ≤ base ≤ 1 and 0 < n ≤ 1; bases below 1e-300 are taken for 0."""
+    """``baseⁿ`` to a relative 2⁻⁶⁰ for 0 ≤ base ≤ 1 and 0 < n ≤ 1; bases below 1e-300 count as 0."""
     usable = base > 1e-300
     safe = np.where(usable, base, 1.0)
     log = np.log(safe)
@@ -67,9 +67,9 @@ def power(base: Floats, n: float) -> DoubleWord:
 
 
 def total(terms: Floats, low: Floats | None = None) -> Floats:
-    """``Σ (terms + low)`` over the last axis, kept, rounded once or nearly: a tree of exact sums.
+    """``Σ (terms + low)`` over the last axis, which is kept, to nearly one rounding: a tree of exact sums.
 
-    NaN and infinities come through. The order of the tree depends on the length alone, not on the other rows.
+    NaN and infinities propagate. The order of the tree depends on the length alone, not on the other rows.
     """
     carried = np.zeros_like(terms[..., :1]) if low is None else low.sum(-1, keepdims=True)
     while terms.shape[-1] > 1:

@@ -1,4 +1,4 @@
-"""Which keys a query may attend to, told tile by tile: causal and lengths never become an array of T × S."""
+"""Which keys a query may attend to, tile by tile: `causal` and `lengths` are never expanded to a T × S array."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Masking:
-    """What came as mask, causal and lengths. F is the number of query heads, all leading axes together.
+    """The arguments mask, causal and lengths. F is the number of query heads over all leading axes.
 
     Attributes:
         shape: (..., H, T, S).
-        given: the mask as it came, a view of `shape`, bool or floating; None without one.
+        given: the argument `mask` as a view of `shape`, bool or floating; None without one.
         causal: key j is allowed iff ``j ≤ i + S − T``.
-        counts: (F,) keys from there on are masked.
+        counts: (F,) keys from this one on are masked.
     """
 
     shape: tuple[int, ...]
@@ -33,20 +33,20 @@ class Masking:
     counts: Ints
 
     def ends(self, head: int, rows: Ints | slice) -> Ints:
-        """(n,) for each of the rows of a head: no key from there on is allowed by causal and lengths."""
+        """(n,) for each of the rows of a head, the first key that causal and lengths no longer allow."""
         queries, keys = self.shape[-2:]
         at = np.arange(queries)[rows]
         ends = np.clip(at + (keys - queries + 1), 0, keys) if self.causal else np.full(len(at), keys)
         return np.asarray(np.minimum(ends, self.counts[head]))
 
     def flags(self, head: int, rows: Ints | slice, end: int) -> Flags | None:
-        """(n, end) which keys a bool mask allows; None if no bool mask came."""
+        """(n, end) which keys a bool mask allows; None without a bool mask."""
         if self.given is None or self.given.dtype != np.bool_:
             return None
         return np.ascontiguousarray(self._of(head)[rows, :end])
 
     def bias(self, head: int, rows: Ints | slice, end: int) -> Floats | None:
-        """(n, end) what is added to the scores; None if no additive mask came."""
+        """(n, end) what is added to the scores; None without an additive mask."""
         if self.given is None or self.given.dtype == np.bool_:
             return None
         return self._of(head)[rows, :end].astype(np.float64, order="C")
@@ -66,21 +66,21 @@ def masking_of(shape: tuple[int, ...], mask: Any, causal: bool, lengths: Any) ->
     """Masks of queries and keys of `shape` (..., H, T, S).
 
     Raises:
-        DomainError: a mask that does not broadcast, or has NaN or +inf in it; lengths of another shape, no ints,
-            or out of range.
+        DomainError: a mask that does not broadcast, or contains NaN or +inf; lengths of another shape, not ints, or
+            out of range.
     """
     keys = shape[-1]
     given = None if mask is None else _given(as_array(mask, "mask"), shape)
     counts = np.full(shape[:-2], keys, dtype=np.intp)
     if lengths is not None:
-        told = np.asarray(lengths)
-        if told.shape != shape[:-3] or told.dtype.kind not in "iu":
-            msg = f"lengths must be ints of shape {shape[:-3]}; got shape {told.shape}, dtype {told.dtype}"
+        counts = np.asarray(lengths)
+        if counts.shape != shape[:-3] or counts.dtype.kind not in "iu":
+            msg = f"lengths must be ints of shape {shape[:-3]}; got shape {counts.shape}, dtype {counts.dtype}"
             raise DomainError(msg)
-        if told.size and (told.min() < 0 or told.max() > keys):
-            msg = f"lengths must be from 0 to {keys}; got {told.min()} to {told.max()}"
+        if counts.size and (counts.min() < 0 or counts.max() > keys):
+            msg = f"lengths must be from 0 to {keys}; got {counts.min()} to {counts.max()}"
             raise DomainError(msg)
-        counts = np.broadcast_to(told[..., None].astype(np.intp), shape[:-2])
+        counts = np.broadcast_to(counts[..., None].astype(np.intp), shape[:-2])
     return Masking(shape, given, causal, counts.reshape(-1))
 
 
@@ -96,7 +96,7 @@ def _given(given: Array, shape: tuple[int, ...]) -> Array:
         msg = f"mask must broadcast to (..., H, T, S) = {shape}; got shape {given.shape}"
         raise DomainError(msg)
     if given.dtype != np.bool_:
-        # Before it is broadcast, and as what it becomes: NaN and inf of the narrow types are told apart there.
+        # Checked before broadcasting, and in float64, where NaN and inf of the narrow types are distinguished.
         bad = np.isnan(given) | (given == np.inf)
         if bad.any():
             msg = "mask must be finite or -inf everywhere, where it is added to the scores; got NaN or +inf in it"

@@ -1,6 +1,6 @@
 """The four ops and their vector-Jacobian products on NumPy arrays, for any row core.
 
-Everything is float64 inside and rounded once to the dtype that came.
+Everything is float64 inside and rounded once to the dtype of the input.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -30,9 +30,9 @@ class RowBackend:
 
     Attributes:
         name: of the backend.
-        core_module: the module whose CORE does the rows; imported on first use.
-        package: what it needs beyond NumPy, by import name, or None.
-        dtypes: what it takes and returns.
+        core_module: the module whose CORE solves the rows; imported on first use.
+        package: the package it needs beyond NumPy, by import name, or None.
+        dtypes: names of the dtypes it accepts and returns.
     """
 
     name: str
@@ -41,13 +41,13 @@ class RowBackend:
     dtypes: tuple[str, ...] = DTYPES
 
     def available(self) -> str | None:
-        """None, or why the backend cannot run here and the line that installs what it lacks."""
+        """None, or why the backend cannot run here and the command that installs what is missing."""
         if self.package is None or importlib.util.find_spec(self.package) is not None:
             return None
         return f"the {self.name} backend needs {self.package}; install it with: pip install {self.package}"
 
     def devices(self) -> tuple[str, ...]:
-        """Where it can run now."""
+        """The devices on which it can run now."""
         return ("cpu",) if self.available() is None else ()
 
     @property
@@ -76,8 +76,8 @@ class RowBackend:
             Weights in the shape and dtype of z; a row with NaN or +inf, or all −inf, is NaN.
 
         Raises:
-            DomainError: an argument outside its domain, or rounding="correct" where it is not to be had.
-            UndecidedError: rounding="correct", and an order that is no integer has a weight too near a midpoint.
+            DomainError: an argument outside its domain, or rounding="correct" where it is not available.
+            UndecidedError: rounding="correct", and at a non-integer order a weight is too near a midpoint.
         """
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
         axis = arguments.axis_of(dim, array.ndim)
@@ -104,7 +104,7 @@ class RowBackend:
             scores: (..., m) floating; −inf masks a key.
             kernel: Kernel(order).
             rule: Fixed, Anchored, Adaptive or Nearest.
-            empty: what a row of no key in the ball becomes: raise, zeros, nan, uniform or nearest.
+            empty: what a row without a key in its ball becomes: raise, zeros, nan, uniform or nearest.
 
         Returns:
             (..., m) in the dtype of scores.
@@ -168,7 +168,7 @@ class RowBackend:
             scale: of q·k; 1/√d if None.
             mask: bool (True: may attend) or added to the scores; broadcasts to (..., H, T, S).
             causal: key j is allowed iff ``j ≤ i + S − T``.
-            lengths: (...) ints; keys from there on are masked.
+            lengths: (...) ints; keys from this one on are masked.
             key_norm_term: scores ``−scale·‖q − k‖²/2`` instead of ``scale·q·k``.
             empty: as in `weights`.
             info: return an AttentionInfo.
@@ -186,21 +186,21 @@ class RowBackend:
     def vjp(
         self, op: str, cotangent: Any, *args: Any, wrt: Collection[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """The vector-Jacobian product of an op with `cotangent`, in every differentiable input or those of `wrt`.
+        """The vector-Jacobian product of an op with `cotangent`, in all differentiable inputs or those in `wrt`.
 
         Args:
             op: entmax, weights, regression or attention.
             cotangent: in the shape of the op's output, floating.
-            *args: of the op.
-            wrt: names of the gradients that are wanted; None is all. Without the order entmax takes less time.
-            **kwargs: of the op.
+            *args: those of the op.
+            wrt: names of the wanted gradients; None means all. Without the order, entmax takes less time.
+            **kwargs: those of the op.
 
         Returns:
             By name: z, scores, or q, k and v, in the shape and dtype of the argument; "order" or "alpha"; and the
-            rule's parameter h, gamma or beta. Those of numbers are float64, summed over the batch.
+            rule's parameter h, gamma or beta. Gradients in numbers are float64, summed over the batch.
 
         Raises:
-            DomainError: an argument outside its domain, or a name in `wrt` that the op has no gradient of.
+            DomainError: an argument outside its domain, or a name in `wrt` in which the op has no gradient.
         """
         products: dict[str, Callable[..., dict[str, Any]]] = {
             "entmax": self._vjp_entmax,
@@ -241,7 +241,7 @@ class RowBackend:
         return {"scores": gradient, "order": found["order"], parameter_of(rule): found["parameter"]}
 
     def _direct_scores_vjp(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
-        """As `_scores_vjp`, by the core's fast path where it has one, with no "parameter"."""
+        """`_scores_vjp` by the fast path of the core where it has one, without "parameter"."""
         core = self.core
         same = upstream.dtype == scores.dtype and is_direct(plan, scores.dtype)
         if not (same and scores.size and isinstance(core, DirectVjpCore)):

@@ -1,4 +1,4 @@
-"""Rows of scores to weights and back: what a core never sees (NaN, +inf, the k nearest), and empty rows."""
+"""From rows of scores to weights and back, with all that a core never sees: NaN, +inf, the k nearest, empty rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kernelproof.verify.backends._arrays.core import PARAMETERS, Flags, Floats, 
 
 @dataclass(frozen=True)
 class Plan:
-    """A mechanism made ready: the law, how many keys are kept (None: all), and what an empty row becomes."""
+    """A mechanism ready for use: the law, how many keys are kept (None: all), and what an empty row becomes."""
 
     law: Law
     keep: int | None
@@ -28,10 +28,10 @@ class Weighed:
     """Rows of weights, flat.
 
     Attributes:
-        weights: (R, m); NaN all through a spoiled row, and by policy in empty rows.
+        weights: (R, m); all NaN in a spoiled row; in an empty row as `empty` says.
         scores: (R, m) as the core saw them: −inf where masked, not among the nearest, or in a spoiled row.
         spoiled: (R,) rows with a NaN or +inf score.
-        rows: what the core found.
+        rows: the result of the core.
     """
 
     weights: Floats
@@ -44,7 +44,7 @@ def plan_of(kernel: Any, rule: Any, empty: Any) -> Plan:
     """The plan of a kernel and a rule.
 
     Raises:
-        DomainError: they define no weights, or `empty` is unknown.
+        DomainError: kernel and rule define no weights, or `empty` is unknown.
     """
     check_mechanism(kernel, rule)
     if isinstance(rule, Nearest):
@@ -53,12 +53,12 @@ def plan_of(kernel: Any, rule: Any, empty: Any) -> Plan:
 
 
 def parameter_of(rule: Any) -> str:
-    """The name of the parameter of a rule: h, gamma or beta; of `then` under Nearest."""
+    """The name of the parameter of a rule: h, gamma or beta; under Nearest, that of `then`."""
     return PARAMETERS[law_of(Kernel(1), rule.then if isinstance(rule, Nearest) else rule).kind]
 
 
 def is_direct(plan: Plan, dtype: np.dtype[Any]) -> bool:
-    """Whether a DirectCore may be given the scores as they came."""
+    """Whether a DirectCore can take the scores unchanged."""
     plain = plan.law.kind == "adaptive" and plan.law.order > 0 and plan.keep is None and plan.empty == "nan"
     return plain and dtype in {np.dtype(np.float32), np.dtype(np.float64)} and dtype.isnative
 
@@ -72,8 +72,8 @@ def weigh(
         core: the row core.
         scores: (R, m).
         plan: the mechanism.
-        numbers: (R,) what the rows are called in an error, if they are some of `count` rows.
-        count: of the rows that `numbers` are from.
+        numbers: (R,) the row numbers for an error message, if these rows are some of `count` rows.
+        count: how many rows there are in all, if `numbers` is given.
 
     Raises:
         DomainError: an empty row under the policy "raise".
@@ -112,7 +112,7 @@ _SUMS = ("order", "alpha", "parameter")
 
 
 def thresholds(weighed: Weighed, law: Law) -> Floats:
-    """τ (R,) in units of score/n: −∞ at order ∞, NaN at order 0 and where no key can be attended to."""
+    """τ (R,) in units of score/n: −∞ at order ∞, NaN at order 0 and in rows without an unmasked key."""
     top = weighed.scores.max(axis=1)
     alive = top > -np.inf
     if law.order in {0.0, np.inf}:
@@ -128,7 +128,7 @@ def _no_rows(scores: Floats) -> WeightedRows:
 
 
 def _nearest(scores: Floats, k: int) -> Floats:
-    """All but the k largest scores masked; of equal ones the lowest index stays."""
+    """The scores with all but the k largest masked; among equal scores the lowest index stays."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, k:]
     kept = scores.copy()
     np.put_along_axis(kept, order, -np.inf, axis=1)
@@ -150,6 +150,6 @@ def _filled(weights: Floats, scores: Floats, empty: Flags, policy: str) -> Float
     chosen = scores > -np.inf
     if policy == "nearest":
         chosen &= scores == scores.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # no key at all: 0/0 is the NaN that is meant
+    with np.errstate(invalid="ignore"):  # without any key, 0/0 is the intended NaN
         shared = chosen / chosen.sum(axis=1, keepdims=True)
     return np.where(empty[:, None], shared, weights)

@@ -1,4 +1,4 @@
-"""Regression and attention as one problem: batches of heads, what is masked, and how a score comes about."""
+"""Regression and attention as one problem: batches of heads, a mask, and how scores are computed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Problem:
     Attributes:
         heads: the arrays, in float64.
         masking: which key each query may attend to.
-        scale: of the scores.
-        distances: scores are ``−scale·‖q − k‖²/2``, else ``scale·q·k``.
+        scale: factor of the scores.
+        distances: whether scores are ``−scale·‖q − k‖²/2`` instead of ``scale·q·k``.
     """
 
     heads: arguments.Heads
@@ -31,7 +31,7 @@ class Problem:
 
     @property
     def narrow(self) -> bool:
-        """Whether the inputs have so few bits that float64 sums in any order are as good as exact."""
+        """Whether the inputs have so few bits that float64 sums are as good as exact in any order."""
         return self.heads.dtype.itemsize < 8
 
 
@@ -39,7 +39,7 @@ def regression_of(q: Any, k: Any, v: Any) -> Problem:
     """The problem of `regression`.
 
     Raises:
-        DomainError: arrays that do not fit each other.
+        DomainError: arrays whose shapes or dtypes do not match.
     """
     heads = arguments.heads_of(q, k, v, grouped=False)
     return Problem(heads, no_mask((*heads.lead, heads.q.shape[1], heads.k.shape[1])), 1.0, distances=True)
@@ -61,7 +61,7 @@ def attention_of(
 
 
 class Sums(Protocol):
-    """Sums over keys or features of (B, ·, ·) arrays; entries that are not `used` count 0, whatever they hold."""
+    """Sums over keys or features of (B, ·, ·) arrays; entries that are not `used` count as 0, whatever they hold."""
 
     def contract(self, a: Floats, b: Floats, used: Flags | None = None) -> Floats:
         """``Σ_k a[…, n, k]·b[…, e, k]`` of a (B, N, K) and b (B, E, K): (B, N, E); `used` is (B, N, K)."""
@@ -75,14 +75,14 @@ class Sums(Protocol):
 
 @dataclass(frozen=True)
 class GradientSums:
-    """GradientSums that grow tile by tile.
+    """Gradients, accumulated tile by tile.
 
     Attributes:
         q: (F, T, d), filled in.
-        k: (B, 2, S, d) a sum and what its additions lost.
-        v: (B, 2, S, e) the same.
-        orders: summands of that in the order.
-        parameters: summands of that in the parameter of the rule.
+        k: (B, 2, S, d), a sum and the rounding errors of its additions.
+        v: (B, 2, S, e), likewise.
+        orders: summands of the gradient in the order.
+        parameters: summands of the gradient in the parameter of the rule.
     """
 
     q: Floats
@@ -100,13 +100,13 @@ class GradientSums:
 
 @runtime_checkable
 class TileCore(Protocol):
-    """A row core that does some queries by itself, from tiles of its own."""
+    """A row core that handles some queries itself, with its own tiles."""
 
     def sums(self, dtype: Any) -> Sums:
-        """How it sums for inputs of a dtype."""
+        """Its sums for inputs of a dtype."""
 
     def attend(self, problem: Problem, plan: Plan, y: Array) -> Flags:
-        """Fill y (F, T, e) where it can; (F, T) the queries that it left."""
+        """Fill y (F, T, e) where possible; return (F, T) flags of the queries left undone."""
 
     def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: GradientSums) -> Flags:
-        """Add the gradients of the queries that it can do to `found`; (F, T) the queries that it left."""
+        """Add the gradients of the queries it handles to `found`; return (F, T) flags of the queries left undone."""

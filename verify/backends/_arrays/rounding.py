@@ -1,6 +1,6 @@
-"""From float64 to a narrow dtype in one rounding.
+"""Convert float64 to a narrow dtype with a single rounding.
 
-ml_dtypes converts float64 by way of float32, which rounds twice. Rounding to odd on the way there keeps the
+ml_dtypes converts float64 by way of float32, which rounds twice. Rounding to odd in the first step keeps the
 information that the second rounding needs.
 
 Source: S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd".
@@ -26,7 +26,7 @@ def rounded(values: Floats, dtype: np.dtype[Any]) -> Array:
 
 
 def _to_odd(values: Floats) -> Array:
-    """float32 towards zero, the last bit set where that was not exact."""
+    """Round to float32 towards zero, and set the last bit where that is inexact."""
     nearest = np.asarray(values).astype(np.float32)
     beyond = np.isfinite(values) & (np.abs(nearest.astype(np.float64)) > np.abs(values))
     truncated = np.where(beyond, np.nextafter(nearest, np.float32(0)), nearest)

@@ -1,8 +1,8 @@
-"""Regression and attention tile by tile: never more than a block of the T × S scores at a time.
+"""Regression and attention tile by tile: only one block of the T × S scores exists at a time.
 
 A tile is some queries of a head, or all queries of some heads, against the keys that any of them may attend to. It
-holds at most TILE scores, or those of one query, so that memory is O(T·(d + e) + S·(d + e)) and a constant.
-A core that has tiles of its own (`TileCore`) goes first; what it leaves is done here, by its rows.
+holds at most TILE scores, or those of a single query, so that memory is O(T·(d + e) + S·(d + e)) plus a constant.
+A core with its own tiles (`TileCore`) goes first; the queries that it leaves are done here by its rows.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -26,7 +26,7 @@ from kernelproof.verify.backends._arrays.policy import Plan, Weighed, scores_vjp
 from kernelproof.verify.backends._arrays.problem import GradientSums, Problem, Sums, TileCore
 from kernelproof.verify.backends._arrays.rounding import rounded
 
-TILE = 1 << 18  # scores of a tile: 2 MiB of float64, what a second cache holds
+TILE = 1 << 18  # scores of a tile: 2 MiB of float64, which fit in the second-level cache
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Middle:
-    """A tile between scores and output: (f, n, S) scores, which of them are used, and their weights."""
+    """The intermediate state of a tile: (f, n, S) scores, which of them are used, and their weights."""
 
     scores: Floats
     used: Flags
@@ -50,7 +50,7 @@ class Middle:
 
 
 def output(core: RowCore, problem: Problem, plan: Plan) -> Array:
-    """y (..., T, e) in the dtype that came, NaN where a query has spoiled weights.
+    """y (..., T, e) in the dtype of the input, NaN where a query has spoiled weights.
 
     Raises:
         DomainError: an empty row under the policy "raise".
@@ -81,7 +81,7 @@ def info(core: RowCore, problem: Problem, plan: Plan) -> AttentionInfo:
         _fill(y, tile, problem, middle, sums)
         shape, weighed = middle.scores.shape, middle.weighed
         found = weighed.rows.log_normalizer
-        # An empty row has nothing to normalize: NaN, as in the truth.
+        # An empty row has nothing to normalize: NaN, as in the reference.
         found = np.where(weighed.spoiled | np.isneginf(found), np.nan, found)
         place = np.s_[tile.first : tile.last, tile.rows]
         normalizer[place] = found.reshape(shape[:2])
@@ -97,7 +97,7 @@ def info(core: RowCore, problem: Problem, plan: Plan) -> AttentionInfo:
 
 
 def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> dict[str, Any]:
-    """GradientSums in q (F, T, d), k (B, S, d) and v (B, S, e) in float64, in "order" and in "parameter".
+    """Gradients in q (F, T, d), k (B, S, d) and v (B, S, e) in float64, in "order" and in "parameter".
 
     Raises:
         DomainError: a cotangent of another shape or dtype, or an empty row under the policy "raise".
@@ -122,7 +122,7 @@ def gradients(core: RowCore, problem: Problem, plan: Plan, cotangent: Any) -> di
 
 
 def tiles_of(problem: Problem, left: Flags) -> Iterator[Tile]:
-    """Tiles that cover the queries `left` (F, T) to do; none if there are no keys."""
+    """Tiles that cover the queries `left` (F, T); none if there are no keys."""
     heads = problem.heads
     queries, keys, width = heads.q.shape[1], heads.k.shape[1], heads.k.shape[2] + heads.v.shape[2]
     if not keys:
@@ -196,7 +196,7 @@ def _fill(y: Array, tile: Tile, problem: Problem, middle: Middle, sums: Sums) ->
 def _add_gradients(
     core: RowCore, problem: Problem, plan: Plan, sums: Sums, tile: Tile, upstream: Floats, found: GradientSums
 ) -> None:
-    """Add what the queries of a tile have to say."""
+    """Add the gradients from the queries of a tile."""
     heads, middle = problem.heads, _middle(core, problem, plan, sums, tile)
     used, shape = middle.used, middle.scores.shape
     back = transposed(used)
@@ -211,7 +211,7 @@ def _add_gradients(
             middle.weighed,
         )
         through = parts["scores"].reshape(shape)
-        # An empty row has nothing to pass on, even where its output is NaN.
+        # An empty row contributes no gradient, even where its output is NaN.
         spoiled = middle.weighed.spoiled.reshape(shape[:2])
         weights = np.where(used & (spoiled[..., None] | np.isfinite(middle.weights)), middle.weights, 0.0)
         of_v = sums.contract(transposed(weights), transposed(g), back)
@@ -230,11 +230,11 @@ def _add_gradients(
 
 
 def _add(sums: Floats, part: Floats) -> None:
-    """``sums + part`` for sums (2, S, ·) of two halves: many tiles are to add up as well as one."""
+    """Add `part` to sums (2, S, ·) of two halves, so that many tiles add up as accurately as one."""
     sums[0], lost = two_sum(sums[0], part)
     sums[1] += lost
 
 
 def _total(parts: list[float]) -> np.float64:
-    """The sum, rounded once."""
+    """The sum of `parts`, rounded once."""
     return np.float64(math.fsum(parts) if np.isfinite(parts).all() else np.sum(parts))

@@ -1,4 +1,4 @@
-"""The Numba backend: rows as compiled loops, in parallel; the first call compiles and keeps the code on disk."""
+"""The Numba backend: rows as compiled loops, in parallel; the first call compiles and caches the code on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The row core of the numba backend: careful rows of `careful`, fast rows of `fast`, proved rows of `proved`."""
+"""The row core of the Numba backend: `fast` rows, `careful` rows for what these leave, and `proved` rows on request."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def chunk_of(rows: int) -> int:
 
 
 class FastCore(CarefulCore):
-    """The row core compiled by Numba, with its fast path."""
+    """`CarefulCore` with the fast path in front."""
 
     def direct(self, scores: Array, law: Law) -> Array:
-        """Adaptive weights of (R, m) scores in their dtype; NaN in rows with NaN or +inf, and of −inf alone."""
+        """Adaptive weights of (R, m) scores in their dtype; rows with NaN or +inf, or of −inf alone, are NaN."""
         scores = as_writable_view(scores)
         weights = np.empty_like(scores)
         entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
         return weights
 
     def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
-        """Gradients in (R, m) scores and, if wanted, in α by row; which rows are left undone."""
+        """Gradients in (R, m) scores and, if `wanted`, in α by row; flags of the rows left undone."""
         scores, cotangent = as_writable_view(scores), as_writable_view(cotangent)
         gradient, alpha, left = np.empty_like(scores), np.empty(len(scores)), np.empty(len(scores), np.bool_)
         chunk = chunk_of(len(scores))
@@ -42,9 +42,9 @@ class FastCore(CarefulCore):
         """Adaptive weights of float32 (R, m) scores, each the nearest to the exact one, ties to even.
 
         Raises:
-            UndecidedError: at an order that is no integer, a weight is too near a midpoint.
+            UndecidedError: at a non-integer order, a weight is too near a midpoint.
         """
-        # Imported here: MPFR and what it decides are for those who ask for it.
+        # Imported here: only this method needs MPFR.
         from kernelproof.verify.backends.numba.proved.multiprecision import decide  # noqa: PLC0415
         from kernelproof.verify.backends.numba.proved.rows import proved_rows  # noqa: PLC0415
 

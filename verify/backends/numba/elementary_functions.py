@@ -1,9 +1,9 @@
 """Exponential, logarithm and powers in float64 without branches or calls, so that LLVM vectorizes the loops.
 
-Numba calls the scalar libm otherwise. All loops run over blocks that stay in the first cache. `contract` (a product
-and a sum rounded once) is allowed here: it only takes roundings away. `reassoc` is allowed in the sums alone,
-whose terms have one sign, so that any order of n terms is within ``n·u`` of the sum; NaN and infinities keep their
-meaning everywhere.
+Otherwise Numba calls the scalar libm. All loops run over blocks that stay in the first-level cache. `contract` (a
+product and a sum rounded once) is allowed here, since it only removes roundings. `reassoc` is allowed in the sums
+alone: their terms have one sign, so that n terms in any order are within ``n·u`` of the sum. NaN and infinities keep
+their meaning everywhere.
 
 Source: fdlibm, e_log.c and s_log1p.c, for the coefficients and the reduction of the logarithm.
 """
@@ -19,21 +19,21 @@ from kernelproof.verify.backends.numba.jit import contracted, inlined, jit, reas
 from kernelproof.verify.backends.numba.llvm import exponent, fused, mantissa, ranked, scaled, unranked, wide
 from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
-LOWEST = -708.0  # exp of it is still normal
+LOWEST = -708.0  # its exponential is still normal
 LOG2_E, LN2_HIGH, LN2_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
 MAGIC = 6755399441055744.0  # 1.5·2^52: adding it rounds to an integer and leaves that in the low bits
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
 COARSE = 1536.0  # 1.5·2^10: its last bit is 2^-42
 FARTHEST: Any = np.int64(0x7FF0000000000000)  # the rank of inf
-BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first cache
+BLOCK = 1024  # float64 numbers of a block: 8 KiB of the first-level cache
 
 
 @inlined
 def exponential(x: float) -> float:
     """``exp(x)`` for x ≤ 0 within 1 ulp; 0 below LOWEST.
 
-    ``x = k ln 2 + r``: k·LN2_HIGH is exact for |k| < 2^20, the rest of the reduction is within 2^-54·|r| + 2^-63, and
-    the series to r^13 leaves out ``0.347^14/14! < 2^-57``.
+    With ``x = k ln 2 + r``, k·LN2_HIGH is exact for |k| < 2^20, the rest of the reduction is within 2^-54·|r| + 2^-63,
+    and truncating the series after r^13 loses less than ``0.347^14/14! < 2^-57``.
     """
     y = max(LOWEST, x)
     shifted = y * LOG2_E + MAGIC
@@ -58,8 +58,8 @@ def exponential(x: float) -> float:
 def log1m(x: float) -> Any:
     """``log(1 − x)`` for 0 ≤ x < 1 within 1.1 ulp.
 
-    The rounding error of ``u = 1 − x`` is put back as ``error·(1 + x)``: u is exact for x ≥ 1/2, and below that
-    ``1 + x`` differs from 1/u by at most a third of it, which leaves an eighth of an ulp at most.
+    The rounding error of ``u = 1 − x`` is restored as ``error·(1 + x)``: u is exact for x ≥ 1/2, and below that
+    ``1 + x`` differs from 1/u by at most a third of it, which leaves at most an eighth of an ulp.
     """
     u = 1.0 - x
     lost = ((1.0 - u) - x) * (1.0 + x)
@@ -95,7 +95,7 @@ def whole_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, 
 
 @inlined
 def product(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
-    """``(a + a_low)·(b + b_low)`` as its rounding and the rest to a relative 2^-104."""
+    """``(a + a_low)·(b + b_low)`` as a double word, to a relative 2^-104."""
     high = a * b
     return high, fused(a, b, -high) + (a * b_low + a_low * b)
 
@@ -125,7 +125,7 @@ def sharp_power(x: float, once: int, twice: int, fourfold: int) -> tuple[float, 
 
 @inlined
 def upper(r: float) -> float:
-    """r in [0, 1] to a multiple of 2^-42, of which any 2^10 have an exact sum in any order."""
+    """r in [0, 1] rounded to a multiple of 2^-42; any 2^10 of these have an exact sum in any order."""
     return (r + COARSE) - COARSE
 
 
@@ -137,7 +137,7 @@ def rest(r: float, high: float) -> float:
 
 @inlined
 def real_power(x: float, n: float) -> tuple[float, float]:
-    """As `whole_power`, any n ≥ 1; the second number is within 2^-22."""
+    """`whole_power` for any n ≥ 1; the second number is within 2^-22."""
     inside = x < 1.0
     x = x if inside else 0.0
     r = exponential(n * log1m(x))
@@ -170,7 +170,7 @@ def whole_powers(
         The sums of both, and the rank of the smallest ``|1 − z/γ|``.
     """
     wide()
-    # n − 1 in binary; the three questions are the same for all lanes.
+    # n − 1 in binary; the three branches are the same for all lanes.
     once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
     r_total, s_total, nearest = 0.0, 0.0, FARTHEST
     for i in range(np.uint64(start), np.uint64(end)):
@@ -186,7 +186,7 @@ def whole_powers(
 def sharp_powers(
     kept: Array, start: int, end: int, top: float, inverse: float, n: int, out: Floats, slopes: Floats
 ) -> tuple[float, float, float, int]:
-    """As `whole_powers`, each power within 2^-53 and a little; its sum comes in two parts."""
+    """`whole_powers`, each power within little more than 2^-53; the sum of powers is a double word."""
     wide()
     once, twice, fourfold = (n - 1) & 1, (n - 1) & 2, (n - 1) & 4
     r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
@@ -206,7 +206,7 @@ def sharp_powers(
 def real_powers(
     kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats, slopes: Floats
 ) -> tuple[float, float, float, int]:
-    """As `sharp_powers`, any n ≥ 1; the slopes are within 2^-22."""
+    """`sharp_powers` for any n ≥ 1; the slopes are within 2^-22."""
     wide()
     r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
     for i in range(np.uint64(start), np.uint64(end)):
@@ -237,7 +237,7 @@ def split_sum(terms: Floats, start: int, end: int) -> tuple[float, float]:
 def evaluate(
     kept: Array, count: int, top: float, inverse: float, n: float, sharp: bool, out: Floats, slopes: Floats
 ) -> tuple[float, float, float]:
-    """Powers of the first `count` keys, a multiple of SLACK; their two sums, and the smallest ``|1 − z/γ|``."""
+    """Compute powers of the first `count` keys, a multiple of SLACK; return two sums and the smallest ``|1 − z/γ|``."""
     r_total, r_lost, s_total, nearest = 0.0, 0.0, 0.0, FARTHEST
     repeated = n <= REPEATED and n == int(n)
     for start in range(0, count, BLOCK):
@@ -263,6 +263,6 @@ def finish(
     """Weights of a block in their dtype: ``(r + slope·n·δ)·scale``, a first-order step in γ by the relative δ."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
-        # A key at the edge whose power is an underflow of the dtype may be carried beyond it.
+        # A key at the edge whose power underflows in the dtype may be carried beyond the edge.
         r = max(out[i] + slopes[i] * change, 0.0)
         weights[i] = r * scale + r * scale_low

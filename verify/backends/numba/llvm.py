@@ -1,7 +1,7 @@
-"""What Numba has no words for: the bits of floats, whole vectors at once, and how wide LLVM may make them.
+"""LLVM intrinsics that Numba does not expose: the bits of floats, whole vectors at once, and the width of vectors.
 
-Everything is plain LLVM, for any processor: where there is no instruction for a compressed store or an expanded
-load, LLVM writes the loop. Each function says what it does as one line of Python, and is tested against that line.
+Everything is portable LLVM: on processors without an instruction for compressed stores or expanded loads, LLVM writes
+the loop. Each function states what it does as one line of Python, and is tested against that line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from kernelproof.verify.backends._arrays.core import Array
 
 BYTES = 64  # of a block
-SLACK = 64  # numbers that a packed array needs beyond those that it is to hold
+SLACK = 64  # numbers that a packed array needs beyond those it holds
 _WHOLE: dict[int, Any] = {32: types.int32, 64: types.int64}
 _FRACTION, _HALF_ROOT = {32: 23, 64: 52}, {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}  # bits of √½
 
@@ -30,7 +30,7 @@ def _bits(context: Any, builder: Any, value: Any, kind: Any) -> Any:
 
 def _wide(_context: Any) -> Any:
     def emit(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
-        # llvmlite lists the attributes it knows, and this is none of them; LLVM takes it.
+        # llvmlite accepts only the attributes it lists, and this is not one of them; LLVM accepts it.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -66,7 +66,7 @@ def _scaled(_context: Any, x: Any, shifted: Any) -> Any:
 
 
 def _binade(context: Any, builder: Any, value: Any, kind: Any) -> Any:
-    """The bits of a number, and k with ``√½·2^k ≤ number < √2·2^k``."""
+    """The bits of a number, and the k with ``√½·2^k ≤ number < √2·2^k``."""
     bits = _bits(context, builder, value, kind)
     moved = builder.sub(bits, ir.Constant(bits.type, _HALF_ROOT[kind.bitwidth]))
     return bits, builder.ashr(moved, ir.Constant(bits.type, _FRACTION[kind.bitwidth]))
@@ -170,13 +170,13 @@ def _fetch(_context: Any, array: Any, start: Any) -> Any:
     return types.none(array, types.int64), emit
 
 
-# Asks LLVM for its widest vectors in the function around it; it takes half of AVX-512's otherwise.
+# Ask LLVM for its widest vectors in the enclosing function; otherwise it uses only half of AVX-512.
 wide = cast("Callable[[], None]", intrinsic(_wide))
 # An integer that orders floats as their values do, NaN above +inf or below −inf.
 ranked = cast("Callable[[Any], Any]", intrinsic(_ranked))
 # The float of a rank.
 unranked = cast("Callable[[Any], Any]", intrinsic(_unranked))
-# ``x·2^k`` where `shifted` is ``k + 1.5·2^p``, p the digits after the first: k then is its last bits.
+# ``x·2^k`` where `shifted` is ``k + 1.5·2^p`` with p digits after the first, so that its last bits are k.
 scaled = cast("Callable[[Any, Any], Any]", intrinsic(_scaled))
 # k with ``√½ ≤ x/2^k < √2``, as a float of the type of x > 0.
 exponent = cast("Callable[[Any], Any]", intrinsic(_exponent))
@@ -184,10 +184,10 @@ exponent = cast("Callable[[Any], Any]", intrinsic(_exponent))
 mantissa = cast("Callable[[Any], Any]", intrinsic(_mantissa))
 # ``a·b + c`` rounded once.
 fused = cast("Callable[[float, float, float], float]", intrinsic(_fused))
-# Append ``values[i]`` of the keys i of a block with ``row[i] > limit`` to ``out[count:]``; the count then.
+# Append ``values[i]`` of the keys i of a block with ``row[i] > limit`` to ``out[count:]``; return the new count.
 compress = cast("Callable[[Array, Any, Any, Array, Array, Any], int]", intrinsic(_compress))
-# Its inverse: ``out[i]`` for the block, from ``packed[count:]`` where ``row[i] > limit``, else 0; the count then.
+# Its inverse: ``out[i]`` for the block, from ``packed[count:]`` where ``row[i] > limit``, else 0; return the new count.
 expand = cast("Callable[[Array, Any, Any, Array, Any, Array], int]", intrinsic(_expand))
 
-# Ask memory for the block at `start`, which a later loop will want.
+# Prefetch the block at `start`, which a later loop will read.
 fetch = cast("Callable[[Array, Any], None]", intrinsic(_fetch))

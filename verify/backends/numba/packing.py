@@ -1,4 +1,4 @@
-"""Rows packed to the keys that may have weight, and unpacked again; what memory is asked for ahead."""
+"""Pack rows to the keys that may have weight, unpack them again, and prefetch memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kernelproof.verify.backends._arrays.core import Array
 from kernelproof.verify.backends.numba.jit import jit
 from kernelproof.verify.backends.numba.llvm import BYTES, SLACK, compress, expand, fetch, ranked, unranked, wide
 
-AHEAD = 1 << 14  # bytes of the next row that are asked for: a third of the first cache
+AHEAD = 1 << 14  # bytes of the next row that are prefetched: a third of the first-level cache
 
 
 @jit
 def highest(scores: Array) -> tuple[float, bool]:
-    """The largest score, and whether a NaN or +inf is among them (then the first means nothing)."""
+    """The largest score, and whether a NaN or +inf is among the scores, which makes the first meaningless."""
     wide()
     high = ranked(scores[0])
     low = high
@@ -23,21 +23,21 @@ def highest(scores: Array) -> tuple[float, bool]:
         rank = ranked(scores[i])
         high, low = max(high, rank), min(low, rank)
     infinite = ranked(scores.dtype.type(np.inf))
-    # Below −inf are the NaN with a sign.
+    # NaNs with a sign rank below −inf.
     odd = high >= infinite or low < ranked(scores.dtype.type(-np.inf))
     return np.float64(unranked(high)), odd
 
 
 @jit
 def ask(row: Array) -> None:
-    """Have memory bring a row while another is worked on."""
+    """Prefetch a row while another is being worked on."""
     for i in range(0, min(row.size, AHEAD // row.itemsize), BYTES // row.itemsize):
         fetch(row, i)
 
 
 @jit
 def pack(scores: Array, start: int, end: int, limit: Any, values: Array, out: Array, count: int) -> int:
-    """Append to ``out[count:]`` the values of keys from start to end with a score above the limit; the count then."""
+    """Append the values of keys from start to end with a score above the limit to ``out[count:]``; return the count."""
     wide()
     step = BYTES // scores.itemsize
     whole = start + (end - start) // step * step
@@ -51,7 +51,7 @@ def pack(scores: Array, start: int, end: int, limit: Any, values: Array, out: Ar
 
 @jit
 def unpack(scores: Array, limit: Any, packed: Array, weights: Array) -> None:
-    """A row of weights from those of the keys above the limit."""
+    """Spread the packed weights over the keys above the limit; the others get 0."""
     wide()
     count, step = 0, BYTES // scores.itemsize
     whole = scores.size // step * step
@@ -65,7 +65,7 @@ def unpack(scores: Array, limit: Any, packed: Array, weights: Array) -> None:
 
 @jit
 def padded(kept: Array, count: int) -> int:
-    """Masked keys up to a multiple of SLACK, so that no loop ends in single steps; how many then."""
+    """Pad with masked keys to a multiple of SLACK, so that no loop ends in single steps; return the new count."""
     for i in range(SLACK):
         kept[count + i] = -np.inf
     return -(-count // SLACK) * SLACK
@@ -73,5 +73,5 @@ def padded(kept: Array, count: int) -> int:
 
 @jit
 def limit_of(scores: Array, top: float, reach: float, factor: float) -> Any:
-    """A score below those of all keys with a gap below γ, by more than all roundings, that to the dtype included."""
+    """A score below those of all keys with a gap below γ, by more than all roundings including the one to the dtype."""
     return scores.dtype.type(top - reach / factor - (abs(top) + reach / factor) * 1e-6 - 1e-30)

@@ -1,7 +1,7 @@
 """Arrays as compiled code takes them: contiguous, and not marked read-only.
 
-Numba has another type, to be compiled once more, for each layout and for arrays that are read-only. The rows only read
-what is as_writable_view to them, so that memory marked read-only need not be copied for that.
+Numba has a separate type, and compiles once more, for every layout and for read-only arrays. Compiled rows only read
+their arguments, so memory that is marked read-only need not be copied.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class _Unmarked:
-    """The memory of `array`, which it keeps alive, without the mark."""
+    """The memory of `array`, without the read-only mark; keeps `array` alive."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -21,6 +21,6 @@ class _Unmarked:
 
 
 def as_writable_view(array: Any) -> Any:
-    """`array`, copied only if it is not contiguous; whoever takes it must not write to it."""
+    """`array` as a contiguous array marked writable, copied only if not contiguous; callers must not write to it."""
     array = np.ascontiguousarray(array)
     return array if array.flags.writeable else np.asarray(_Unmarked(array))

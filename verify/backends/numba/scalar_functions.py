@@ -19,7 +19,7 @@ SPLIT = 134217729.0  # 2^27 + 1
 
 @jit
 def two_sum(a: float, b: float) -> tuple[float, float]:
-    """``a + b`` exactly, as its rounding and the error of that."""
+    """``a + b`` exactly, as the rounded sum and its error."""
     total = a + b
     back = total - a
     return total, (a - (total - back)) + (b - back)
@@ -27,7 +27,7 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
 
 @jit
 def two_product(a: float, b: float) -> tuple[float, float]:
-    """``a·b`` exactly, if nothing overflows or underflows on the way."""
+    """``a·b`` exactly, as the rounded product and its error, unless an intermediate overflows or underflows."""
     product = a * b
     spread_a, spread_b = SPLIT * a, SPLIT * b
     high_a, high_b = spread_a - (spread_a - a), spread_b - (spread_b - b)
@@ -37,7 +37,7 @@ def two_product(a: float, b: float) -> tuple[float, float]:
 
 @jit
 def total(terms: Floats) -> float:
-    """The sum, compensated; NaN and infinities come through."""
+    """The compensated sum; NaN and infinities propagate."""
     value, carry = 0.0, 0.0
     for term in terms:
         value, error = two_sum(value, term)
@@ -47,7 +47,7 @@ def total(terms: Floats) -> float:
 
 @jit
 def dot(a: Floats, b: Floats) -> float:
-    """``Σ a·b``, products rounded, sum compensated; a zero times anything but NaN is 0."""
+    """``Σ a·b`` with rounded products and a compensated sum."""
     value, carry = 0.0, 0.0
     for i in range(a.size):
         value, error = two_sum(value, a[i] * b[i])
@@ -57,7 +57,7 @@ def dot(a: Floats, b: Floats) -> float:
 
 @jit
 def exponential(high: float, low: float) -> tuple[float, float]:
-    """``exp(high + low)`` to a relative 2⁻⁶⁰ for |high| ≤ 700: Taylor at a 64th, then six doublings."""
+    """``exp(high + low)`` to a relative 2⁻⁶⁰ for |high| ≤ 700: Taylor series at a 64th, then squared six times."""
     k = np.rint(high / LN2_HIGH)
     head, tail = two_sum(high - k * LN2_HIGH, -k * LN2_MIDDLE)
     head, tail = two_sum(head, tail + (low - k * LN2_LOW))
@@ -76,7 +76,7 @@ def exponential(high: float, low: float) -> tuple[float, float]:
 
 @jit
 def power(base: float, n: float) -> tuple[float, float]:
-    """``baseⁿ`` to a relative 2⁻⁶⁰ for 0 ≤ base ≤ 1 and 0 < n ≤ 1; a base below 1e-300 is taken for 0."""
+    """``baseⁿ`` to a relative 2⁻⁶⁰ for 0 ≤ base ≤ 1 and 0 < n ≤ 1; a base below 1e-300 counts as 0."""
     if not base > 1e-300:
         return 0.0, 0.0
     log = math.log(base)
@@ -89,7 +89,7 @@ def power(base: float, n: float) -> tuple[float, float]:
 
 @jit
 def one_minus_powers(terms: Floats, start: float, divisor: float, n: float) -> float:
-    """``1 − Σ ((start − term)/divisor)ⁿ`` to nearly one rounding; terms at or beyond start count 0."""
+    """``1 − Σ ((start − term)/divisor)ⁿ`` to nearly one rounding; terms at or beyond `start` count as 0."""
     value, carry = 1.0, 0.0
     for term in terms:
         if term < start:

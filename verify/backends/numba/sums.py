@@ -1,8 +1,8 @@
 """Sums of the Numba backend over keys and features of batched arrays: compiled loops, no BLAS.
 
-A sum is taken by LLVM in an order of its choosing, the same for each row, in some 16 or more lanes: on K terms of one
-sign its error is that of K/16 additions. A row gives the same bits alone and in a batch. BLAS has threads of its own,
-which would spin beside those of Numba and stop each other.
+LLVM chooses the order of a sum, the same for every row, in 16 or more lanes: on K terms of one sign the error is that
+of K/16 additions. A row gives the same bits alone and in a batch. The threads of BLAS would spin beside those of
+Numba, and the two would block each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kernelproof.verify.backends.numba.jit import parallel, reassociated
 from kernelproof.verify.backends.numba.readonly import as_writable_view
 from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
-SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
+SHORT = 16  # terms of a plain sum; longer sums are compensated sums of these
 
 
 @reassociated
@@ -38,7 +38,7 @@ def plain_sum(a: Floats) -> float:
 
 @reassociated
 def product_of_used(a: Floats, b: Floats, used: Flags) -> float:
-    """``Σ a·b`` over the used."""
+    """``Σ a·b`` over the used entries."""
     value = 0.0
     for i in range(a.size):
         value += a[i] * b[i] if used[i] else 0.0

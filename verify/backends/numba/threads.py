@@ -1,7 +1,7 @@
-"""Python threads for tiles, each with BLAS to itself.
+"""Python threads for tiles, each with single-threaded BLAS.
 
-BLAS and Numba keep pools of threads that spin for a while after each call; taken in turns on all cores, every turn
-waits for the other pool to give way. So tiles run in Python threads, and BLAS is told to use the one that calls it.
+BLAS and Numba keep pools of threads that spin for a while after each call; if both use all cores in turn, each waits
+for the other pool to yield. Tiles therefore run in Python threads, and BLAS is limited to the calling thread.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _controller() -> ThreadpoolController:
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """BLAS uses the calling thread alone; what was set before is set again when the last user leaves."""
+    """Limit BLAS to the calling thread; the last user to leave restores the previous limit."""
     with _LOCK:
         if not _USERS:
             _LIMITS.append(ExitStack())
@@ -46,7 +46,7 @@ def single_threaded_blas() -> Iterator[None]:
 
 
 def each(function: Callable[[Job], Result], jobs: Sequence[Job], threads: int) -> list[Result]:
-    """The results of `function` for all jobs, in their order, on so many threads; one runs them here."""
+    """Apply `function` to all jobs on `threads` threads, the calling one if 1; results are in the order of the jobs."""
     if threads == 1 or len(jobs) == 1:
         return [function(job) for job in jobs]
     with single_threaded_blas(), ThreadPoolExecutor(threads) as pool:

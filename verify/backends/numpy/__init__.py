@@ -1,4 +1,4 @@
-"""The NumPy backend: plain array code in float64, the readable one."""
+"""The NumPy backend: plain float64 array code, written to be read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The NumPy core: all rows of a block at once, in float64.
 
-Every law is ``w ∝ [1 − d/γ]₊ⁿ``; Adaptive alone has to find γ (`support`), the others are told it.
+Every law is ``w ∝ [1 − d/γ]₊ⁿ``; only Adaptive has to find γ (`support`), the other rules give it.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
@@ -18,18 +18,18 @@ from kernelproof.verify.backends._arrays.core import Flags, Floats, Law, RowGrad
 from kernelproof.verify.backends._arrays.double_word import total, two_product, two_sum
 from kernelproof.verify.backends.numpy.support import LARGEST_SLOPE, powers, solve
 
-# A block of rows holds at most this many numbers; some twenty arrays of that size live at a time.
+# A block of rows holds at most this many numbers; about twenty arrays of this size are alive at a time.
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
 class RowState:
-    """What forward and backward both need, each (R, m) unless said; all 0 off the support.
+    """What forward and backward both need, each (R, m) unless stated otherwise; all 0 off the support.
 
     Attributes:
         p: weights.
-        slope: ``∂p_i/∂s_i`` as if γ and the normalizer were held.
-        share: what the cotangent is averaged with: p, or slope/Σslope under Adaptive.
+        slope: ``∂p_i/∂s_i`` with γ and the normalizer held constant.
+        share: the weights of the mean cotangent: p, or slope/Σslope under Adaptive.
         log: ``log(1 − d/γ)``; 0 at order ∞.
         gap: max s − s_i.
         support: the ball.
@@ -74,7 +74,7 @@ def _anchored(scores: Floats, top: Floats, gamma: float) -> Margins:
 def _fixed(scores: Floats, top: Floats, h: float) -> Margins:
     """``γ − d = h²/2 + s_i`` with h² as a double word, so that the ball is decided exactly."""
     exponent = math.frexp(h)[1]
-    # h² would leave the range of float64: measure in units of 4^exponent, unless a positive score outweighs it.
+    # Where h² would leave the range of float64, measure in units of 4^exponent, unless a positive score outweighs h².
     extreme = np.logical_or(exponent > 300, (exponent < -300) & (top <= 0))
     shift = np.where(extreme, -2 * exponent, 0)
     near_one = np.ldexp(h, shift // 2)
@@ -102,7 +102,7 @@ def _given_bandwidth(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> 
 
 
 def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> RowState:
-    """Order ∞: the Gaussian, or argmax shared among ties where γ is a constant."""
+    """Order ∞: the Gaussian, or where γ is a constant, argmax shared among ties."""
     gap = top - scores
     if law.kind == "anchored":
         support, z, rate = scores == top, np.zeros_like(scores), 0.0
@@ -149,7 +149,7 @@ def _bend(state: RowState, law: Law) -> Floats:
     """``n²(ξ_i − ξ_top)`` with ``ξ = u log u − u + 1``: the gradient in α is ``−Σ_i (∂L/∂z_i)·bend_i``.
 
     With ``1 − x = 1 − d/γ`` and R the normalizer it is ``û·(n x log R + n²((1 − x)log(1 − x) + x))``: terms of one
-    sign, so nothing cancels, and at n = ∞ it is ``d log R + d²/2``. Same as G2, since ``Σ ∂L/∂z = 0``.
+    sign, so nothing cancels; at n = ∞ it is ``d log R + d²/2``. This equals G2, since ``Σ ∂L/∂z = 0``.
     """
     n = law.order
     z = law.parameter * state.gap
@@ -193,16 +193,16 @@ def _mean(state: RowState, values: Floats) -> Floats:
 
 
 def _moment(state: RowState, balanced: Floats, values: Floats) -> Floats:
-    """``Σ balanced·values`` where balanced sums to 0, so that the value of the largest share may be taken off.
+    """``Σ balanced·values`` where balanced sums to 0, so that the value at the largest share may be subtracted.
 
-    A key whose weight underflows has no part, though the square of its gap may overflow.
+    A key whose weight underflows contributes nothing, although the square of its gap may overflow.
     """
     largest = np.take_along_axis(values, state.share.argmax(axis=1)[:, None], axis=1)
     return total(balanced * np.where(balanced != 0, values - largest, 0.0))[:, 0]
 
 
 def _through_anchor(through: Floats, scores: Floats) -> Floats:
-    """Add what the cotangent does to max s; equal shares at a tied maximum, where any split is a subgradient."""
+    """Add the gradient through max s, in equal shares at a tied maximum, where any split is a subgradient."""
     tops = scores == scores.max(axis=1, keepdims=True)
     count = tops.sum(axis=1, keepdims=True)
     others = np.where(tops & (count == 1), 0.0, through)

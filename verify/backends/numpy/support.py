@@ -13,12 +13,12 @@ from kernelproof.verify.backends._arrays import double_word
 from kernelproof.verify.backends._arrays.core import Flags, Floats
 from kernelproof.verify.backends._arrays.double_word import total
 
-# Slopes are cut here, so that a kink at n < 1 gives a large number and never a NaN.
+# Slopes are clipped to this, so that a kink at n < 1 gives a large number and never a NaN.
 LARGEST_SLOPE = 1e280
 STEPS = 100
 CONVERGED = 4e-16
 TINY = 5e-324
-TINY_POWER = 1e-290  # below it x^(1/n) may have lost digits, and x is used
+TINY_POWER = 1e-290  # below this x^(1/n) may have lost digits, and x is used instead
 EXACT_POWERS = 16.0  # 16^16 is far from overflow
 
 
@@ -43,7 +43,7 @@ class EntmaxRows(NamedTuple):
 
 
 def powers(x: Floats, q: Floats, n: float, support: Flags) -> Powers:
-    """Powers of ``q = 1 − x``; q comes apart from x because near 0 the caller knows it better than ``1 − x``."""
+    """Powers of ``q = 1 − x``; q is a separate argument because near 0 the caller knows it better than ``1 − x``."""
     near = x < 0.5
     q = np.where(support, np.where(near, 1.0 - x, q), 0.0)
     usable = q > 0
@@ -73,17 +73,17 @@ def cutoff(z: Floats, n: float) -> Floats:
 
 
 def slack(above: Floats, n: float) -> Floats:
-    """A number of the sign of ``1 − Σ (above/n)ⁿ`` over the last axis, kept; that number itself for n < 1."""
+    """A number of the sign of ``1 − Σ (above/n)ⁿ`` over the last axis, which is kept; that number itself for n < 1."""
     if n < 1:
         return one_minus_powers(above / n, n)
-    # Not divided, small integers stay integers and a tie is decided exactly.
+    # Without the division small integers stay integers, and a tie is decided exactly.
     scale = n if n > EXACT_POWERS else 1.0
     room: Floats = (n / scale) ** n - total((above / scale) ** n)
     return room
 
 
 def one_minus_powers(base: Floats, n: float) -> Floats:
-    """``1 − Σ baseⁿ`` over the last axis, kept, to nearly one rounding, for n < 1 and bases in [0, 1]."""
+    """``1 − Σ baseⁿ`` over the last axis, which is kept, to nearly one rounding, for n < 1 and bases in [0, 1]."""
     high, low = double_word.power(base, n)
     return total(np.concatenate([np.ones_like(high[:, :1]), -high], axis=1), -low)
 
@@ -96,7 +96,7 @@ def solve(z: Floats, n: float) -> EntmaxRows:
 
 
 def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxRows:
-    """Ratio form: Newton in γ on ``‖u‖_n − 1``, convex, from the right end ``γ = n``, so it falls to the root."""
+    """Ratio form: Newton's method in γ on ``‖u‖_n − 1``, convex, from the right end ``γ = n`` down to the root."""
     gap = np.where(support, z, 0.0)
     reach = np.full_like(edge, n)
     active = np.ones_like(edge, dtype=np.bool_)
@@ -125,7 +125,7 @@ def _from_the_top(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxRo
 
 
 def _polished(y: Floats, c: Floats, n: float, support: Flags) -> Floats:
-    """One Newton step in y where ties are near: there the slopes ``(c + y)^(n − 1)`` want y itself to one rounding."""
+    """One Newton step in y near ties, where the slopes ``(c + y)^(n − 1)`` need y itself to one rounding."""
     u = np.where(support, c + y, 0.0)
     excess = -one_minus_powers(u, n)
     slopes = total(np.where(support, u ** (n - 1), 0.0))
@@ -136,7 +136,7 @@ def _polished(y: Floats, c: Floats, n: float, support: Flags) -> Floats:
 def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxRows:
     """Low-anchored form: with ``c = (z_k − z)/n`` above the smallest key k, ``Σ (c + x^(1/n))ⁿ = 1`` for ``x = p_k``.
 
-    The sum is convex in x, so Newton from ``(1 − Σcⁿ)/K``, K keys tied with k, falls to the root.
+    The sum is convex in x, so Newton's method from ``(1 − Σcⁿ)/K``, with K keys tied with k, decreases to the root.
     """
     c = np.where(support, (edge - z) / n, 0.0)
     above = c > 0
@@ -148,7 +148,7 @@ def _from_the_edge(z: Floats, n: float, support: Flags, edge: Floats) -> EntmaxR
     active = np.ones_like(edge, dtype=np.bool_)
     for _ in range(STEPS):
         y = x ** (1 / n)
-        times = y / safe  # may overflow; then cⁿ is nothing against x
+        times = y / safe  # may overflow; then cⁿ is negligible against x
         gain = np.where(np.isinf(times), x, c_powers * np.expm1(n * np.log1p(times)))
         rise = total(np.where(above, gain, 0.0))
         slopes = total(np.where(above, (y / (safe + y)) ** (1 - n), 0.0))

@@ -36,13 +36,13 @@ class TorchBackend:
     dtypes: tuple[str, ...] = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
     def available(self) -> str | None:
-        """None, or why torch cannot be used and the line that installs it."""
+        """None, or why torch cannot be used and the command that installs it."""
         if importlib.util.find_spec("torch") is None:
             return "torch is not installed; pip install 'kernelproof[torch]'"
         return None
 
     def devices(self) -> tuple[str, ...]:
-        """The devices present now: "cpu" and perhaps "cuda"; none without torch."""
+        """The devices available now: "cpu" and possibly "cuda"; none without torch."""
         if self.available() is not None:
             return ()
         torch = importlib.import_module("torch")

@@ -1,4 +1,4 @@
-"""What the ops accept: each function returns quietly or raises DomainError with one line that says what came."""
+"""Validation of arguments: each function returns, or raises DomainError with one line that names the value given."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 def outside_graph(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, run by Python also where its caller is compiled: it looks at values."""
+    """Keep `function` out of compiled graphs: it inspects values, so Python runs it even if its caller is compiled."""
     result: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
     return result
 
@@ -67,7 +67,7 @@ def flag(value: Any, name: str) -> bool:
 
 
 def number(value: Any, name: str) -> None:
-    """None, a finite number or a tensor of one number."""
+    """Check that `value` is None, a finite number or a tensor of one number."""
     if isinstance(value, float) and not math.isfinite(value):
         msg = f"{name} must be finite; got {value!r}"
         raise DomainError(msg)
@@ -78,7 +78,7 @@ def number(value: Any, name: str) -> None:
 
 
 def triple(q: Any, k: Any, v: Any, least_dim: int) -> None:
-    """Queries, keys and values of one dtype and device that fit each other, their heads aside."""
+    """Check that queries, keys and values share dtype and device and have matching shapes, apart from their heads."""
     q, k, v = floating(q, "q", least_dim), floating(k, "k", least_dim), floating(v, "v", least_dim)
     if not q.dtype == k.dtype == v.dtype:
         msg = f"q, k and v must share one dtype; got {q.dtype}, {k.dtype}, {v.dtype}"
@@ -100,7 +100,7 @@ def triple(q: Any, k: Any, v: Any, least_dim: int) -> None:
 
 
 def heads(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Heads of attention: those of k and v equal, those of q a multiple."""
+    """Check the heads of attention: k and v have equally many, q a multiple of that."""
     ours, theirs = q.shape[-3], k.shape[-3]
     if theirs != v.shape[-3] or theirs == 0 or ours % theirs:
         msg = f"H of q must be a multiple of Hk of k and v; got q {ours}, k {theirs}, v {v.shape[-3]} heads"
@@ -128,7 +128,7 @@ def mask(value: Any, shape: tuple[int, ...]) -> Tensor:
 
 @outside_graph
 def no_nan(bias: Tensor) -> None:
-    """An additive mask has neither NaN nor +inf."""
+    """Check that an additive mask has neither NaN nor +inf."""
     wide = bias.float()
     if bool((torch.isnan(wide) | torch.isposinf(wide)).any()):
         msg = "mask must be finite or -inf everywhere, where it is added to the scores; got NaN or +inf in it"
@@ -157,7 +157,7 @@ def lengths(value: Any, batch: tuple[int, ...], keys: int, device: torch.device)
 
 @outside_graph
 def no_empty_row(empty: Tensor) -> None:
-    """Raises if some row is empty."""
+    """Raise DomainError if a row is empty."""
     if bool(empty.any()):
         first = [int(i) for i in empty.nonzero()[0]]
         msg = f"row {first!r} is empty: no key is in its ball; pass empty='nan', 'zeros', 'uniform' or 'nearest'"

@@ -18,14 +18,14 @@ _LOG2_TAIL = float.fromhex("0x1.EF35793C76730p-45")
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a + b exactly, as the rounded sum and its error."""
+    """``a + b`` exactly, as the rounded sum and its error."""
     head = a + b
     part = head - a
     return head, (a - (head - part)) + (b - part)
 
 
 def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a·b exactly, as the rounded product and its error, for factors below 2^990."""
+    """``a·b`` exactly, as the rounded product and its error, for factors below 2^990."""
     head = a * b
     a_high, b_high = a * _SPLIT, b * _SPLIT
     a_high, b_high = a_high - (a_high - a), b_high - (b_high - b)
@@ -34,7 +34,7 @@ def two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quotient(a: Tensor, a_tail: Tensor, b: Tensor, b_tail: Tensor) -> tuple[Tensor, Tensor]:
-    """``(a + a_tail)/(b + b_tail)`` as the rounded quotient of the heads and what is missing from it."""
+    """``(a + a_tail)/(b + b_tail)`` as the rounded quotient of the heads and its remaining error."""
     head = a / b
     product, error = two_product(head, b)
     tail = (((a - product) - error) + (a_tail - head * b_tail)) / b
@@ -55,8 +55,8 @@ def total(heads: Tensor, tails: Tensor) -> tuple[Tensor, Tensor]:
 def logarithm(value: Tensor) -> tuple[Tensor, Tensor]:
     """``log value`` with an absolute error below 2^-60·max(1, |log value|), for normal positive values.
 
-    ``log f = 2 atanh((f − 1)/(f + 1))`` on [√½, √2]: the first term in two parts, the others,
-    below 1/290, in float64.
+    ``log f = 2 atanh((f − 1)/(f + 1))`` on [√½, √2]: the first term is a double word; the others, below 1/290, are in
+    float64.
     """
     fraction, exponent = torch.frexp(value)
     small = fraction < math.sqrt(0.5)

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from kernelproof.verify.backends.torch.double_word import quotient, total, two_product, two_sum
 
-# Below x = 1, this many terms of the series of exp(x) − 1 − x leave 1/22! of it; above, cancellation takes a
-# factor of at most 4.
+# Below x = 1, this many terms of the series of exp(x) − 1 − x leave out 1/22! of it; above, cancellation loses at most
+# a factor of 4.
 SERIES_TERMS = 21
 LARGEST_EXPONENT = 700.0
 
@@ -47,7 +47,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class RowGradients:
-    """Of one application; `order` is the derivative in n, `inverse` the one in 1/n = α − 1."""
+    """Gradients of one application; `order` is the derivative in n, `inverse` the one in 1/n = α − 1."""
 
     scores: Tensor
     parameter: Tensor
@@ -56,7 +56,7 @@ class RowGradients:
 
 
 def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> RowGradients:
-    """The vector-Jacobian product of the row map; keys of no lean are left out, whatever their cotangent holds."""
+    """The vector-Jacobian product of the row map; keys without lean are left out, whatever their cotangent holds."""
     on = saved.lean != 0
     if saved.order == 0:
         nothing = torch.zeros_like(saved.parameter)
@@ -68,9 +68,9 @@ def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> RowGra
 
 
 def _centered(share: Tensor, g: Tensor) -> Tensor:
-    """``g − Σ share·g / Σ share``, the mean in two parts; relative to the key of more than half the share if any.
+    """``g − Σ share·g / Σ share`` with a double-word mean, relative to the key with more than half the share, if any.
 
-    Around that key the difference is as small as what the others hold, and is not lost to cancellation.
+    Around that key the difference is as small as the share of the others, and is not lost to cancellation.
     """
     sums = share.sum(-1, keepdim=True)
     sums = torch.where(sums == 0, 1.0, sums)
@@ -87,21 +87,21 @@ def _centered(share: Tensor, g: Tensor) -> Tensor:
 
 
 def _sum(terms: Tensor) -> Tensor:
-    """The sum of a row, rounded once, (..., 1)."""
+    """The sum of a row, (..., 1), rounded once."""
     with torch.no_grad():
         head, tail = total(terms, torch.zeros_like(terms))
     return _valued(head + tail, terms.sum(-1, keepdim=True))
 
 
 def _depth(saved: Saved, on: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest score, (..., 1), and the gaps, 0 off the support, both differentiable."""
+    """The largest score, (..., 1), and the gaps, 0 off the support; both are differentiable."""
     top = torch.where(on, saved.scores, -math.inf).amax(-1, keepdim=True)
     top = torch.where(top > -math.inf, top, 0.0)
     return top, torch.where(on, top - torch.where(on, saved.scores, 0.0), 0.0)
 
 
 def _valued(value: Tensor, formula: Tensor) -> Tensor:
-    """`value`, with the derivatives of `formula`: the same number, less accurately."""
+    """`value` with the derivatives of `formula`, which is the same number computed less accurately."""
     if not torch.is_grad_enabled():
         return value
     difference = (value - formula).detach()
@@ -115,7 +115,7 @@ def _at_top(logs: Tensor, on: Tensor) -> Tensor:
 
 
 def _bend(logs: Tensor, peak: Tensor, height: Tensor, order: float, n: Tensor) -> Tensor:
-    """F of the module, from the logs ``n log(1 − t)``, ``log p_top`` and the value of û."""
+    """The F of the module docstring, from the logs ``n log(1 − t)``, ``log p_top`` and the value of û."""
     if order == math.inf:
         return logs * logs / 2 + logs * peak
     x = -logs / n
@@ -162,7 +162,7 @@ def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowG
     if gaussian:
         slope, rate, depths = (1 / (h * h)).expand_as(w), 1 / (h * h), 2 * gaps / (h * h)
     else:
-        # γ − d of the fixed rule without the largest score, which cancels: it may be far above h.
+        # γ − d of the fixed rule, written without the largest score, which cancels and may be far above h.
         slack = torch.where(on, h * h / 2 + torch.where(on, saved.scores, 0.0) if fixed else reach - gaps, 1.0)
         slope, rate, depths = n / slack, n / reach, gaps / reach
     lean = torch.where(on, _valued(saved.lean, w * slope), 0.0)

@@ -27,8 +27,8 @@ def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Te
 
     Args:
         z: floating tensor of at least one axis.
-        order: n in (0, ∞]; a tensor keeps its gradient. Neither this nor `alpha` means softmax.
-        alpha: 1 + 1/n instead; a tensor keeps its gradient.
+        order: n in (0, ∞]; a tensor keeps its gradient. With neither `order` nor `alpha`, softmax.
+        alpha: 1 + 1/n, instead of `order`; a tensor keeps its gradient.
         dim: the axis of a row.
 
     Raises:
@@ -102,10 +102,10 @@ def attention(
         scale: number; 1/√d if None.
         mask: bool (True = may attend) or floating (added), broadcastable to (..., H, T, S).
         causal: key j only if ``j ≤ i + S − T``.
-        lengths: ints of the leading shape: keys ``j < length`` only. Keys that no query may attend to are not read.
+        lengths: ints of the leading shape: only keys ``j < length``. Keys that no query may attend to are not read.
         key_norm_term: scores ``−scale·‖q − k‖²/2`` instead, from differences.
         empty: as in `weights`.
-        info: return AttentionInfo.
+        info: return an AttentionInfo.
 
     Raises:
         DomainError: an argument is outside its domain, or a row is empty under "raise".
@@ -136,15 +136,15 @@ def attention(
 
 
 def _repeated(heads: Tensor, groups: int) -> Tensor:
-    """Every head `groups` times in a row; repeat_interleave has a gradient that is not deterministic on CUDA."""
+    """Repeat every head `groups` times; the gradient of repeat_interleave is not deterministic on CUDA."""
     shape = (*heads.shape[:-2], groups, *heads.shape[-2:])
     return heads.unsqueeze(-3).expand(shape).flatten(-4, -3)
 
 
 def _mixed(w: Tensor, values: Tensor, *, sharp: bool) -> Tensor:
-    """``Σ w_i v_i``; a row of NaN weights gives NaN, and nothing to the gradient of the values that others share.
+    """``Σ w_i v_i``; a row of NaN weights gives NaN, and does not enter the gradient of values shared with other rows.
 
-    With `sharp`, where the result keeps all digits of float64, what a plain sum of many terms rounds away is put back.
+    With `sharp`, for results that keep all digits of float64, the rounding errors of a long plain sum are added back.
     """
     lost = w.isnan().any(-1, keepdim=True)
     clean = torch.where(lost, 0.0, w)
@@ -156,7 +156,7 @@ def _mixed(w: Tensor, values: Tensor, *, sharp: bool) -> Tensor:
 
 @torch.no_grad()
 def _lost_in(plain: Tensor, w: Tensor, values: Tensor) -> Tensor:
-    """What is missing from ``plain = w @ values``: sums of a few terms, and a compensated sum of those."""
+    """The error of ``plain = w @ values``, by a compensated sum of short sums."""
     head, tail = torch.zeros_like(plain), torch.zeros_like(plain)
     for start in range(0, values.shape[-2], SHORT):
         stop = start + SHORT
@@ -196,7 +196,7 @@ def _allowed(
 
 
 def _nearest(scores: Tensor, count: int) -> Tensor:
-    """`scores` with −∞ for all but the `count` largest; of those tied at the last, the first."""
+    """`scores` with −∞ for all but the `count` largest; among keys tied for the last place, the first is kept."""
     if count >= scores.shape[-1]:
         return scores
     ranked = scores.detach().argsort(dim=-1, descending=True, stable=True)
@@ -214,7 +214,7 @@ def _solved(scores: Tensor, plan: Plan) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _weights(scores: Tensor, plan: Plan, empty: str) -> Tensor:
-    """The weights of float64 scores; rows without any become what `empty` says."""
+    """The weights of float64 scores; rows without any are filled as `empty` says."""
     if scores.shape[-1] == 0:
         return scores.clone()
     _, result, _ = _solved(scores.contiguous(), plan)
@@ -225,7 +225,7 @@ def _weights(scores: Tensor, plan: Plan, empty: str) -> Tensor:
 
 
 def _filling(scores: Tensor, empty: str) -> Tensor:
-    """What an empty row gets, (..., m); without any unmasked key NaN, or 0 under "zeros"."""
+    """The weights of an empty row, (..., m); without any unmasked key NaN, or 0 under "zeros"."""
     if empty == "zeros":
         return torch.zeros_like(scores)
     if empty not in {"uniform", "nearest"}:
@@ -238,7 +238,7 @@ def _filling(scores: Tensor, empty: str) -> Tensor:
 
 
 def _with_info(y: Tensor, scores: Tensor, plan: Plan, w: Tensor) -> AttentionInfo:
-    """The diagnostics of attention; NaN in an empty row, the threshold of order ∞ apart."""
+    """The diagnostics of attention; NaN in an empty row, except for the threshold at order ∞."""
     if w.shape[-1] == 0:
         nothing = torch.full(w.shape[:-1], math.nan, dtype=w.dtype, device=w.device)
         threshold = torch.full_like(nothing, -math.inf) if plan.order == math.inf else nothing

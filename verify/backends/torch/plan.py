@@ -1,7 +1,7 @@
-"""Which row map a kernel and a rule, or an order or alpha, stand for: numbers, and tensors for their gradients.
+"""The row map that a kernel and a rule, or an order or alpha, define: numbers, and tensors for their gradients.
 
-Plain ints and floats are read by arithmetic that torch.compile can follow; everything else (tensors,
-Fractions, strings) by `kernelproof.reference.model`, outside of the compiled graph.
+Plain ints and floats are read by arithmetic that torch.compile can trace; everything else (tensors, Fractions, strings)
+is read by `kernelproof.reference.model`, outside the compiled graph.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Plan:
 
     Attributes:
         order: n in [0, ∞].
-        shape: the order, or α − 1 with `by_alpha`, as it was passed: a tensor keeps its gradient.
-        by_alpha: what `shape` is.
+        shape: the order, or α − 1 with `by_alpha`, as passed: a tensor keeps its gradient.
+        by_alpha: whether `shape` is α − 1.
         rule: one of `solver.RULES`.
         parameter: h, gamma or beta; a tensor keeps its gradient.
-        nearest: how many keys to keep first; None for all.
+        nearest: how many keys to keep before the rule applies; None for all.
     """
 
     order: float
@@ -63,7 +63,7 @@ def _as_float(value: Any, name: str) -> float:
 
 @outside_graph
 def _entmax_order(order: Any, alpha: Any) -> float:
-    """n of `resolve_kernel`, as a float, with its errors."""
+    """The order n as a float, with the errors of `resolve_kernel`."""
     kernel = resolve_kernel(order, alpha)
     check_mechanism(kernel, Adaptive())
     return _as_float(kernel.order, "order")
@@ -85,7 +85,7 @@ def _number(value: Any, name: str) -> float:
 
 
 def entmax_plan(order: Any, alpha: Any) -> Plan:
-    """α-entmax by its order or its alpha; neither means softmax.
+    """The plan of α-entmax, given its order or its alpha; softmax with neither.
 
     Raises:
         DomainError: both were given, or the one given is outside its domain.
@@ -105,7 +105,7 @@ def entmax_plan(order: Any, alpha: Any) -> Plan:
 
 
 def mechanism_plan(kernel: Any, rule: Any) -> Plan:
-    """`kernel` under `rule`.
+    """The plan of `kernel` under `rule`.
 
     Raises:
         DomainError: not a kernel or a rule, or order 0 with a rule that does not define it.

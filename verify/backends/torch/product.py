@@ -40,12 +40,12 @@ def vjp(op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]
     Args:
         op: entmax, weights, regression or attention.
         cotangent: tensor of the shape of the output.
-        args: of the op; arrays first.
-        kwargs: of the op; the kernel's order comes back as "order" (or "alpha"), the rule's parameter as h,
-            gamma or beta: float64 tensors of no axes. Arrays come back in their own dtype.
+        args: positional arguments of the op; arrays first.
+        kwargs: keyword arguments of the op. The gradient in the kernel's order is called "order" (or "alpha"), that in
+            the rule's parameter h, gamma or beta; these are 0-d float64 tensors. Gradients in arrays keep their dtype.
 
     Raises:
-        DomainError: an unknown op, a cotangent that does not fit, or an error of the op.
+        DomainError: an unknown op, a cotangent of another shape, or an error of the op.
     """
     if op not in _OPS:
         msg = f"op must be one of {', '.join(_OPS)}; got {op!r}"
@@ -83,7 +83,7 @@ def vjp(op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]
 
 
 def _lifted(kernel: Any, rule: Any, like: Tensor, leaves: dict[str, Tensor]) -> list[Any]:
-    """`kernel` and `rule` with leaves for parameters, which are entered into `leaves`."""
+    """`kernel` and `rule` with leaves as parameters; adds these to `leaves`."""
     check_mechanism(kernel, rule)
     inner = rule.then if isinstance(rule, Nearest) else rule
     name = fields(inner)[0].name

@@ -1,8 +1,8 @@
-"""Changes of dtype for tensors: exact up to float64, and one rounding, to nearest even, on the way back.
+"""Changes of dtype for tensors: exact up to float64, and a single rounding, to nearest even, on the way back.
 
-``Tensor.to`` goes from float64 to a dtype of 8 or 16 bits by way of float32, which rounds twice. Here
-the step to float32 rounds to odd, and then the second rounding is that of the exact value, because
-float32 keeps more than two bits beyond every narrower format.
+``Tensor.to`` converts float64 to 8 or 16 bits by way of float32, which rounds twice. Here the step to float32 rounds to
+odd; the second rounding is then that of the exact value, because float32 keeps more than two bits beyond every narrower
+format.
 
 Source: Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Trans. Comput. 57 (2008), theorem 3.
 """
@@ -41,7 +41,8 @@ def _narrow(value: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype in {torch.float64, torch.float32}:
         return value.to(dtype, copy=True)
     if dtype == torch.float8_e4m3fn:
-        # No infinity there; versions of torch differ in what becomes of numbers that round to 480 or more.
+        # The format has no infinity, and versions of torch differ in their treatment of numbers that round to 480 or
+        # more.
         value = torch.where(value.abs() > LARGEST_E4M3, torch.nan, value)
     return _to_odd(value).to(dtype)
 

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001 - the signature of an operator is its schema, which all its parts share
-"""The row map as one operator: opaque to torch.compile, differentiable as often as one likes.
+"""The row map as one operator: opaque to torch.compile, and differentiable any number of times.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -24,9 +24,9 @@ def row(
     Args:
         scores: (..., m) float64, m ≥ 1; masked keys are −∞.
         parameter: 0-d float64: h, gamma or beta.
-        shape: 0-d float64: the order again, or with `by_alpha` α − 1 = 1/n; what it is for is its gradient.
+        shape: 0-d float64: the order again, or α − 1 = 1/n with `by_alpha`; used only to carry the gradient.
         order: n, from which the weights are computed.
-        by_alpha: which of the two `shape` is.
+        by_alpha: whether `shape` is α − 1.
         rule: one of `solver.RULES`.
     """
     weights, logs, lean = solve(scores, parameter, order, rule)

@@ -1,9 +1,9 @@
 """The weights of rows of float64 scores: one formula, ``w_i ∝ [1 − d_i/γ]₊^n``, and where γ comes from.
 
-Orders n ≥ 1 use the ratio form, ``exp(n log1p(−d/γ))``; for ``Adaptive`` γ = n·û with û the root of
-``‖û − d/n‖_n = 1`` over the support, by Newton from û = 1, where the map is convex, smooth and falls to
-the root. Orders n < 1 anchor at the smallest key of the support and solve for its weight. The support
-itself is decided before either, by the exact test over the sorted gaps. Nothing here is differentiated.
+Orders n ≥ 1 use the ratio form, ``exp(n log1p(−d/γ))``. For ``Adaptive``, γ = n·û, where û is the root of
+``‖û − d/n‖_n = 1`` over the support; Newton's method from û = 1 decreases to it, because the map is convex and smooth.
+Orders n < 1 anchor at the smallest key of the support and solve for its weight. In both cases the support itself is
+decided first, by the exact test over the sorted gaps. Nothing here is differentiated.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -20,22 +20,22 @@ from kernelproof.verify.backends.torch.double_word import logarithm, power, quot
 
 RULES = ("fixed", "anchored", "adaptive", "uniform")
 NEWTON_STEPS = 100
-# A Newton step below this, relative to the unknown, is the last: convergence is quadratic, so what it
-# leaves is rounding. 4 units roundoff.
+# A Newton step below this, relative to the unknown, is the last: convergence is quadratic, so what remains is rounding.
+# 4 units roundoff.
 LAST_STEP = 2.0**-51
 LARGEST_LEAN = 1e300
 SMALLEST = 1e-300
-# What a first-order correction may be: its square is left out.
+# The largest first-order correction: its square is neglected.
 SMALL_STEP = 2.0**-20
-# More than the rounding of a sum of powers near 1, also over 1e5 of them.
+# More than the rounding of a sum of powers near 1, even with 1e5 of them.
 DOUBT = 2.0**-40
-# Powers in two parts are off by 2^-58: sums that are 1 exactly must not come out below it.
+# Double-word powers are off by 2^-58: sums that are exactly 1 must not come out below 1.
 EDGE = -(2.0**-56)
 Pair = tuple[Tensor, Tensor]
 
 
 class RowSolution(NamedTuple):
-    """The weights of rows and what their derivatives are made of, each (..., m) float64, 0 off the support.
+    """The weights of rows and the ingredients of their derivatives, each (..., m) float64, 0 off the support.
 
     Attributes:
         weights: w; rows without a key in the ball are all 0, rows with NaN or +∞ all NaN.
@@ -50,7 +50,7 @@ class RowSolution(NamedTuple):
 
 
 def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> RowSolution:
-    """The row map.
+    """Compute the row map.
 
     Args:
         scores: (..., m) float64; masked keys are −∞.
@@ -83,21 +83,21 @@ def _above(high: Tensor, low: Tensor, unit: Tensor) -> Tensor:
 
 
 def _shared(inside: Tensor) -> RowSolution:
-    """Equal weights, flat in the scores."""
+    """Equal weights, constant in the scores."""
     count = inside.sum(-1, keepdim=True).clamp(min=1)
     weights = inside.to(torch.float64) / count
     return RowSolution(weights, torch.zeros_like(weights), torch.zeros_like(weights))
 
 
 def _gaussian(gaps: Tensor, live: Tensor, h: Tensor) -> RowSolution:
-    """``w ∝ exp(−d/h²)``; divided by h twice, because h² may overflow where the quotient does not."""
+    """``w ∝ exp(−d/h²)``; divides by h twice, because h² may overflow where the quotient does not."""
     logs = torch.where(live, -(gaps / h / h), 0.0)
     weights, _ = _normalized(*_exponential(logs, live))
     return RowSolution(weights, logs, weights / h / h)
 
 
 def _exponential(logs: Tensor, inside: Tensor) -> Pair:
-    """``exp(logs)``, 0 off `inside`; near 1 in two parts, where half a unit is all that the weights may be off."""
+    """``exp(logs)``, 0 off `inside`; a double word near 1, where the weights may be off by half a unit only."""
     near = logs > -0.5
     head, tail = two_sum(torch.ones_like(logs), torch.expm1(torch.where(near, logs, 0.0)))
     head = torch.where(near, head, logs.exp())
@@ -105,7 +105,7 @@ def _exponential(logs: Tensor, inside: Tensor) -> Pair:
 
 
 def _normalized(heads: Tensor, tails: Tensor) -> Pair:
-    """Terms over their sum; 0 where that is 0."""
+    """The terms divided by their sum; 0 where the sum is 0."""
     whole, part = total(heads, tails)
     head, tail = quotient(heads, tails, torch.where(whole > 0, whole, 1.0), part)
     return two_sum(head, tail)
@@ -147,7 +147,7 @@ def _terms(gaps: Tensor, slack: Tensor, reach: Tensor, inside: Tensor, order: fl
 
 
 def _ratio(logs: Tensor, terms: Pair, slack: Pair, inside: Tensor, order: float) -> RowSolution:
-    """The row of these terms, with ``lean = n w/slack`` rounded once."""
+    """The solution from these terms, with ``lean = n w/slack`` rounded once."""
     weights, rest = _normalized(*terms)
     top, error = two_product(weights, torch.full_like(weights, order))
     below = torch.where(inside, slack[0], 1.0), torch.where(inside, slack[1], 0.0)
@@ -166,8 +166,8 @@ def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: f
 def _high(gaps: Tensor, inside: Tensor, order: float) -> RowSolution:
     """Orders n ≥ 1, by the ratio form.
 
-    The sum of the terms says how far γ is off: ``log(γ/n) + log(Σ terms)/n = 0``, whose derivative in log γ is
-    the mean of γ/slack.
+    The sum of the terms shows how far γ is off: ``log(γ/n) + log(Σ terms)/n = 0``, whose derivative in log γ is the
+    mean of γ/slack.
     """
     height = _height(gaps, inside, order)
     reach, error = two_product(height, torch.full_like(height, order))
@@ -183,8 +183,8 @@ def _high(gaps: Tensor, inside: Tensor, order: float) -> RowSolution:
     off = (a + b) + (a_tail + b_tail)
     spread = torch.where(inside, terms[0] * (reach / slack), 0.0).sum(-1, keepdim=True) / whole
     error = error - reach * torch.where(spread > 0, off / torch.where(spread > 0, spread, 1.0), 0.0)
-    # The terms are those of the γ before this last step, and where d is large those of the rounded slack. A key
-    # whose slack is itself of the size of the step is within rounding of the threshold and stays as it is.
+    # The terms belong to the γ before this last step and, where d is large, to the rounded slack. A key whose slack is
+    # itself of the size of the step is within rounding of the threshold and stays as it is.
     known = inside & ~low & (error.abs() <= SMALL_STEP * slack)
     error = torch.where(known, error, 0.0)
     moved = torch.where(known, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
@@ -197,8 +197,8 @@ def _high(gaps: Tensor, inside: Tensor, order: float) -> RowSolution:
 def _support(scores: Tensor, beta: Tensor, order: float) -> Tensor:
     """Keys i with ``Σ_{z_j > z_i} ((z_j − z_i)/n)^n < 1``, z = βs: true down to some score, found by bisection.
 
-    For n ≤ 1, where a key near the threshold has slopes that are not small, sums that rounding leaves in
-    doubt are taken again in twice the precision.
+    For n ≤ 1, where a key near the threshold has slopes that are not small, sums that rounding leaves in doubt are
+    computed again in double words.
     """
     ranked = scores.sort(-1, descending=True).values
     if order > 1:
@@ -211,7 +211,7 @@ def _support(scores: Tensor, beta: Tensor, order: float) -> Tensor:
 
 
 def _last(ranked: Tensor, beta: Tensor, order: float, limit: float | None) -> Tensor:
-    """The last place, (..., 1), whose sum is below `limit`; None: below 1 in twice the precision."""
+    """The last position, (..., 1), whose sum is below `limit`; None: below 1 in double words."""
     low = torch.zeros_like(ranked[..., :1], dtype=torch.int64)
     high = torch.full_like(low, ranked.shape[-1])
     for _ in range(ranked.shape[-1].bit_length()):
@@ -225,7 +225,7 @@ def _last(ranked: Tensor, beta: Tensor, order: float, limit: float | None) -> Te
 
 
 def _mass(ranked: Tensor, place: Tensor, beta: Tensor, order: float, *, precise: bool = False) -> tuple[Tensor, Tensor]:
-    """The sum of the exact test at a place, less 1 if it is `precise`, and the gap of that place, both (..., 1)."""
+    """The sum of the exact test at a position, minus 1 if `precise`, and the gap at that position, both (..., 1)."""
     gaps = _above(ranked, ranked.gather(-1, place), beta)
     depths = gaps.clamp(min=0) / order
     if not precise:
@@ -259,8 +259,8 @@ def _height(gaps: Tensor, inside: Tensor, order: float) -> Tensor:
 def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: float) -> RowSolution:
     """Orders n < 1: solve ``Σ_j (c_j + x^{1/n})^n = 1`` for x, the weight of the smallest key of the support.
 
-    The sum is convex in x, and Newton falls from the count of keys to the root. Its last two steps take the
-    residual in twice the precision: derivatives carry the (1/n − 1)-th power of every error in x.
+    The sum is convex in x, and Newton's method decreases to the root. Its last two steps compute the residual in double
+    words: derivatives carry the (1/n − 1)-th power of every error in x.
     """
     anchor = torch.where(inside, scores, math.inf).amin(-1, keepdim=True)
     anchor = torch.where(anchor < math.inf, anchor, 0.0)
@@ -278,7 +278,7 @@ def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: floa
     part = torch.where(part.abs() < 0.5, part, 0.0)
     v = x.pow(1 / order) * torch.exp(torch.log1p(part) / order)
     u, close = over + v, (over < v) | (over == 0)
-    # Near ties are written as multiples of x, so that an error in 1/n does not come back n-fold.
+    # Near ties are written as multiples of x, so that an error in 1/n is not amplified n-fold.
     rise = order * torch.log1p(torch.where(over < v, over / v, 0.0))
     weights = torch.where(close, x + x * (part + (1 + part) * torch.expm1(rise)), u.pow(order))
     height = torch.where(inside, u, 0.0).amax(-1, keepdim=True)

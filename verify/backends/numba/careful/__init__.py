@@ -1,1 +1,1 @@
-"""Rows one at a time in float64 with compensated sums: what the fast path leaves."""
+"""Rows solved one at a time in float64 with compensated sums: those that the fast path leaves."""

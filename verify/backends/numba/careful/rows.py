@@ -1,7 +1,7 @@
-"""The Numba core: one row at a time in float64, rows in parallel.
+"""The careful Numba core: each row in float64 on its own, rows in parallel.
 
-The same laws as `numpy.core`, written as loops with compensated sums; the two share no arithmetic and can check
-each other. The functions here are cached by this file: touch it after editing `scalar_functions`.
+It has the same laws as `numpy.core`, written as loops with compensated sums; the two share no arithmetic and can check
+each other. Numba caches the functions here by this file alone: touch it after editing `scalar_functions`.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
@@ -103,7 +103,7 @@ def low_root(z: Floats, n: float, edge: float) -> tuple[float, float]:
         for i in range(z.size):
             if z[i] < edge:
                 c = (edge - z[i]) / n
-                # y/c may overflow; then cⁿ is nothing against x.
+                # y/c may overflow; then cⁿ is negligible against x.
                 rises[i] = x if math.isinf(y / c) else c**n * math.expm1(n * math.log1p(y / c))
                 slopes[i] = (y / (c + y)) ** (1.0 - n)
         step = (room - tied * x - total(rises)) / (tied + total(slopes))
@@ -111,7 +111,7 @@ def low_root(z: Floats, n: float, edge: float) -> tuple[float, float]:
         if step >= -CONVERGED * x:
             break
     y = x ** (1.0 / n)
-    if y > TINY_POWER and 4.0 * y > top:  # near ties the slopes want y itself to one rounding
+    if y > TINY_POWER and 4.0 * y > top:  # near ties the slopes need y itself to one rounding
         value, carry, slope = 1.0, 0.0, 0.0
         for gap in z:
             if gap <= edge:
@@ -166,7 +166,7 @@ def fixed_margins(scores: Floats, top: float, h: float, x: Floats, q: Floats) ->
 
 @jit
 def anchored_margins(scores: Floats, top: float, gamma: float, x: Floats, q: Floats) -> float:
-    """``d/γ`` and ``1 − d/γ`` with the rounding error of d taken off."""
+    """``d/γ`` and ``1 − d/γ``, corrected for the rounding error of d."""
     for i in range(scores.size):
         gap, lost = two_sum(top, -scores[i])
         if math.isinf(gap):
@@ -181,7 +181,7 @@ def anchored_margins(scores: Floats, top: float, gamma: float, x: Floats, q: Flo
 def given_bandwidth(
     scores: Floats, top: float, kind: int, n: float, parameter: float, out: Floats, support: Flags
 ) -> float:
-    """Fixed or Anchored at a finite order, and order 0 of any rule; r goes to P, slopes still lack 1/Σr."""
+    """Solve Fixed or Anchored at a finite order, and order 0 of any rule; r goes to P, slopes still lack 1/Σr."""
     x, q = np.empty(scores.size), np.empty(scores.size)
     if kind == FIXED:
         reach = fixed_margins(scores, top, parameter, x, q)
@@ -212,7 +212,7 @@ def scaled_gap(top: float, score: float, factor: float, divisor: float) -> float
 def solve_row(
     scores: Floats, kind: int, n: float, parameter: float, out: Floats, support: Flags
 ) -> tuple[float, float]:
-    """Fill the rows P to GAP of `out` (5, m) and `support`, which come zeroed; return γ and log Σr."""
+    """Fill the rows P to GAP of `out` (5, m) and `support`, both zero at first; return γ and log Σr."""
     top = -np.inf
     for score in scores:
         top = max(top, score)
@@ -266,10 +266,10 @@ def bend(log: float, gap: float, n: float, reach: float, log_total: float) -> fl
 
 @jit
 def moment(balanced: Floats, values: Floats, top: int) -> float:
-    """``Σ balanced·values`` where balanced sums to 0, so that the value at the largest share may be taken off."""
+    """``Σ balanced·values`` where balanced sums to 0, so that the value at the largest share may be subtracted."""
     value, carry = 0.0, 0.0
     for i in range(values.size):
-        if balanced[i] != 0.0:  # no weight, and the value of a gap that is huge overflows
+        if balanced[i] != 0.0:  # without weight, the value of a huge gap may overflow
             value, error = two_sum(value, balanced[i] * (values[i] - values[top]))
             carry += error
     return value + carry
@@ -277,7 +277,7 @@ def moment(balanced: Floats, values: Floats, top: int) -> float:
 
 @jit
 def through_anchor(scores: Floats, through: Floats) -> None:
-    """Add what the cotangent does to max s; equal shares at a tied maximum, where any split is a subgradient."""
+    """Add the gradient through max s, in equal shares at a tied maximum, where any split is a subgradient."""
     top, at, count = -np.inf, 0, 0
     for i in range(scores.size):
         if scores[i] > top:
@@ -333,7 +333,7 @@ def gradient_row(
 def run(
     scores: Floats, cotangent: Floats, law: Floats, weights: Floats, supports: Flags, through: Floats, found: Floats
 ) -> None:
-    """Rows in parallel, one kernel for both directions so that one thing is compiled.
+    """Solve rows in parallel; a single kernel serves both directions, so that only one is compiled.
 
     Args:
         scores: (R, m).
@@ -356,7 +356,7 @@ def run(
 
 
 class CarefulCore:
-    """The row core compiled by Numba."""
+    """The row core with compensated float64 sums."""
 
     def forward(self, scores: Floats, law: Law) -> WeightedRows:
         """Weights of (R, m) scores."""

@@ -1,1 +1,1 @@
-"""Rows in the dtype that came, where a bound says that float32 or float64 is enough."""
+"""Rows in the dtype of the input, where a bound shows that float32 or float64 suffices."""

@@ -1,7 +1,7 @@
-"""The mass equation in float32: two sums over a row, for the steps that only have to come near the root.
+"""The mass equation in float32: two sums over a row, for the steps that only need to approach the root.
 
-Nothing of this is in a result: the last step is float64 (`elementary_functions`), and takes off what these leave.
-Relative errors are some 2^-22.
+None of this reaches a result: the last step is in float64 (`elementary_functions`) and removes the error of these. The
+relative errors are about 2^-22.
 
 Source: fdlibm, e_log.c, for the reduction of the logarithm.
 """
@@ -23,7 +23,7 @@ LOG2_E, LN2_HIGH, LN2_LOW = F(1.442695041), F(0.693359375), F(-2.12194440e-4)
 MAGIC = F(12582912)  # 1.5·2^23
 THIRD, FIFTH, SEVENTH, NINTH = F(2 / 3), F(2 / 5), F(2 / 7), F(2 / 9)
 SIXTH, T4, T5, T6, T7 = F(1 / 6), F(1 / 24), F(1 / 120), F(1 / 720), F(1 / 5040)
-BLOCK = 2048  # terms of a float32 sum before it is handed on in float64
+BLOCK = 2048  # terms of a float32 sum before it is added to a float64 sum
 REPEATED = 8.0  # Integer orders up to here are multiplied out.
 
 
@@ -98,7 +98,7 @@ def whole_sums(kept: Array, start: int, end: int, top: Any, inverse: Any, n: int
 
 @reassociated
 def real_sums(kept: Array, start: int, end: int, top: Any, inverse: Any, n: Any) -> tuple[float, float]:
-    """As `whole_sums`, any n ≥ 1."""
+    """`whole_sums` for any n ≥ 1."""
     wide()
     r_total, e_total = NIL, NIL
     for i in range(np.uint64(start), np.uint64(end)):

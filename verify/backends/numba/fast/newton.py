@@ -1,4 +1,4 @@
-"""The root γ of the mass equation of one row: in float32 until its steps mean nothing, then in float64."""
+"""The root γ of the mass equation of one row: in float32 until its steps carry no information, then in float64."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kernelproof.verify.backends.numba.llvm import wide
 from kernelproof.verify.backends.numba.packing import limit_of, pack, padded
 from kernelproof.verify.backends.numba.scalar_functions import two_product
 
-START = 0.6  # of γ = n, its largest value; Newton goes to the root from either side
-WIDE = 3.0  # orders above start from a sample
+START = 0.6  # of γ = n, its largest value; Newton's method converges from either side
+WIDE = 3.0  # orders above this start from a sample
 BLOCKS, RUN = 8, 8  # of a sample, and the keys of each
 SAMPLE = BLOCKS * RUN
 STEPS = 60
 FAST, SHARP, PROVED, FAST_VJP, SHARP_VJP = range(5)
 # Newton's relative error after a step δ is about ``(1 + n)·δ²/2``, of high orders less.
 STIFF = 16.0
-# From float32 to float64; beyond REPEATED a pass in float64 costs three in float32, so that one more of those pays.
+# When to go from float32 to float64; beyond REPEATED a float64 pass costs three in float32, so one more of these pays.
 ROUGH, SINGLE, SINGLE_REAL = 3e-3, 2e-6, 1e-9
 # What the last step, taken to first order, may leave: 2^-3 of a rounding of the dtype near the edge, less elsewhere.
 SETTLED_32, SETTLED_64 = 2.0**-34, 2.0**-61
@@ -41,7 +41,7 @@ def root32(r: float, n: float) -> float:
 
 @jit
 def inverse_root(r: float, n: float) -> float:
-    """``r^(−1/n)`` nearly."""
+    """``r^(−1/n)``, approximately."""
     if n == 1.0:
         return 1.0 / r
     return 1.0 / math.sqrt(r) if n == 2.0 else math.exp(-math.log(r) / n)
@@ -49,7 +49,7 @@ def inverse_root(r: float, n: float) -> float:
 
 @jit
 def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: float, sharp: bool) -> float:
-    """Newton's step on ``‖u‖_n − 1`` as a part of γ, ``(n·R^(−1/n)/γ − 1)·R/E``; if sharp, to about one rounding."""
+    """Newton's step on ``‖u‖_n − 1`` relative to γ, ``(n·R^(−1/n)/γ − 1)·R/E``; if sharp, to about one rounding."""
     if not sharp:
         return (n * inverse_root(r_total, n) / reach - 1.0) * (r_total / e_total)
     if n == 1.0:
@@ -67,7 +67,7 @@ def step_of(r_total: float, e_total: float, reach: float, rounding: float, n: fl
 
 @jit
 def rough(kept: Array, count: int, top: Any, factor: float, n: float, extra: float, reach: float) -> float:
-    """γ by steps in float32 from `reach`; where `extra` is not 1 each key stands for so many, beside one at the top."""
+    """γ by float32 steps from `reach`; unless `extra` is 1, each key stands for `extra` keys, plus one at the top."""
     inverse, least = np.float32(factor / reach), factor / n
     part = n / factor
     tolerance = ROUGH if extra != 1.0 else SINGLE if n <= REPEATED else SINGLE_REAL
@@ -85,7 +85,7 @@ def rough(kept: Array, count: int, top: Any, factor: float, n: float, extra: flo
 
 @jit
 def sampled(scores: Array, top: Any, factor: float, n: float, kept: Array) -> float:
-    """γ as a sample of the row tells it."""
+    """γ estimated from a sample of the row."""
     stride = scores.size // BLOCKS
     for block in range(BLOCKS):
         for i in range(RUN):
@@ -96,7 +96,7 @@ def sampled(scores: Array, top: Any, factor: float, n: float, kept: Array) -> fl
 
 @jit
 def settle(scores: Array, top: float, factor: float, n: float, kept: Array) -> tuple[int, float, Any]:
-    """Pack the keys that may have weight into `kept`: how many, γ as float32 tells it, and the score they lie above."""
+    """Pack the keys that may have weight into `kept`; return how many, γ by float32, and the score they lie above."""
     peak = scores.dtype.type(top)
     reach, bound = START * n, n
     if n > WIDE and scores.size >= 2 * SAMPLE:
@@ -124,7 +124,7 @@ def polish(
         top: the largest score.
         factor: β.
         n: the order.
-        reach: γ nearly.
+        reach: γ, approximately.
         goal: FAST, SHARP or PROVED; FAST_VJP or SHARP_VJP where ``[1 − z/γ]₊ⁿ⁻¹`` matters as well.
         out: filled with ``r = [1 − z/γ]₊ⁿ``.
         slopes: filled with ``γ/n·∂r/∂γ``.
@@ -136,7 +136,7 @@ def polish(
     """
     sharp = goal not in (FAST, FAST_VJP)
     settled, digits = (SETTLED_64, 2.0**55) if sharp else (SETTLED_32, 2.0**26)
-    lowest = -1080.0 if goal in (SHARP, SHARP_VJP) else -160.0  # log2 of what is an underflow
+    lowest = -1080.0 if goal in (SHARP, SHARP_VJP) else -160.0  # log2 of the largest number that counts as an underflow
     if goal in (FAST_VJP, SHARP_VJP):
         lowest = lowest * n / (n - 1.0) if n > 1.0 else -np.inf
     for _ in range(STEPS):
@@ -147,7 +147,7 @@ def polish(
         if goal == PROVED:
             if nearest <= BORDER and n * math.log2(BORDER) >= lowest:
                 break
-            # ``n·z/(γ − z)`` is at most this where a weight is no underflow of float32.
+            # ``n·z/(γ − z)`` is at most this where a weight does not underflow in float32.
             steepest = n * min(1.0 / nearest, 2.0 ** (152.0 / n) - 1.0)
             if abs(step) * steepest <= PROVED_STEP:
                 return n * step, r_total, s_total, inverse
@@ -165,7 +165,7 @@ def polish(
 
 @jit
 def underflown(kept: Array, count: int, top: float, slope: float, out: Floats) -> bool:
-    """Whether a key inside the ball, ``slope·(max s − s) < 1``, has a power that float64 takes for 0."""
+    """Whether a key inside the ball, ``slope·(max s − s) < 1``, has a power that underflows to 0 in float64."""
     wide()
     found = 0
     for i in range(count):

@@ -1,4 +1,4 @@
-"""Entmax of float32 and float64 rows in the dtype that came: the fast path of the Numba core.
+"""Entmax of float32 and float64 rows in their own dtype: the fast path of the Numba core.
 
 A key whose gap ``z = β(max s − s)`` is n or more has no weight, so the other keys are packed first; from order WIDE on,
 only those that may have weight according to a sample of the row. Newton's method on ``‖u‖_n − 1`` then runs in float32
@@ -25,9 +25,9 @@ from kernelproof.verify.backends.numba.packing import ask, highest, limit_of, pa
 from kernelproof.verify.backends.numba.scalar_functions import two_product, two_sum
 
 PARTS = 8  # of the rows, per thread: enough to even out rows that take longer
-LARGE = 1e300  # gaps beyond might overflow
-SMALLEST, LARGEST = 1e-30, 1e30  # slopes β/n and β that float32 has room for
-GAUSSIAN = 1e25  # from here on ``(1 − z/n)ⁿ`` is ``exp(−z)`` to 2^-64 wherever that is no underflow
+LARGE = 1e300  # gaps beyond this might overflow
+SMALLEST, LARGEST = 1e-30, 1e30  # slopes β/n and β that float32 can hold
+GAUSSIAN = 1e25  # from here on ``(1 − z/n)ⁿ`` is ``exp(−z)`` to 2^-64 wherever the latter does not underflow
 
 
 @jit
@@ -65,7 +65,7 @@ def softmax_row(scores: Array, top: float, factor: float, sharp: bool, weights: 
 
 @jit
 def normalize(out: Floats, slopes: Floats, count: int, change: float, total: float, weights: Array) -> None:
-    """Weights of packed keys, a total of 1 to nearly one rounding each."""
+    """Normalize the weights of packed keys, each to nearly one rounding."""
     scale = 1.0 / total
     back, error = two_product(scale, total)
     finish(out, slopes, 0, count, change, scale, ((1.0 - back) - error) * scale, weights)

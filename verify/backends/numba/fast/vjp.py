@@ -1,9 +1,10 @@
-"""Vector-Jacobian products of entmax in the dtype that came: the fast path of the Numba core, backwards.
+"""Vector-Jacobian products of entmax in the dtype of the input: the backward fast path of the Numba core.
 
-The root γ is found as in `rows`, on packed keys. One pass at the root takes the shares ``e = [1 − z/γ]₊ⁿ⁻¹`` and
-their sums with the cotangent, a second one writes ``β·w·(g − Σeg/Σe)``, ``w = (n/γ)·e/Σ[1 − z/γ]₊ⁿ``, and sums what
-the order does (`spread`). A row whose root `rows` would give to the careful solver, whose scores or cotangents are
-not finite (but for masked keys), or so large or small that a product might leave the range, is left undone.
+The root γ is found as in `rows`, on packed keys. One pass at the root computes the shares ``e = [1 − z/γ]₊ⁿ⁻¹`` and
+their sums with the cotangent; a second one writes ``β·w·(g − Σeg/Σe)``, ``w = (n/γ)·e/Σ[1 − z/γ]₊ⁿ``, and sums the
+derivative in the order (`spread`). Left undone are rows whose root `rows` would leave to the careful solver, rows
+whose scores or cotangents are not finite (masked keys aside), and rows so large or small that a product might leave
+the range.
 
 Source: docs/theory.md §3, G1 and G2.
 """
@@ -38,12 +39,12 @@ from kernelproof.verify.backends.numba.packing import ask, highest, pack, padded
 from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 COARSE = 1536.0  # times a bound of the terms: their upper parts then have an exact sum in any order, 2^10 at a time
-LEAST, MOST = 1e-250, 1e250  # cotangents that products with weights and slopes keep in range
+LEAST, MOST = 1e-250, 1e250  # cotangents whose products with weights and slopes stay in range
 
 
 @inlined
 def upper(term: float, coarse: float) -> float:
-    """The term to a multiple of the last bit of `coarse`."""
+    """The term rounded to a multiple of the last bit of `coarse`."""
     return (term + coarse) - coarse
 
 
@@ -82,7 +83,7 @@ def whole_shares(kept: Array, start: int, end: int, top: float, inverse: float, 
 
 @reassociated
 def real_shares(kept: Array, start: int, end: int, top: float, inverse: float, n: float, out: Floats) -> None:
-    """As `whole_shares`, any n ≥ 1."""
+    """`whole_shares` for any n ≥ 1."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
         x = fraction(top, kept[i], inverse)
@@ -96,7 +97,7 @@ def real_shares(kept: Array, start: int, end: int, top: float, inverse: float, n
 def sums(
     e: Floats, g: Array, start: int, end: int, first: float, coarse: float
 ) -> tuple[float, float, float, float, float, float]:
-    """``Σe``, ``Σe·g`` and ``Σe·(first − g)`` over a block, each in two parts: an exact one, and a small one."""
+    """``Σe``, ``Σe·g`` and ``Σe·(first − g)`` over a block, each in two parts: an exact one and a small one."""
     wide()
     e_high, e_low, value, value_low, apart, apart_low = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(np.uint64(start), np.uint64(end)):
@@ -118,7 +119,7 @@ def sums(
 def written(
     e: Floats, g: Array, start: int, end: int, mean: float, mean_low: float, scale: float, scale_low: float, out: Array
 ) -> None:
-    """The gradient ``scale·e·(g − mean)`` of a block, in the dtype of `out`; both factors come in two parts."""
+    """Write the gradient ``scale·e·(g − mean)`` of a block in the dtype of `out`; both factors are double words."""
     wide()
     for i in range(np.uint64(start), np.uint64(end)):
         apart = (g[i] - mean) - mean_low
@@ -164,7 +165,7 @@ def bent_gaussian(
 
 @jit
 def magnitude(cotangent: Array) -> float:
-    """The largest ``|g|``; NaN or inf if there is one."""
+    """The largest ``|g|``; NaN or inf if any is."""
     wide()
     high = ranked(abs(cotangent[0]))
     for i in range(cotangent.size):
@@ -174,7 +175,7 @@ def magnitude(cotangent: Array) -> float:
 
 @jit
 def quotient(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
-    """``(a + a_low)/(b + b_low)`` as the rounded quotient of the heads and what is missing from it (Dekker)."""
+    """``(a + a_low)/(b + b_low)`` as the rounded quotient of the heads and its remaining error (Dekker)."""
     head = a / b
     return head, ((fused(-head, b, a) + a_low) - head * b_low) / b
 
@@ -200,19 +201,19 @@ def row_vjp(
 
     Args:
         kept: packed scores.
-        count: how many, e and g are meaningful for.
+        count: how many of them `e` and `g` cover.
         top: the largest score.
         rate: β/γ, β at n = ∞.
-        rate_low: what is missing from it.
-        n: the order; ∞ is told by its size.
+        rate_low: its remaining error.
+        n: the order; one from GAUSSIAN on counts as ∞.
         total: ``Σ[1 − z/γ]₊ⁿ``.
-        total_low: what is missing from it.
+        total_low: its remaining error.
         factor: β.
-        size: a bound of ``|g|``.
+        size: a bound on ``|g|``.
         e: shares.
         g: packed cotangents.
-        wanted: whether the derivative in α is.
-        out: filled; it may be kept's own memory, which is read before.
+        wanted: whether to compute the derivative in α.
+        out: filled; it may share the memory of `kept`, which is read first.
 
     Returns:
         The derivative in α = 1 + 1/n.
@@ -276,7 +277,7 @@ def finite_row_vjp(
     room: Floats,
     gradient: Array,
 ) -> tuple[bool, float]:
-    """Order 1 ≤ n < ∞: whether it is done, and the derivative in α."""
+    """Order 1 ≤ n < ∞; return whether the row is done, and the derivative in α."""
     sharp = scores.itemsize == 8
     e, slopes = room[0], room[1]
     count, reach, limit = settle(scores, top, factor, n, kept)
@@ -315,7 +316,7 @@ def softmax_row_vjp(
     e: Floats,
     gradient: Array,
 ) -> tuple[bool, float]:
-    """As `finite_row_vjp`, order ∞."""
+    """`finite_row_vjp` for order ∞."""
     total, low = 0.0, 0.0
     for start in range(0, scores.size, BLOCK):
         end = min(start + BLOCK, scores.size)
@@ -350,11 +351,11 @@ def entmax_rows_vjp(
         cotangent: (R, m), of the same dtype.
         n: the order.
         factor: β.
-        wanted: whether the derivative in α is.
+        wanted: whether to compute the derivative in α.
         gradient: (R, m), filled.
         alpha: (R,), filled with derivatives in α.
         left: (R,), True for rows that are left undone.
-        chunk: how many rows.
+        chunk: how many rows a thread takes at a time.
     """
     rows, length = scores.shape
     gaussian = n >= GAUSSIAN

@@ -1,6 +1,6 @@
 """Second stage of `proved`: weights that one float64 cannot round, in double words and in the compiled kernel.
 
-Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA are exact, u = 2^-53.
+Numbers are unevaluated sums ``a + a_low``; TwoSum (Knuth) and TwoProduct by FMA are exact. Let u = 2^-53.
 
 **Finite orders.** At a float64 w near 1/γ, let ``u_i = 1 − d_i·w``, ``r_i = u_iⁿ``, ``N = (n·w)ⁿ``: the weights are
 ``r_i/N·(1 + δ/u_i)ⁿ`` where γ = (1 + δ)/w is the root of ``Σ r_i(1 + δ/u_i)ⁿ = N``, convex and increasing in δ.
@@ -14,8 +14,8 @@ Newton's step is ``n·δ = (N − R)/W``, ``R = Σ r_i``, ``W = Σ r_i/u_i ≥ R
 - Other orders take ``exp(n·log u)``. With l a float64 near ``log u`` (libm's, within 2^-45 for ``u > exp(−200)``) and
   v its exponential, ``log u`` is ``l + (u − v)/v`` but for the square of that, below 2^-90, and the 2^-68 of v; the
   heads of u and v are subtracted exactly. n·l is exact, so the power is within ``(n + 1)·2^-67`` instead of 16n²u².
-- A sum of K terms, rests added apart, is within ``2K²u²`` (Ogita, Rump, Oishi, Prop. 4.5, before its last rounding).
-  So R is within ``ε = 16n²u² + 6n·u²·W/R + 2K²u²``, and W within 2^-40 for K < 2^11.
+- A sum of K terms, rests added separately, is within ``2K²u²`` (Ogita, Rump, Oishi, Prop. 4.5, before its last
+  rounding). So R is within ``ε = 16n²u² + 6n·u²·W/R + 2K²u²``, and W within 2^-40 for K < 2^11.
 - N − R is exact in its heads (Sterbenz) or rounded once, within 2^-52 of it, so n·δ is within ``1.1(ε + 16n²u²)`` and
   2^-39 of itself.
 - With ``μ = n|δ|/min|u| ≤ 2^-24`` no key crosses the edge, and G′ changes by a factor within 2μ on the way: the root is
@@ -27,7 +27,8 @@ in all. Six doublings ``a ← 2a + a²`` of ``a = exp − 1`` double the relativ
 2^-68.
 
 A weight is compared with the midpoint M by ``r_i(1 + τ_i) − M·N``, whose heads are subtracted exactly, and whose rests
-round within ``2^-51·(8n·u + |τ_i|)``. Underflows are below 2^-288 and R ≥ 1. All is doubled for products of errors.
+round within ``2^-51·(8n·u + |τ_i|)``. Underflows are below 2^-288 and R ≥ 1. The bound is doubled to cover products of
+errors.
 
 Source: T. J. Dekker, 1971; D. E. Knuth, TAOCP 2, 4.2.2; M. Joldes, J.-M. Muller, V. Popescu, ACM TOMS 44(2), 2017,
 algorithms 1 to 3 and 11; T. Ogita, S. M. Rump, S. Oishi, SIAM J. Sci. Comput. 26(6), 2005.
@@ -46,10 +47,10 @@ from kernelproof.verify.backends.numba.llvm import fused, scaled, wide
 from kernelproof.verify.backends.numba.scalar_functions import LN2_HIGH, LN2_LOW, LN2_MIDDLE, two_sum
 
 U2 = 2.0**-106
-MOST = 1024.0  # the largest order taken by products
-NEAR = 2.0**-24  # of n·δ to the distance of the nearest key from the edge
+MOST = 1024.0  # the largest order computed by products
+NEAR = 2.0**-24  # the largest n·δ relative to the distance of the nearest key from the edge
 LONGEST = 1 << 20  # keys, so that K < 2^11
-LOWEST = -200.0  # of exponents: far below an underflow of float32
+LOWEST = -200.0  # the lowest exponent: far below the underflow of float32
 TURNS = 3
 HIGH, LOW, R_HIGH, R_LOW, INVERSE, SUM, LOST, SLOPE, CLOSEST, ROWS = range(10)
 
@@ -117,7 +118,7 @@ def bases(scores: Array, start: int, end: int, top: float, inverse: float, room:
 
 @jit
 def powers(room: Floats, size: int, n: int) -> None:
-    """The n-th powers of a block of bases, by squares; the bases are used up."""
+    """Raise a block of bases to the n-th power by repeated squaring; overwrites the bases."""
     wide()
     high, low, r, r_low = room[HIGH], room[LOW], room[R_HIGH], room[R_LOW]
     for i in range(size):
@@ -135,7 +136,7 @@ def powers(room: Floats, size: int, n: int) -> None:
 
 @jit
 def real_powers(room: Floats, size: int, n: float) -> None:
-    """As `powers`, any n; a power below exp(LOWEST) is taken for 0."""
+    """`powers` for any n; a power below exp(LOWEST) counts as 0."""
     high, low, r, r_low = room[HIGH], room[LOW], room[R_HIGH], room[R_LOW]
     for i in range(size):
         r[i], r_low[i] = 0.0, 0.0
@@ -150,7 +151,7 @@ def real_powers(room: Floats, size: int, n: float) -> None:
 
 @jit
 def raised(room: Floats, size: int, n: float) -> None:
-    """The n-th powers of a block of bases, which are used up."""
+    """Raise a block of bases to the n-th power; overwrites the bases."""
     if n == int(n):
         powers(room, size, int(n))
     else:
@@ -159,7 +160,7 @@ def raised(room: Floats, size: int, n: float) -> None:
 
 @jit
 def add(room: Floats, size: int) -> None:
-    """Add a block to the running sums, one for each place of it."""
+    """Add a block to the running sums, one for each of its positions."""
     wide()
     r, r_low, inverses, sums, lost, slopes = (
         room[R_HIGH],
@@ -209,7 +210,7 @@ def compared(middle: float, norm: float, norm_low: float, change: float, room: F
 
 @jit
 def sum_error(count: int) -> float:
-    """The relative error of a sum of `masses`, rests apart: ``2K²u²``."""
+    """The relative error of a sum of `masses`, with rests added separately: ``2K²u²``."""
     terms = count // BLOCK + 1 + min(count, BLOCK)
     return 2.0 * terms * terms * U2
 
@@ -247,16 +248,16 @@ def gaussian_error(count: int) -> float:
 
 @jit
 def resolve(scores: Array, top: float, n: float, inverse: float, kept: Array, count: int, weights: Array) -> int:
-    """Decide weights that are marked with a minus; how many are left.
+    """Decide the weights marked with a minus; return how many remain undecided.
 
     Args:
         scores: (m,) float32.
         top: the largest.
-        n: an order from 1 (not itself) to MOST, or inf.
-        inverse: 1/γ nearly, 1 at order ∞.
+        n: an order in (1, MOST], or inf.
+        inverse: approximately 1/γ; 1 at order ∞.
         kept: the scores that may have weight.
         count: how many.
-        weights: (m,) float32, mended in place.
+        weights: (m,) float32, corrected in place.
     """
     room = np.empty((ROWS, BLOCK))
     norm, norm_low, change, nearness, fraction = 0.0, 0.0, 0.0, 0.0, 1.0
@@ -277,7 +278,7 @@ def resolve(scores: Array, top: float, n: float, inverse: float, kept: Array, co
         inverse /= 1.0 + change / n
     left = 0
     for i in range(scores.size):
-        # A minus zero is a doubt as well.
+        # A negative zero is in doubt as well.
         if not np.signbit(weights[i]):
             continue
         left += 1

@@ -1,4 +1,4 @@
-"""Weights that float64 cannot round with proof: compared with a midpoint in as many bits as it takes, or exactly.
+"""Weights whose rounding float64 cannot prove: compared with a midpoint in as many bits as needed, or exactly.
 
 For any n, with ζ = M^(1/n), ``p_i > M`` iff ``Σ [ζ + (z_j − z_i)/n]₊ⁿ < 1``, and at order ∞ iff
 ``Σ exp(z_j − z_i) < 1/M``: one evaluation at a midpoint M decides on which side of it a weight is. Every operation of
@@ -45,7 +45,7 @@ class MultiprecisionRow:
         n, unit = self.order, gmpy2.exp2(-gmpy2.get_context().precision)
         ends = []
         for side in (-1, 1):
-            # The sum itself is rounded: 4 units of it.
+            # The sum itself is rounded: 4 units in its last place.
             u = base + side * error
             u += side * abs(u) * 4 * unit
             if u <= 0:
@@ -56,7 +56,7 @@ class MultiprecisionRow:
         return ends[0], ends[1]
 
     def mass(self, at: float, base: Any, error: Any) -> tuple[Any, Any]:
-        """Bounds of ``Σ [base + (z_j − at)/n]₊ⁿ`` for a base known to `error`."""
+        """Bounds of ``Σ [base + (z_j − at)/n]₊ⁿ`` for a base known to within `error`."""
         n, unit = self.order, gmpy2.exp2(-gmpy2.get_context().precision)
         low, high = mpfr(0), mpfr(0)
         for score in self.scores:
@@ -67,7 +67,7 @@ class MultiprecisionRow:
         return low * (1 - slack), high * (1 + slack)
 
     def excess(self, at: float, middle: Fraction, bits: int) -> int:
-        """The sign of the weight of a key with score `at` less `middle`; 0 if so many bits do not tell."""
+        """The sign of the weight of a key with score `at` minus `middle`; 0 if `bits` bits do not decide it."""
         with gmpy2.context(gmpy2.get_context(), precision=bits):
             unit = gmpy2.exp2(-bits)
             if self.order == math.inf:
@@ -82,11 +82,11 @@ class MultiprecisionRow:
             return int(high < 1) - int(low > 1)
 
     def long_excess(self, at: float, middle: Fraction) -> int:
-        """As `excess` in long double: 64 bits on x86, no more than float64 elsewhere, where it tells little.
+        """`excess` in long double: 64 bits on x86, no more than float64 elsewhere, where it decides little.
 
-        With ``ζ = 1 − w`` and ``v = w − c_j`` a term is ``exp(n·log1p(−v))``, so that v is known to a few units of
-        itself, and the exponent y to ``n·δv/(1 − v) + 4|y|`` of them. Functions of the C library are taken to be within
-        2 units (glibc: 1); NumPy adds in pairs of blocks of 128, by 8: ``16 + log2 m`` roundings at most.
+        With ``ζ = 1 − w`` and ``v = w − c_j`` a term is ``exp(n·log1p(−v))``, so that v is known to a few units in its
+        last place, and the exponent y to ``n·δv/(1 − v) + 4|y|`` of them. Functions of the C library are assumed to be
+        within 2 units (glibc: 1); NumPy sums pairwise in blocks of 128, 8 at a time: at most ``16 + log2 m`` roundings.
         """
         unit = np.finfo(np.longdouble).eps
         moved = np.array(self.scores, np.longdouble) - np.longdouble(at)
@@ -101,7 +101,7 @@ class MultiprecisionRow:
             v = w - c
             apart = (np.abs(w) + np.abs(c) + np.abs(v)) * 8 * unit
             inside = 1 - v > 64 * apart
-            # The power of a key at the edge is no more than that of all its error.
+            # The power of a key at the edge is at most that of its whole error.
             edge = np.maximum(1 - v, 0) + apart
             lost = np.where(~inside & (v - 1 < 64 * apart), edge**n, 0).sum()
             v, apart = np.where(inside, v, 0), np.where(inside, apart, 0)
@@ -118,7 +118,7 @@ class MultiprecisionRow:
         return int(total + error < target) - int(total - error > target)
 
     def equals(self, at: float, middle: Fraction) -> bool:
-        """Whether the weight of a key with score `at` is `middle`, exactly; integer orders."""
+        """Whether the weight of a key with score `at` is exactly `middle`, for integer orders."""
         n = int(self.order)
         root, power = _root(middle, n)
         degree = n // power
@@ -137,15 +137,15 @@ class MultiprecisionRow:
         return sums[0] == 1 and not any(sums[1:])
 
     def side(self, at: float, middle: Fraction) -> int:
-        """The sign of a weight less `middle`, proved.
+        """The proved sign of a weight minus `middle`.
 
         Raises:
-            UndecidedError: MOST bits do not tell, at an order that is no small integer.
+            UndecidedError: MOST bits do not decide it, at an order that is not a small integer.
         """
         whole = self.order != math.inf and self.order.denominator == 1 and self.order <= 64
         if whole and self.order == 1 and self.equals(at, middle):
             return 0
-        with np.errstate(all="ignore"):  # an underflow is 0 and an overflow inf, and neither tells
+        with np.errstate(all="ignore"):  # an underflow gives 0 and an overflow inf, and neither decides
             sign = self.long_excess(at, middle)
         if sign:
             return sign
@@ -161,7 +161,7 @@ class MultiprecisionRow:
         raise UndecidedError(msg)
 
     def rounded(self, at: float, guess: np.float32) -> np.float32:
-        """The weight of a key with score `at` in float32, from a value near it."""
+        """The float32 weight of a key with score `at`, starting from a nearby value."""
         value = np.float32(guess)
         while True:
             above = np.nextafter(value, np.float32(np.inf))
@@ -197,13 +197,13 @@ def _root(value: Fraction, n: int) -> tuple[Fraction, int]:
 
 
 def decide(scores: Array, order: Any, weights: Array, doubts: Array) -> None:
-    """Replace what `rows.proved_rows` left in doubt, in place.
+    """Decide in place the weights that `rows.proved_rows` left in doubt.
 
     Args:
         scores: (R, m) float32.
         order: the exact order, a Fraction or inf.
         weights: (R, m) float32, with a minus where in doubt.
-        doubts: (R,) how many those are, or ALL.
+        doubts: (R,) how many weights of a row are in doubt, or ALL.
 
     Raises:
         UndecidedError: as in `MultiprecisionRow.side`.
@@ -211,7 +211,7 @@ def decide(scores: Array, order: Any, weights: Array, doubts: Array) -> None:
     for index in np.flatnonzero(doubts):
         row, found = scores[index], weights[index]
         top, reach = float(row.max()), min(float(order), 1e300)
-        # Lower by more than all roundings, that to float32 included: no key with a gap below n is left out.
+        # Lower by more than all roundings, the one to float32 included: no key with a gap below n is left out.
         near = (row > -np.inf) & (row.astype(np.float64) >= top - reach - (abs(top) + reach) * 1e-6)
         problem = MultiprecisionRow([float(score) for score in row[near]], order)
         places = np.flatnonzero(near) if doubts[index] == ALL else np.flatnonzero(np.signbit(found))

@@ -1,6 +1,6 @@
 """Float32 weights proved correctly rounded, as far as float64 can prove it.
 
-What it leaves is decided in double words by `double_word`, and what that leaves is marked for `multiprecision`.
+`double_word` decides the weights that are left, and what it leaves in turn is marked for `multiprecision`.
 
 **The bound.** Let u = 2^-53; a result of `elementary_functions` is ``r̂ = r(1 + ε)``. With ``x = z/γ`` and
 ``T = n·x/(1 − x)``:
@@ -10,19 +10,19 @@ What it leaves is decided in double words by `double_word`, and what that leaves
   for every key farther than BORDER from the edge).
 - Powers of integer orders are double words rounded once: 2u. Other orders: a logarithm within 1.1 ulp and its
   product with n, together ``4u·|n log(1 − x)| ≤ 4u·T``, and an exponential within 1 ulp, 2u.
-- Sums are exact but for their last rounding and a rest below 2^-76 (`elementary_functions.upper`): 2u.
+- Sums are exact except for their last rounding and a rest below 2^-76 (`elementary_functions.upper`): 2u.
 
 So ``|ε| ≤ a + b·T`` with a = 2u and b = 6u, and R is within ``a + b·G + 2u`` of itself, ``G = Σ r·T/R``. Newton's step
-δ wants ``R^(−1/n)`` (libm's pow, within 4u, and R to the power 1/n) and a few roundings: δ is within
+δ needs ``R^(−1/n)`` (libm's pow, within 4u, and R to the power 1/n) and a few roundings: δ is within
 ``(a + 2u)/n + b + 8u``, and ``(2 + log R/n)·u`` where n itself was rounded to float64, because ``E = R + ΣrT/n``.
 The exact root differs from the first-order one by ``δ²·T``, and a power from its first-order step by ``(Tδ)²``, both
 below 2^-50 by the choice of PROVED_STEP. Hence each weight is within ``A + B·T`` of itself,
-``B = b + |δ|-error``, ``A = 2a + (b + |δ|-error)·G + 8u + 2^-49``, inflated by 1/16 for all products of errors.
+``B = b + |δ|-error``, ``A = 2a + (b + |δ|-error)·G + 8u + 2^-49``, inflated by 1/16 to cover products of errors.
 At order ∞ γ has no error: ``a = 2u``, ``T = z``, ``b = 2u``. A weight whose interval rounds to one float32 is proved.
 
-**Order 1** is rational: with k keys in the support and D the sum of their gaps, ``p_i = (1 + D − k·d_i)/k``. All of it
-is checked to be exact in float64; the quotient is rounded to odd, so that float32 sees which side of a midpoint it
-is on.
+**Order 1** is rational: with k keys in the support and D the sum of their gaps, ``p_i = (1 + D − k·d_i)/k``. The code
+checks that all of this is exact in float64; the quotient is rounded to odd, so that float32 sees on which side of a
+midpoint it is.
 
 Source: W. Kahan, "The table-maker's dilemma"; S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded sums".
 """
@@ -52,7 +52,7 @@ ALL = -1  # every weight of the row is in doubt, and its support
 def rounded_weights(
     out: Floats, slopes: Floats, start: int, end: int, change: float, scale: float, a: float, b: float, weights: Array
 ) -> int:
-    """Float32 weights of a block, with a minus before those in doubt; how many those are."""
+    """Round the weights of a block to float32, with a minus on those in doubt; return how many these are."""
     wide()
     doubts = 0
     for i in range(np.uint64(start), np.uint64(end)):
@@ -75,7 +75,7 @@ def finite_bound(n: float, r_total: float, s_total: float) -> tuple[float, float
 
 @jit
 def finite_row(scores: Array, top: float, n: float, weights: Array, kept: Array, room: Floats) -> int:
-    """Order 1 < n < ∞: how many weights are in doubt, or ALL."""
+    """Order 1 < n < ∞; return how many weights are in doubt, or ALL."""
     out, slopes = room[0], room[1]
     count, reach, limit = settle(scores, top, 1.0, n, kept)
     end = padded(kept, count)
@@ -96,7 +96,7 @@ def finite_row(scores: Array, top: float, n: float, weights: Array, kept: Array,
 def rounded_gaussians(
     scores: Array, start: int, end: int, top: float, out: Floats, scale: float, a: float, b: float, weights: Array
 ) -> int:
-    """As `rounded_weights` at order ∞."""
+    """`rounded_weights` at order ∞."""
     wide()
     doubts = 0
     for i in range(np.uint64(start), np.uint64(end)):
@@ -112,7 +112,7 @@ def rounded_gaussians(
 
 @jit
 def softmax_row(scores: Array, top: float, weights: Array, out: Floats) -> int:
-    """Order ∞: how many weights are in doubt."""
+    """Order ∞; return how many weights are in doubt."""
     r_total, r_lost = 0.0, 0.0
     for start in range(0, scores.size, BLOCK):
         end = min(start + BLOCK, scores.size)
@@ -120,7 +120,7 @@ def softmax_row(scores: Array, top: float, weights: Array, out: Floats) -> int:
         high, low = split_sum(out, start, end)
         r_total, lost = two_sum(r_total, high)
         r_lost += lost + low
-    # ``G = Σpz`` is the entropy of the row less log R, and no more than the logarithm of its length.
+    # ``G = Σpz`` is the entropy of the row minus log R, and at most the logarithm of its length.
     a, b = (2 * 2 * U + 2 * U * (math.log(scores.size) + 1.0) + 8 * U) * 1.0625, 2 * U * 1.0625
     doubts = rounded_gaussians(scores, 0, scores.size, top, out, 1.0 / (r_total + r_lost), a, b, weights)
     if doubts and scores.size <= LONGEST:
@@ -130,7 +130,7 @@ def softmax_row(scores: Array, top: float, weights: Array, out: Floats) -> int:
 
 @jit
 def linear_row(scores: Array, top: float, weights: Array, kept: Array, room: Floats) -> int:
-    """Order 1, in exact arithmetic or not at all (ALL)."""
+    """Order 1, in exact arithmetic; return ALL if that is not possible."""
     count, reach, limit = settle(scores, top, 1.0, 1.0, kept)
     gaps, inexact, size, mass, rest = room[0], 0.0, 0, 1.0, 0.0
     for i in range(count):
@@ -138,7 +138,8 @@ def linear_row(scores: Array, top: float, weights: Array, kept: Array, room: Flo
         gaps[i] = gap
         inexact += abs(error)
     for _ in range(2):
-        # Float32 is near enough to the root to tell the support but for keys next to it: those settle in one more turn.
+        # Float32 comes close enough to the root to find the support, except for keys next to it: one more pass settles
+        # these.
         size, mass, rest = 0, 1.0, 0.0
         for i in range(count):
             if gaps[i] < reach:
@@ -167,7 +168,7 @@ def linear_row(scores: Array, top: float, weights: Array, kept: Array, room: Flo
 
 @parallel
 def proved_rows(scores: Array, n: float, weights: Array, doubts: Array, chunk: int) -> None:
-    """As `fast.rows.entmax_rows`, float32 and β = 1; `doubts` (R,) counts weights left with a minus, or is ALL."""
+    """`fast.rows.entmax_rows` for float32 and β = 1; `doubts` (R,) counts the weights left with a minus, or is ALL."""
     rows, length = scores.shape
     for part in numba.prange((rows + chunk - 1) // chunk):
         kept, room = np.empty(length + SLACK, scores.dtype), np.empty((2, length + SLACK))

@@ -29,7 +29,7 @@ from kernelproof.verify.backends.numba.tiles.newton import (
 
 @jit
 def gather(scores: Floats, top: float, factor: float, reach: float, at: Array, z: Floats) -> int:
-    """The gaps ``β(max s − s)`` below `reach` into z, and where they are; how many."""
+    """Write the gaps ``β(max s − s)`` below `reach` to z and their positions to `at`; return how many."""
     count = np.uint64(0)
     for i in range(np.uint64(scores.size)):
         gap = (top - scores[i]) * factor
@@ -40,9 +40,9 @@ def gather(scores: Floats, top: float, factor: float, reach: float, at: Array, z
 
 @jit
 def solve(scores: Floats, error: float, shift: float, law: Floats, at: Array, room: Floats) -> tuple[int, float]:
-    """Where the keys with weight are (how many; 0: left to others), their r in room[1], and Σr.
+    """Find the keys with weight: positions in `at`, r in room[1]; return how many (0: left to other code) and Σr.
 
-    Moving scores by ε moves γ by 2ε at most, so gaps and γ together move ``Σ|r|`` by less than ``3nε/γ·Σ[1 − d/γ]ⁿ⁻¹``.
+    Moving scores by ε moves γ by at most 2ε, so gaps and γ together move ``Σ|r|`` by less than ``3nε/γ·Σ[1 − d/γ]ⁿ⁻¹``.
     """
     kind, n, parameter = int(law[0]), law[1], law[2]
     top, odd = highest(scores, room[0, :LANES])
@@ -69,16 +69,16 @@ def solve(scores: Floats, error: float, shift: float, law: Floats, at: Array, ro
 def weigh(
     scores: Floats, ends: Array, errors: Floats, shifts: Floats, law: Floats, totals: Floats, left: Flags
 ) -> None:
-    """``[1 − d/γ]₊ⁿ`` in place of the scores (n, m), 0 elsewhere, and their `totals` (n,).
+    """Replace the scores (n, m) by ``[1 − d/γ]₊ⁿ``, 0 off the support, and fill `totals` (n,) with the sums.
 
     Args:
         scores: (n, m), −inf where masked.
-        ends: (n,) no key from there on is allowed.
-        errors: (n,) how far a score may be from the exact one.
-        shifts: (n,) what the scores of a query are too large by.
+        ends: (n,) the first key that is no longer allowed.
+        errors: (n,) bounds on the error of a score.
+        shifts: (n,) by how much all scores of a query are too large.
         law: (5,) as in `sparse_queries`, of an order 1 ≤ n < ∞.
         totals: (n,), filled.
-        left: (n,), filled: the queries left to others, whose weights are 0.
+        left: (n,), filled: the queries left to other code, whose weights are 0.
     """
     length = scores.shape[1]
     at, room = np.empty(length, np.int32), np.empty((3, max(length, LANES) + STRIDE))

@@ -31,17 +31,17 @@ from kernelproof.verify.backends.numba.tiles.visible_keys import KeyHead, allowe
 
 TILE = 1 << 20  # scores of a tile: 4 MiB of float32
 PIECES = 8
-SHARE = 1 / 4  # of the keys that may be taken one by one, where all others are done slowly
-SHARE_OF_FEW = 1 / 16  # the same where BLAS is the other way, whose cost per key is a sixteenth or so
-SMALL = 1 << 22  # scores; below that threads cost more than they save
-# Untyped: most of their arguments come as one tuple.
+SHARE = 1 / 4  # the share of keys that may be taken one by one, if the alternative is slow
+SHARE_OF_FEW = 1 / 16  # the same if the alternative is BLAS, whose cost per key is about a sixteenth
+SMALL = 1 << 22  # with fewer scores than this, threads cost more than they save
+# Untyped, because most of their arguments are passed as one tuple.
 _FORWARD: Any = sparse_queries.forward
 _BACKWARD: Any = sparse_queries.backward
 
 
 @dataclass(frozen=True)
 class KeyHeadPiece:
-    """Queries `low` to `high` of those of a key head, its query heads one after the other."""
+    """Queries `low` to `high` of a key head, counted over its query heads one after the other."""
 
     head: int
     low: int
@@ -50,7 +50,7 @@ class KeyHeadPiece:
 
 @dataclass(frozen=True)
 class HeadTile:
-    """Queries `rows` of a query head, which see no key from `end` on."""
+    """Queries `rows` of a query head, which see only keys before `end`."""
 
     head: int
     rows: slice
@@ -60,7 +60,7 @@ class HeadTile:
 
 @dataclass(frozen=True)
 class Share:
-    """What a piece adds to the gradients, as high and low halves: of k (2, S, d), of v (2, S, e), of numbers (2, 2)."""
+    """The gradients from one piece, as high and low halves: in k (2, S, d), v (2, S, e) and the numbers (2, 2)."""
 
     k: Floats
     v: Floats
@@ -68,7 +68,7 @@ class Share:
 
 
 def pieces_of(problem: Problem) -> list[KeyHeadPiece]:
-    """The pieces of a problem."""
+    """Split a problem into pieces."""
     heads, rows = len(problem.heads.k), problem.heads.group * problem.heads.q.shape[1]
     count = max(1, min(-(-PIECES // max(heads, 1)), rows))
     bounds = np.linspace(0, rows, count + 1).astype(int).tolist()
@@ -76,7 +76,7 @@ def pieces_of(problem: Problem) -> list[KeyHeadPiece]:
 
 
 def parts_of(problem: Problem, piece: KeyHeadPiece, most: int) -> Iterator[HeadTile]:
-    """The tiles of a piece, of `most` scores or of one query."""
+    """The tiles of a piece, each of at most `most` scores or of one query."""
     queries, keys = problem.heads.q.shape[1], problem.heads.k.shape[1]
     size = max(1, most // keys)
     at = piece.low
@@ -93,12 +93,12 @@ def _numbers(law: Law, reach: float, share: float) -> Floats:
 
 
 def _broad(problem: Problem, law: Law) -> bool:
-    """Whether `Broad` does what `Sparse` leaves."""
+    """Whether `Broad` takes the queries that `Sparse` leaves."""
     return problem.narrow and 1 <= law.order < np.inf
 
 
 def exact_scores(problem: Problem, head: KeyHead, at: int, rows: Ints | slice, ends: Ints) -> tuple[Floats, Floats]:
-    """Scores (n, end) of queries of the query head `at` in float64, as `Proposal` has them, and their errors (n,)."""
+    """Scores (n, end) of queries of the query head `at` in float64, shifted as in `Proposal`, and their errors (n,)."""
     q, width, end = problem.heads.q[at, rows], head.k.shape[1], int(ends.max())
     bias, allowed = allowed_of(problem, at, rows, end)
     with np.errstate(all="ignore"):
@@ -118,13 +118,13 @@ def _each(problem: Problem, job: Callable[[Any], None], jobs: Sequence[Any]) -> 
 
 @dataclass(frozen=True)
 class Sparse:
-    """A kernel of bounded reach.
+    """Queries whose kernel has bounded reach.
 
     Attributes:
-        problem: what it is about.
+        problem: regression or attention.
         law: kernel and rule.
-        reach: below the best score.
-        left: (F, T) filled: the queries that are left.
+        reach: how far below the best score a key may have weight.
+        left: (F, T), filled: the queries left undone.
     """
 
     problem: Problem
@@ -137,7 +137,7 @@ class Sparse:
         problem, heads = self.problem, self.problem.heads
         head = KeyHead(problem, piece.head)
         proposer = Proposer(problem, head)
-        # Of an adaptive rule most keys in reach have no weight, and are left out before they cost much.
+        # Under an adaptive rule most keys in reach have no weight, and are dropped before they cost much.
         to_broad = upstream is None and _broad(problem, self.law) and self.law.kind != "adaptive"
         numbers = _numbers(self.law, self.reach, SHARE_OF_FEW if to_broad else SHARE)
         for part in parts_of(problem, piece, TILE):
@@ -183,12 +183,12 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Order ∞ of inputs below float64.
+    """Order ∞, for inputs narrower than float64.
 
     Attributes:
-        problem: what it is about.
+        problem: regression or attention.
         law: kernel and rule.
-        left: (F, T) filled: the queries that are left.
+        left: (F, T), filled: the queries left undone.
     """
 
     problem: Problem
@@ -197,12 +197,12 @@ class Gaussian:
 
     @property
     def factor(self) -> float:
-        """Of the scores in the exponent."""
+        """The factor of the scores in the exponent."""
         h = self.law.parameter
         return h if self.law.kind == "adaptive" else 1.0 / h / h
 
     def _parts(self, piece: KeyHeadPiece, head: KeyHead) -> Iterator[tuple[HeadTile, Floats, Floats]]:
-        """The tiles of a piece, their weights and the sums of those; where a query is left, weights are 0."""
+        """The tiles of a piece, their weights and the sums of these; the weights of a query left undone are 0."""
         for part in parts_of(self.problem, piece, TILE // 2):
             scores, errors = exact_scores(self.problem, head, part.head, part.rows, part.ends)
             totals = np.empty(len(scores))
@@ -219,7 +219,8 @@ class Gaussian:
     def backward(self, piece: KeyHeadPiece, upstream: Floats, of_q: Floats, share: Share) -> None:
         """Fill of_q (F, T, d) where it can, and add to `share`."""
         scale, head = self.problem.scale, KeyHead(self.problem, piece.head)
-        # Added in place: one head has many tiles, and a temporary of its size for each would cost as much as BLAS.
+        # Added in place: a head has many tiles, and a temporary of the size of a head for each would cost as much as
+        # BLAS.
         of_k, of_v = np.empty_like(head.k), np.empty_like(head.v)
         for part, weights, totals in self._parts(piece, head):
             place, end = (part.head, part.rows), part.end
@@ -236,9 +237,9 @@ class Gaussian:
             share.numbers[0, 1] += self._parameter(part, q, of_q[place], through)
 
     def _parameter(self, part: HeadTile, q: Floats, of_q: Floats, through: Floats) -> float:
-        """The gradient in beta, ``−Σ c·gap/β`` with c those in the scores, or in h, ``2 Σ c·gap/h``.
+        """The gradient in beta, ``−Σ c·gap/β`` with c the gradients in the scores, or in h, ``2 Σ c·gap/h``.
 
-        The c of a query sum to 0, so ``Σ c·gap = −Σ c·s``, and s is q·k but for the bias.
+        The c of a query sum to 0, so ``Σ c·gap = −Σ c·s``, and s is q·k except for the bias.
         """
         moment = float((of_q * q).sum())
         bias, allowed = allowed_of(self.problem, part.head, part.rows, part.end)
@@ -249,12 +250,12 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Broad:
-    """A finite order n ≥ 1 of inputs below float64, where most keys have weight.
+    """A finite order n ≥ 1, for inputs narrower than float64, where most keys have weight.
 
     Attributes:
-        problem: what it is about.
+        problem: regression or attention.
         law: kernel and rule.
-        left: (F, T) the queries to do; those that stay are left.
+        left: (F, T) the queries to do; cleared for those that are done.
     """
 
     problem: Problem
@@ -280,15 +281,15 @@ class Broad:
 
 
 class TiledCore(FastCore):
-    """The row core compiled by Numba, with its fast path for rows and its tiles."""
+    """`FastCore` with its own tiles for regression and attention."""
 
     def sums(self, dtype: Any) -> Sums:
-        """Compiled loops for any dtype."""
+        """Sums by compiled loops, for any dtype."""
         del dtype
         return COMPILED
 
     def attend(self, problem: Problem, plan: Plan, y: Array) -> Flags:
-        """Fill y (F, T, e) where it can; (F, T) the queries that it left."""
+        """Fill y (F, T, e) where possible; return (F, T) flags of the queries left undone."""
         left = np.ones(y.shape[:2], np.bool_)
         mechanism = _mechanism(problem, plan, left)
         if mechanism is not None:
@@ -299,7 +300,7 @@ class TiledCore(FastCore):
         return left
 
     def attend_back(self, problem: Problem, plan: Plan, upstream: Floats, found: GradientSums) -> Flags:
-        """Add the gradients of the queries that it can do to `found`; (F, T) the queries that it left."""
+        """Add the gradients of the queries it handles to `found`; return (F, T) flags of the queries left undone."""
         left = np.ones(upstream.shape[:2], np.bool_)
         mechanism = _mechanism(problem, plan, left)
         if mechanism is None or (isinstance(mechanism, Gaussian) and problem.distances):
@@ -324,7 +325,7 @@ class TiledCore(FastCore):
 
 
 def _mechanism(problem: Problem, plan: Plan, left: Flags) -> Sparse | Gaussian | None:
-    """What does a problem, if anything here."""
+    """The strategy for a problem, or None if none here applies."""
     if plan.keep is not None or not left.size or not problem.heads.k.shape[1]:
         return None
     reach = reach_of(plan.law.kind, plan.law.order, plan.law.parameter)

@@ -14,17 +14,17 @@ from kernelproof.verify.backends.numba.jit import released
 from kernelproof.verify.backends.numba.sums import plain_sum, product
 from kernelproof.verify.backends.numba.tiles.newton import LANES, highest, lane_sum
 
-VISIBLE = 2.0**-28  # of a logit: a sixteenth of what float32 can tell
+VISIBLE = 2.0**-28  # error of a logit: a sixteenth of what float32 can resolve
 
 
 @released
 def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Floats, left: Flags) -> None:
-    """``exp(−factor·(max s − s))`` in place of the scores (n, m), 0 from `ends` on, and their `totals` (n,).
+    """Replace the scores (n, m) by ``exp(−factor·(max s − s))``, 0 from `ends` on, and fill `totals` (n,).
 
-    A query is `left` to others, and has weights 0, if it has nothing to attend to, or if an error of its scores of
-    `errors` (n,) would be seen.
+    A query is `left` to other code, with weights 0, if it has no key to attend to, or if the errors of its scores,
+    bounded by `errors` (n,), would be visible.
     """
-    # In place the loops would not be vectorized: nobody can tell LLVM that in and out are the same numbers.
+    # Working in place would prevent vectorization: LLVM cannot be told that input and output are the same array.
     lanes, room = np.empty(LANES), np.empty(scores.shape[1])
     for row in range(scores.shape[0]):
         end = ends[row]
@@ -48,8 +48,8 @@ def weigh(scores: Floats, ends: Array, errors: Floats, factor: float, totals: Fl
 def vjp(weights: Floats, totals: Floats, factor: float, cotangents: Floats) -> None:
     """Turn cotangents (n, m) of normalized weights, given without their totals (n,), into those of the scores.
 
-    They sum to 0: that of the largest weight is minus the sum of the others, as its own formula cancels where one
-    weight is nearly 1.
+    They sum to 0: the one of the largest weight is minus the sum of the others, because its own formula cancels where
+    one weight is nearly 1.
     """
     for row in range(weights.shape[0]):
         r, g = weights[row], cotangents[row]

@@ -19,17 +19,17 @@ from kernelproof.verify.backends.numba.jit import contracted, inlined, jit, reas
 from kernelproof.verify.backends.numba.scalar_functions import two_sum
 
 LANES = 64
-STRIDE = 32  # what an unrolled vector loop takes at once
+STRIDE = 32  # elements that an unrolled vector loop takes at once
 SHRUNK = 0.5  # packing pays below this share
 STEPS = 100
-LARGE = 1e300  # gaps beyond might overflow
+LARGE = 1e300  # gaps beyond this might overflow
 SETTLED = 1e-9  # Newton's next step would be about the square of this
 NEAR = 2.0**-28
 
 
 @reassociated
 def lane_sum(terms: Floats, start: int, end: int) -> float:
-    """The sum of terms of one sign, in the order that the vector unit likes."""
+    """The sum of terms of one sign, in an order that suits the vector unit."""
     value = 0.0
     for i in range(np.uint64(start), np.uint64(end)):
         value += terms[i]
@@ -41,7 +41,7 @@ def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: F
     """``[1 − z/γ]₊ⁿ`` into `out` and ``[1 − z/γ]₊ⁿ⁻¹`` into `shares`, 0 off the support at order 1 as well."""
     inverse = 1.0 / reach
     if n <= REPEATED and n == int(n):
-        # n − 1 in binary; the three questions are the same for all lanes.
+        # n − 1 in binary; the three branches are the same for all lanes.
         once, twice, fourfold = (int(n) - 1) & 1, (int(n) - 1) & 2, (int(n) - 1) & 4
         for i in range(np.uint64(start), np.uint64(end)):
             u = 1.0 - z[i] * inverse
@@ -63,7 +63,7 @@ def ratio_powers(z: Floats, start: int, end: int, reach: float, n: float, out: F
 
 @jit
 def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
-    """The largest score, and whether a NaN or +inf is among them (then the first means nothing)."""
+    """The largest score, and whether a NaN or +inf is among the scores, which makes the first meaningless."""
     lanes[:] = -np.inf
     odd = 0
     whole = scores.size // LANES * LANES
@@ -79,7 +79,7 @@ def highest(scores: Array, lanes: Array) -> tuple[float, bool]:
     top = lanes[0]
     for i in range(1, LANES):
         top = max(top, lanes[i])
-    return np.float64(top), odd != 0  # float() leaves a float32 what it is
+    return np.float64(top), odd != 0  # in compiled code, float() leaves a float32 unchanged
 
 
 @inlined
@@ -93,7 +93,7 @@ def pack(scores: Array, start: int, end: int, limit: float, at: Array, count: An
 
 @jit
 def passed(reach: float, at: Array, z: Floats, count: int) -> Any:
-    """Leave out the keys from γ on; how many stay."""
+    """Drop the keys with a gap of γ or more; return how many stay."""
     kept = np.uint64(0)
     for i in range(np.uint64(count)):
         gap = z[i]
@@ -125,7 +125,7 @@ def inverse_root(r: float, n: float) -> float:
 
 @jit
 def padded(z: Floats, count: int, n: float) -> int:
-    """Gaps beyond every support up to a multiple of STRIDE, so that no loop ends in single steps; how many then."""
+    """Pad to a multiple of STRIDE with gaps beyond every support, so that no loop ends in single steps."""
     end = -(-count // STRIDE) * STRIDE
     for i in range(np.uint64(count), np.uint64(end)):
         z[i] = 2.0 * n
@@ -136,7 +136,7 @@ def padded(z: Floats, count: int, n: float) -> int:
 def newton(
     at: Array, z: Floats, count: int, n: float, sharp: bool, packed: bool, out: Floats, shares: Floats
 ) -> tuple[int, float]:
-    """How many keys are left, and Σr; a count of −1 asks for the careful solver."""
+    """Find the root; return how many keys are left, and Σr; a count of −1 asks for the careful solver."""
     reach, r_total, active = n, 1.0, True
     end = padded(z, count, n)
     for _ in range(STEPS):

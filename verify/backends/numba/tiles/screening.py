@@ -1,9 +1,9 @@
-"""Scores by BLAS in float32, with a bound on how far they are from the exact ones; they only say where to look.
+"""Scores by BLAS in float32, with a bound on their distance from the exact scores; they only say where to look.
 
 With u = 2^-24 a float32 sum of d products in any order is within ``1.01·d·u·Σ|q_c k_c|`` of the exact one (d·u ≤
-0.01), the roundings of q, k and scale to float32 add 4u, and Cauchy and Schwarz bound the sum by ‖q‖‖k‖. Where a
-product or an input is subnormal, or taken for 0, it is off by up to 2^-125 in its own unit. Distances are one more
-product: ``−‖q − k‖²/2 = q·k − ‖k‖²/2`` but for a number that is the same for all keys.
+0.01), the roundings of q, k and scale to float32 add 4u, and the Cauchy-Schwarz inequality bounds the sum by ‖q‖‖k‖. A
+product or an input that is subnormal, or flushed to 0, is off by up to 2^-125 in its own unit. Distances are one more
+product: ``−‖q − k‖²/2 = q·k − ‖k‖²/2`` up to a number that is the same for all keys.
 
 Source: N. Higham, "Accuracy and Stability of Numerical Algorithms", 2nd edition, section 3.1.
 """
@@ -22,7 +22,7 @@ from kernelproof.verify.backends._arrays.problem import Problem
 from kernelproof.verify.backends.numba.tiles.visible_keys import KeyHead
 
 UNIT, LOST = 2.0**-24, 2.0**-125
-LARGEST = 1e37  # numbers and products up to here are far from the end of float32
+LARGEST = 1e37  # numbers and products up to this are far from the overflow of float32
 WIDEST = 100_000  # d·u stays below 0.01
 
 
@@ -32,8 +32,8 @@ class Proposal:
 
     Attributes:
         scores: (n, end) float32.
-        shifts: (n,) what they are too large by, all of a query.
-        slacks: (n,) how far the shifted ones may be from the exact scores; inf if they mean nothing.
+        shifts: (n,) by how much all scores of a query are too large.
+        slacks: (n,) how far the shifted scores may be from the exact ones; inf if they are meaningless.
     """
 
     scores: NDArray[np.float32]
@@ -45,8 +45,8 @@ class Proposer:
     """The keys of a key head in float32.
 
     Args:
-        problem: it is from.
-        head: its keys.
+        problem: the problem that the keys belong to.
+        head: the keys.
     """
 
     def __init__(self, problem: Problem, head: KeyHead) -> None:
@@ -58,7 +58,7 @@ class Proposer:
             self.keys = k.astype(np.float32)
 
     def propose(self, q: Floats, ends: Ints, bias: Floats | None, allowed: Flags | None) -> Proposal:
-        """Scores of queries q (n, d), masked, with the keys before the largest of `ends` (n,)."""
+        """Masked scores of queries q (n, d) and the keys before the largest of `ends` (n,)."""
         scale, width, end = self.problem.scale, self.keys.shape[1], int(ends.max())
         with np.errstate(all="ignore"):
             squares, longest = (q * q).sum(axis=-1), self.head.longest(ends, allowed)
@@ -78,16 +78,16 @@ class Proposer:
                 added = np.where(allowed, np.abs(bias), 0.0).max(axis=1, initial=0.0)
                 slacks += 3 * UNIT * (size + added) + LOST
                 largest = np.maximum(largest, added)
-            # float64 rounds the slack and the shift themselves.
+            # The slack and the shift are themselves rounded to float64.
             slacks = slacks * (1 + 2.0**-20) + 2.0**-50 * np.abs(shifts)
         usable = (np.maximum(largest, size) < LARGEST) & (width < WIDEST)
         return Proposal(scores, shifts, np.where(usable, slacks, np.inf))
 
 
 def reach_of(kind: str, order: float, parameter: float) -> float | None:
-    """How far below the best score a key may be and still have weight; None if that has no bound.
+    """How far below the best score a key may be and still have weight; None if there is no bound.
 
-    Fixed has a floor instead, ``−h²/2``.
+    Fixed has the floor ``−h²/2`` instead.
     """
     if kind == "anchored":
         return 0.0 if order == np.inf else parameter
@@ -97,7 +97,7 @@ def reach_of(kind: str, order: float, parameter: float) -> float | None:
 
 
 def floors_of(kind: str, parameter: float, shifts: Any) -> Floats:
-    """(n,) the score below which no key has weight, in the shifted scores; −∞ if only the best score counts."""
+    """(n,) the shifted score below which no key has weight; −∞ if that depends on the best score alone."""
     with np.errstate(all="ignore"):
         half = np.float64(parameter) * parameter / 2
         floor = shifts - half - 2.0**-50 * (half + np.abs(shifts))

@@ -1,9 +1,9 @@
-"""Queries whose kernel has a bounded reach: BLAS in float32 proposes the keys, float64 decides, and few are left.
+"""Queries whose kernel has a bounded reach: float32 BLAS proposes a few keys, and float64 decides among them.
 
-A key farther below the best score than the reach has weight 0. Scores by BLAS in float32 are good to a proved
-`slack` (`screening`), so no key with weight is farther down than reach + 2·slack; those that are not are scored
-again in float64, each by a sum in an order of its own, and solved as a row of their own. What BLAS said is gone by
-then, and a query gives the same bits alone and in a batch.
+A key farther below the best score than the reach has weight 0. Scores by float32 BLAS are accurate to a proved `slack`
+(`screening`), so every key with weight is within reach + 2·slack of the best score. The keys within are scored again in
+float64, with an order of summation that depends on nothing else, and solved as a row. Nothing of the BLAS scores
+remains, so a query gives the same bits alone and in a batch.
 
 Source: docs/theory.md §2; G1 to G3 for the gradients.
 """
@@ -44,12 +44,12 @@ from kernelproof.verify.backends.numba.tiles.newton import (
 )
 
 FEW = 64  # keys that are always taken
-SHORT = 16  # terms of a plain sum; longer ones are sums of such, compensated
+SHORT = 16  # terms of a plain sum; longer sums are compensated sums of these
 
 
 @jit
 def above(scores: Array, limit: Any, at: Array) -> Any:
-    """Where the keys above the limit are; how many."""
+    """Write the positions of the keys above the limit to `at`; return how many."""
     count: Any = np.uint64(0)
     whole = scores.size // LANES * LANES
     for start in range(0, whole, LANES):
@@ -74,16 +74,16 @@ def many(scores: Array, limit: Any) -> int:
 def propose(
     scores: Array, floor: float, slack: float, law: Floats, lanes: Array, at: Array, order: Array, room: Floats
 ) -> Any:
-    """The keys that may have weight, by scores within `slack` of the exact ones; 0 leaves the query to others."""
+    """Propose the keys that may have weight, by scores within `slack` of the exact ones; 0 leaves the query undone."""
     if not slack < np.inf or scores.size == 0:
         return 0
     top, odd = highest(scores, lanes)
     if odd or top == -np.inf:
         return 0
     limit = max(floor - slack, top - law[3] - 2.0 * slack)
-    # Lower by more than all roundings on the way, that to float32 included.
+    # Lower by more than all roundings in between, the one to float32 included.
     edge = scores.dtype.type(limit - abs(limit) * 1e-6 - 1e-30)
-    # Counted first: that is one pass of vectors, and to note where they are costs as much per key as BLAS.
+    # Counting first takes one vectorized pass, whereas recording positions costs as much per key as BLAS.
     if many(scores, edge) > max(FEW, scores.size * law[4]):
         return 0
     count = above(scores, edge, at)
@@ -92,7 +92,7 @@ def propose(
 
 @jit
 def newtonian(law: Floats, top: float) -> bool:
-    """Whether the law has a bandwidth to find that Newton's method of `tiles.newton` finds."""
+    """Whether the law leaves a bandwidth to find, and Newton's method of `tiles.newton` finds it."""
     n, factor = law[1], law[2]
     return int(law[0]) == ADAPTIVE and 1.0 <= n < np.inf and (abs(top) + n / factor) * max(factor, 1.0) < LARGE
 
@@ -101,9 +101,9 @@ def newtonian(law: Floats, top: float) -> bool:
 def closer(
     scores: Array, top: float, slack: float, law: Floats, at: Array, count: int, order: Array, room: Floats
 ) -> Any:
-    """Leave out keys by the bandwidth that the approximate scores have; how many stay.
+    """Drop keys by the bandwidth of the approximate scores; return how many stay.
 
-    γ moves by no more than the gaps do (moving them all by ε moves it by ε), that is by ``2·slack`` at most.
+    γ moves by no more than the gaps do (moving all of them by ε moves it by ε), that is by at most ``2·slack``.
     """
     n, factor = law[1], law[2]
     if not newtonian(law, top):
@@ -125,7 +125,7 @@ def closer(
 def score(
     q: Floats, k: Floats, scale: float, distances: bool, bias: Floats, at: Array, count: int, chosen: Floats
 ) -> float:
-    """The scores of the keys in `at`, in float64; the largest."""
+    """Compute the scores of the keys in `at` in float64; return the largest."""
     top = -np.inf
     for j in range(count):
         key = at[j]
@@ -143,10 +143,11 @@ def score(
 def narrowed(
     at: Array, chosen: Floats, count: int, top: float, law: Floats, order: Array, room: Floats
 ) -> tuple[int, float]:
-    """The keys that may have weight by their exact scores, and Σr with r in room[1]; −1: solve them otherwise.
+    """Drop keys by their exact scores; return how many stay and Σr, with r in room[1]; −1: solve the row otherwise.
 
-    Newton runs again on the support alone, so that nothing depends on what else was proposed. It has found no key
-    within 2^-28·n of its γ, and that is within 1e-9·n of the root, so half of it tells keys with weight from others.
+    Newton's method runs again on the support alone, so that nothing depends on what else was proposed. It found no key
+    within 2^-28·n of its γ, which is within 1e-9·n of the root, so half that distance separates keys with weight from
+    the others.
     """
     n, factor, z = law[1], law[2], room[0]
     if not newtonian(law, top):
@@ -170,7 +171,7 @@ def narrowed(
 
 @jit
 def mix(weights: Floats, at: Array, table: Floats, origin: Floats, room: Floats, out: Floats) -> None:
-    """``Σ_j w_j·(table[at_j] − origin)``: plain sums of a few terms, compensated sums of those."""
+    """``Σ_j w_j·(table[at_j] − origin)``, as compensated sums of short plain sums."""
     part, high, low = room[0], room[1], room[2]
     part[:], high[:], low[:] = 0.0, 0.0, 0.0
     for start in range(0, weights.size, SHORT):
@@ -197,7 +198,7 @@ def add(high: Floats, low: Floats, factor: float, vector: Floats, origin: Floats
 
 @jit
 def fill(chosen: Floats, top: float, law: Floats, r_total: float, room: Floats, solved: Floats, found: Floats) -> None:
-    """What `solve_row` fills, from what Newton's method left in `room`: good for all but float64 itself."""
+    """Fill what `solve_row` fills from the result of Newton's method in `room`; accurate enough below float64."""
     n, factor, size = law[1], law[2], chosen.size
     reach, e_total = n * inverse_root(r_total, n), 0.0
     # û = γ/n and û^n·Σr = 1, so p^(1 − 1/n) = û^(n − 1)·(1 − x)^(n − 1) and û^(n − 1) = n/(γ·Σr).
@@ -228,21 +229,21 @@ def forward(
     y: Floats,
     left: Flags,
 ) -> None:
-    """Fill y (n, e) for queries q (n, d), and say which are `left` (n,) to others.
+    """Fill y (n, e) for queries q (n, d), and flag in `left` (n,) those left to other code.
 
     Args:
-        scores: (n, end) float32, within `slacks` of the exact ones up to a number for each query; −inf is masked.
-        ends: (n,) no key from there on is allowed.
-        floors: (n,) no key below has weight.
-        slacks: (n,) inf: the scores mean nothing.
-        bias: (n, end) what is added to the exact scores, or empty.
+        scores: (n, end) float32, within `slacks` of the exact ones up to a shift of each query; −inf is masked.
+        ends: (n,) the first key that is no longer allowed.
+        floors: (n,) keys with a score below have no weight.
+        slacks: (n,) error bounds of the scores; inf if these are meaningless.
+        bias: (n, end) the additive mask, or empty.
         q: (n, d).
         k: (S, d).
         v: (S, e).
-        law: (5,) kind, order, parameter, the reach below the best score, and the share of keys that it may hold.
-        scale: of the scores.
-        distances: how they come about.
-        sharp: float64 inputs: no digit to spare.
+        law: (5,) kind, order, parameter, the reach below the best score, and the largest share of keys to take.
+        scale: factor of the scores.
+        distances: whether scores are distances, as in `Problem`.
+        sharp: whether the inputs are float64, without spare digits.
         y: (n, e), filled.
         left: (n,), filled.
     """
@@ -298,13 +299,13 @@ def backward(
     numbers: Floats,
     left: Flags,
 ) -> None:
-    """Add gradients: of_q (n, d) filled, of_k (2, S, d), of_v (2, S, e) and numbers (2, 2) as high and low halves.
+    """Fill of_q (n, d), and add to of_k (2, S, d), of_v (2, S, e) and numbers (2, 2), high and low halves.
 
     Args:
-        scores: as in `forward`, and so on to `distances`.
+        scores: as in `forward`.
         ends: as there.
         floors: as there.
-        slacks: as there; inf too where the upstream gradient is not finite.
+        slacks: as there; also inf where the upstream gradient is not finite.
         bias: as there.
         q: as there.
         k: as there.
@@ -317,7 +318,7 @@ def backward(
         of_q: (n, d).
         of_k: (2, S, d).
         of_v: (2, S, e).
-        numbers: (2, 2): in order and in the parameter of the rule.
+        numbers: (2, 2): gradients in the order and in the parameter of the rule.
         left: (n,), filled.
     """
     length, kind, n = scores.shape[1], int(law[0]), law[1]

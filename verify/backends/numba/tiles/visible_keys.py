@@ -1,4 +1,4 @@
-"""The keys of a head as tiles see them: whatever lies behind a mask changes no bit of what is computed."""
+"""The keys of a head as tiles see them: the contents of masked keys do not change a single bit of the result."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kernelproof.verify.backends._arrays.problem import Problem
 
 
 class KeyHead:
-    """Keys k (S, d) and values v (S, e) of a key head, those with NaN or ∞ in either set to 0 and noted.
+    """Keys k (S, d) and values v (S, e) of a key head; those with NaN or ∞ in either are set to 0 and remembered.
 
     Args:
-        problem: it is from.
-        head: its number.
+        problem: the problem that the head belongs to.
+        head: the number of the head.
     """
 
     def __init__(self, problem: Problem, head: int) -> None:
@@ -31,14 +31,14 @@ class KeyHead:
         self._longest = np.maximum.accumulate(self._norms)
 
     def longest(self, ends: Ints, allowed: Flags | None) -> Floats:
-        """(n,) the largest norm of a key that each query may attend to."""
+        """(n,) the largest norm among the keys that each query may attend to."""
         if allowed is None:
             return np.where(ends > 0, self._longest[np.maximum(ends, 1) - 1], 0.0)
         inside = allowed & (np.arange(allowed.shape[1]) < ends[:, None])
         return np.asarray(np.where(inside, self._norms[: allowed.shape[1]], 0.0).max(axis=1, initial=0.0))
 
     def mask(self, scores: Array, bias: Floats | None, allowed: Flags | None) -> None:
-        """Make scores (n, end) those of masked keys −∞, and NaN those of allowed keys with NaN or ∞ in them."""
+        """Set scores (n, end) of masked keys to −∞, and those of allowed keys with NaN or ∞ to NaN."""
         if len(self._bad):
             scores[:, self._bad[self._bad < scores.shape[1]]] = np.nan
         if bias is not None:
@@ -48,6 +48,6 @@ class KeyHead:
 
 
 def allowed_of(problem: Problem, head: int, rows: Any, end: int) -> tuple[Floats | None, Flags | None]:
-    """The additive mask (n, end) of some queries, and which keys it or a bool mask allows; None: no such mask."""
+    """The additive mask (n, end) of some queries, and which keys it or a bool mask allows; None without such a mask."""
     bias, flags = problem.masking.bias(head, rows, end), problem.masking.flags(head, rows, end)
     return bias, flags if bias is None else np.asarray(bias > -np.inf)
