@@ -1,4 +1,4 @@
-"""The truth: certified kernel regression and entmax, under fixed and adaptive normalization."""
+"""The reference: certified kernel regression and entmax, under fixed and adaptive normalization."""
 
 from kernelproof.reference import bulk, formats, rows, solver
 from kernelproof.reference.enclosure import Enclosure

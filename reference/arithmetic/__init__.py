@@ -1,7 +1,7 @@
-"""Arithmetics: the numbers in which every op is written once.
+"""Arithmetics: every op is written once, and runs in each of these number systems.
 
-`arb` gives balls that provably hold the exact number; `rational` is exact; `mpmath` is the independent
-second opinion, which solves the mass equation by bisection from its definition.
+`arb` returns balls that provably contain the exact number; `rational` is exact; `mpmath` is an independent cross-check,
+which solves the mass equation by bisection from its definition.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Exact = float | Fraction
-"""An exact input: a float64, taken for the number it is, or a Fraction."""
+"""An exact input: a float64, which stands for exactly the number it holds, or a Fraction."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MassRoot:
 
     Attributes:
         size: how many of the sorted gaps are in the support.
-        boundary: how many further ones lie exactly at the threshold.
+        boundary: how many further gaps lie exactly at the threshold.
         gamma: γ, in the unit of the gaps.
         bases: u_j = (γ − d_j)/n of the support, so that p_j = u_j^n.
     """
@@ -37,7 +37,7 @@ class MassRoot:
 
 
 class Arithmetic(Protocol):
-    """Numbers with + − × ÷ and these operations; `precision` is set inside `with working(bits)`."""
+    """Numbers with + − × ÷ and these operations; the precision is set inside `with working(bits)`."""
 
     name: str
     certified: bool
@@ -58,10 +58,10 @@ class Arithmetic(Protocol):
         """The natural logarithm of a positive number."""
 
     def total(self, values: Sequence[Any]) -> Any:
-        """The sum, 0 for none."""
+        """The sum; 0 without any values."""
 
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
-        """The root of the mass equation for `gaps` sorted ascending from 0; `guide` is them in float64, as a hint."""
+        """The root of the mass equation for `gaps` ascending from 0; `guide` holds them in float64, as a hint."""
 
     def publish(self, value: Any) -> Any:
-        """The value as a Fraction or an `arb` ball for an Enclosure."""
+        """Convert the value to a Fraction or an `arb` ball for an Enclosure."""

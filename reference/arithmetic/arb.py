@@ -1,15 +1,15 @@
-"""arb: balls that provably hold the exact number, and the root of the mass equation with a certificate.
+"""arb: balls that provably contain the exact number, and the root of the mass equation with a certificate.
 
-The root is sought as ``v = (γ − d_k)/n`` with k the smallest key of the support, the low-anchored form:
-``f(v) = Σ_{j ≤ k} (c_j + v)^n − 1`` with ``c_j = (d_k − d_j)/n ≥ 0``. Only differences of exact gaps enter
-it, so the smallest weight keeps its relative precision at every order.
+The unknown is ``v = (γ − d_k)/n`` with k the smallest key of the support, the low-anchored form:
+``f(v) = Σ_{j ≤ k} (c_j + v)^n − 1`` with ``c_j = (d_k − d_j)/n ≥ 0``. Only differences of exact gaps enter it, so the
+smallest weight keeps its relative precision at every order.
 
 Certificate. For a point ``v₀ > 0`` and an interval ``V ∋ v₀`` the mean value theorem gives every root in V
 as ``v₀ − f(v₀)/f′(ξ)``. Each term of f′ changes from v₀ to ξ by the factor ``((c_j + ξ)/(c_j + v₀))^(n−1)``,
 and the quotient lies between 1 and ξ/v₀; hence ``f′(ξ) ∈ f′(v₀)·hull(1, (V/v₀)^(n−1))``: one pass over the
 row gives an interval Newton step. If its image N lies inside V there is exactly one root, and it is in N
 (f is continuous and f′ > 0). If moreover ``0 < N ≤ c`` with c the next gap beyond the anchor, the support
-is decided by the same step. Where that cannot be had, `mass_sign` decides the support exactly.
+is decided by the same step. Where this fails, `mass_sign` decides the support exactly.
 
 Floats only propose v₀ and k.
 """
@@ -39,7 +39,7 @@ class Arb:
     certified = True
 
     def working(self, bits: int) -> AbstractContextManager[Any]:
-        """FLINT at `bits`."""
+        """Set the precision of FLINT to `bits`."""
         return ctx.workprec(bits)
 
     def number(self, value: Exact | int) -> arb:
@@ -70,10 +70,10 @@ class Arb:
         return sum(values, arb(0))
 
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
-        """The root with its certificate; the support by the same certificate or by the exact test.
+        """The certified root; the same certificate or the exact test decides the support.
 
         Raises:
-            UndecidedError: the support of an integer order beyond exact powers is not separated.
+            UndecidedError: the support is not decided, at an integer order too large for exact powers.
         """
         size, guess, shift = guess_root(guide, float(order))
         start = arb(guess) if order < LARGE else self._anchored(gaps[size - 1], shift, order)
@@ -93,7 +93,7 @@ class Arb:
         return root
 
     def _anchored(self, anchor: Exact, shift: float, order: Fraction) -> arb:
-        """``v = (n − λ − d_k)/n``: where n is large only exact numbers keep what λ knows."""
+        """``v = (n − λ − d_k)/n``, in exact numbers, because at large n nothing else keeps the digits of λ."""
         v = ((self.number(order) - shift - self.number(anchor)) / self.number(order)).mid()
         return v if v > 0 else arb(1e-18)
 
@@ -150,7 +150,7 @@ class Arb:
         return None
 
     def _bisect(self, gaps: Sequence[Exact], size: int, order: Fraction) -> arb:
-        """A starting point for a known support: bisection in the exponent, then in the number."""
+        """A starting point for a known support, by bisection of the exponent, then of the number."""
         offsets = self._offsets(gaps, size, order)
         low, high = _lowest_exponent(order), 1
         while high - low > 1:
@@ -160,11 +160,11 @@ class Arb:
             else:
                 low = middle
         left, right = self._halve(offsets, arb((1, low)), arb((1, high)), order, 32 + 2 * order.numerator.bit_length())
-        # Newton falls to the root from the right of a convex function, and rises to it from the left of a concave one.
+        # Newton's method decreases to the root of a convex function, and increases to that of a concave one.
         return right if order >= 1 else left
 
     def _halve(self, offsets: Sequence[arb], left: arb, right: arb, order: Fraction, steps: int) -> tuple[arb, arb]:
-        """Bisection by proved signs; it stops where the working precision leaves one undecided."""
+        """Bisect by proved signs; stop where the working precision leaves one undecided."""
         for _ in range(steps):
             centre = ((left + right) / 2).mid()
             mass = self._evaluate(offsets, centre, order)[0]
@@ -177,7 +177,7 @@ class Arb:
         return left, right
 
     def _narrow(self, gaps: Sequence[Exact], size: int, order: Fraction) -> MassRoot:
-        """An enclosure of the root from proved signs alone, however wide; for a root too close to 0."""
+        """An enclosure of the root, however wide, from proved signs alone; for a root too close to 0."""
         offsets = self._offsets(gaps, size, order)
         low, high = arb(0), arb(2)
         exponent = 0
@@ -204,7 +204,7 @@ class Arb:
 
 
 def _lowest_exponent(order: Fraction) -> int:
-    """An exponent below which v is not sought: v^n is then below 2^(−2·precision)."""
+    """The smallest exponent of v that is tried: below it v^n is less than 2^(−2·precision)."""
     return -2 * math.ceil(ctx.prec / min(order, Fraction(1))) - 4096
 
 
@@ -215,7 +215,7 @@ def exact_support(gaps: Sequence[Exact], near: int, order: Fraction) -> tuple[in
 
     Args:
         gaps: exact, ascending, the first 0.
-        near: where to look first; any value is right.
+        near: where to look first; the result does not depend on it.
         order: n > 0.
     """
     exact = [Fraction(gap) for gap in gaps]

@@ -1,4 +1,4 @@
-"""A float64 guess of the root of the mass equation: where to look, never what is true."""
+"""A float64 guess of the root of the mass equation: it says where to look and proves nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LARGE = 2.0**20
-"""From this order on a power loses 20 bits to the rounding of its base, and is taken by log1p instead."""
+"""From this order on a power would lose 20 bits to the rounding of its base, so log1p computes it."""
 
 
 def guess_root(gaps: Floats, order: float) -> tuple[int, float, float]:
-    """(support size, v, λ) near the truth, for gaps ascending from 0: p of the smallest key is v^n, and γ = n − λ.
+    """Approximate (support size, v, λ) for gaps ascending from 0: the smallest weight is v^n, and γ = n − λ.
 
-    λ stays of the size of the gaps however large n is, where v is no float64 that would do; from order `LARGE` on v is
-    NaN, and below order 1 λ is.
+    λ stays of the size of the gaps however large n is, where v has too few digits in float64. From order `LARGE` on v
+    is NaN; below order 1 λ is NaN.
 
     Args:
         gaps: (m,) float64.
@@ -28,7 +28,7 @@ def guess_root(gaps: Floats, order: float) -> tuple[int, float, float]:
 
 
 def _guess_smooth(gaps: Floats, order: float) -> tuple[int, float, float]:
-    """Newton on ``‖u‖_n − 1``, convex in γ for n ≥ 1, from the left end of the bracket."""
+    """Newton's method on ``‖u‖_n − 1``, convex in γ for n ≥ 1, from the left end of the bracket."""
     gamma = order * float(len(gaps)) ** (-1.0 / order)
     for _ in range(40):
         kept = gaps[: max(1, int(np.searchsorted(gaps, gamma)))]
@@ -48,7 +48,7 @@ def _guess_smooth(gaps: Floats, order: float) -> tuple[int, float, float]:
 
 
 def _guess_large(gaps: Floats, order: float) -> tuple[int, float, float]:
-    """The same Newton in λ, with u = 1 − (λ + d)/n."""
+    """The same Newton's method in λ, with u = 1 − (λ + d)/n."""
     shift = float(-order * np.expm1(-np.log(len(gaps)) / order))
     for _ in range(40):
         kept = gaps[: max(1, int(np.searchsorted(gaps, order - shift)))]
@@ -66,7 +66,7 @@ def _guess_large(gaps: Floats, order: float) -> tuple[int, float, float]:
 
 
 def _guess_low(gaps: Floats, order: float) -> tuple[int, float, float]:
-    """Support by bisection, then Newton on the smallest weight, in which the mass is convex for n < 1."""
+    """n < 1: the support by bisection, then Newton's method on the smallest weight, in which the mass is convex."""
     low, high = 1, int(np.searchsorted(gaps, order)) + 1
     while high - low > 1:
         middle = (low + high) // 2

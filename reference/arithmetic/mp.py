@@ -1,4 +1,4 @@
-"""mpmath: the second opinion. The threshold is found by bisection from the definition, nothing else is used."""
+"""mpmath: the cross-check, which finds the threshold by bisection from its definition and uses nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kernelproof.reference.arithmetic import Exact, MassRoot
 
 GUARD = 24
-"""Bits by which a published mpmath value is trusted less than its precision: its error is not proved."""
+"""Bits of its precision by which a published mpmath value is not trusted, because its error is not proved."""
 
 
 class Mpmath:
@@ -25,7 +25,7 @@ class Mpmath:
     certified = False
 
     def working(self, bits: int) -> AbstractContextManager[Any]:
-        """mpmath at `bits` and a guard."""
+        """Set the precision of mpmath to `bits` plus guard bits."""
         return mpmath.workprec(bits + GUARD)  # type: ignore[no-any-return]  # mpmath has no types
 
     def number(self, value: Exact | int) -> Any:
@@ -53,7 +53,7 @@ class Mpmath:
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """τ by bisection of ``Σ [z_j/n − τ]₊^n = 1`` on ``[max z/n − 1, max z/n]``, with z = −d.
 
-        Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of what is left.
+        Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of the remainder.
         """
         bits = int(mpmath.mp.prec / min(order, 1)) + GUARD
         with mpmath.workprec(bits):
@@ -70,7 +70,7 @@ class Mpmath:
         return MassRoot(len(bases), 0, gamma, bases)
 
     def publish(self, value: Any) -> arb:
-        """A ball of relative radius 2^(GUARD − precision) about the value, in lieu of a proof."""
+        """A ball of relative radius 2^(GUARD − precision) around the value, in place of a proof."""
         bits = mpmath.mp.prec
         with ctx.workprec(bits + GUARD):
             sign, mantissa, exponent, _ = value._mpf_

@@ -1,7 +1,7 @@
-"""Exact rationals: every number is a `Fraction`, or `IRRATIONAL` where it is none or too large to write down.
+"""Exact rationals: every number is a `Fraction`, or `IRRATIONAL` if it is irrational or too large to write down.
 
-Order 1 is rational throughout. So is every integer order under `Fixed` and `Anchored`, and under `Adaptive`
-where the root of the mass equation is rational: then a midpoint of a format is decided, by comparing Fractions.
+Order 1 is rational throughout. So is every integer order under `Fixed` and `Anchored`, and under `Adaptive` where the
+root of the mass equation is rational: comparing Fractions then decides a midpoint of a format.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.mass import EXACT_BITS, exact_power, integer_powers_agree
 
 POWER_BITS = 1 << 16
-"""Largest power that is written down: one gcd of two such numbers takes about 5 ms, and a row takes one a key.
+"""Bits of the largest power written down: a gcd of two such numbers takes about 5 ms, and a row takes one per key.
 
-A gap of float64 numbers of like size has some 60 bits, so that order 1000 fits; across the range of float64, order 30.
+A gap between float64 numbers of similar size has about 60 bits, so that order 1000 fits; across the range of float64,
+order 30.
 """
 
 
 class Irrational:
-    """A number that is not known as a Fraction; what is computed from it is not either, but for ``0·x = 0``."""
+    """A number not known as a Fraction; neither is any result computed from it, except ``0·x = 0``."""
 
     def _lost(self, *_: Any) -> Irrational:
         return self
@@ -46,7 +47,7 @@ IRRATIONAL = Irrational()
 
 
 class Rational:
-    """Fractions, and IRRATIONAL in every place where there is none."""
+    """Fractions, and IRRATIONAL wherever there is none."""
 
     name = "rational"
     certified = True
@@ -60,7 +61,7 @@ class Rational:
         return Fraction(value)
 
     def power(self, base: Any, order: Fraction) -> Any:
-        """``base**order`` where it is rational, and of at most `POWER_BITS` bits."""
+        """``base**order`` if it is rational and has at most `POWER_BITS` bits."""
         if base is IRRATIONAL:
             return IRRATIONAL
         if max(base.numerator.bit_length(), base.denominator.bit_length()) * order > POWER_BITS and base not in {0, 1}:
@@ -69,11 +70,11 @@ class Rational:
         return IRRATIONAL if power is None else power
 
     def exp(self, value: Any) -> Any:
-        """Rational at 0 alone (Lindemann)."""
+        """Rational only at 0 (Lindemann)."""
         return Fraction(1) if value == 0 else IRRATIONAL
 
     def log(self, value: Any) -> Any:
-        """Rational at 1 alone (Lindemann)."""
+        """Rational only at 1 (Lindemann)."""
         return Fraction(0) if value == 1 else IRRATIONAL
 
     def total(self, values: Sequence[Any]) -> Any:
@@ -81,7 +82,7 @@ class Rational:
         return sum(values, Fraction(0))
 
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
-        """The root of the mass equation, in Fractions if it is rational and the order an integer."""
+        """The root of the mass equation, in Fractions if it is rational and the order is an integer."""
         return _sparsemax(gaps) if order == 1 else _integer_root(gaps, guide, order)
 
     def publish(self, value: Any) -> Any:
@@ -115,10 +116,11 @@ def _integer_root(gaps: Sequence[Exact], guide: NDArray[np.float64], order: Frac
     """The rational root of ``Σ (c_j + v)^n = 1`` with ``c_j = C_j/D``, if there is one.
 
     ``x = D·v`` solves ``Σ_j (C_j + x)^n = D^n``, a polynomial with integer coefficients and leading coefficient K,
-    the size of the support; so K·x is an integer if it is rational. A ball says which, and integers whether.
+    the size of the support; so K·x is an integer if it is rational. A ball tells which integer, and integer arithmetic
+    checks it.
     """
     unit = math.lcm(*((Fraction(gap) / order).denominator for gap in gaps)) * len(gaps)
-    # The ball of K·x has to be narrower than 1, after what a power of order n loses.
+    # The ball of K·x must be narrower than 1, after the bits that a power of order n loses.
     with ctx.workprec(unit.bit_length() + order.numerator.bit_length() + 64):
         found = ARB.adaptive(gaps, guide, order)
         anchor = Fraction(gaps[found.size - 1])

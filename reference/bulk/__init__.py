@@ -1,4 +1,4 @@
-"""Truth in bulk: kernel weights of many rows, certified by double-word arithmetic with a proved error, the rest by arb.
+"""The reference in bulk: kernel weights of many rows, certified by double-word arithmetic or, failing that, by arb.
 
 The filter either proves an enclosure of every weight of a row or gives the row up; arb solves the rows given up, and
 those whose enclosure does not decide a rounding. The result is therefore exactly that of
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 SMALL = 1 << 12
-"""Inputs of fewer elements go to arb outright: that takes less time than loading, or compiling, the filter."""
+"""Inputs of fewer elements go directly to arb, which takes less time than loading or compiling the filter."""
 
 ENCLOSING = 200
-"""Bits of arb for what the filter encloses too widely: enough for the smallest weight of a row near a kink."""
+"""Bits of arb for elements that the filter encloses too widely: enough for the smallest weight of a row near a kink."""
 
 _REASONS = {1: "unusual values", 2: "support", 3: "root"}
 
@@ -50,12 +50,12 @@ class Statistics:
     """How the elements of a batch were decided.
 
     Attributes:
-        elements: of the batch.
-        rows: of the batch.
+        elements: number of elements in the batch.
+        rows: number of rows in the batch.
         arb_rows: rows solved by arb.
-        arb_elements: elements that were open before that.
-        ambiguous: elements of which two neighbours are left even by arb; the lower one is given.
-        reasons: why the filter gave up whole rows, and of how many; the other `arb_rows` had open roundings.
+        arb_elements: elements that the filter left open.
+        ambiguous: elements for which even arb leaves two neighbours; the lower one is returned.
+        reasons: how many rows the filter gave up for which reason; the other `arb_rows` had open roundings.
     """
 
     elements: int
@@ -76,7 +76,7 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Enclosed:
-    """float64 bounds of weights, and how they were found."""
+    """float64 bounds of weights, and how they were decided."""
 
     lo: Floats
     hi: Floats
@@ -106,7 +106,7 @@ def entmax_rounded(z: Any, order: Any = None, dtype: Any = "float32", *, alpha: 
 
 
 def entmax_enclosed(z: Any, order: Any = None, *, alpha: Any = None, dim: int = -1) -> tuple[Floats, Floats]:
-    """float64 bounds (lo, hi) of α-entmax along `dim`, proved, and a few units in the last place apart.
+    """Proved float64 bounds (lo, hi) of α-entmax along `dim`, a few units in the last place apart.
 
     Args:
         z: logits, as in `entmax_rounded`.
@@ -140,7 +140,7 @@ def round_entmax(
     workers: int | None = None,
     small: int = SMALL,
 ) -> Rounded:
-    """As `entmax_rounded`, with statistics.
+    """`entmax_rounded` with statistics.
 
     Args:
         z: logits.
@@ -162,7 +162,7 @@ def round_entmax(
 def enclose_entmax(
     z: Any, order: Any = None, *, alpha: Any = None, dim: int = -1, workers: int | None = None, small: int = SMALL
 ) -> Enclosed:
-    """As `entmax_enclosed`, with statistics.
+    """`entmax_enclosed` with statistics.
 
     Args:
         z: logits.
@@ -189,12 +189,12 @@ def round_weights(
     workers: int | None = None,
     small: int = SMALL,
 ) -> Rounded:
-    """Kernel weights along `dim` under any rule, every one correctly rounded to `dtype`.
+    """Kernel weights along `dim` under any rule, each correctly rounded to `dtype`.
 
     Args:
         scores: (..., m, ...), −∞ = masked.
         kernel: its order n.
-        rule: `batches.filter_of` says which are filtered; others go to arb.
+        rule: `batches.filter_of` takes some of them; the others go to arb.
         dtype: the format.
         dim: the axis that sums to 1.
         workers: threads; None: one a core.
@@ -247,7 +247,7 @@ def enclose_weights(
 
     def exactly(block: Floats) -> tuple[NDArray[Any], ...]:
         found = certified_weights(block, mechanism, ENCLOSING).weights
-        # A weight lies in [0, 1], also where a ball is wider.
+        # A weight lies in [0, 1], even if its ball is wider.
         return np.maximum(found.lo, 0.0), np.minimum(found.hi, 1.0)
 
     def decide(found: Open) -> tuple[tuple[NDArray[Any], ...], NDArray[np.bool_]]:
@@ -271,7 +271,7 @@ def _settled(
     workers: int | None,
     small: int,
 ) -> tuple[list[NDArray[Any]], FilterTally]:
-    """Outputs of these dtypes and of the shape of the scores, by the filter where it applies, and how."""
+    """Arrays of these dtypes and of the shape of the scores, by the filter where it applies; and the statistics."""
     array = score_array(scores, "scores")
     axis = exact_index(dim, "dim", -array.ndim, array.ndim - 1) % array.ndim
     moved = np.moveaxis(array, axis, -1)
@@ -286,13 +286,13 @@ def _settled(
         if solve is not None:
             tally = batches.settle(flat, solve, outputs, decide, exactly, workers)
     if solve is None:
-        # An empty input too is looked at by `weights`, which raises what there is to raise.
+        # An empty input is also passed to `weights`, which raises the errors.
         outputs = exactly(flat)
     return [np.moveaxis(output.reshape(moved.shape), -1, axis) for output in outputs], tally
 
 
 def _narrowed(values: Floats, target: Format) -> NDArray[Any]:
-    """float64 rounded to a narrower format; NumPy's own conversion to float32 rounds to nearest, ties to even."""
+    """Round float64 to a narrower format; NumPy's own conversion to float32 rounds to nearest, ties to even."""
     return values.astype(np.float32) if target.name == "float32" else target.round_floats(values).astype(target.dtype)
 
 

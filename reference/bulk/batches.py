@@ -1,6 +1,6 @@
-"""Batches: rows in chunks over all cores through the compiled filter, and what it leaves open through arb.
+"""Batches: the compiled filter takes rows in chunks on all cores, and arb takes what it leaves open.
 
-The kernel holds no lock of Python, so that threads share the rows; each thread needs memory for its chunk only.
+The kernel releases the GIL, so threads share the rows; each thread needs memory for its chunk only.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Filter = Callable[..., int]
 """(rows (R, m), lo, hi, near (R, m), status (R,)) -> fills the last four."""
 
 CHUNK = 1 << 16
-"""Elements that one call of the kernel takes."""
+"""Elements per call of the kernel."""
 
 LEAST_ORDER, LARGEST_ORDER = Fraction(1, 2**10), Fraction(2**900)
-"""Between these the filter is tried; an order outside goes to arb."""
+"""The filter takes orders between these; others go to arb."""
 
 LEAST_PARAMETER = Fraction(1, 2**90)
-"""Parameters of rules between this and its inverse are taken."""
+"""The filter takes parameters of rules between this and its inverse."""
 
 
 class Open(NamedTuple):
-    """What the filter found of a chunk of rows: (rows, m) each, and per row what became of it."""
+    """The filter's results on a chunk of rows: (rows, m) each, and the status of every row."""
 
     lo: Floats
     hi: Floats
@@ -46,7 +46,7 @@ class Open(NamedTuple):
 
 
 def order_of(order: Fraction | float, scale: Fraction | int = 1) -> Order | None:
-    """The order for a kernel, with the factor of the scores; None if one of them is beyond the filter's range.
+    """The order for a kernel, with the factor of the scores; None if either is out of the filter's range.
 
     >>> order_of(Fraction(3, 2)).head
     1.5
@@ -67,15 +67,15 @@ def order_of(order: Fraction | float, scale: Fraction | int = 1) -> Order | None
 
 
 def word_of(value: Fraction) -> Word:
-    """The double word nearest to `value`: within 2^-106 of it."""
+    """The double word nearest to `value`, within a relative 2^-106."""
     head = float(value)
     return head, float(value - Fraction(head))
 
 
 def filter_of(mechanism: Mechanism) -> Filter | None:
-    """The compiled filter for a mechanism; None for `Nearest`, order 0, argmax, and orders it does not take.
+    """The compiled filter for a mechanism; None for `Nearest`, order 0, argmax, and orders out of range.
 
-    A bandwidth is taken where it is a float64 whose square is far from underflow and overflow, so that h² is exact.
+    A bandwidth must be a float64 whose square is far from underflow and overflow, so that h² is exact.
     """
     kernel, rule = mechanism
     if isinstance(rule, Nearest) or kernel.order == 0:
@@ -92,7 +92,7 @@ def filter_of(mechanism: Mechanism) -> Filter | None:
 
 
 def point_of(rule: Fixed | Anchored) -> tuple[bool, float, float] | None:
-    """(whether γ counts from the largest score, head, tail) of γ or h²/2, exactly; None where they are no words."""
+    """(whether γ counts from the largest score, head, tail) of γ or h²/2; None unless that is exactly a double word."""
     if Fraction(float(rule.exact)) != rule.exact or not LEAST_PARAMETER < rule.exact < 1 / LEAST_PARAMETER:
         return None
     value = float(rule.exact)
@@ -103,7 +103,7 @@ def point_of(rule: Fixed | Anchored) -> tuple[bool, float, float] | None:
 
 
 def chunks(array: Floats, solve: Filter, workers: int | None = None) -> Iterator[tuple[slice, Open]]:
-    """The filter's findings on the rows of `array` (R, m), chunk after chunk, by `workers` threads (all cores)."""
+    """The filter's results on the rows of `array` (R, m), chunk by chunk, on `workers` threads (None: all cores)."""
     count, size = array.shape
     step = max(1, CHUNK // max(size, 1))
     parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]
@@ -120,7 +120,7 @@ def chunks(array: Floats, solve: Filter, workers: int | None = None) -> Iterator
         yield from map(work, parts)
         return
     with ThreadPoolExecutor(threads) as pool:
-        # A few chunks ahead of the consumer, so that memory does not grow with the batch.
+        # Only a few chunks ahead of the consumer, so that memory does not grow with the batch.
         waiting = [pool.submit(work, part) for part in parts[: 2 * threads]]
         for following in range(len(waiting), len(parts) + len(waiting)):
             yield waiting.pop(0).result()
@@ -136,13 +136,13 @@ def settle(
     exactly: Callable[[Floats], tuple[NDArray[Any], ...]],
     workers: int | None = None,
 ) -> FilterTally:
-    """Fill `outputs` (R, m) from the filter, and rows with an open element from arb.
+    """Fill `outputs` (R, m) by the filter, and rows with an open element by arb.
 
     Args:
         array: (R, m).
         solve: the filter.
-        outputs: to be filled.
-        decide: (findings) -> (values for `outputs`, which elements are open).
+        outputs: filled.
+        decide: (results of the filter) -> (values for `outputs`, which elements are open).
         exactly: (rows) -> values for `outputs`, proved by arb.
         workers: threads; None: one a core.
     """
@@ -167,5 +167,5 @@ def settle(
 
 
 def wide(found: Open) -> NDArray[np.bool_]:
-    """Elements known less well than to two units in the last place: near a kink, or below 2^-900."""
+    """Elements known less precisely than to two units in the last place: near a kink, or below 2^-900."""
     return found.hi - found.lo > 2.0**-50 * found.lo + 2.0 * LEAST

@@ -1,6 +1,6 @@
-"""What `verify` asks of every row, in bulk: weights, support, margins, kinks, and gradients, all proved.
+"""All that `verify` needs to know about every row, proved in bulk: weights, support, margins, kinks and gradients.
 
-The filter describes a row (`row_kernel`, `vjp`) or gives it up; rows given up are solved by arb with `BITS` bits.
+The filter either certifies a row (`row_kernel`, `vjp`) or gives it up; arb solves the rows given up with `BITS` bits.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BITS = 128
 
 @dataclass(frozen=True)
 class Balls:
-    """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`."""
+    """Exact numbers, each within `radius` of ``head + tail`` (float64 each)."""
 
     head: Floats
     tail: Floats
@@ -38,7 +38,7 @@ class Balls:
 
 @dataclass(frozen=True)
 class BulkRows:
-    """What is proved about rows of weights (R, m), as `Weighting` has it.
+    """What is proved about rows of weights (R, m); the names are those of `Weighting`.
 
     Attributes:
         weights: (R, m).
@@ -50,7 +50,7 @@ class BulkRows:
         margin: (R, m).
         gradients: by "scores" (R, m), "order", "alpha" (Adaptive) and the rule's parameter, (1,) each and summed over
             the rows; None without a cotangent.
-        arb_rows: how many rows arb solved, or pulled back.
+        arb_rows: how many rows arb solved, or differentiated.
     """
 
     weights: Balls
@@ -74,7 +74,7 @@ def certify(
     filtered: bool = True,
     workers: int | None = None,
 ) -> BulkRows:
-    """Weights, support, margins and kinks of every row, and with a cotangent the vector-Jacobian product.
+    """Certify weights, support, margins and kinks of every row, and with a cotangent the vector-Jacobian product.
 
     Args:
         scores: (R, m) float64, finite or −∞.
@@ -82,7 +82,7 @@ def certify(
         rule: the bandwidth rule.
         cotangent: (R, m) float64, finite.
         empty: as in `weights`.
-        filtered: try the filter; else everything goes to arb.
+        filtered: whether to try the filter; otherwise everything goes to arb.
         workers: threads; None: one a core.
 
     Raises:
@@ -158,7 +158,7 @@ def _gradients(
 
 
 def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Balls:
-    """scale·Σ of (rows, 3) heads, tails and radii, and of what arb found of the other rows."""
+    """scale·Σ of (rows, 3) heads, tails and radii, plus the sum of the other rows by arb."""
     terms = np.concatenate(parts) if parts else np.empty((0, 3))
     numbers = terms[:, :2].ravel().tolist()
     # `fsum` rounds the exact sum once.
@@ -169,12 +169,12 @@ def _total(parts: list[Floats], scale: Fraction, rest: Enclosure | None) -> Ball
     if rest is not None:
         head, tail, more = (float(part) for part in rest.split())
         if not math.isfinite(head):
-            # A ball without bounds.
+            # The ball is unbounded.
             return Balls(*(np.array(value) for value in (head, tail, more)))
         exact, radius = exact + Fraction(head) + Fraction(tail), radius + more
     head = float(exact)
     tail = float(exact - Fraction(head))
     left = abs(float(exact - Fraction(head) - Fraction(tail)))
-    # Some roundings of nonnegative numbers.
+    # Covers a few roundings of nonnegative numbers.
     radius = (radius + left) * (1.0 + 2.0**-48)
     return Balls(*(np.array(value) for value in (head, tail, radius)))

@@ -1,7 +1,8 @@
-"""How the filter is compiled: numba with the flags that keep IEEE 754, and three operations that numba has no name for.
+"""The compiler of the filter: Numba with flags that keep IEEE 754, and three operations that Numba does not expose.
 
-Without `fastmath` numba gives LLVM plain `fadd`, `fmul` and `fdiv`, which it may neither contract nor reorder; a test
-reads the compiled code. A cached kernel is keyed by `SOURCES`, since numba by itself sees changes of one file only.
+Without `fastmath` Numba emits plain `fadd`, `fmul` and `fdiv`, which LLVM may neither contract nor reorder; a test
+reads the compiled code. `SOURCES` is part of the key of a cached kernel, since Numba itself notices changes of one
+file only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _digest() -> int:
-    """60 bits of the hash of every source file of this package."""
+    """60 bits of a hash over all source files of this package."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return int(hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:15], 16)
 
@@ -31,16 +32,16 @@ SOURCES = _digest()
 _FEATURES: str = get_host_cpu_features()  # type: ignore[no-untyped-call]  # numba publishes no types
 
 HAS_FMA = "+fma," in f"{_FEATURES}," or platform.machine() in {"aarch64", "arm64"}
-"""Whether fma is an instruction here; without one TwoProd is Dekker's."""
+"""Whether the processor has an fma instruction; without one, TwoProd is Dekker's."""
 
 
 def compiled(function: Function) -> Function:
-    """`function` compiled on first call, to be inlined into a kernel."""
+    """Compile `function` on its first call, to be inlined into a kernel."""
     return cast("Function", numba.njit(error_model="numpy", nogil=True)(function))
 
 
 def kernel(function: Function) -> Function:
-    """`function` compiled on first call and cached on disk; it lets other threads run."""
+    """Compile `function` on its first call and cache it on disk; it releases the GIL."""
     return cast("Function", numba.njit(error_model="numpy", nogil=True, cache=True)(function))
 
 
@@ -64,10 +65,10 @@ def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 
 fma = cast("Callable[[float, float, float], float]", intrinsic(_fma))
-"""a·b + c with one rounding, ``llvm.fma.f64``."""
+"""``a·b + c`` with one rounding, ``llvm.fma.f64``."""
 
 bits_of = cast("Callable[[float], int]", intrinsic(_bits_of))
 """The 64 bits of a float64 as an int64."""
 
 float_of = cast("Callable[[int], float]", intrinsic(_float_of))
-"""The float64 of 64 bits."""
+"""The float64 with these 64 bits."""

@@ -1,6 +1,6 @@
 """The constants of exp and log as double words, each the certified rounding of a ball of 300 bits.
 
-A double word (h, g) of a real c has h = RN(c), g = RN(c − h): it is off by at most 2^-106·|c|.
+The double word (h, g) of a real c has h = RN(c) and g = RN(c − h); it is off by at most 2^-106·|c|.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def reciprocals(cells: int) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 def words_of(fractions: Sequence[tuple[int, int]]) -> tuple[Word, ...]:
-    """The rationals p/q."""
+    """The rationals p/q as double words."""
     with ctx.workprec(BITS):
         return tuple(_word(arb(p) / q) for p, q in fractions)
 

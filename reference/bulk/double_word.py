@@ -1,9 +1,9 @@
 """Double-word arithmetic: a pair (h, g) stands for h + g exactly, with h = RN(h + g). u = 2^-53.
 
 Every operation has a relative error of at most ``OPERATION = 16u² = 2^-102``; the theorems cited below are sharper.
-They hold where nothing overflows or underflows. The callers keep results in [2^-900, 2^900]: then an underflow can only
-happen to a term below 2^-1022 in the low word, and at most ten of them lose 10·2^-1075 < 2^-171 of the result, which
-the distance from the theorem's constant to 16 covers.
+They hold where nothing overflows or underflows. The callers keep results in [2^-900, 2^900], so only a term below
+2^-1022 in the low word can underflow; at most ten of these lose 10·2^-1075 < 2^-171 of the result, which is covered by
+the distance from the theorem's constant to 16.
 
 Source: T. J. Dekker, A floating-point technique for extending the available precision, Numer. Math. 18 (1971);
 D. E. Knuth, The Art of Computer Programming 2, section 4.2.2; M. Joldes, J.-M. Muller, V. Popescu, Tight and rigorous
@@ -35,7 +35,7 @@ def two_sum(a: float, b: float) -> Word:
 
 @compiled
 def fast_two_sum(a: float, b: float) -> Word:
-    """As `two_sum`, for a = 0 or exponents e_a ≥ e_b, such as |a| ≥ |b| (Dekker, section 4)."""
+    """`two_sum` for a = 0 or exponents e_a ≥ e_b, such as |a| ≥ |b| (Dekker, section 4)."""
     s = a + b
     return s, b - (s - a)
 
@@ -94,7 +94,7 @@ def mul_float(a: float, b: float, c: float) -> Word:
 def div(a: float, b: float, c: float, d: float) -> Word:
     """(a, b)/(c, d): relative error at most 15u² + 56u³ (DWDivDW2, JMP theorem 7.2)."""
     q = a / c
-    # q·(c, d) by DWTimesFP1 (JMP, algorithm 7), as the theorem has it.
+    # q·(c, d) by DWTimesFP1 (JMP, algorithm 7), as in the theorem.
     p, e = two_prod(c, q)
     s, t = fast_two_sum(p, d * q)
     r, v = fast_two_sum(s, t + e)

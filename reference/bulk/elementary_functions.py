@@ -1,6 +1,6 @@
 """exp and log of double words with proved bounds, from + − × and tables alone. u = 2^-53.
 
-Bounds are stated for the exact double word that comes in; an error in it passes on by the derivative.
+The bounds assume an exact argument; an error of the argument propagates by the derivative.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PHI_ERROR = 2.0**-101
 """Relative error of `log_phi` for |x| ≤ 2^-9."""
 
 LEAST_EXPONENT = -650.0
-"""exp of less than this is below 2^-937, and is not asked for."""
+"""exp of a smaller number is below 2^-937, and is never needed."""
 
 STEPS = 128
 CELLS = 256

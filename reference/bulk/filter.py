@@ -1,4 +1,4 @@
-"""The compiled filter of rows: whether it pays to load it, which mechanisms it has, and how it is run on all cores."""
+"""The compiled filter of rows: whether loading it pays, which mechanisms it supports, and how it runs on all cores."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 CHUNK = 1 << 15
-"""Elements that one call of the kernel takes."""
+"""Elements per call of the kernel."""
 PATIENCE = 1 << 13
-"""Elements that go to arb before the compiled filter is loaded, which takes about as long."""
+"""Elements that go to arb before the compiled filter is loaded, which takes about as long as they do."""
 COMPILING = 1 << 18
-"""The same where it has to be compiled first."""
+"""The same if the filter has to be compiled first."""
 WORTH = 1 << 15
-"""A batch of fewer elements goes to arb outright where its balls may be asked for all the same."""
+"""A batch of fewer elements goes directly to arb if its balls may be needed anyway."""
 _seen = [0]
 
 
 def pays(elements: int) -> bool:
-    """Whether the filter is to be tried on the next `elements`: once this process has asked for enough of them.
+    """Whether to try the filter on the next `elements`, which holds once this process has asked for enough of them.
 
-    Loading it takes some tenths of a second, compiling it for the first time on a machine some tens of seconds.
+    Loading the filter takes a few tenths of a second, compiling it once per machine a few tens of seconds.
     """
     _seen[0] += elements
     return _seen[0] >= PATIENCE and is_loaded(_seen[0])
 
 
 def is_loaded(elements: int) -> bool:
-    """Whether the kernel is loaded, lies in the cache of this package, or pays to be compiled for so many elements."""
+    """Whether the kernel is loaded or cached on disk, or worth compiling for this many elements."""
     if elements >= COMPILING or "kernelproof.reference.bulk.row_kernel" in sys.modules:
         return True
     return any((Path(__file__).parent / "__pycache__").glob("row_kernel.*.nbi"))
 
 
 class RowFacts:
-    """What the kernel fills, by row."""
+    """The arrays that the kernel fills, row by row."""
 
     def __init__(self, count: int, size: int, with_gradient: int) -> None:
         self.weights = np.zeros((3, count, size))
@@ -70,7 +70,7 @@ class RowFacts:
 
 
 def kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
-    """The leading arguments of the kernel, (order, given, anchored, head, tail); None where arb has to do it."""
+    """The leading arguments of the kernel, (order, given, anchored, head, tail); None if arb has to solve the rows."""
     from kernelproof.reference.bulk import batches  # noqa: PLC0415 (loads numba)
 
     kernel, rule, _ = effective(mechanism)
@@ -89,7 +89,7 @@ def kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
 
 
 def _coefficient(mechanism: Mechanism) -> Fraction:
-    """What Σ a·x·d is multiplied with in the parameter's gradient; see `vjp`."""
+    """The factor of Σ a·x·d in the parameter's gradient; see `vjp`."""
     kernel, rule, _ = effective(mechanism)
     if isinstance(rule, Adaptive):
         return Fraction(-1)
@@ -101,7 +101,7 @@ def _coefficient(mechanism: Mechanism) -> Fraction:
 def run_kernel(
     scores: Floats, upstream: Floats, solve: tuple[Any, ...], mechanism: Mechanism, out: RowFacts, workers: int | None
 ) -> Flags:
-    """Run the kernel over all cores; (R,) rows in which `Nearest` has a choice."""
+    """Run the kernel on all cores; return (R,) flags of the rows in which `Nearest` has a choice."""
     from kernelproof.reference.bulk import batches, gradient_terms, row_kernel  # noqa: PLC0415 (loads numba)
 
     whole = np.ascontiguousarray(scores)
@@ -131,7 +131,7 @@ def run_kernel(
 
 
 def _nearest(scores: Floats, kept: int | None) -> tuple[Floats, Flags]:
-    """The scores with −∞ for all but the `kept` largest of each row, and where a tie leaves a choice."""
+    """The scores with −∞ for all but the `kept` largest of each row, and the rows where a tie leaves a choice."""
     count, size = scores.shape
     if kept is None or kept >= size:
         return scores, np.zeros(count, dtype=bool)

@@ -1,9 +1,9 @@
-"""`Fixed` and `Anchored`: γ is given, so w_i = b_i^n/Σ b_j^n with b_i = γ − d_i, and nothing is solved.
+"""`Fixed` and `Anchored`: γ is given, so w_i = b_i^n/Σ b_j^n with b_i = γ − d_i, without solving an equation.
 
 - Anchored: b_i = (z_i − max z) + γ. Fixed: b_i = z_i + h²/2, h² exact by TwoProd. Both are double words within ε:
-  their sign is exact, and with it the support (b_i = 0 has weight 0).
-- u_i = b_i·c for one float c near 1/max b cancels from the quotient whatever it is, and keeps every u ≤ 1 + 2^-50. So
-  the bounds of `mass_terms` hold, and S ≥ 1/2.
+  their sign is exact, and so is the support (b_i = 0 has weight 0).
+- In u_i = b_i·c any float c near 1/max b cancels from the quotient, and keeps every u ≤ 1 + 2^-50. So the bounds of
+  `mass_terms` hold, and S ≥ 1/2.
 - The sum is within count·ε/4 and m·`TINY`, the quotient within ε.
 """
 
@@ -52,7 +52,7 @@ def weigh_row(
     index: NDArray[np.int64],
     root: Floats,
 ) -> tuple[int, int]:
-    """The weights of one row, as `rows.solve_row` finds them; (sh, sl) is γ if `anchored`, else h²/2."""
+    """The weights of one row, in the form of `rows.solve_row`; (sh, sl) is γ if `anchored`, else h²/2."""
     size = len(z)
     keys, base, head, tail = found[KEYS], found[BASE], found[HEAD], found[TAIL]
     top = largest(z)
@@ -86,13 +86,13 @@ def weigh_row(
             head[i], tail[i] = div(head[i], tail[i], th, tl)
             found[RELATIVE, i] = radius
         elif tail[i] != LEAST:
-            # Divided by a sum of at least 1/2.
+            # The divisor is a sum of at least 1/2.
             tail[i] = 2.0 * TINY
     return DECIDED, count
 
 
 def _make(_sources: int):  # type: ignore[no-untyped-def]
-    """The kernel, which holds the hash of the sources so that its cache knows them."""
+    """The kernel, a closure over the hash of the sources, so that its cache depends on them."""
 
     @kernel
     def weigh_rows(
@@ -106,7 +106,7 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
         near: Floats,
         status: NDArray[np.uint8],
     ) -> int:
-        """`weigh_row` for each row of z (R, m) into lo, hi, near (R, m) and status (R,); memory O(m) besides."""
+        """`weigh_row` for each row of z (R, m) into lo, hi, near (R, m) and status (R,); needs O(m) extra memory."""
         rows, size = z.shape
         found, root = np.empty((FOUND, size)), np.empty(ROOT)
         index = np.empty(size, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What the gradient of a row is made of: slopes, the centre of the cotangent, and the terms of that in the order.
+"""The parts of the gradient of a row: slopes, the centre of the cotangent, and the terms of the gradient in the order.
 
 The bounds are derived in `vjp`.
 """
@@ -36,13 +36,13 @@ ADAPTIVE, FIXED, ANCHORED = 0, 1, 2
 
 SLOPE, SLOPE_TAIL, SLOPE_ERROR, REACH, REACH_TAIL, REACH_ERROR, INVERSE, INVERSE_TAIL = range(8)
 HELD = 8
-"""Scratch, by key: the slope with its relative bound, γ − d with its one, and 1/u = n/(γ − d), which has that one and
-2 ε."""
+"""Scratch, by key: the slope with its relative bound, γ − d with its relative bound, and 1/u = n/(γ − d), whose bound
+is the latter plus 2 ε."""
 
 LEAST_WEIGHT, LEAST_REACH, LARGEST_GAP = 2.0**-880, 2.0**-200, 2.0**200
 LEAST_COTANGENT, LARGEST_COTANGENT = 2.0**-150, 2.0**150
 LARGEST_ORDER = 2.0**100
-"""Weights and slopes, γ − d, d, cotangents that are not 0, and the order of LARGE are taken between these."""
+"""Allowed ranges of weights and slopes, γ − d, d, nonzero cotangents, and the order of LARGE."""
 SMALL, LOSS = 2.0**-900, 2.0**-1060
 """A product of double words below `SMALL` may lose ten subnormals, less than `LOSS`; above it nothing that counts."""
 
@@ -52,8 +52,8 @@ class Rate(NamedTuple):
 
     Attributes:
         kind: ADAPTIVE, FIXED or ANCHORED.
-        head, tail: what Σ a·x·d is multiplied with to give the parameter's gradient (over γ for FIXED of finite
-            orders), as a double word within 2^-105.
+        head, tail: the factor of Σ a·x·d in the parameter's gradient (over γ for FIXED of finite orders), as a double
+            word within 2^-105.
     """
 
     kind: int
@@ -104,7 +104,7 @@ def slopes(order: Order, rate: Rate, point: Word, count: int, found: Floats, roo
 def centre(
     rate: Rate, count: int, index: NDArray[np.int64], found: Floats, held: Floats, g: Floats
 ) -> tuple[float, float, float, float]:
-    """C as a double word, its radius, and the mean of |g| in its place, which sizes it."""
+    """C as a double word, its radius, and the same mean of |g| as a measure of its size."""
     mh, ml, ah, al = 0.0, 0.0, 0.0, 0.0
     error, size, doubt = 0.0, 0.0, 0.0
     for i in range(count):
@@ -133,9 +133,9 @@ def centre(
 def phi_of(
     order: Order, root: Floats, z: float, bh: float, bl: float, relative: float, inverse: Word
 ) -> tuple[float, float, float]:
-    """φ(u) = log u + 1/u − 1 at u = b/n with its error, given b within `relative` and 1/u within that and 2 ε."""
+    """φ(u) = log u + 1/u − 1 at u = b/n with its error, given b within `relative` and 1/u within `relative` + 2 ε."""
     if order.form == LARGE:
-        # 1 − u = (λ − δ + βd)/n, by which n cancels.
+        # 1 − u = (λ − δ + βd)/n, in which n cancels.
         dh, dl = scaled_difference(order, root[TOP], z)
         yh, yl = add(dh, dl, root[POINT], root[POINT_TAIL])
         yh, yl = add_float(yh, yl, -root[DELTA])
@@ -161,7 +161,7 @@ def phi_of(
 
 @compiled
 def reach_of(order: Order, rate: Rate, point: Word, root: Floats) -> Word:
-    """γ of a rule that gives it, within ε; else 1."""
+    """γ within ε, if the rule gives it; else 1."""
     if rate.kind == ADAPTIVE or order.form == SOFTMAX:
         return 1.0, 0.0
     dh, dl = two_sum(root[TOP], -root[ANCHOR])
@@ -183,7 +183,7 @@ def order_term(
     xl: float,
     doubt: float,
 ) -> tuple[float, float, float, float]:
-    """One term of the gradient in the order, with its error, and what sizes it next to a cotangent."""
+    """One term of the gradient in the order, its error, and a measure of its size relative to a cotangent."""
     if order.form == SOFTMAX:
         if rate.kind != ADAPTIVE:
             return 0.0, 0.0, 0.0, 0.0
@@ -195,7 +195,7 @@ def order_term(
     elif rate.kind == ADAPTIVE:
         fh, fl, apart = phi_of(order, root, z, reach[0], reach[1], reach[2], inverse)
     elif z == root[TOP]:
-        # log 1 is 0 exactly.
+        # log 1 is exactly 0.
         return 0.0, 0.0, 0.0, 0.0
     else:
         qh, ql = div(reach[0], reach[1], whole[0], whole[1])

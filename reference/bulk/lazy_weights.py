@@ -1,7 +1,7 @@
-"""Weightings of many rows: what the filter proves at once, and balls of arb only for what is asked beyond it.
+"""Weightings of many rows: the filter proves most of it at once, and arb computes balls only on demand.
 
-Every rounding is that of arb: an enclosure of the filter decides it, or the row is solved by arb. Balls themselves
-(`Enclosure.values`, thresholds) are computed row by row when they are asked for.
+Every rounding agrees with arb: either an enclosure of the filter decides it, or arb solves the row. The balls
+themselves (`Enclosure.values`, thresholds) are computed row by row when they are first used.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from kernelproof.reference.solver import PRECISION, Solver, choose
 Floats = NDArray[np.float64]
 
 BITS = 128
-"""Of more bits the filter knows nothing."""
+"""The filter cannot provide more bits than this."""
 LEAST = 5e-324
 STEPS = 64
-"""Parts of a batch that progress is told of."""
+"""Steps in which progress on a batch is reported."""
 
 
 def certified_weights(scores: Any, mechanism: Mechanism, bits: int = PRECISION, empty: str = "nan") -> Weighting:
@@ -49,12 +49,12 @@ def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weight
 
 
 def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int, ...]) -> Weighting | None:
-    """The weighting of the rows of `flat` (R, m) by the filter and all cores; None where arb has to do it all.
+    """The weighting of the rows of `flat` (R, m) by the filter on all cores; None if everything has to go to arb.
 
     Args:
         flat: (R, m), finite or −∞.
         solver: the mechanism, certified.
-        bits: of what goes to arb.
+        bits: precision of the rows that go to arb.
         shape: leading axes, then keys.
 
     Raises:
@@ -109,10 +109,10 @@ def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int
 
 
 def known_of(facts: RowFacts, open_: NDArray[np.bool_]) -> ProvedFloats:
-    """float64 bounds and roundings of the weights described; what is of `open_` rows means nothing.
+    """float64 bounds and roundings of the weights in `facts`; those of `open_` rows are meaningless.
 
-    As `row_certificate.enclose`: e covers radius and the roundings of tail ∓ e; v = RN(head + a) and its error is exact
-    (Dekker), so that a bound is v or its neighbour, and if both ends round alike so does the weight.
+    As in `row_certificate.enclose`, e covers the radius and the roundings of tail ∓ e; v = RN(head + a), and its error
+    is exact (Dekker), so that a bound is v or its neighbour, and if both ends round alike so does the weight.
     """
     head, tail, radius = facts.weights
     e = radius * 1.001 + head * 2.0**-104
@@ -121,7 +121,7 @@ def known_of(facts: RowFacts, open_: NDArray[np.bool_]) -> ProvedFloats:
     lo = np.where(a - (v - head) < 0, np.nextafter(v, 0.0), v)
     hi = np.minimum(np.where(b - (w - head) > 0, np.nextafter(w, np.inf), w), 1.0)
     near = np.where(v == w, v, np.nan)
-    # Exact ones, and those below e^-760, which is far below half of the least float.
+    # Exact weights, and weights below e^-760, which is far below half of the least float.
     exact, none = (radius == 0) & (tail == 0), (head == 0) & (radius > 0)
     lo, hi, near = np.where(exact, head, lo), np.where(exact, head, hi), np.where(exact, head, near)
     lo, hi, near = np.where(none, 0.0, lo), np.where(none, LEAST, hi), np.where(none, 0.0, near)

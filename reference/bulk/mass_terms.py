@@ -1,14 +1,14 @@
 """The terms of the mass equation of a row in double words, each with one proved relative bound for the whole row.
 
-With ε = `OPERATION` = 2^-102 and the double words taken as exact where they are definitions (the point s or λ at which
-the row is evaluated), the four forms give u^n of
+Let ε = `OPERATION` = 2^-102. Double words that are definitions (the point s or λ at which the row is evaluated) count
+as exact. The four forms compute u^n of
 
 - POWER (an int n ≤ 64) and REAL: u = (β(z_i − z_k) + s)/n, anchored at the smallest key k of the support. The gap is
   within ε/2, the sum within ε, 1/n within ε/16, the product within ε: u is within 2.6ε.
 - LARGE (n ≥ 2^20): u = 1 − x, x = (λ + βd_i)/n, d_i = max z − z_i. log u = −x·log_ratio(−x), and n cancels.
 - SOFTMAX (n = ∞): exp(−βd_i).
 
-A difference of keys is exact (TwoSum). Where β is not 1 its word is within u² and the product within 7u²: ε/2 in all.
+A difference of keys is exact (TwoSum). Where β is not 1, its word is within u² and the product within 7u²: ε/2 in all.
 
 Bounds:
 
@@ -21,9 +21,9 @@ The callers keep s ≤ 1.001n and z_i − z_k ≤ n, so that u ≤ 2.01; x ≤ 2
   y is wrong by at most 3.1ε·650 = 2015ε, exp by another ε.
 - SOFTMAX: exp is within ε, and where β is not 1 the exponent is wrong by 650·ε/2.
 
-A term below e^-650 < 2^-937, or of POWER below 2^-900, is stored as head 0, with an upper bound for the true one in
-place of the tail. In POWER no power between can have underflowed unless the result is below 2^-899: for u ≥ 1/2 none is
-below 2^-64, and for u < 1/2 each is at least 1 − 2^-40 times the result.
+A term below e^-650 < 2^-937, or below 2^-900 in POWER, is stored as head 0, with an upper bound of the true term in
+place of the tail. In POWER no intermediate power can have underflowed unless the result is below 2^-899: for u ≥ 1/2
+none is below 2^-64, and for u < 1/2 each is at least 1 − 2^-40 times the result.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ Floats = NDArray[np.float64]
 
 POWER, REAL, LARGE, SOFTMAX = 0, 1, 2, 3
 TINY = 2.0**-890
-"""Above every term that is stored without digits, and above its change when the root moves."""
+"""A bound above every term that is stored without digits, and above its change when the root moves."""
 LEAST = 5e-324
 
 
 class Order(NamedTuple):
-    """The order as a kernel takes it.
+    """The order in the form that a kernel takes.
 
     Attributes:
         form: POWER, REAL, LARGE or SOFTMAX.
@@ -54,7 +54,7 @@ class Order(NamedTuple):
         head, tail: n as a double word.
         inverse_head, inverse_tail: 1/n as a double word.
         exact: whether head + tail is n exactly.
-        one, least: 1 and the least subnormal, which the kernel must not know when it is compiled.
+        one, least: 1 and the least subnormal, which must not be compile-time constants of the kernel.
         scaled: whether β below is not 1.
         scale_head, scale_tail: β, the factor of the scores, as a double word.
     """
@@ -87,7 +87,7 @@ def term_error(order: Order) -> float:
 
 @compiled
 def scaled_difference(order: Order, z: float, anchor: float) -> Word:
-    """β(z − anchor): exact for β = 1, else within ε/2, relative."""
+    """β(z − anchor): exact for β = 1, else within a relative ε/2."""
     h, g = two_sum(z, -anchor)
     if order.scaled:
         return mul(h, g, order.scale_head, order.scale_tail)
@@ -112,7 +112,7 @@ def word_power(h: float, g: float, n: int) -> Word:
 
 @compiled
 def decay(yh: float, yl: float) -> Word:
-    """exp(y); head 0 and an upper bound below e^-650 (e^-760 < 2^-1096); NaN beyond 1, where nothing is proved."""
+    """exp(y); below e^-650, head 0 and an upper bound (e^-760 < 2^-1096); NaN beyond 1, where nothing is proved."""
     if yh < LEAST_EXPONENT:
         return 0.0, (LEAST if yh < -760.0 else TINY)
     if yh <= 1.0:
@@ -128,7 +128,7 @@ def evaluate(
 
     Args:
         order: the order.
-        z: keys; for POWER and REAL those at or above `anchor`, for LARGE and SOFTMAX all within 1900 of it below.
+        z: keys; for POWER and REAL those at or above `anchor`, for LARGE and SOFTMAX those at most 1900 below it.
         count: how many.
         anchor: z_k for POWER and REAL, max z for LARGE and SOFTMAX.
         sh: head of s (POWER, REAL) or λ (LARGE).
@@ -166,10 +166,10 @@ def evaluate(
 
 @compiled
 def total(head: Floats, tail: Floats, count: int) -> Word:
-    """The sum of the terms that have digits: they are positive, so it is within count·ε/4, relative."""
+    """The sum of the terms that have digits; they are positive, so it is within a relative count·ε/4."""
     h, g = 0.0, 0.0
     for i in range(count):
-        # A NaN passes on.
+        # A NaN propagates.
         if head[i] != 0.0:
             h, g = add(h, g, head[i], tail[i])
     return h, g
@@ -177,7 +177,7 @@ def total(head: Floats, tail: Floats, count: int) -> Word:
 
 @compiled
 def slope(order: Order, base: Floats, head: Floats, count: int) -> float:
-    """dS/dγ = Σ u^(n−1) = n·Σ u^n/(n·u) in float64, without the terms that have no digits: within (count + 8)·2^-53."""
+    """dS/dγ = Σ u^(n−1) = n·Σ u^n/(n·u) in float64, without terms that have no digits; within (count + 8)·2^-53."""
     summed = 0.0
     for i in range(count):
         summed += head[i] / base[i]
@@ -186,6 +186,6 @@ def slope(order: Order, base: Floats, head: Floats, count: int) -> float:
 
 @compiled
 def minus_one(h: float, g: float) -> float:
-    """(h, g) − 1 in float64, within 2^-51, relative."""
+    """(h, g) − 1 in float64, within a relative 2^-51."""
     a, b = add_float(h, g, -1.0)
     return a + b

@@ -1,6 +1,6 @@
-"""Where to look for the root of a row, in plain float64: proposals, which prove nothing and need no bound.
+"""Where to look for the root of a row, in plain float64: proposals prove nothing and need no error bound.
 
-`exp` and `log` here are good to about 2^-50.
+The exponential and the logarithm here are accurate to about 2^-50.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LOG_TWO_HEAD = 0.693147180369123816490
 _LOG_TWO_TAIL = 1.90821492927058770002e-10
 _INVERSE_LOG_TWO = 1.4426950408889634
 STEPS = 64
-"""Most Newton steps of a proposal."""
+"""The largest number of Newton steps of a proposal."""
 
 
 @compiled
 def approximate_exp(x: float) -> float:
-    """About exp(x); 0 below −700."""
+    """exp(x), approximately; 0 below −700."""
     y = min(max(x, -700.0), 700.0)
     shifted = y * _INVERSE_LOG_TWO + _MAGIC
     k = bits_of(shifted) - _MAGIC_BITS
@@ -38,7 +38,7 @@ def approximate_exp(x: float) -> float:
 
 @compiled
 def approximate_log(x: float) -> float:
-    """About log(x) for normal x > 0."""
+    """log(x), approximately, for normal x > 0."""
     i = bits_of(x)
     upper = ((i >> 44) & 255) >= 106
     e = (i >> 52) - 1023 + (1 if upper else 0)
@@ -53,13 +53,13 @@ def approximate_log(x: float) -> float:
 
 @compiled
 def approximate_power(base: float, order: float) -> float:
-    """About base^order for base ≥ 0; 0 for a base below 2^-1000."""
+    """base^order, approximately, for base ≥ 0; 0 for a base below 2^-1000."""
     return approximate_exp(order * approximate_log(base)) if base > 1e-301 else 0.0
 
 
 @compiled
 def integer_power(base: float, n: int) -> float:
-    """About base^n for an int n ≥ 0."""
+    """base^n, approximately, for an int n ≥ 0."""
     power, square = 1.0, base
     while n:
         if n & 1:
@@ -71,13 +71,13 @@ def integer_power(base: float, n: int) -> float:
 
 @compiled
 def smooth_root(gaps: Floats, count: int, order: float, whole: int) -> float:
-    """γ for n ≥ 1, from `count` gaps, which it permutes: Newton on ``‖u‖_n − 1``, convex, from the left of the root.
+    """γ for n ≥ 1 from `count` gaps, which it permutes: Newton's method on ``‖u‖_n − 1``, convex, from the left.
 
     Args:
         gaps: d_i < n in any order, one of them 0.
         count: how many.
         order: n.
-        whole: n if powers are to be taken by multiplication, else 0.
+        whole: n if powers are computed by multiplication, else 0.
     """
     reach = order * approximate_power(1.0 / count, 1.0 / order)
     kept = count
@@ -86,7 +86,7 @@ def smooth_root(gaps: Floats, count: int, order: float, whole: int) -> float:
         while i < kept:
             base = (reach - gaps[i]) / order
             if base <= 0.0 and step > 1:
-                # From the second step on the iteration falls: this key stays outside.
+                # From the second step on the iterates decrease, so this key stays outside.
                 kept -= 1
                 gaps[i], gaps[kept] = gaps[kept], gaps[i]
                 continue
@@ -108,7 +108,7 @@ def smooth_root(gaps: Floats, count: int, order: float, whole: int) -> float:
 
 @compiled
 def low_root(gaps: Floats, count: int, order: float) -> tuple[int, float]:
-    """(size of the support, n·p_k^(1/n)) for n < 1 from ascending gaps: support by bisection, Newton on p_k.
+    """(size of the support, n·p_k^(1/n)) for n < 1 from ascending gaps: bisection, then Newton's method on p_k.
 
     The mass is convex in the smallest weight p_k, and at ``p_k = 1/size`` it is at least 1.
     """
@@ -146,7 +146,7 @@ def low_root(gaps: Floats, count: int, order: float) -> tuple[int, float]:
 
 @compiled
 def large_shift(gaps: Floats, count: int, inverse: float) -> float:
-    """λ = n − γ for a large n, from gaps in any order: Newton on log S, nearly linear in λ. `inverse` is 1/n."""
+    """λ = n − γ for large n from gaps in any order: Newton's method on log S, nearly linear in λ. `inverse` is 1/n."""
     total = 0.0
     for i in range(count):
         total += approximate_exp(-gaps[i])

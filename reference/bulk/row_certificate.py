@@ -6,7 +6,7 @@ double word.
 
 1. `evaluate` gives S with |S − Σ_I u_i^n| ≤ E₁, where E₁ = S·(ρ + count·ε/4)·1.01 (terms, sum). Terms without digits,
    and for LARGE keys left out because λ + d ≥ 1899 (u^n ≤ exp(−1899)), are at least 0 and at most `TINY` each
-   wherever γ is within the box below: E = E₁ + m·2^-880 bounds all that is not known of F near γ₀.
+   wherever γ is within the box below: E = E₁ + m·2^-880 bounds all that is unknown about F near γ₀.
 2. W = Σ_I u^(n−1) = F′(γ₀) is known within η = (count + 16)·2^-53. A term without digits is left out: s ≥ 2^-800 and
    n ≤ 2^20 make u ≥ 2^-820, so u^(n−1) = u^n/u is below 2^-899+806 for POWER (n ≤ 64) and 2^-937+820 for REAL, against
    W ≥ S/2.01 ≥ 1/5 (LARGE: u ≥ 1 − 2^-8).
@@ -16,13 +16,13 @@ double word.
 4. By the mean value theorem, F(γ₀ ± r) has the sign of ±1 if r·W·(1 − η − κ) > |F₀| + 2E; with δ = −F₀/W, F₀ = S − 1,
    this follows from |δ| + rad < r with rad = 1.02·|δ|·(η + κ + 2^-49) + 1.05·E/W, where r = 2|δ| + 4E/W + 2^-100·b.
    So there is a root within r of γ₀, and by the mean value theorem again within rad of γ₀ + δ.
-5. That is the root of the whole row if all keys of I keep a positive base (s − r > 0, by 3) and none other gets one:
+5. That is the root of the whole row if all keys of I keep a positive base (s − r > 0, by 3) and no other key gets one:
    γ₀ + r is below the gap of the next key, s + r < z_k − z_next. Then support and root are proved.
 6. A weight is u_i^n(1 + X)^n with X = (γ* − γ₀)/b_i. With t = nδ/b_i, (1 + X)^n is 1 + t + t²(n − 1)/(2n) within
    0.2·((n + 1)|δ|/b_i)³, because |n(n − 1)(n − 2)| ≤ (n + 1)³ and the rest of Taylor's remainder is at most 1.01/6, and
-   within 1.02·n·rad/b_i for what is not known of δ. Step s by δ and evaluate again until (n + 1)|δ|/b ≤ 2^-36.
+   within 1.02·n·rad/b_i for the uncertainty of δ. Step s by δ and evaluate again until (n + 1)|δ|/b ≤ 2^-36.
 
-Everything decided by float64 comparisons here has a margin of at least 2^-20 of itself, but the last, which has 2^-50.
+Every float64 comparison here has a relative margin of at least 2^-20, except the last, which has 2^-50.
 
 Source: R. E. Moore, Interval Analysis, 1966 (interval Newton); A. Ziv, ACM TOMS 17(3), 1991 (the rounding test).
 """
@@ -49,7 +49,7 @@ from kernelproof.reference.bulk.mass_terms import (
 Floats = NDArray[np.float64]
 
 DECIDED, UNUSUAL, KINK, UNSETTLED = 0, 1, 2, 3
-"""What became of a row; all but the first go to arb: values out of range, the support, the root."""
+"""The status of a row; all but the first go to arb: values out of range, an open support, an open root."""
 
 CLOSE = 2.0**-36
 STEPS = 6
@@ -79,7 +79,7 @@ def above(x: float) -> float:
 
 @compiled
 def enclose(h: float, g: float, radius: float) -> tuple[float, float, float]:
-    """(lo, hi, nearest) of a weight within relative `radius` of the double word h + g > 2^-900; nearest is NaN if open.
+    """(lo, hi, nearest) of a weight within a relative `radius` of h + g > 2^-900; nearest is NaN if undecided.
 
     e = h·radius·1.001 + 2^-104·h covers the roundings of g ∓ e, each at most half a unit in the last place of a number
     below 2^-52·h + e. v = RN(h + a) and its error is exact (Dekker; |h| ≥ |a|), so a bound is v or its neighbour. RN is
@@ -96,7 +96,7 @@ def enclose(h: float, g: float, radius: float) -> tuple[float, float, float]:
 
 @compiled
 def settle(order: Order, count: int, found: Floats, delta: float, radius: float) -> None:
-    """Turn the terms at γ₀ into weights, given δ and `radius` (rad): step 6. A term without digits stays what it is."""
+    """Turn the terms at γ₀ into weights, given δ and `radius` (rad): step 6. A term without digits is unchanged."""
     base, head, tail, relative = found[BASE], found[HEAD], found[TAIL], found[RELATIVE]
     n = order.head
     bend = 0.5 * (n - 1.0) / n
@@ -118,17 +118,17 @@ def settle(order: Order, count: int, found: Floats, delta: float, radius: float)
 def certify(
     order: Order, count: int, size: int, anchor: float, start: float, gap: float, found: Floats, root: Floats
 ) -> int:
-    """Steps 1 to 6 for POWER, REAL and LARGE; DECIDED if `found` and `root` hold what is proved.
+    """Take steps 1 to 6 for POWER, REAL and LARGE; return DECIDED if `found` and `root` hold proved results.
 
     Args:
         order: the order.
         count: how many keys the support has (LARGE: those that are not negligible).
-        size: m, keys of the row.
+        size: m, the number of keys of the row.
         anchor: z_k; max z for LARGE.
         start: the proposal for s or λ.
         gap: a lower bound of β(z_k − z_next); ∞ for LARGE.
-        found: (FOUND, m), its keys given; the rest of it is out.
-        root: (ROOT,), out.
+        found: (FOUND, m); its keys are given, the rest is filled.
+        root: (ROOT,), filled.
     """
     z, base, head, tail = found[KEYS], found[BASE], found[HEAD], found[TAIL]
     n = order.head
@@ -162,7 +162,7 @@ def certify(
             return DECIDED
         move = -delta if order.form == LARGE else delta
         if order.form != LARGE and sh + move <= 0.0:
-            # Far off on a concave branch: come closer to 0, but not by more than that.
+            # Far away on a concave branch: approach 0, but only by this much.
             move = -0.875 * sh
         sh, sl = add_float(sh, sl, move)
     return UNSETTLED
@@ -185,7 +185,7 @@ def softmax(order: Order, count: int, size: int, top: float, found: Floats) -> i
 
 @compiled
 def bound(count: int, index: NDArray[np.int64], found: Floats, lo: Floats, hi: Floats, near: Floats) -> None:
-    """Write the enclosures of the `count` weights found to their places."""
+    """Write the enclosures of the `count` weights found to their positions."""
     head, tail, relative = found[HEAD], found[TAIL], found[RELATIVE]
     for i in range(count):
         where = index[i]

@@ -1,9 +1,9 @@
-"""What is proved of one row besides its weights: γ − d of every key, the support, keys at the threshold.
+"""What is proved about one row besides its weights: γ − d of every key, the support, keys at the threshold.
 
 γ − d_i = β(z_i − anchor) + point + δ, within the radius of the root and ε/2 of the first term (that is 0 where β = 1).
-The sums of double words are within ε of their result whatever cancels, so that the sign is proved where what is left
-exceeds `SHARP` times these errors. Where γ itself is exact (rules that give it, a weight of 1, order 1 in integers),
-so is the zero of a key at the threshold; see `row_certificate` for `ZERO`. A row of which one sign is open goes to arb.
+The sums of double words are within ε of their result whatever cancels, so the sign is proved where the result exceeds
+`SHARP` times these errors. Where γ itself is exact (rules that give it, a weight of 1, order 1 in integers), so is the
+zero of a key at the threshold; see `row_certificate` for `ZERO`. A row with an open sign goes to arb.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.uint8]
 
 OUTSIDE, INSIDE, EDGE = 0, 1, 2
-"""Where a key is: no weight, positive weight, exactly at the threshold."""
+"""The state of a key: no weight, positive weight, exactly at the threshold."""
 
 SHARP = 2.0**51
-"""How far beyond its error a margin has to be: it is published as a float64 of full precision."""
+"""By which factor a margin must exceed its error: it is published as a float64 of full precision."""
 
 FINE = 2.0**-66
-"""A weight known less well than this, relatively, sends its row to arb: 2^-13 of a unit roundoff of float64."""
+"""A weight with a larger relative error sends its row to arb: 2^-13 of a unit roundoff of float64."""
 
 DISTANT = -1e300
 MOST = 1e308
@@ -54,7 +54,7 @@ MOST = 1e308
 
 @compiled
 def point_of(order: Order, root: Floats) -> Word:
-    """γ at the anchor, without δ: for LARGE n less λ, within 2^-105·n."""
+    """γ at the anchor, without δ: n − λ for LARGE, within 2^-105·n."""
     if order.form == LARGE:
         return add(order.head, order.tail, -root[POINT], -root[POINT_TAIL])
     return root[POINT], root[POINT_TAIL]
@@ -62,15 +62,15 @@ def point_of(order: Order, root: Floats) -> Word:
 
 @compiled
 def margins(order: Order, whole: Floats, z: Floats, root: Floats, margin: Floats, state: Flags) -> int:
-    """Fill margin (m,), γ − d, and state (m,) of the keys of `z`; DECIDED, or KINK if a sign or a digit is open.
+    """Fill margin (m,), γ − d, and state (m,) of the keys of `z`; return DECIDED, or KINK if a sign or digit is open.
 
     Args:
         order: the order.
         whole: (m,), −∞ where masked.
-        z: (m,), the same with −∞ for keys that are not kept.
+        z: (m,), `whole` with −∞ for keys that are not kept.
         root: what is known of γ.
-        margin: (m,), out: +∞ at order ∞, −∞ where masked, clipped to ±`MOST`.
-        state: (m,), out.
+        margin: (m,), filled: +∞ at order ∞, −∞ where masked, clipped to ±`MOST`.
+        state: (m,), filled.
     """
     ph, pl = point_of(order, root)
     own = root[RADIUS] + (order.head * 2.0**-104 if order.form == LARGE else 0.0)
@@ -86,7 +86,7 @@ def margins(order: Order, whole: Floats, z: Floats, root: Floats, margin: Floats
             continue
         rough = (whole[i] - root[ANCHOR]) * order.scale_head
         if rough < DISTANT:
-            # Beyond 2^900, the largest γ, by 2^95: γ does not count.
+            # Exceeds 2^900, the largest γ, by a factor of 2^95: γ is negligible.
             margin[i] = max(rough, -MOST)
             continue
         dh, dl = scaled_difference(order, whole[i], root[ANCHOR])
@@ -108,7 +108,7 @@ def margins(order: Order, whole: Floats, z: Floats, root: Floats, margin: Floats
 def publish(
     count: int, index: NDArray[np.int64], found: Floats, state: Flags, head: Floats, tail: Floats, radius: Floats
 ) -> int:
-    """Write the weights found, each within `radius` of head + tail; UNUSUAL if one has no digits or too few.
+    """Write the weights found, each within `radius` of head + tail; return UNUSUAL if one has no digits or too few.
 
     A key of the support that was not evaluated, being far below the largest, has a weight below `LEAST`.
     """
@@ -124,14 +124,14 @@ def publish(
         if not found[RELATIVE, i] <= FINE:
             return UNUSUAL
         head[where], tail[where] = found[HEAD, i], found[TAIL, i]
-        # Two roundings, and the tail, are below 2^-50 of it.
+        # Two roundings and the tail are below 2^-50 of it.
         radius[where] = found[HEAD, i] * found[RELATIVE, i] * (1.0 + 2.0**-50)
     return DECIDED
 
 
 @compiled
 def has_kink(order: Order, anchored: bool, z: Floats, top: float, state: Flags) -> bool:
-    """Whether the Jacobian is not unique: tied maxima that γ counts from, or up to order 1 a key at the threshold."""
+    """Whether the Jacobian is not unique: γ counts from tied maxima, or up to order 1 a key is at the threshold."""
     ties, edges = 0, 0
     for i in range(len(z)):
         ties += z[i] == top
@@ -141,7 +141,7 @@ def has_kink(order: Order, anchored: bool, z: Floats, top: float, state: Flags) 
 
 
 def _make(_sources: int):  # type: ignore[no-untyped-def]
-    """The kernel, which holds the hash of the sources so that its cache knows them."""
+    """The kernel, a closure over the hash of the sources, so that its cache depends on them."""
 
     @kernel
     def certify_rows(
@@ -165,28 +165,28 @@ def _make(_sources: int):  # type: ignore[no-untyped-def]
         scalars: Floats,
         settled: Flags,
     ) -> int:
-        """Describe each row of z (R, m), and pull `cotangent` (R, m) back if it has rows; memory O(m) besides.
+        """Certify each row of z (R, m), and its gradient if `cotangent` has rows; needs O(m) extra memory.
 
         Args:
             order: the order.
-            given: whether (sh, sl) gives γ, as `weigh_row` takes it.
+            given: whether (sh, sl) gives γ, as in `weigh_row`.
             anchored: as there.
             sh: as there.
             sl: as there.
             whole: as in `margins`.
             z: as in `margins`.
-            margin: (R, m), out.
-            state: (R, m), out.
-            head: (R, m), out.
-            tail: (R, m), out.
-            radius: (R, m), out.
-            status: (R,), out: DECIDED, or why nothing is to be read from the row.
-            kink: (R,), out.
-            rate: of `row_vjp`.
+            margin: (R, m), filled.
+            state: (R, m), filled.
+            head: (R, m), filled.
+            tail: (R, m), filled.
+            radius: (R, m), filled.
+            status: (R,), filled: DECIDED, or why the row is not certified.
+            kink: (R,), filled.
+            rate: as in `row_vjp`.
             cotangent: (R, m), or (0, m).
-            gradient: (3, R, m), out: head, tail and radius of the gradient of the scores.
-            scalars: (R, 2, 3), out: the same of those of the parameter and of the order.
-            settled: (R,), out: as status, of the gradients.
+            gradient: (3, R, m), filled: head, tail and radius of the gradient in the scores.
+            scalars: (R, 2, 3), filled: the same for the gradients in the parameter and in the order.
+            settled: (R,), filled: the status of the gradients.
         """
         rows, size = z.shape
         found, root, held = np.empty((FOUND, size)), np.empty(ROOT), np.empty((HELD, size))

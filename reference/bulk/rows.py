@@ -1,4 +1,4 @@
-"""One row from logits to enclosures: which keys may matter, a proposal, its certificate."""
+"""One row from logits to enclosures: the keys that may matter, a proposal, and its certificate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FAR = 1900.0
-"""exp(−FAR) < 2^-2700; a key this far below the largest has no weight that float64 could hold."""
+"""exp(−FAR) < 2^-2700; a key this far below the largest has a weight too small for float64."""
 INTEGER_ROWS = 3
 
 
@@ -52,7 +52,7 @@ def keeps_ieee(order: Order) -> bool:
 
 @compiled
 def largest(z: Floats) -> float:
-    """The largest key; NaN and infinities pass on, and are refused by the callers."""
+    """The largest key; NaN and infinities propagate, and the callers reject them."""
     top = -np.inf
     for i in range(len(z)):
         top = max(top, z[i])
@@ -61,15 +61,15 @@ def largest(z: Floats) -> float:
 
 @compiled
 def within(order: Order, top: float, z: float, reach: float) -> bool:
-    """Whether the gap of key z is at most about `reach` in logits: rounded, and monotone in z."""
+    """Whether the rounded gap of key z is at most `reach` in logits; monotone in z."""
     return (top - z) * order.scale_head <= reach
 
 
 @compiled
 def _near(order: Order, z: Floats, top: float, reach: float, found: Floats, index: Integers) -> int:
-    """How many keys lie within `reach` of the largest; their positions, and their float64 gaps in logits, are set.
+    """Set positions and float64 gaps in logits of the keys within `reach` of the largest; return how many there are.
 
-    With a scale a gap below `reach` may be off by some units in the last place: more keys do no harm.
+    With a scale, a gap below `reach` may be off by a few units in the last place; extra keys do no harm.
     """
     count = 0
     for i in range(len(z)):
@@ -81,17 +81,17 @@ def _near(order: Order, z: Floats, top: float, reach: float, found: Floats, inde
 
 @compiled
 def solve_row(order: Order, z: Floats, found: Floats, integers: Integers, root: Floats) -> tuple[int, int]:
-    """The weights of one row, by key of its support, and its γ; of LARGE and SOFTMAX the keys within `FAR` only.
+    """Solve one row: the weights of its support, and γ; for LARGE and SOFTMAX only the keys within `FAR`.
 
     Args:
         order: the order.
         z: (m,), finite or −∞.
-        found: (FOUND, m), out.
-        integers: (INTEGER_ROWS, m), out: the first row has the positions of the keys found.
-        root: (ROOT,), out.
+        found: (FOUND, m), filled.
+        integers: (INTEGER_ROWS, m), filled: the first row has the positions of the keys found.
+        root: (ROOT,), filled.
 
     Returns:
-        DECIDED, or why the row has to go to arb, when nothing can be read from what is out; and how many keys.
+        DECIDED, or why the row has to go to arb, in which case the results are meaningless; and the number of keys.
     """
     size = len(z)
     top = largest(z)
@@ -104,7 +104,7 @@ def solve_row(order: Order, z: Floats, found: Floats, integers: Integers, root: 
         if order.form == SOFTMAX:
             return softmax(order, count, size, top, found), count
         if count == 1:
-            # The others have at most exp(−1899) < 2^-2700 each, and λ = log S is below twice their sum.
+            # The other terms are at most exp(−1899) < 2^-2700 each, and λ = log S is below twice their sum.
             _alone(order, z[index[0]], top, found, root)
             root[POINT], root[POINT_TAIL], root[RADIUS] = 0.0, 0.0, 2.0**-1000 + order.head * 2.0**-104
             found[RELATIVE, 0] = 2.0**-1000
@@ -144,7 +144,7 @@ def _anchored(
     found: Floats,
     root: Floats,
 ) -> tuple[int, int]:
-    """`certify` with the keys whose float64 gap is below `reach` (at most, if `start` gives s) as the support."""
+    """`certify` with the support of keys whose float64 gap is below `reach` (at most `reach`, if `start` gives s)."""
     anchor, following = top, -np.inf
     for i in range(size):
         gap = (top - z[i]) * order.scale_head
@@ -152,7 +152,7 @@ def _anchored(
             anchor = min(anchor, z[i])
         else:
             following = max(following, z[i])
-    # Rounding is monotone, so the keys chosen are the largest ones; if not, the gap below would prove nothing.
+    # Rounding is monotone, so the chosen keys are the largest; otherwise the gap below would prove nothing.
     count = 0
     for i in range(size):
         if z[i] >= anchor:
@@ -160,7 +160,7 @@ def _anchored(
             count += 1
     gap = np.inf
     if following > -np.inf:
-        # Three roundings, and the word of the scale.
+        # Three roundings, plus the error of the scale's double word.
         gap = scaled_difference(order, anchor, following)[0] * (1.0 - 2.0**-50)
     first = start if start > 0.0 else reach - (top - anchor) * order.scale_head
     return certify(order, count, size, anchor, first, gap, found, root), count
@@ -168,7 +168,7 @@ def _anchored(
 
 @compiled
 def _one(order: Order, z: Floats, size: int, top: float, index: Integers, found: Floats, root: Floats) -> int:
-    """Weight 1 on the only largest key, if all others are proved to be n below it or further."""
+    """Weight 1 for a unique largest key, if all others are proved to be at least n below it."""
     second, ties, first = -np.inf, 0, index[0]
     for i in range(size):
         if z[i] == top:
@@ -189,7 +189,7 @@ def _one(order: Order, z: Floats, size: int, top: float, index: Integers, found:
 
 @compiled
 def _alone(order: Order, z: float, top: float, found: Floats, root: Floats) -> None:
-    """One key of weight 1: its base is n, and γ = n."""
+    """Fill in a single key of weight 1: its base is n, and γ = n."""
     found[KEYS, 0], found[BASE, 0], found[HEAD, 0], found[TAIL, 0], found[RELATIVE, 0] = z, order.head, 1.0, 0.0, 0.0
     root[ANCHOR], root[POINT], root[POINT_TAIL], root[DELTA] = top, order.head, order.tail, 0.0
     exactly = order.exact and not order.scaled
@@ -197,13 +197,13 @@ def _alone(order: Order, z: float, top: float, found: Floats, root: Floats) -> N
 
 
 def _make(_sources: int):  # type: ignore[no-untyped-def]
-    """The kernel, which holds the hash of the sources so that its cache knows them."""
+    """The kernel, a closure over the hash of the sources, so that its cache depends on them."""
 
     @kernel
     def solve_rows(order: Order, z: Floats, lo: Floats, hi: Floats, near: Floats, status: NDArray[np.uint8]) -> int:
         """Enclose the weights of each row of z (R, m): lo ≤ p ≤ hi, near = RN(p) where proved, NaN where not (R, m).
 
-        What became of each row goes to status (R,). Memory O(m) besides.
+        The status of each row goes to status (R,). Needs O(m) extra memory.
         """
         rows, size = z.shape
         found, root = np.empty((FOUND, size)), np.empty(ROOT)

@@ -1,4 +1,4 @@
-"""Order 1 in integers, and the row of one key: exact, so that kinks and midpoints are decided without arb.
+"""Order 1 in integers: exact, so that kinks and midpoints are decided without arb.
 
 Source: A. F. T. Martins, R. F. Astudillo, From softmax to sparsemax, ICML 2016 (the support and the threshold).
 """
@@ -36,9 +36,9 @@ BITS = 61
 
 @compiled
 def reaches(order: Order, gh: float, gl: float) -> bool:
-    """Whether the gap (gh, gl) is proved to be at least n: by more than gap and n may be off, or both being exact.
+    """Whether the gap (gh, gl) is proved to be at least n: by more than the errors of both, or because both are exact.
 
-    Double words are in the order of their pairs, because h = RN(h + g) and RN is monotone.
+    Double words are ordered as their pairs (h, g), because h = RN(h + g) and RN is monotone.
     """
     if gh > order.head * (1.0 + 2.0**-50):
         return True
@@ -49,25 +49,25 @@ def reaches(order: Order, gh: float, gl: float) -> bool:
 def sparsemax(
     count: int, top: float, index: Integers, gaps: Integers, sorted_gaps: Integers, found: Floats, root: Floats
 ) -> tuple[int, int]:
-    """Order 1 where all gaps below 1 are integers D_i over one power of two 2^S; UNUSUAL where they are not.
+    """Solve order 1 where all gaps below 1 are integers D_i over one power of two 2^S; return UNUSUAL otherwise.
 
-    Key k, by ascending D, is in the support iff K·D_k − Σ_{j<k} D_j < 2^S, and p_i = q_i/(K·2^S) with the integer
-    q_i = 2^S + Σ_support D_j − K·D_i > 0. All these are at most (K + 1)·2^S < 2^62. q is a double word exactly (head
-    RN(q), the tail what is left of it), and its quotient by K is within ε. The quotient is a float64 iff
-    TwoProd(h, K) is q; then the bound is 0, so that a midpoint of a narrower format is what it is.
-    γ = (2^S + Σ_support D_j)/(K·2^S) likewise, and γ − d is q/(K·2^S): exactly 0, or beyond 2^-62.
+    Key k, by ascending D, is in the support iff K·D_k − Σ_{j<k} D_j < 2^S, and p_i = q_i/(K·2^S) with the integer q_i
+    = 2^S + Σ_support D_j − K·D_i > 0. All these are at most (K + 1)·2^S < 2^62. q is exactly a double word (head
+    RN(q), tail q − RN(q)), and its quotient by K is within ε. The quotient is a float64 iff TwoProd(h, K) is q; then
+    the bound is 0, so that a midpoint of a narrower format is recognized. γ = (2^S + Σ_support D_j)/(K·2^S) likewise,
+    and γ − d is q/(K·2^S): exactly 0, or beyond 2^-62.
 
     Args:
-        count: how many keys; at least all those with a gap below 1.
+        count: how many keys are given; at least all those with a gap below 1.
         top: the largest key.
-        index: their positions; out, those of the support.
+        index: positions of the keys given; on return, those of the support.
         gaps: scratch.
         sorted_gaps: scratch.
-        found: (FOUND, m), its keys given; out, of the support.
-        root: (ROOT,), out.
+        found: (FOUND, m); its keys are given; on return, those of the support.
+        root: (ROOT,), filled.
 
     Returns:
-        The status, and how many keys the support has.
+        The status, and the size of the support.
     """
     shift = BITS
     size = count + 1
@@ -81,7 +81,7 @@ def sparsemax(
     z = found[KEYS]
     for i in range(count):
         d, rest = two_sum(top, -z[i])
-        # Below 2^52·1, so that a float without a fraction is told by adding 2^52.
+        # Below 2^52, so that adding 2^52 shows whether a float has a fraction.
         scaled = min(d, 1.0) * scale
         if rest != 0.0 or (scaled + 4503599627370496.0) - 4503599627370496.0 != scaled:
             return UNUSUAL, 0
@@ -114,7 +114,7 @@ def sparsemax(
 
 @compiled
 def _share(q: np.int64, kept: int) -> tuple[float, float, bool]:
-    """q/kept for 0 < q < 2^62: (head, tail, whether it is the head exactly; then the tail is 0)."""
+    """q/kept for 0 < q < 2^62: (head, tail, whether it is exactly the head, with a tail of 0)."""
     qh = float(q)
     ql = float(q - np.int64(qh))
     h, g = div(qh, ql, float(kept), 0.0)

@@ -1,4 +1,4 @@
-"""What went through the filter, counted while it runs; here, so that counting loads no compiled code."""
+"""Counts of what went through the filter; a module of its own, so that counting loads no compiled code."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class FilterTally:
-    """Added up in the calling thread.
+    """Counts of a batch, added up in the calling thread.
 
     Attributes:
-        elements: of the batch.
-        rows: of the batch.
+        elements: elements of the batch.
+        rows: rows of the batch.
         undecided_rows: rows that went to arb.
-        undecided_elements: elements that were open.
-        reasons: the filter's status -> how many rows it gave up with it.
+        undecided_elements: elements that the filter left open.
+        reasons: status of the filter -> how many rows it gave up with that status.
     """
 
     elements: int = 0

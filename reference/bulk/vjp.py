@@ -1,16 +1,16 @@
-"""The vector-Jacobian product of one row in double words, each number with a proved radius, or the row given up.
+"""The vector-Jacobian product of one row in double words, each number with a proved radius; or the row is given up.
 
 With b_i = γ − d_i in logits (exact up to the root), slopes a_i = n·w_i/b_i (order ∞: w_i) and x_i = g_i − C,
 
-- scores: β·a_i·x_i, C the mean of g under a (`Adaptive`) or under w; `Anchored` takes Σ a_i·x_i off its maxima;
+- scores: β·a_i·x_i, C the mean of g under a (`Adaptive`) or under w; `Anchored` subtracts Σ a_i·x_i from its maxima;
 - the rule's parameter: a coefficient times Σ a_i·x_i·d_i, as in `weighting.vjp`;
 - the order, `Adaptive`: Σ w_i·φ_i·x_i with φ = log u + 1/u − 1, u = b/n (docs/theory.md, G2; the terms w/u·x sum to 0).
   Other rules: Σ w_i·log(b_i/γ)·x_i. α at order ∞: −½Σ w_i·x_i·ℓ_i², ℓ = log w (the mean of ℓ² drops out, Σ w·x = 0).
 
-Radii. ε = 2^-102 bounds an operation (`double_word`), a sum of N numbers is within N·ε/4 of the sum of their sizes. An
-error passes on by the derivative: relative ones add in products and quotients, a factor of 1.01 or 1.02 covers their
-products and the roundings of the radii themselves, which are sums of nonnegative float64 numbers.
-- b: 3ε relative (a difference, two sums) and what is not known of the root, over b. 1/u = n/b: that of b, and 2ε.
+Radii. ε = 2^-102 bounds an operation (`double_word`); a sum of N numbers is within N·ε/4 of the sum of their sizes. An
+error propagates by the derivative: relative errors add in products and quotients, and a factor of 1.01 or 1.02 covers
+their products and the roundings of the radii themselves, which are sums of nonnegative float64 numbers.
+- b: 3ε relative (a difference, two sums) and the uncertainty of the root, over b. 1/u = n/b: that of b, and 2ε.
   a = w·n/b: those of w and b, and 3ε.
 - C = M/A: (E_M + |C|·E_A)/A, and ε. x: E_C, and ε. c = a·x: a·E_C + |c|(relative of a, and ε).
 - φ by its series for |u − 1| ≤ 2^-9: `PHI_ERROR` and 2ε relative, and |φ′| ≤ 1.02·|u − 1| times the error of u.
@@ -18,8 +18,8 @@ products and the roundings of the radii themselves, which are sums of nonnegativ
 - ℓ = log w_top − βd: 2ε(1 + |log w_top|) for the logarithm and the sum, the relative error of w_top, and 2ε·βd.
 Keys left out, below `LEAST` each, move each sum by less than 2^-1000·max|g| times its other factors, at most 2^90·1900.
 
-Whatever is not in the ranges of `slopes`, within which what underflow may take is accounted for, and whatever comes out
-with a radius above `LOOSE` of the sum of the sizes that went into it, goes to arb.
+A row goes to arb if a number is out of the ranges of `slopes`, within which underflow is accounted for, or if a result
+has a radius above `LOOSE` of the sum of the sizes that went into it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ Flags = NDArray[np.uint8]
 
 LOOSE = 2.0**-62
 FAINT = 2.0**-1000
-"""More than what the terms of a sum of 2^50 may lose to underflow, each less than 2^-1060."""
+"""More than a sum of 2^50 terms may lose to underflow, each less than 2^-1060."""
 
 TRACE = 5e-324
-"""The size of a term that may have underflowed altogether: that a sum has one is enough to make its error `FAINT`."""
+"""The size of a term that may have underflowed altogether: one such term makes the error of its sum `FAINT`."""
 
 MOMENT, BY_ORDER, TOTAL = range(3)
 SUMS = 3
@@ -92,7 +92,7 @@ def error_of(sums: Floats, which: int, count: int) -> float:
 
 @compiled
 def is_sharp(error: float, scale: float) -> bool:
-    """Whether an error is small next to what it is an error of; a NaN is not."""
+    """Whether an error is small relative to `scale`; a NaN is not."""
     return error <= LOOSE * scale or error == 0.0
 
 
@@ -136,7 +136,7 @@ def sum_up(
     tail: Floats,
     radius: Floats,
 ) -> int:
-    """Write a·x of each key to its place, and gather the sums."""
+    """Write a·x of each key to its position, and gather the sums."""
     ch, cl, doubt, typical = middle
     log_top = (0.0, 0.0, 0.0)
     if order.form == SOFTMAX:
@@ -194,7 +194,7 @@ def finish_scores(
     tail: Floats,
     radius: Floats,
 ) -> int:
-    """Take the sum off the maxima for ANCHORED, and multiply by the factor of the scores."""
+    """Subtract the sum from the maxima for ANCHORED, and multiply by the factor of the scores."""
     if rate.kind == ANCHORED:
         tied = 0
         for i in range(count):
@@ -227,7 +227,7 @@ def finish_scalars(
 ) -> int:
     """Write the gradients of the parameter and of the order."""
     moment = error_of(sums, MOMENT, count) + gone + (FAINT if sums[MOMENT, 3] > 0.0 else 0.0)
-    # The first of two products may have lost something before the cotangent multiplies it.
+    # The first of two products may have underflowed before the cotangent multiplies it.
     faint = FAINT * max(1.0, most) if sums[BY_ORDER, 3] > 0.0 else 0.0
     by_order = error_of(sums, BY_ORDER, count) + gone + faint
     if not is_sharp(moment, sums[MOMENT, 4]) or not is_sharp(by_order, sums[BY_ORDER, 4]):
@@ -261,24 +261,24 @@ def row_vjp(
     radius: Floats,
     scalars: Floats,
 ) -> int:
-    """Pull g back to the scores and scalars of one row; DECIDED if what is out is proved and sharp.
+    """Gradients of one row in its scores and scalars for the cotangent g; return DECIDED if they are proved and sharp.
 
     Args:
         order: the order.
         rate: the rule.
         point: γ at the anchor.
-        count: keys found.
+        count: how many keys were found.
         index: their positions.
-        found: as `solve_row` and `weigh_row` leave it.
+        found: as filled by `solve_row` or `weigh_row`.
         root: likewise.
         held: (HELD, m), scratch.
         sums: (SUMS, 5), scratch.
         state: (m,), 1 in the support.
         g: (m,), the cotangent.
-        head: (m,), out.
-        tail: (m,), out.
-        radius: (m,), out.
-        scalars: (2, 3), out: head, tail and radius of the parameter's gradient, and of that of the order (SOFTMAX: α).
+        head: (m,), filled.
+        tail: (m,), filled.
+        radius: (m,), filled.
+        scalars: (2, 3), filled: head, tail and radius of the gradients in the parameter and in the order (SOFTMAX: α).
     """
     most, inside = survey(g, state)
     if not most >= 0.0 or (order.form == LARGE and order.head > LARGEST_ORDER):
@@ -293,7 +293,7 @@ def row_vjp(
         radius[i] = tiny if lost and state[i] == 1 else 0.0
     scalars[:] = 0.0
     if count == 1:
-        # The one weight is 1 whatever moves; with keys far below it, e^-1900 times any other factor is below FAINT.
+        # The only weight is constantly 1; with keys far below it, e^-1900 times any other factor is below FAINT.
         if lost:
             scalars[0, 2] = scalars[1, 2] = FAINT * max(1.0, most) * max(1.0, abs(rate.head))
         return DECIDED
