@@ -1,8 +1,8 @@
-"""Certificates of the mass equation, and a checker that shares nothing with the solver.
+"""Certificates of the mass equation, and a checker that shares no code with the solver.
 
-A certificate is plain data: the order, the exact gaps and two numbers. The checker knows only the definition,
-``f(γ) = Σ [(γ − d_j)/n]₊^n``, evaluated in the interval arithmetic of mpmath: if ``f(low) < 1 < f(high)``
-the root lies between (f rises), and a gap up to `low` is in the support, one from `high` on is not.
+A certificate is plain data: the order, the exact gaps and two numbers. The checker evaluates only the definition,
+``f(γ) = Σ [(γ − d_j)/n]₊^n``, in the interval arithmetic of mpmath: if ``f(low) < 1 < f(high)``, the root lies in
+between (f is increasing), gaps up to `low` are in the support, and gaps from `high` on are not.
 
 Source: docs/theory.md §1 and §2.
 """
@@ -30,7 +30,8 @@ class Certificate:
 
     Attributes:
         order: n, as a fraction.
-        gaps: exact gaps, ascending from 0, as fractions; keys beyond the reach n of any weight are left out.
+        gaps: exact gaps, ascending from 0, as fractions; keys with a gap of n or more, which have no weight, are left
+            out.
         low: a fraction below γ, the root of the mass equation in logits.
         high: a fraction above γ.
         support: how many of the gaps are in the support.
@@ -49,7 +50,7 @@ class Certificate:
 
     @classmethod
     def parse(cls, text: str) -> Certificate:
-        """The certificate whose `json` this is."""
+        """The certificate with this `json`."""
         fields = json.loads(text)
         return cls(**{**fields, "gaps": tuple(fields["gaps"])})
 
@@ -65,7 +66,7 @@ def certificate(z: Any, order: Any = None, *, alpha: Any = None, precision: int 
 
     Raises:
         DomainError: not one row, an empty one, or order ∞ (softmax has no threshold).
-        UndecidedError: a key lies exactly at the threshold: no bracket separates it, `mass_sign` decides it.
+        UndecidedError: a key lies exactly at the threshold; no bracket separates it, but `mass_sign` decides it.
 
     >>> claim = certificate([0.0, 1.5, 1.25], order=2)
     >>> claim.support, recheck(claim)
@@ -124,7 +125,7 @@ def recheck(claim: Certificate, precision: int = 256) -> bool:
 
 
 def _mass(gaps: list[Fraction], gamma: Fraction, order: Fraction) -> Any:
-    """An interval that holds ``Σ [(γ − d_j)/n]₊^n``."""
+    """An interval that contains ``Σ [(γ − d_j)/n]₊^n``."""
     exponent = _interval(order)
     total = mpmath.iv.mpf(0)
     for gap in gaps:

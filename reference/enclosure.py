@@ -1,9 +1,9 @@
-"""Enclosures: arrays of numbers known to lie in intervals, refined on demand, rounded only when that is proved.
+"""Enclosures: arrays of numbers known to lie in intervals, refined on demand, and rounded only with proof.
 
-An array is zero but for its blocks. A block is what one solve gives (a row of weights, an output row,
-a gradient): values as `arb` balls or exact `Fraction`s, a function that computes them again with more
-bits, and, where the mathematics allows it, an exact comparison with a rational number. Rounding is
-Ziv's loop: more bits until both ends round alike, then the exact comparison decides a midpoint.
+An array is zero except for its blocks. A block is the result of one solve (a row of weights, an output row, a
+gradient): values as `arb` balls or exact `Fraction`s, a function that computes them again with more bits, and, where
+the mathematics allows it, an exact comparison with a rational number. Rounding is Ziv's loop: more bits until both
+ends round alike, then the exact comparison decides a midpoint.
 
 Source: A. Ziv, Fast evaluation of elementary mathematical functions with correctly rounded last bit,
 ACM TOMS 17(3), 1991.
@@ -26,22 +26,22 @@ from kernelproof.reference.formats import FORMATS, Format, format_of
 Floats = NDArray[np.float64]
 ENDS_BITS = 1 << 15
 NO_VALUE = arb("nan")
-"""Stands where an array has no value, such as an empty row; a ball that is NaN for want of bits is another object."""
+"""Marks positions without a value, such as an empty row; a ball that is NaN for lack of bits is another object."""
 Number = Any
 """A ball (`flint.arb`) or an exact `Fraction`."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Values at flat `positions` of an array, and how to know them better.
+    """Values at flat `positions` of an array, and how to refine them.
 
     Attributes:
         positions: flat indices, one per value.
         values: `arb` balls or `Fraction`s.
-        refine: bits -> the values again, computed with that many bits; None: they cannot be refined.
-        compare: (i, rational) -> sign of value i minus the rational, exactly, or None if that is not known.
-        cap: bits beyond which no refinement is tried, for a format.
-        both: at the cap a value may be called one of two neighbours (orders that are not integers).
+        refine: bits -> the values again, computed with that many bits; None if they cannot be refined.
+        compare: (i, rational) -> the exact sign of value i minus the rational, or None if that is unknown.
+        cap: format -> the largest number of bits tried for it.
+        both: whether a value may be declared one of two neighbours at the cap (non-integer orders).
     """
 
     positions: NDArray[np.intp]
@@ -53,12 +53,12 @@ class Block:
 
 
 class LazyBlocks(Sequence[Block]):
-    """Blocks made when they are asked for, and kept.
+    """Blocks that are made on first use, and kept.
 
     Args:
-        size: how many.
+        size: how many blocks there are.
         make: number -> block.
-        ready: those that are there already.
+        ready: blocks that exist already, by number.
     """
 
     def __init__(self, size: int, make: Callable[[int], Block], ready: dict[int, Block] | None = None) -> None:
@@ -82,15 +82,15 @@ class LazyBlocks(Sequence[Block]):
 
 @dataclass(frozen=True)
 class ProvedFloats:
-    """What is proved of numbers without their balls, by flat position.
+    """What is proved about numbers without computing their balls, by flat position.
 
     Attributes:
-        lo: float64 bounds.
-        hi: float64 bounds.
-        near: rounded to float64 where that is proved, else NaN.
+        lo: lower bounds, float64.
+        hi: upper bounds, float64.
+        near: correctly rounded to float64 where that is proved, else NaN.
         parts: (3, size): head, tail, radius.
-        open: where nothing of this is known.
-        owner: which block a position is of.
+        open: positions where none of this is known.
+        owner: the number of the block that a position belongs to.
     """
 
     lo: Floats
@@ -103,14 +103,14 @@ class ProvedFloats:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Correctly rounded values; `ambiguous` marks those of which only the two neighbours are proved."""
+    """Correctly rounded values; `ambiguous` marks values proved only to be one of two neighbours."""
 
     values: NDArray[Any]
     ambiguous: NDArray[np.bool_]
 
 
 def outer_floats(values: Sequence[Number]) -> tuple[Floats, Floats]:
-    """float64 bounds (lo, hi) of the values: proved, at most two units in the last place wider than they."""
+    """Proved float64 bounds (lo, hi) of the values, at most two units in the last place wider than the balls."""
     count = len(values)
     middle = np.empty(count)
     wide: list[int] = []
@@ -139,7 +139,7 @@ def _float(value: Fraction) -> float:
 
 
 def _round_ends(values: Sequence[Number], target: Format) -> tuple[Floats, Floats]:
-    """Both ends of every value, rounded straight to `target` (held in float64)."""
+    """Both ends of every value, rounded directly to `target` (held in float64)."""
     if target.precision < 53:
         lo, hi = outer_floats(values)
         lo, hi = target.round_floats(lo), target.round_floats(hi)
@@ -148,7 +148,7 @@ def _round_ends(values: Sequence[Number], target: Format) -> tuple[Floats, Float
                 lo[i] = hi[i] = target.round_fraction(value)
         return lo, hi
     ends = np.empty((2, len(values)))
-    # lower() and upper() round outward to the working precision, which must not be what decides.
+    # lower() and upper() round outward to the working precision, which must not decide the result.
     with ctx.workprec(ENDS_BITS):
         for i, value in enumerate(values):
             if isinstance(value, arb):
@@ -163,10 +163,10 @@ class Enclosure:
     """An array of exact real numbers, each known to lie in ``[lo, hi]``.
 
     Attributes:
-        shape: of the array.
-        blocks: where it is not identically zero.
-        certified: True if the intervals are proved (arb, Fraction); False for mpmath, a second opinion.
-        known: what is proved without the blocks, which then cover all positions and need not be made.
+        shape: shape of the array.
+        blocks: the parts that are not identically zero.
+        certified: whether the intervals are proved (arb, Fraction); False for mpmath, the cross-check.
+        known: what is proved without the blocks, which then cover all positions and are only made if needed.
 
     >>> from kernelproof.reference import entmax
     >>> entmax([0.0, 0.25], order=1).weights.round("float32").tolist()
@@ -180,21 +180,21 @@ class Enclosure:
 
     @property
     def size(self) -> int:
-        """How many numbers."""
+        """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def lo(self) -> Floats:
-        """Proved lower bounds, float64, of the shape of the array."""
+        """Proved lower bounds, float64, in the shape of the array."""
         return self._scatter(0)
 
     @property
     def hi(self) -> Floats:
-        """Proved upper bounds, float64, of the shape of the array."""
+        """Proved upper bounds, float64, in the shape of the array."""
         return self._scatter(1)
 
     def _needed(self, open_: NDArray[np.bool_]) -> Enclosure:
-        """The blocks of `open_` positions alone."""
+        """The enclosure of the `open_` positions alone."""
         if self.known is None:
             return self
         wanted = np.unique(self.known.owner[open_]).tolist()
@@ -214,7 +214,7 @@ class Enclosure:
         return out.reshape(self.shape)
 
     def values(self) -> NDArray[Any]:
-        """The balls and Fractions themselves, as an object array of the shape of the array."""
+        """The balls and Fractions themselves, as an object array."""
         out = np.full(self.size, Fraction(0), dtype=object)
         for block in self.blocks:
             for position, value in zip(block.positions, block.values, strict=True):
@@ -238,24 +238,24 @@ class Enclosure:
         return cast("tuple[Floats, Floats, Floats]", tuple(part.reshape(self.shape) for part in out))
 
     def round(self, dtype: Any) -> NDArray[Any]:
-        """Correctly rounded to `dtype`, to nearest, ties to even.
+        """The array correctly rounded to `dtype`, to nearest, ties to even.
 
         Args:
             dtype: float64, float32, float16, bfloat16, float8_e4m3fn or float8_e5m2.
 
         Raises:
             DomainError: another dtype.
-            UndecidedError: a value is not separated from a midpoint of two neighbours at the precision cap of its
-                block, and the block does not let either neighbour stand. That is so for weights of integer order,
-                which exact comparisons decide unless the powers are too large to write down (a rational weight of
-                ``Fixed`` or ``Anchored`` beyond some 2^16 bits; an equation of entmax above order 512), and for values
-                whose ball is still wider than two neighbours, or not finite, at the cap. Elsewhere (other orders,
-                outputs, gradients, thresholds) the lower neighbour is returned, and `rounding` marks it.
+            UndecidedError: a value is not separated from the midpoint of two neighbours at the precision cap of its
+                block, and neither neighbour may be returned. This concerns weights of integer order, which exact
+                comparisons decide unless the powers are too large to write down (a rational weight of ``Fixed`` or
+                ``Anchored`` beyond about 2^16 bits; an equation of entmax above order 512), and values whose ball is
+                still wider than two neighbours, or not finite, at the cap. Elsewhere (other orders, outputs, gradients,
+                thresholds) the lower neighbour is returned, and `rounding` marks it.
         """
         return self.rounding(dtype).values
 
     def rounding(self, dtype: Any) -> Rounding:
-        """As `round`, with the elements of which only the two neighbours are proved."""
+        """`round`, with the elements proved only to be one of two neighbours."""
         target = format_of(dtype)
         if self.known is not None:
             return self._filtered(target, self.known)
@@ -270,7 +270,7 @@ class Enclosure:
                 final = block.refine is None and block.compare is None
                 if not np.array_equal(low, high, equal_nan=final):
                     low, high, unsure[block.positions] = _ziv(block, low, high, target)
-                # The upper end has the sign of a zero: a weight is never −0.
+                # The upper end determines the sign of a zero: a weight is never −0.
                 out[block.positions] = np.where(low == 0, np.maximum(low, high), low)
                 start = stop
         with np.errstate(over="ignore", invalid="ignore"):
@@ -278,7 +278,7 @@ class Enclosure:
         return Rounding(values, unsure.reshape(self.shape))
 
     def _filtered(self, target: Format, known: ProvedFloats) -> Rounding:
-        """Rounded where both known bounds round alike, the rest by its blocks."""
+        """Round elements whose known bounds round alike, and the others by their blocks."""
         if target.precision == 53:
             values, open_ = known.near, known.open | np.isnan(known.near)
         else:
@@ -291,7 +291,7 @@ class Enclosure:
         return Rounding(rounded, rest.ambiguous & open_.reshape(self.shape))
 
     def moved(self, flat: NDArray[np.intp], shape: tuple[int, ...]) -> Enclosure:
-        """The same numbers at other places: position i goes to ``flat[i]`` of an array of `shape`."""
+        """The same numbers at other positions: position i goes to ``flat[i]`` of an array of `shape`."""
 
         def block(i: int) -> Block:
             return replace(self.blocks[i], positions=flat[self.blocks[i].positions])
@@ -315,7 +315,7 @@ def _split(value: Number) -> tuple[float, float, float]:
         rest = value - Fraction(head)
         tail = float(rest)
         left = abs(rest - Fraction(tail))
-        # Upward, from 0 too: what is left may be below every float64.
+        # Round up, also from 0: the remainder may be below every float64.
         return head, tail, float(np.nextafter(float(left), np.inf)) if left else 0.0
     difference = value - head
     tail = float(difference)
@@ -324,7 +324,7 @@ def _split(value: Number) -> tuple[float, float, float]:
 
 
 def _open(low: Floats, high: Floats) -> list[int]:
-    """Where the two ends differ or are not known at all."""
+    """Positions where the two ends differ or are unknown."""
     return [int(i) for i in np.flatnonzero(~(low == high))]
 
 
@@ -335,7 +335,7 @@ def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Float
     if block.refine is None and block.compare is not None:
         near = {i for i in open_ if target.adjacent(float(low[i]), float(high[i]))}
         open_ = [i for i in open_ if i not in near or not _settle(block, i, low, high, target)]
-    # At least to 256 bits, where exact comparisons are tried.
+    # At least up to 256 bits, where exact comparisons are tried.
     bits, cap = 128, max(block.cap(target), 256)
     asked: set[int] = set()
     while open_ and block.refine is not None and bits <= cap:
@@ -343,7 +343,7 @@ def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Float
         low[open_], high[open_] = _round_ends([values[i] for i in open_], target)
         open_ = _open(low, high)
         if bits >= 256 and block.compare is not None:
-            # Values between two neighbours still open here are midpoints, or extremely close to one.
+            # Values still open between two neighbours are midpoints, or extremely close to one.
             new = [i for i in open_ if i not in asked and target.adjacent(float(low[i]), float(high[i]))]
             asked.update(new)
             settled = {i for i in new if _settle(block, i, low, high, target)}
@@ -358,7 +358,7 @@ def _ziv(block: Block, low: Floats, high: Floats, target: Format) -> tuple[Float
 
 
 def _settle(block: Block, i: int, low: Floats, high: Floats, target: Format) -> bool:
-    """Decide value i against the midpoint of its two candidates, exactly; True if decided."""
+    """Compare value i exactly with the midpoint of its two candidates; return whether that decides it."""
     compare = block.compare
     if compare is None:
         return False

@@ -1,4 +1,4 @@
-"""The errors of kernelproof: one small hierarchy, so that a caller can catch what it can act on."""
+"""The errors of kernelproof: one small hierarchy, so that callers can catch the errors they can handle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class KernelproofError(Exception):
-    """Every error that kernelproof raises on purpose."""
+    """The base class of every error that kernelproof raises on purpose."""
 
 
 class DomainError(KernelproofError, ValueError):
@@ -14,7 +14,7 @@ class DomainError(KernelproofError, ValueError):
 
 
 class UndecidedError(KernelproofError):
-    """The question has an answer, but the precision allowed does not decide it."""
+    """The question has an answer, but the allowed precision does not decide it."""
 
 
 class TargetError(KernelproofError):
@@ -22,15 +22,15 @@ class TargetError(KernelproofError):
 
 
 class ClaimError(KernelproofError):
-    """A claim is not well made: it raised, broke the rules of evidence, or is not a claim at all."""
+    """A claim is malformed: it raised, broke the rules of evidence, or is not a claim at all."""
 
 
 class BackendUnavailable(KernelproofError):
-    """What was asked for needs a package or a device that is not here."""
+    """A required package or device is not available."""
 
 
 def shown(value: Any) -> str:
-    """`value` for a message: its repr on one line, the middle left out beyond 100 characters.
+    """`value` for a message: its repr on one line, shortened in the middle beyond 100 characters.
 
     >>> shown([0, 1])
     '[0, 1]'

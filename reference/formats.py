@@ -1,6 +1,6 @@
-"""Binary floating-point formats, and correct rounding into them straight from the exact number.
+"""Binary floating-point formats, and correct rounding into them directly from the exact number.
 
-A number is never rounded through another format: float64 to bfloat16 by way of float32 rounds twice.
+A number is never rounded through another format: going from float64 to bfloat16 by way of float32 would round twice.
 
 Source: IEEE 754-2019; OCP 8-bit floating point specification 1.0 (float8).
 """
@@ -26,7 +26,7 @@ class Format:
 
     Attributes:
         largest: the largest finite number.
-        overflow: what a finite number that rounds above `largest` becomes (inf, or nan where there is no inf).
+        overflow: the result for a finite number that rounds above `largest` (inf, or nan in formats without inf).
     """
 
     name: str
@@ -43,7 +43,7 @@ class Format:
 
     @property
     def smallest(self) -> Fraction:
-        """The smallest positive number, subnormal."""
+        """The smallest positive (subnormal) number."""
         return Fraction(2) ** (self.emin - self.precision + 1)
 
     def round_fraction(self, value: Fraction) -> float:
@@ -68,7 +68,7 @@ class Format:
         return Fraction(2) ** (max(exponent, self.emin) - self.precision + 1)
 
     def round_floats(self, values: Floats) -> Floats:
-        """float64 numbers, taken as exact, rounded to nearest, ties to even; any shape.
+        """Round float64 numbers, taken as exact, to nearest, ties to even; any shape.
 
         >>> FORMATS["float16"].round_floats(np.array([2049.0, 2051.0]))
         array([2048., 2052.])
@@ -89,7 +89,7 @@ class Format:
         return self.round_fraction(self.midpoint(low, high)) in {low, high}
 
     def midpoint(self, low: float, high: float) -> Fraction:
-        """The number halfway between two neighbours of this format, which may be its overflow bound."""
+        """The number halfway between two neighbours of this format; the upper one may be infinite."""
         if np.isfinite(low) and np.isfinite(high):
             return (Fraction(low) + Fraction(high)) / 2
         finite = Fraction(low) if np.isfinite(low) else Fraction(high)
@@ -118,7 +118,7 @@ def format_of(dtype: Any) -> Format:
     """The format called `dtype`: a name, a NumPy or ml_dtypes dtype, or a torch dtype.
 
     Raises:
-        DomainError: not one of the formats of `FORMATS`.
+        DomainError: not one of `FORMATS`.
     """
     name = dtype if isinstance(dtype, str) else str(dtype).removeprefix("torch.")
     if name not in FORMATS and dtype is not None:

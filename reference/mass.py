@@ -1,10 +1,9 @@
 """Exact sign of the mass equation: is ``Σ_j x_j^n`` below, at or above 1, for rational x_j ≥ 0 and rational n > 0?
 
-This decides supports, ties at a kink and rounding midpoints. Balls with more and more bits decide every
-inequality. Equality is decided exactly: for n = p/q in lowest terms, ``Σ x_j^n = 1`` holds only if every
-x_j is the q-th power of a rational, because real positive q-th roots of rationals whose ratios are
-irrational are linearly independent over Q, and no positive multiples of them cancel. Then the sum is
-rational and is computed.
+This decides supports, ties at a kink and rounding midpoints. Balls of increasing precision decide every inequality.
+Equality is decided exactly: for n = p/q in lowest terms, ``Σ x_j^n = 1`` holds only if every x_j is the q-th power of a
+rational, because real positive q-th roots of rationals whose ratios are irrational are linearly independent over Q, and
+no positive multiples of them cancel. In that case the sum is rational and is computed.
 
 Source: A. S. Besicovitch, On the linear independence of fractional powers of integers, J. London Math.
 Soc. 15 (1940); L. J. Mordell, On the linear independence of algebraic numbers, Pacific J. Math. 3 (1953).
@@ -29,7 +28,7 @@ PRECISION_CAP = 1 << 15
 """Bits up to which a sum that may be equal to 1 is compared with it."""
 
 UNEQUAL_CAP = 1 << 18
-"""The same once equality is excluded: float64 gaps give terms down to 2^(−1080·order), so that order 64 needs 2^17."""
+"""The same once equality is excluded: float64 gaps give terms down to 2^(−1080·order), so order 64 needs 2^17 bits."""
 
 DEGREE = 512
 """Largest order at which powers are expanded as polynomials."""
@@ -39,7 +38,7 @@ PRIME = 2**127 - 1
 
 
 def exact_power(base: Fraction, order: Fraction) -> Fraction | None:
-    """``base**order`` if it is rational and not too large to write down, else None; `base` ≥ 0."""
+    """``base**order`` for `base` ≥ 0 if it is rational and not too large to write down, else None."""
     root = exact_root(base, order.denominator)
     if root is None:
         return None
@@ -68,10 +67,10 @@ def exact_root(base: Fraction, degree: int) -> Fraction | None:
 
 
 def mass_sign(terms: Sequence[Fraction], order: Fraction) -> int:
-    """Sign of ``Σ x^order − 1`` over the `terms` x ≥ 0: −1, 0 or 1, decided exactly.
+    """The exact sign of ``Σ x^order − 1`` over the `terms` x ≥ 0: −1, 0 or 1.
 
     Raises:
-        UndecidedError: the sum is closer to 1 than any precision tried, and equality is not excluded.
+        UndecidedError: the sum is closer to 1 than the highest precision tried resolves, and equality is not excluded.
     """
     groups = Counter(term for term in terms if term)
     if max(groups, default=Fraction(0)) >= 1:
@@ -84,12 +83,12 @@ def mass_sign(terms: Sequence[Fraction], order: Fraction) -> int:
 
 
 def offset_mass_sign(offsets: Sequence[Fraction], power: Fraction, order: Fraction) -> int | None:
-    """Sign of ``Σ [c + δ]₊^order − 1`` for ``c = power^(1/order)``, or None if it is not decided.
+    """The sign of ``Σ [c + δ]₊^order − 1`` for ``c = power^(1/order)``, or None if it is not decided.
 
     Args:
         offsets: the δ.
         power: c**order, in (0, 1).
-        order: n > 0; equality is decided for an integer, and where c is rational.
+        order: n > 0; equality is decided if it is an integer or c is rational.
     """
     root = exact_power(power, 1 / order)
     if root is not None:
@@ -116,7 +115,7 @@ def offset_mass_sign(offsets: Sequence[Fraction], power: Fraction, order: Fracti
 
 
 def _decide(mass: Callable[[], arb], equal: Callable[[], bool | None]) -> int | None:
-    """Sign of mass − 1 by balls of more and more bits; equality is asked once they are close."""
+    """The sign of mass − 1 by balls of increasing precision; `equal` is called once they are close."""
     bits, cap = 64, PRECISION_CAP
     while bits <= cap:
         with ctx.workprec(bits):
@@ -170,7 +169,7 @@ def power_sum_is_one(groups: Mapping[Fraction, int], power: Fraction, order: int
     With ``power = a^(order/D)`` for the least such D, the minimal polynomial of c over Q is ``x^D − a``
     (Vahlen–Capelli, a > 0), so the sum minus 1 is zero iff its remainder is. In the remainder ``c^(D−2)`` has the
     coefficient ``Σ_j C(order, 2 + jD)·(positive)·Σ δ^(2 + jD)``: for even D ≥ 4, and for D = order ≥ 3, that is
-    zero only if every δ is.
+    zero only if every δ is zero.
 
     Args:
         groups: δ -> count.
@@ -178,7 +177,7 @@ def power_sum_is_one(groups: Mapping[Fraction, int], power: Fraction, order: int
         order: a positive int.
 
     Returns:
-        None for orders above `DEGREE` that the coefficient does not settle.
+        None for orders above `DEGREE` that this coefficient does not decide.
     """
     degree, base = _radical(power, order)
     if set(groups) == {Fraction(0)}:
@@ -196,7 +195,7 @@ def power_sum_is_one(groups: Mapping[Fraction, int], power: Fraction, order: int
 
 def _radical(power: Fraction, order: int) -> tuple[int, Fraction]:
     """The least divisor D of `order` with ``power = a^(order/D)`` for a rational a, and that a."""
-    # An exponent above the length of the longer part has no root but 1.
+    # An exponent above the bit length of the longer part has no root other than 1.
     longest = max(power.numerator.bit_length(), power.denominator.bit_length())
     for exponent in range(min(order, longest), 1, -1):
         if order % exponent == 0 and (root := exact_root(power, exponent)) is not None:

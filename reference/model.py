@@ -1,8 +1,8 @@
-"""The one form: a kernel of order n times a bandwidth rule; every named mechanism is a point of that plane.
+"""The model: a kernel of order n and a bandwidth rule span a plane, and every named mechanism is a point of it.
 
-Normalized, every rule gives ``w_i ∝ [1 − d_i/γ]₊^n`` with ``d_i = max s − s_i`` and one number ``γ``
-for a row of scores. A rule says where ``γ`` comes from; this module holds only the names and the
-domains, so that the oracle and the backends it judges share a vocabulary and no arithmetic.
+Normalized, every rule gives ``w_i ∝ [1 − d_i/γ]₊^n`` with ``d_i = max s − s_i`` and one number ``γ`` per row of scores.
+A rule says where ``γ`` comes from. This module holds only names and domains, so that the reference and the backends it
+judges share a vocabulary and no arithmetic.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -29,16 +29,16 @@ def exact_number(value: Any, name: str) -> Fraction | float:
 
     Args:
         value: int, float, Fraction, Decimal, NumPy scalar, string such as ``"3/2"`` or ``"inf"``, or a 0-d array.
-        name: what to call it in an error.
+        name: the name of the argument, for an error message.
 
     Raises:
-        DomainError: `value` is NaN or no number at all, or its magnitude is neither 0 nor in [2^-1074, 2^1024).
+        DomainError: `value` is NaN or not a number, or its magnitude is neither 0 nor in [2^-1074, 2^1024).
 
     >>> exact_number("3/2", "order"), exact_number(2**53 + 1, "order") - 2**53
     (Fraction(3, 2), Fraction(1, 1))
     """
     if type(value) in {int, float} and -1e308 < value < 1e308:
-        # The common case, which every row asks for.
+        # The common case, once per row.
         return Fraction(value)
     number = _rational(value)
     if number is None:
@@ -59,12 +59,12 @@ _LEAST, _LARGEST = Fraction(1, 2**1074), Fraction(2**1024)
 
 
 class _Beyond(float):
-    """Stands for a decimal that is not written out as a rational: its exponent alone is out of range."""
+    """Stands for a decimal that is never expanded to a rational, because its exponent is out of range."""
 
 
 def _rational(value: Any) -> Fraction | float | None:
-    """The number that `value` stands for: a Fraction, an infinity, NaN or `_Beyond`; None if it is no number."""
-    # A tensor that carries a gradient warns on its way to a number; only its value is asked for here.
+    """The number that `value` stands for: a Fraction, an infinity, NaN or `_Beyond`; None if it is not a number."""
+    # Converting a tensor with a gradient to a number warns; only its value is needed here.
     value = value.detach() if hasattr(value, "detach") else value
     if hasattr(value, "dtype"):
         # Python's own scalar of a NumPy scalar, a 0-d array or a tensor; a long double has none.
@@ -96,7 +96,7 @@ def _finite(value: Decimal) -> Fraction | float | None:
 def _decimal(value: Decimal) -> Fraction | float:
     if not value.is_finite():
         return float("nan") if value.is_nan() else float(value)
-    # 400 decimal digits of exponent cover float64; a larger one is not written out, whatever its size.
+    # Decimal exponents up to 400 cover float64; a larger one is never expanded.
     return Fraction(value) if not value or abs(value.adjusted()) <= 400 else _Beyond(value.adjusted())
 
 
@@ -104,7 +104,7 @@ def exact_index(value: Any, name: str, least: int, most: int | None = None) -> i
     """`value` as an int in [least, most].
 
     Raises:
-        DomainError: it is no int (a bool, a float or an array is none), or out of range.
+        DomainError: not an int (bools, floats and arrays are not), or out of range.
 
     >>> exact_index(np.int64(3), "k", 1)
     3
@@ -126,7 +126,7 @@ def exact_flag(value: Any, name: str) -> bool:
     """`value` as a bool.
 
     Raises:
-        DomainError: it is not True or False.
+        DomainError: neither True nor False.
     """
     if not isinstance(value, bool | np.bool_):
         msg = f"{name} must be True or False; got {shown(value)}"
@@ -146,12 +146,12 @@ def _positive(value: Any, name: str) -> Fraction:
 class Kernel:
     """The kernel of order n, ``K_n(t) = [1 − t]₊^n`` for ``0 ≤ n < ∞`` and the Gaussian at ``n = ∞``.
 
-    ``order`` becomes the exact rational it stands for (``math.inf`` stays a float); ``parameter``
-    keeps the object that was passed, so that a backend can differentiate in it.
-    0 uniform, 1 Epanechnikov, 2 biweight, 3 triweight, ∞ Gaussian; ``α = 1 + 1/n``.
+    ``order`` becomes the exact rational it stands for (``math.inf`` stays a float); ``parameter`` keeps the object that
+    was passed, so that a backend can differentiate with respect to it. 0 uniform, 1 Epanechnikov, 2 biweight,
+    3 triweight, ∞ Gaussian; ``α = 1 + 1/n``.
 
     Raises:
-        DomainError: the order is negative, NaN or no number.
+        DomainError: the order is negative, NaN or not a number.
 
     Source: arXiv:2601.22766, section 2.
 
@@ -176,7 +176,7 @@ class Kernel:
         """The kernel whose adaptive rule is α-entmax: ``n = 1/(α − 1)`` exactly; α = 1 is n = ∞.
 
         Raises:
-            DomainError: ``alpha < 1``, NaN or no number.
+            DomainError: ``alpha < 1``, NaN or not a number.
         """
         number = exact_number(alpha, "alpha")
         if number < 1:
@@ -197,7 +197,7 @@ class Kernel:
 
 
 def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
-    """The kernel meant by exactly one of `order` and `alpha`; neither means order ∞ (softmax).
+    """The kernel given by either `order` or `alpha`; order ∞ (softmax) with neither.
 
     Raises:
         DomainError: both were given, or the one given is outside its domain.
@@ -215,10 +215,10 @@ def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
 
 @dataclass(frozen=True)
 class Fixed:
-    """One bandwidth h for every query: ``γ = (h² − min D)/2``, empty if ``h² < min D``.
+    """One bandwidth h for every query: ``γ = (h² − min D)/2``; the ball is empty if ``h² < min D``.
 
     Attributes:
-        h: bandwidth, in the unit of distances; positive and finite. At order ∞ the Gaussian with σ = h.
+        h: bandwidth, in the unit of distances; positive and finite. At order ∞, the Gaussian with σ = h.
 
     Raises:
         DomainError: h is not a positive finite number.
@@ -242,7 +242,7 @@ class Anchored:
     """The bandwidth reaches a constant γ beyond the nearest key: ``w_i ∝ [1 − d_i/γ]₊^n``.
 
     Attributes:
-        gamma: reach, in the unit of scores; positive and finite. At order ∞ argmax, shared among ties.
+        gamma: reach, in the unit of scores; positive and finite. At order ∞, argmax shared among ties.
 
     Raises:
         DomainError: gamma is not a positive finite number.
@@ -287,10 +287,10 @@ class Adaptive:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Keep the k keys of largest score, then apply `then` to them; at a tied k-th score any choice is admissible.
+    """Keep the k keys of largest score, and apply `then` to them; at a tied k-th score any choice is admissible.
 
     Attributes:
-        k: number of keys kept, an int of at least 1; a row of fewer keys keeps all.
+        k: number of keys to keep, an int of at least 1; a row of fewer keys keeps all.
         then: the rule for the kept keys (not another Nearest).
 
     Raises:
@@ -313,7 +313,7 @@ Rule = Fixed | Anchored | Adaptive | Nearest
 
 
 class Mechanism(NamedTuple):
-    """A point of the plane: which kernel, under which rule."""
+    """A point of the plane: a kernel under a rule."""
 
     kernel: Kernel
     rule: Rule
@@ -355,10 +355,10 @@ NAMES = tuple(sorted(_NAMES))
 
 
 def mechanism(name: str, **parameters: Any) -> Mechanism:
-    """The point of the plane that the field calls `name`; `parameters` are those of its rule.
+    """The mechanism with the common name `name`; `parameters` are those of its rule.
 
     Raises:
-        DomainError: an unknown name, or parameters that its rule does not take.
+        DomainError: an unknown name, or parameters that its rule does not accept.
 
     Source: arXiv:2601.22766, table 1.
 
@@ -380,7 +380,7 @@ def mechanism(name: str, **parameters: Any) -> Mechanism:
 
 
 class AttentionInfo(NamedTuple):
-    """What attention returns with ``info=True``.
+    """The result of attention with ``info=True``.
 
     Attributes:
         y: (..., H, T, e) outputs.

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines in a pipe, nothing if nobody asked."""
+"""Progress of a run: a bar on a terminal, plain lines in a pipe, nothing unless requested."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Self
 
 
 class Progress:
-    """Counts on standard error.
+    """A counter on standard error.
 
     Args:
-        total: how many there will be.
-        shown: say anything at all.
+        total: how many items there will be.
+        shown: whether to print anything at all.
         noun: what is counted, in the plural.
-        verb: what is done, as "verifying".
-        after: seconds of work before anything is said.
+        verb: what is being done, such as "verifying".
+        after: seconds of work before anything is printed.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Progress:
             self.bar.stop()
 
     def advance(self, count: int) -> None:
-        """`count` more cases are done."""
+        """Count `count` more items as done."""
         self.done += count
         if self.after:
             if time.monotonic() - self.started < self.after:
@@ -72,7 +72,7 @@ class Progress:
             self.say(f"{self.done} of {self.total} {self.noun}, {time.monotonic() - self.started:.0f} s")
 
     def say(self, line: str) -> None:
-        """One line to the user."""
+        """Print one line to the user."""
         if self.bar is not None:
             self.bar.console.print(line, highlight=False, markup=False)
         elif self.shown:

@@ -1,7 +1,7 @@
-"""Rows of scores as exact numbers: sorted gaps to the largest score, without a rounding that could decide anything.
+"""Rows of scores as exact numbers: sorted gaps to the largest score, so that no rounding decides anything.
 
-A row holds its gaps in float64, rounded to nearest, as a guide (rounding is monotone, so a float gap
-above a bound proves the exact one above the bound's predecessor) and gives the exact gap on request.
+A row holds its gaps in float64, rounded to nearest, as a guide (rounding is monotone, so a float gap above a bound
+proves that the exact gap is above the bound's predecessor), and computes exact gaps on request.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class Row:
     """The keys of one row that may be attended to, by descending score.
 
     Attributes:
-        size: m, masked keys included.
+        size: m, including masked keys.
         keys: original positions of the live keys, largest score first; ties in their original order.
         guide: their gaps in float64, ascending from 0.
         exact_score: position in `keys` -> the exact score.
         floats: whether `guide` is exact.
-        solved: what was found of this row already, by how it was asked for.
+        solved: solutions of this row so far, by mechanism, arithmetic and precision.
     """
 
     size: int
@@ -56,7 +56,7 @@ class Row:
         return [self.top - self.exact_score(i) for i in range(count)]
 
     def within(self, reach: Fraction) -> int:
-        """How many live keys can have a gap of at most `reach`; no such key is left out."""
+        """An upper bound on how many live keys have a gap of at most `reach`."""
         # Rounding is monotone: gap ≤ reach implies float(gap) ≤ float(reach); a positive guide is at least 2^-1074.
         try:
             bound = max(float(reach), 5e-324)
@@ -65,13 +65,13 @@ class Row:
         return int(np.searchsorted(self.guide, bound, side="right"))
 
     def first(self, count: int) -> Row:
-        """The row of its `count` largest scores only."""
+        """The row of the `count` largest scores only."""
         return Row(self.size, self.keys[:count], self.guide[:count], self.exact_score, self.floats)
 
     @property
     def tied(self) -> int:
         """How many live keys share the largest score."""
-        # A float gap is 0 only if the exact one is: gradual underflow makes subtraction of unequal floats nonzero.
+        # A float gap is 0 only if the exact gap is: with gradual underflow, unequal floats have a nonzero difference.
         if len(self.guide) > 1 and self.guide[1] > 0:
             return 1
         return int(np.searchsorted(self.guide, 0.0, side="right"))
@@ -87,7 +87,7 @@ def float_row(scores: Floats, live: NDArray[np.bool_] | None = None) -> Row:
         return Row(len(scores), keys, ordered, lambda i: Fraction(ordered[i]), True)
     with np.errstate(over="ignore", invalid="ignore"):
         gaps = ordered[0] - ordered
-        # Knuth's TwoSum: `error` is exactly what the subtraction lost, unless something overflowed.
+        # Knuth's TwoSum: `error` is exactly the rounding error of the subtraction, unless something overflowed.
         back = ordered[0] - gaps
         error = (ordered[0] - (gaps + back)) + (back - ordered)
         exact = bool(np.all(error == 0.0)) and bool(np.isfinite(gaps[-1]))
@@ -112,18 +112,18 @@ def _to_float(value: Fraction) -> float:
 
 
 def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity: bool = False) -> Floats:
-    """`values` as float64, exactly; any shape.
+    """`values` converted exactly to float64; any shape.
 
     Args:
         values: array-like of float64, float32, float16, bfloat16 or float8, or of ints, Fractions and Decimals that
             are exactly float64; torch tensors too.
-        name: what to call it in an error.
-        finite: infinities are outside the domain.
-        minus_infinity: −∞ is inside the domain all the same (a mask).
+        name: the name of the argument, for an error message.
+        finite: whether infinities are outside the domain.
+        minus_infinity: whether −∞ is allowed nevertheless (a mask).
 
     Raises:
-        DomainError: ragged, another dtype, a number that float64 does not hold, a NaN, or an infinity outside the
-            domain; the message names its index.
+        DomainError: a ragged array, another dtype, a number that is not exactly a float64, a NaN, or an infinity
+            outside the domain; the message names its index.
     """
     array = plain_array(values, name)
     if array.dtype == object:
@@ -146,10 +146,10 @@ def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity:
 
 
 def score_array(scores: Any, name: str) -> NDArray[np.float64]:
-    """`scores` as exact float64, at least one axis, finite or −∞.
+    """`scores` as exact float64, with at least one axis, finite or −∞.
 
     Raises:
-        DomainError: NaN or +∞, or no axis.
+        DomainError: NaN or +∞, or a scalar.
     """
     array = float_array(scores, name, finite=True, minus_infinity=True)
     if array.ndim == 0:
@@ -162,7 +162,7 @@ def plain_array(values: Any, name: str) -> NDArray[Any]:
     """`values` as a NumPy array, whatever its dtype; a tensor is detached and its floats widened, which is exact.
 
     Raises:
-        DomainError: `values` is ragged, or no array can be made of it.
+        DomainError: `values` is ragged, or cannot be converted to an array.
     """
     try:
         if hasattr(values, "detach"):
@@ -178,7 +178,7 @@ def _exact_objects(array: NDArray[Any], name: str) -> Floats:
     """Python numbers as float64, if every one of them is a float64.
 
     Raises:
-        DomainError: one is no number, or not exactly a float64; the message names its index.
+        DomainError: an entry is not a number, or not exactly a float64; the message names its index.
     """
     out = np.empty(array.shape)
     for index, value in np.ndenumerate(array):

@@ -12,13 +12,13 @@ Floats = NDArray[np.float64]
 
 
 def exact_scores(q: Floats, k: Floats, scale: Fraction, *, distance: bool) -> list[list[Fraction]]:
-    """``scale·q·k``, or ``−scale·‖q − k‖²/2`` if `distance`: as T lists of m Fractions.
+    """``scale·q·k``, or ``−scale·‖q − k‖²/2`` if `distance`, as T lists of m Fractions.
 
     Args:
         q: (T, d) finite floats.
         k: (m, d) finite floats.
-        scale: of the scores.
-        distance: which of the two.
+        scale: factor of the scores.
+        distance: which of the two formulas.
 
     >>> exact_scores(np.array([[1.0, 2.0]]), np.array([[3.0, 0.5]]), Fraction(1), distance=True)
     [[Fraction(-25, 8)]]

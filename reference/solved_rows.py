@@ -1,4 +1,4 @@
-"""Rows of weights that a solver certifies one by one: what is proved about them, and their gradients."""
+"""Rows of weights that a solver certifies one by one: the proved results, and their gradients."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Weighting:
     Attributes:
         weights: (*, m).
         threshold: (*,), τ in units of score/n: a key has weight iff ``s′/n > τ`` with s′ the logits (βs for
-            Adaptive, s else); −∞ at order ∞, NaN at order 0 and in empty rows. Under `Nearest` it is that of the rule
-            for the keys kept: a key above it that is not among the k nearest has no weight.
+            Adaptive, s else); −∞ at order ∞, NaN at order 0 and in empty rows. Under `Nearest` it is the threshold of
+            the rule for the keys kept: a key above it that is not among the k nearest has no weight.
         support: (*, m), keys of positive weight, decided exactly.
         boundary: (*, m), keys exactly at the threshold: weight 0 for n > 0, and a kink of the Jacobian for n ≤ 1.
-            Under `Nearest` those among the keys kept, and those tied with them.
+            Under `Nearest`, those among the keys kept, and those tied with them.
         empty: (*,), rows with nothing to attend to.
-        unsure: (*,), rows where another choice of keys gives other weights: more keys than k are tied at a k-th
-            score that has positive weight.
-        kink: (*,), rows whose Jacobian is not unique, or not bounded; a `Fixed` ball that only touches its nearest
-            key (γ = 0) is one, though it is empty for n > 0.
-        margin: (*, m), γ − d in the unit of s′, of the rule for the keys kept under `Nearest`; negative outside the
-            ball, at order 0 and in an empty ball too. float64: within 2^-50, relative, on the support and for
-            ``|γ − d| ≤ 2^-20·γ``, within 2^-31 else, and clipped to ±1e308; 0 exactly on the boundary. Where no γ is
-            finite: +∞, in a row without a key −∞. −∞ where masked.
+        unsure: (*,), rows where another choice of keys gives other weights: more than k keys are tied at a k-th
+            score of positive weight.
+        kink: (*,), rows whose Jacobian is not unique or not bounded; this includes a `Fixed` ball that only touches
+            its nearest key (γ = 0), although it is empty for n > 0.
+        margin: (*, m), γ − d in the unit of s′, under `Nearest` for the keys kept; negative outside the ball, also at
+            order 0 and for an empty ball. float64: within a relative 2^-50 on the support and for
+            ``|γ − d| ≤ 2^-20·γ``, within 2^-31 elsewhere, and clipped to ±1e308; exactly 0 on the boundary. +∞ where γ
+            is infinite, −∞ in a row without keys and where masked.
     """
 
     weights: Enclosure
@@ -60,7 +60,7 @@ def collect(
 ) -> Weighting:
     """The weighting of `rows`, as an array of `shape`: leading axes, then keys.
 
-    With `numbers` they are rows of a larger array: then the blocks are at the places of that.
+    With `numbers` they are rows of a larger array, and the blocks have positions in that array.
     """
     lead, size = shape[:-1], shape[-1]
     total = len(rows)
@@ -119,7 +119,7 @@ def threshold_of(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -
 
 
 def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
-    """float64 of γ − d in the unit of the logits, as `Weighting.margin` says."""
+    """γ − d in float64, in the unit of the logits, with the accuracy stated in `Weighting.margin`."""
     if truth.gamma is None:
         return np.full(len(row.keys), -np.inf if truth.empty else np.inf)
     scale = _logit_scale(solver.mechanism)
@@ -132,7 +132,7 @@ def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
         if isinstance(effective(solver.mechanism)[1], Adaptive):
             unit = arithmetic.number(solver.mechanism.kernel.order)
         inside = [float(arithmetic.publish(base * unit)) for base in truth.bases]
-        # Elsewhere γ and d, a half unit in the last place off each, cancel at most 20 bits.
+        # Elsewhere γ and d are each off by half a unit in the last place, and cancel at most 20 bits.
         close = np.flatnonzero(np.abs(out) <= 2.0**-20 * abs(head))
         close = close[close >= len(inside)]
         gaps = row.gaps(int(close.max()) + 1) if len(close) else []
@@ -142,7 +142,7 @@ def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
     out[close] = exact
     np.clip(out, -1e308, 1e308, out=out)
     out[: len(inside)] = inside
-    # An exact zero, which no ball but an exact one shows.
+    # An exact zero, which only an exact ball shows.
     if len(truth.boundary):
         out[np.isin(row.keys, truth.boundary)] = 0.0
     return out
@@ -163,7 +163,7 @@ def vjp_array(
     solved: dict[tuple[int, str, int], Any] = {}
 
     def gradients_of(r: int, solver: Solver, more: int) -> Any:
-        """The gradients of row r, computed once for all of them of the same arithmetic and precision."""
+        """The gradients of row r, computed once per arithmetic and precision."""
         key = (r, solver.arithmetic.name, more)
         if key not in solved:
             with_order = solver.arithmetic in {logs.arithmetic, RATIONAL}
@@ -194,7 +194,7 @@ def _rows(array: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def row_vjp(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:
-    """(RowTruth, RowVjp) of one row with cotangent g over all its keys."""
+    """(RowTruth, RowVjp) of one row, for the cotangent g over all its keys."""
     truth = solver.solve(row, bits)
     with solver.working(bits):
         local = [solver.arithmetic.number(value) for value in g[truth.keys].tolist()]

@@ -1,4 +1,4 @@
-"""From rows to enclosures: which arithmetic a mechanism takes, with how many bits, and how roundings are decided."""
+"""From rows to enclosures: the arithmetic for a mechanism, its working precision, and how roundings are decided."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from kernelproof.reference.rows import Row
 from kernelproof.reference.weighting import RowTruth, effective, weigh
 
 PRECISION = 96
-"""Default working bits of a first solve: enough for most roundings to float64, refined where not."""
+"""Default bits of the first solve: enough for most roundings to float64, refined where not."""
 
 KEPT = 256
-"""A row keeps what was solved with so many bits; with more, for a rounding, it is asked for once."""
+"""A row keeps its solutions up to this many bits; one with more bits, for a rounding, is needed only once."""
 
 LEAST_ORDER = Fraction(1, 2**20)
-"""Below this order of entmax the n-th roots of the weights have exponents beyond what is worth computing."""
+"""Below this order of entmax, the n-th roots of the weights have exponents too large to be worth computing."""
 
 Compute = Callable[["Solver", int], Sequence[Any]]
-"""(solver, bits) -> the values of a block, in the arithmetic of that solver."""
+"""(solver, bits) -> the values of a block, in the arithmetic of the solver."""
 
 EMPTY_CHOICES = ("raise", "zeros", "nan", "uniform", "nearest")
 
@@ -70,7 +70,7 @@ def checked_precision(precision: Any) -> int:
 
 
 def working_bits(bits: int, mechanism: Mechanism) -> int:
-    """Bits to work with for `bits` in a weight: u^n loses log2 n of them."""
+    """The working precision for `bits` bits in a weight: u^n loses log2 n of them."""
     order = mechanism.kernel.order
     extra = math.ceil(math.log2(order)) if isinstance(order, Fraction) and order > 1 else 0
     return bits + extra + 8
@@ -88,14 +88,14 @@ def cap_bits(mechanism: Mechanism) -> Callable[[Format], int]:
 
 
 def is_integer_order(mechanism: Mechanism) -> bool:
-    """Whether "both neighbours" may not be said: every rounding of an integer order is decided."""
+    """Whether the order is an integer, so that every rounding is decided and "both neighbours" is not an answer."""
     order = mechanism.kernel.order
     return isinstance(order, Fraction) and order.denominator == 1
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A mechanism, an arithmetic and what to do with an empty row: solves rows, again with more bits on demand."""
+    """Solves rows for a mechanism in an arithmetic, with a policy for empty rows, again with more bits on demand."""
 
     mechanism: Mechanism
     arithmetic: Arithmetic
@@ -107,10 +107,10 @@ class Solver:
             raise DomainError(msg)
 
     def solve(self, row: Row, bits: int, where: str = "row") -> RowTruth:
-        """The row's weights with `bits` good bits; an empty ball filled as `empty` says.
+        """The row's weights with `bits` correct bits; an empty ball is filled as `empty` says.
 
-        "uniform" shares the weight among all keys that may be attended to, "nearest" among those of the largest score,
-        also where `Nearest` keeps fewer. A row without such a key has nothing to share it among: it is NaN under both.
+        "uniform" shares the weight among all unmasked keys, "nearest" among those of the largest score, even if
+        `Nearest` keeps fewer. A row without unmasked keys is NaN under both.
 
         Raises:
             DomainError: the row is empty and ``empty="raise"``.
@@ -122,7 +122,7 @@ class Solver:
             with self.working(bits):
                 truth = weigh(self.arithmetic, row, self.mechanism)
             if bits <= KEPT:
-                # Weights, outputs and gradients of a row ask one after the other.
+                # Weights, outputs and gradients of a row request the same solution one after the other.
                 row.solved[asked] = truth
         if not truth.empty:
             return cast("RowTruth", truth)
@@ -137,16 +137,16 @@ class Solver:
         return cast("RowTruth", truth)
 
     def working(self, bits: int) -> Any:
-        """The working precision for `bits` good bits."""
+        """A context with the working precision for `bits` correct bits."""
         return self.arithmetic.working(working_bits(bits, self.mechanism))
 
     @property
     def hole(self) -> Any:
-        """What stands in a row that has no weights: 0 or NaN."""
+        """The value in a row without weights: 0 or NaN."""
         return Fraction(0) if self.empty == "zeros" else NO_VALUE
 
     def block(self, positions: NDArray[np.intp], compute: Compute, bits: int) -> Block:
-        """The block at `positions` of what `compute` gives, refined by it, and compared with midpoints in Fractions."""
+        """The block of values by `compute` at `positions`, which also refines them and compares them with midpoints."""
         return self._block(positions, compute, bits, self._comparison(compute))
 
     def _block(
@@ -164,7 +164,7 @@ class Solver:
         return Block(positions, values, refine, None if exact else compare, cap_bits(self.mechanism), both=both)
 
     def _comparison(self, compute: Compute) -> Callable[[int, Fraction], int | None]:
-        """(i, rational μ) -> sign of value i minus μ, where the value is rational; None where it is not known to be."""
+        """(i, rational μ) -> sign of value i minus μ if the value is known to be rational, else None."""
 
         @cache
         def exact() -> Sequence[Any]:
@@ -205,7 +205,7 @@ class Solver:
 
 
 def midpoint_test(row: Row, mechanism: Mechanism) -> Callable[[int, Fraction], int | None]:
-    """(i, rational μ) -> sign of weight i of entmax minus μ, or None where only more bits can tell.
+    """(i, rational μ) -> sign of weight i of entmax minus μ, or None if only more bits can decide it.
 
     ``p_i > μ`` iff the mass is below 1 at the γ where p_i would be μ. By Lindemann–Weierstrass a softmax weight is
     rational only in a row of ties.

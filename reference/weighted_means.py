@@ -1,8 +1,7 @@
-"""Weighted means of values under kernel weights: what `regression` and `attention` have in common.
+"""Weighted means of values under kernel weights: the common part of `regression` and `attention`.
 
-A problem is B independent heads. Head b has queries (T, d), keys (S, d) and values (S, e) of its key head;
-scores are exact rationals; every row takes the one path of `weighting`, and the chain rule of the scores
-carries its pullback to q, k and v.
+A problem has B independent heads. Head b has queries (T, d), keys (S, d) and values (S, e) of its key head. Scores are
+exact rationals, `weighting` solves every row, and the chain rule carries the gradients of the scores to q, k and v.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ class WeightedMeans:
         v: (G, S, e).
         group: (B,), the key head of each head.
         bias: (B, T, S), added to the scores; −∞ = may not attend. Its finite part is usually 0.
-        scale: of the scores.
-        distance: scores are ``−scale·‖q − k‖²/2``, else ``scale·q·k``.
+        scale: factor of the scores.
+        distance: whether scores are ``−scale·‖q − k‖²/2`` instead of ``scale·q·k``.
     """
 
     q: Floats
@@ -51,7 +50,7 @@ class WeightedMeans:
 
     @cached_property
     def rows(self) -> list[list[Row]]:
-        """[head][query] the row of exact scores."""
+        """The rows of exact scores, indexed [head][query]."""
         return [list(self._head(b)) for b in range(len(self.q))]
 
     def _head(self, b: int) -> Iterator[Row]:
@@ -63,7 +62,7 @@ class WeightedMeans:
             )
 
     def mean(self, solver: Solver, b: int, t: int, bits: int) -> list[Any]:
-        """y of query t of head b: (e,) published numbers; a column of one value, or under ties alone, exactly."""
+        """y of query t of head b, (e,) published numbers; exact for equal values in a column, or equal weights."""
         truth = solver.solve(self.rows[b][t], bits, f"query {t} of head {b}")
         width = self.v.shape[2]
         if not len(truth.keys):
@@ -72,7 +71,7 @@ class WeightedMeans:
             return [solver.hole] * width
         arithmetic = solver.arithmetic
         picked = self.v[self.group[b]][truth.keys]
-        # Their mean is rational whatever the weights are, and may be a midpoint.
+        # Such a mean is rational whatever the weights are, and may be a midpoint.
         tied = truth.gaps[-1] == 0
         with solver.working(bits):
             return [
@@ -107,8 +106,8 @@ class WeightedMeans:
             cotangent: (B, T, e).
             mechanism: the kernel and its rule.
             arithmetic: "arb" or "mpmath".
-            bits: of the first solve.
-            shapes: of q, k and v as the caller has them.
+            bits: precision of the first solve.
+            shapes: the caller's shapes of q, k and v.
         """
         plain = Solver(mechanism, choose(arithmetic, mechanism))
         logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True))

@@ -1,8 +1,8 @@
-"""One row, one kernel, one rule: the weights, and the pullback of a cotangent. Every mechanism takes this path.
+"""One row, one kernel, one rule: the weights and their vector-Jacobian product. Every mechanism takes this path.
 
 With slopes ``a_i = λ w_i/(1 − d_i/γ)`` where ``λ = n/γ`` (``a = p/u`` of the logits for `Adaptive`, and
 ``λw`` at order ∞) the vector-Jacobian product of every rule is ``c_i = a_i (g_i − centre)``; the rules differ
-in the centre (the mean of g under w, or under a for `Adaptive`) and in what the parameters move.
+in the centre (the mean of g under w, or under a for `Adaptive`) and in the derivatives by their parameters.
 
 Source: arXiv:2601.22766; docs/theory.md §1 and §3 (G1 to G3).
 """
@@ -21,12 +21,12 @@ from kernelproof.reference.arithmetic import Arithmetic, Exact
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest
 
 PARAMETERS = {Fixed: "h", Anchored: "gamma", Adaptive: "beta"}
-"""What the parameter of a rule is called."""
+"""The name of the parameter of each rule."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowTruth:
-    """The weights of one row over its support, in the numbers of one arithmetic.
+    """The weights of one row over its support, in one arithmetic.
 
     Attributes:
         keys: original positions of the keys of the support, by descending score.
@@ -34,11 +34,11 @@ class RowTruth:
         bases: ``u_i = p_i^(1/n)`` for Adaptive, ``1 − d_i/γ`` else; empty at orders 0 and ∞.
         slopes: the a_i above; empty where every derivative is 0 (order 0, argmax).
         gaps: exact score gaps of the support.
-        gamma: γ in the unit of scores, at most 0 for an empty ball; None where the rule gives no finite one.
+        gamma: γ in the unit of scores, at most 0 for an empty ball; None if it is not finite.
         boundary: original positions of keys exactly at the threshold, under some admissible choice of keys.
-        empty: nothing to attend to.
-        unsure: more than one weighting is admissible (a tied k-th key of positive weight).
-        kink: the Jacobian is not unique, or not bounded.
+        empty: whether there is nothing to attend to.
+        unsure: whether more than one weighting is admissible (a tied k-th key of positive weight).
+        kink: whether the Jacobian is not unique or not bounded.
         tied: how many keys share the largest score.
     """
 
@@ -96,9 +96,9 @@ def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
 
 
 def _admissible(truth: RowTruth, whole: Any, kept: int) -> RowTruth:
-    """The truth of the `kept` first keys of `whole`, with what a tie of the last of them to keys left out makes of it.
+    """Update the truth of the first `kept` keys of `whole` for a tie between the last of them and keys left out.
 
-    The keys tied there have one weight, whichever are kept: the choice matters only if it is positive.
+    The tied keys all have the same weight, whichever are kept: the choice matters only if that weight is positive.
     """
     gaps = whole.gaps(min(len(whole.keys), whole.within(Fraction(whole.gaps(kept)[-1]))))
     last = gaps[kept - 1]
@@ -153,7 +153,7 @@ def _adaptive(arithmetic: Arithmetic, row: Any, order: Fraction | float, beta: F
 
 def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction, *, kink: bool) -> RowTruth:
     if gamma < 0 or (gamma == 0 and order > 0):
-        # At γ = 0 the nearest keys lie on the sphere: they enter as soon as anything moves.
+        # At γ = 0 the nearest keys lie on the sphere, and enter under any perturbation.
         edges = row.keys[: row.tied] if gamma == 0 else _NONE
         return replace(EMPTY, gamma=arithmetic.number(gamma), boundary=edges, kink=gamma == 0)
     gaps = row.gaps(row.within(gamma))
@@ -185,13 +185,13 @@ def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction,
 
 @dataclass(frozen=True, eq=False)
 class RowVjp:
-    """The cotangents that one row sends back.
+    """The gradients of one row for a cotangent.
 
     Attributes:
-        scores: ∂L/∂s over the keys of the support (and, for `Anchored`, of the tied maxima, which lead it).
-        parameter: ∂L/∂ of the rule's parameter (h, gamma or beta).
-        order: ∂L/∂n; at order ∞ it is 0.
-        alpha: ∂L/∂α for `Adaptive`, where ``α = 1 + 1/n``; finite at order ∞ too. None for the other rules.
+        scores: ∂L/∂s over the keys of the support (and, for `Anchored`, of the tied maxima, which come first).
+        parameter: ∂L/∂θ for the rule's parameter θ (h, gamma or beta).
+        order: ∂L/∂n; 0 at order ∞.
+        alpha: ∂L/∂α for `Adaptive`, where ``α = 1 + 1/n``; finite even at order ∞. None for the other rules.
     """
 
     scores: list[Any]

@@ -1,1 +1,1 @@
-"""The four ops of the oracle, one file each, and their vector-Jacobian products."""
+"""The four ops of the reference, one file each, and their vector-Jacobian products."""

@@ -1,4 +1,4 @@
-"""`attention`: multi-head attention with kernel weights; certified outputs, gradients and what each row attends to."""
+"""`attention`: multi-head attention with kernel weights; certified outputs, gradients and supports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Attention:
 
     Attributes:
         y: (..., H, T, e).
-        weighting: of the weights (..., H, T, S), with the threshold and the support.
+        weighting: the weights (..., H, T, S), with the threshold and the support.
         log_normalizer: (..., H, T), ``log Σ_i [1 − d_i/γ]₊^n`` of the ratio form, in [0, log S]; NaN where empty.
     """
 
@@ -69,7 +69,7 @@ def attention(
         precision: bits of the first solve, from 2 to 2**20.
 
     Raises:
-        DomainError: shapes that do not fit (the message says them), values that are not finite.
+        DomainError: shapes that do not match (the message names them), values that are not finite.
 
     Source: arXiv:2601.22766, section 3.
 
@@ -92,7 +92,7 @@ def attention(
 
 
 def _normalizer_block(row: Any, solver: Solver, bits: int, r: int) -> Block:
-    """The nearest key has ``r = 1``, so its weight is 1/Z."""
+    """The normalizer Z of row r: the nearest key has ``r = 1``, so its weight is 1/Z."""
 
     def compute(chosen: Solver, more: int) -> list[Any]:
         truth = chosen.solve(row, more)
@@ -198,7 +198,7 @@ def default_scale(width: int) -> Fraction:
     """
     if not width:
         return Fraction(1)
-    # 1/√d is no midpoint m of float64: d·m² is then no 1, and misses it by 4^−(54 + log2 d) at least; 256 bits tell.
+    # 1/√d is never a midpoint m of float64: d·m² differs from 1 by at least 4^−(54 + log2 d), which 256 bits resolve.
     return Fraction(float(Fraction(math.isqrt(2**512 // width), 2**256)))
 
 
@@ -211,14 +211,14 @@ def _scale(scale: Any) -> Fraction:
 
 
 def _bias(mask: Any, causal: bool, lengths: Any, shape: tuple[int, ...]) -> Floats:
-    """What is added to the scores, (..., H, T, S): the mask, −∞ where a key may not be attended to."""
+    """What is added to the scores, (..., H, T, S): the mask, and −∞ where a key may not be attended to."""
     bias = np.zeros(shape)
     if mask is not None:
         array = plain_array(mask, "mask")
         if array.dtype == bool:
             added: NDArray[Any] = np.where(array, 0.0, -np.inf)
         elif array.dtype.kind in "iuO":
-            # 0 and 1 meant as False and True would be added to the scores in silence.
+            # 0 and 1 meant as False and True would silently be added to the scores.
             wanted = "booleans (True = may attend) or floats (added to the scores, -inf masks)"
             msg = f"mask must hold {wanted}; got dtype {array.dtype}: use booleans, or 0.0 and -inf"
             raise DomainError(msg)

@@ -23,7 +23,7 @@ class Regression:
 
     Attributes:
         y: (..., T, e).
-        weighting: of the weights (..., T, m).
+        weighting: the weights (..., T, m), with the threshold and the support.
     """
 
     y: Enclosure
@@ -54,7 +54,7 @@ def regression(
         empty: as in `weights`, for a query whose ball is empty.
 
     Raises:
-        DomainError: shapes that do not fit (the message says both), values that are not finite.
+        DomainError: shapes that do not match (the message names them), values that are not finite.
 
     Source: Nadaraya 1964; Watson 1964; arXiv:2601.22766, section 2.
 

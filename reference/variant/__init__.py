@@ -1,4 +1,4 @@
-"""Variants: mechanisms of the user's own, from a kernel profile and a bandwidth rule written once.
+"""Variants: user-defined mechanisms, from a kernel profile and a bandwidth rule written once.
 
 >>> from kernelproof.reference import variant
 >>> softplus = variant.Variant(

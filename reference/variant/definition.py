@@ -1,9 +1,9 @@
 """A variant: a kernel profile and a bandwidth rule, written once over an arithmetic context.
 
 The weights of a row with gaps ``d_i = max s − s_i`` are ``w_i = K(t_i)/Σ_j K(t_j)`` with ``t_i = d_i/γ`` ("ratio") or
-``t_i = d_i − γ`` ("shift") and one number γ for the row; K is 0 from `edge` on. The class in which everything is
-decided: K does not rise on its support, so that both K(t_i) and the mass ``Σ K(t_j)`` rise with γ, and the equation of
-the bandwidth rule rises with it. What cannot be proved to belong to it is undecided, never guessed.
+``t_i = d_i − γ`` ("shift") and one number γ for the row; K is 0 from `edge` on. Everything is decided for this class: K
+is nonincreasing on its support, so that both K(t_i) and the mass ``Σ K(t_j)`` increase with γ, and so does the equation
+of the bandwidth rule. A row that cannot be proved to belong to the class is undecided, never guessed.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Root:
 
     Attributes:
         equation: E.
-        within: open interval in which γ is sought, both ends finite.
-        rises: the equation rises with every term by its form, as ``Σ K(t_j) − c`` does; else that is proved row by row.
+        within: open interval that contains γ, both ends finite.
+        rises: whether the form of the equation makes it increase with every term, as in ``Σ K(t_j) − c``; otherwise
+            that is proved row by row.
 
     Raises:
-        DomainError: `within` is no interval.
+        DomainError: `within` is not an interval.
     """
 
     equation: Equation
@@ -60,11 +61,11 @@ class Root:
 
 
 def mass(total: Any = 1, within: tuple[float | Fraction, float | Fraction] = (2.0**-60, 2.0**60)) -> Root:
-    """The mass equation ``Σ_j K(t_j) = total``, which makes entmax of a power profile.
+    """The mass equation ``Σ_j K(t_j) = total``, which turns a power profile into entmax.
 
     Args:
         total: a positive number, or the name of a parameter.
-        within: where γ is sought; for "shift", γ may be negative.
+        within: interval that contains γ; for "shift", γ may be negative.
 
     Raises:
         DomainError: `total` is neither.
@@ -87,7 +88,7 @@ def mass(total: Any = 1, within: tuple[float | Fraction, float | Fraction] = (2.
 
 
 def _taken(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `parameters` that `function` has keywords for."""
+    """Those of `parameters` that `function` accepts as keywords."""
     known = inspect.signature(function).parameters.values()
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known):
         return dict(parameters)
@@ -97,16 +98,16 @@ def _taken(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """A mechanism of the user's own.
+    """A user-defined mechanism.
 
     Attributes:
-        name: what reports call it.
-        profile: K, written over the operators + − × ÷ ** (exact exponents) and the functions of the context.
+        name: its name in reports.
+        profile: K, written with the operators + − × ÷ ** (exact exponents) and the functions of the context.
         bandwidth: `Constant` or `Root`.
         geometry: "ratio", t = d/γ with γ > 0, or "shift", t = d − γ.
-        edge: K is 0 from this t on; None: every key has weight. At the edge K is 0 (continuous).
-        order: the power with which K vanishes at the edge, as the order of a kernel does; ∞ without an edge.
-        parameters: exact numbers by name, given to the profile, to the equation and to the target as keywords.
+        edge: K is 0 from this t on, and continuous there; None: every key has weight.
+        order: the power with which K vanishes at the edge, like the order of a kernel; ∞ without an edge.
+        parameters: exact numbers by name, passed to the profile, to the equation and to the target as keywords.
 
     Raises:
         DomainError: a field is outside its domain; the message says what is allowed.
@@ -153,7 +154,7 @@ class Variant:
             msg = f"order must be positive: at the edge the profile is 0; got {shown(self.order)}"
             raise DomainError(msg)
         object.__setattr__(self, "order", order)
-        # A copy: what was proved about a variant is kept, and must stay about these numbers.
+        # Copied, because proofs about a variant are cached and must remain about these numbers.
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
 
     @property
@@ -170,11 +171,11 @@ class Variant:
             raise DomainError(msg)
 
     def of_profile(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `parameters` that the profile takes."""
+        """Those of `parameters` that the profile accepts."""
         return _taken(self.profile, parameters)
 
     def of_equation(self, root: Root, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `parameters` that the equation of `root` takes."""
+        """Those of `parameters` that the equation of `root` accepts."""
         return _taken(root.equation, parameters)
 
     @property
@@ -185,15 +186,15 @@ class Variant:
 
     @property
     def exact_parameters(self) -> dict[str, Fraction]:
-        """The parameters as the exact rationals they are."""
+        """The parameters as exact rationals."""
         return {name: Fraction(exact_number(value, name)) for name, value in self.parameters.items()}
 
     @property
     def exact_edge(self) -> Fraction | None:
-        """The edge as the exact rational it is."""
+        """The edge as an exact rational."""
         return None if self.edge is None else Fraction(exact_number(self.edge, "edge"))
 
     @property
     def moves_with_anchor(self) -> bool:
-        """Whether weights depend on the largest score as such, so that a tie for it is a kink."""
+        """Whether weights depend on the largest score itself, so that a tie for it is a kink."""
         return not (self.geometry == "shift" and isinstance(self.bandwidth, Root))

@@ -1,9 +1,9 @@
-"""Numbers for profiles written once: arb balls with derivatives carried along, and mpmath for the second opinion.
+"""Numbers for profiles written once: arb balls that carry derivatives, and mpmath for the cross-check.
 
 A profile is a function ``K(x, t)`` of an arithmetic context `x` and a number `t`. With `Jets` as the context the
 numbers are truncated Taylor series in several variables (forward-mode automatic differentiation): a value and its
 partial derivatives, each an arb ball or again a `Jet`, so that nesting gives higher derivatives. Every rule below is
-the chain rule, evaluated in ball arithmetic, so that derivatives are enclosed as values are.
+the chain rule, evaluated in ball arithmetic, so that derivatives are enclosed just as values are.
 
 Source: A. Griewank, A. Walther, Evaluating Derivatives, 2nd ed., SIAM, 2008, chapter 3; F. Johansson, Arb, 2017.
 """
@@ -24,7 +24,7 @@ Number = Any
 
 
 def ball(value: Any) -> arb:
-    """The exact number `value` (int, float, Fraction) as a ball at the working precision; balls pass.
+    """The exact number `value` (int, float, Fraction) as a ball at the working precision; balls are returned unchanged.
 
     >>> ball(Fraction(1, 2)) == 0.5
     True
@@ -36,11 +36,11 @@ def ball(value: Any) -> arb:
 
 @dataclass(frozen=True, eq=False)
 class Jet:
-    """A value and its partial derivatives. A profile sees no other numbers, so that one set of rules holds for all.
+    """A value and its partial derivatives. A profile sees only jets, so that one set of rules covers everything.
 
     Attributes:
         value: a ball, or a `Jet` of other variables.
-        partials: number of a variable -> the derivative, of the same kind as `value`; 0 where there is none.
+        partials: number of a variable -> the derivative, of the same kind as `value`; a missing one is 0.
     """
 
     value: Number
@@ -86,19 +86,19 @@ class Jet:
         return self.chain(inverse, -(inverse * inverse))
 
     def __pow__(self, exponent: float | Fraction) -> Jet:
-        # Exact before 1 is taken from it: 0.1 − 1 is rounded in floats.
+        # Made exact before 1 is subtracted: 0.1 − 1 would be rounded in floats.
         exact = _exponent(exponent)
         if exact == 0:
             return Jet(self.value * 0 + 1, {})
         return self.chain(_power(self.value, exact), _power(self.value, exact - 1) * ball(exact))
 
     def __eq__(self, other: object) -> bool:
-        """No answer: a branch at one number would be a jump that nothing proved here sees."""
+        """Not allowed: a branch would be a jump that the proofs here cannot see."""
         msg = "numbers of a profile cannot be compared: it is one formula, without branches"
         raise TypeError(msg)
 
     def __bool__(self) -> bool:
-        """No answer, as for ``==``."""
+        """Not allowed, as for ``==``."""
         return self == 0
 
     __hash__ = object.__hash__
@@ -129,8 +129,8 @@ def _power(base: Number, exact: Fraction) -> Number:
         return base ** int(exact)
     exponent = fmpq(exact.numerator, exact.denominator)
     if exact > 0 and base.is_finite() and base.contains(0):
-        # A root exists for no negative number: a ball that reaches below 0 does so by its radius alone, or else boxes
-        # beside it are all negative, and have no value.
+        # Negative numbers have no roots: a ball reaches below 0 only by its radius, unless the boxes beside it are all
+        # negative and have no value.
         return arb(0).union(base.upper() ** exponent)
     return base**exponent
 
@@ -141,12 +141,12 @@ def constant(value: Any) -> Jet:
 
 
 def as_jet(value: Any) -> Jet:
-    """`value` as a jet, also where a function of the user's gave a constant."""
+    """`value` as a jet, even if a function of the user returned a constant."""
     return value if isinstance(value, Jet) else constant(value)
 
 
 def _of_exact(function: Callable[[Any, Number], Number]) -> Callable[[Any, Number], Number]:
-    """`function` of exact numbers too, such as ``x.exp(1)``; balls, which are inside of jets, stay balls."""
+    """Make `function` accept exact numbers too, as in ``x.exp(1)``; balls, which are inside jets, stay balls."""
 
     @wraps(function)
     def called(self: Any, t: Number) -> Number:
@@ -240,7 +240,7 @@ class Jets:
         return (base if isinstance(base, Jet) else constant(base)) ** exponent
 
     def total(self, values: Sequence[Number]) -> Number:
-        """The sum, 0 for none."""
+        """The sum; 0 without any values."""
         plain = [value for value in values if not isinstance(value, Jet)]
         jets = [value for value in values if isinstance(value, Jet)]
         total = sum(map(ball, plain), arb(0))
@@ -250,7 +250,7 @@ class Jets:
 
 
 class Plain:
-    """The context of mpmath at its working precision: the second opinion, without derivatives or proof."""
+    """The context of mpmath at its working precision: the cross-check, without derivatives or proof."""
 
     certified = False
 
@@ -273,7 +273,7 @@ class Plain:
         return mpmath.fsum(values)
 
     def __getattr__(self, name: str) -> Any:
-        """mpmath's function of that name."""
+        """The function of mpmath with that name."""
         if name not in FUNCTIONS:
             msg = f"a profile may call {', '.join(FUNCTIONS)}, power, total, number and pi; got {name!r}"
             raise AttributeError(msg)
@@ -281,4 +281,4 @@ class Plain:
 
 
 FUNCTIONS = ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "atan", "erf")
-"""What both contexts offer under the names of the field."""
+"""The functions that both contexts offer under their usual names."""

@@ -1,9 +1,10 @@
-"""Whether a variant belongs to the class in which its weights are decided: proved by subdivision, or not at all.
+"""Whether a variant belongs to the class in which its weights are decided: proved by subdivision, or undecided.
 
-- The profile does not rise on [low, high]: over a box the rise is at most ``max(0, sup K′)·width``, and K′ over the box
-  is enclosed by automatic differentiation. The rises of all boxes together must stay below 2^-40 of K(low).
-- An equation that is not one by its form rises with γ: over boxes of γ it is proved to be negative, then to have a
-  positive derivative, then to be positive. A key that enters within a box counts with any part of its slope.
+- The profile is nonincreasing on [low, high]: over a box it rises by at most ``max(0, sup K′)·width``, and automatic
+  differentiation encloses K′ over the box. The rises of all boxes together must stay below 2^-40 of K(low).
+- The equation increases with γ, unless its form says so already: over successive boxes of γ it is proved to be
+  negative, then to have a positive derivative, then to be positive. A key that enters within a box counts with any
+  part of its slope.
 
 Source: R. E. Moore, R. B. Kearfott, M. J. Cloud, Introduction to Interval Analysis, SIAM, 2009, chapters 5 and 6.
 """
@@ -23,13 +24,13 @@ from kernelproof.reference.variant.user_calls import equation_at, numbers_of, pr
 PRECISION = 256
 BOXES = 1 << 14
 SHARE = arb((1, -56))
-"""What one box may rise by, as a part of the largest value: `BOXES` of them rise by less than 2^-40."""
+"""The allowed rise over one box relative to the largest value: `BOXES` of them rise by less than 2^-40."""
 
 
 def falls(variant: Variant, low: Fraction, high: Fraction, exponent: int | None = None) -> bool:
-    """Whether the profile is proved not to rise on [low, high], and to be 0 at its edge with the order it claims.
+    """Whether the profile is proved to be nonincreasing on [low, high], and to vanish at its edge with its order.
 
-    All of it up to 2^-40 of ``2**exponent``; of K(low) without.
+    Both hold up to 2^-40 of ``2**exponent``, or of K(low) without `exponent`.
     """
     with ctx.workprec(PRECISION):
         edge = variant.exact_edge
@@ -47,7 +48,7 @@ def falls(variant: Variant, low: Fraction, high: Fraction, exponent: int | None 
             at_edge, slope = _slope(variant, end)
             least = scale * arb((1, -40))
             vanishes = at_edge.is_finite() and abs(at_edge).upper() <= least
-            # An order above 1 has no slope at the edge; a key there is a kink else, which the order would deny.
+            # At an order above 1 the slope at the edge is 0; otherwise a key there is a kink, contrary to the order.
             flat = variant.order <= 1 or (slope.is_finite() and abs(slope * (end - start)).upper() <= least)
             if vanishes is False or flat is False:
                 return False
@@ -74,7 +75,7 @@ def _subdivided(variant: Variant, start: arb, end: arb, allowed: arb) -> bool:
 
 
 def _between(low: arb, high: arb) -> arb:
-    """0 if it is inside, else the geometric middle of ends far apart, else their middle."""
+    """0 if it lies inside; else the geometric mean of ends that are far apart, or their midpoint."""
     if low < 0 < high:
         return arb(0)
     if low > 0 and high > 4 * low:
@@ -91,7 +92,7 @@ def _slope(variant: Variant, t: arb) -> tuple[arb, arb]:
 
 
 def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
-    """Whether the equation of `root` is proved to rise with γ through one zero, over all of ``root.within``."""
+    """Whether the equation of `root` is proved to increase with γ through a single zero on ``root.within``."""
     with ctx.workprec(PRECISION):
         low, high = (ball(Fraction(end)) for end in root.within)
         pieces, seen = [(low, high)], 0
@@ -109,7 +110,7 @@ def rises(variant: Variant, root: Root, gaps: list[Fraction]) -> bool:
                     return False
                 pieces += [(middle, right), (left, middle)]
                 continue
-            # Below 0 after above it is a jump down, however it rises on each side.
+            # A negative value after a positive one is a jump down, however it rises on each side.
             if sign < 0 and (state > 0 or (state == 0 and not rising)):
                 return False
             if sign == 0 and state > 0:
@@ -144,10 +145,10 @@ def _hull(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> tup
 
 
 def misfit(variant: Variant, root: Root, found: SolvedRow) -> str | None:
-    """What shows, at the solution, that the equation is none of the class, or None.
+    """How the solution shows that the equation is outside the class, or None.
 
-    Keys enter with the term 0, so that an equation which counts its terms would jump; and one that claims to rise with
-    every term has no negative slope in any.
+    Keys enter with the term 0, so an equation that counts its terms would jump; and one that claims to increase with
+    every term has no negative slope in any term.
     """
     with ctx.workprec(PRECISION):
         parameters = numbers_of(variant)
@@ -163,13 +164,13 @@ def misfit(variant: Variant, root: Root, found: SolvedRow) -> str | None:
 
 
 def exponent_of(value: arb) -> int:
-    """The largest e with ``2**e`` at most the positive ball `value`."""
+    """The largest e such that ``2**e`` is at most the positive ball `value`."""
     mantissa, exponent = value.lower().mid().man_exp()
     return int(exponent) + int(mantissa).bit_length() - 1
 
 
 def reach_of_argument(variant: Variant, gaps: list[Fraction]) -> tuple[Any, Any]:
-    """The least and the largest t that a row of ascending gaps may come to, for the γ that are admissible."""
+    """The smallest and the largest t that a row of ascending gaps can have, over all admissible γ."""
     bandwidth = variant.bandwidth
     if isinstance(bandwidth, Constant):
         low = high = variant.gamma
@@ -182,7 +183,7 @@ def reach_of_argument(variant: Variant, gaps: list[Fraction]) -> tuple[Any, Any]
 
 
 def _up(value: Fraction) -> Fraction:
-    """A power of 2^16 at or above `value`, at least 1: rows of similar size ask the same question."""
+    """A power of 2^16 at or above `value`, at least 1, so that rows of similar size share one proof."""
     bound = Fraction(1)
     while bound < value:
         bound *= 1 << 16

@@ -1,4 +1,4 @@
-"""Weights of a variant on rows of scores, and their vector-Jacobian product, certified; and mpmath's second opinion."""
+"""Certified weights of a variant on rows of scores and their vector-Jacobian product, and the cross-check by mpmath."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _falls = lru_cache(maxsize=256)(falls)
 
 @dataclass(frozen=True, eq=False)
 class RowOfVariant:
-    """One row: which keys it has, what is proved, or why nothing is.
+    """One row: its keys, and what is proved about it or why nothing is.
 
     Attributes:
         row: the keys, by descending score.
@@ -47,7 +47,7 @@ class RowOfVariant:
 
 
 def solve_rows(variant: Variant, scores: Floats, bits: int) -> list[RowOfVariant]:
-    """Every row of (R, m) scores; a row outside the class, or too close to an edge, has its reason."""
+    """Solve every row of (R, m) scores; a row outside the class, or with a key too close to the edge, has a reason."""
     return [_solved(variant, float_row(each), bits) for each in scores]
 
 
@@ -78,7 +78,8 @@ def _solved(variant: Variant, row: Row, bits: int) -> RowOfVariant:
     except UndecidedError as error:
         return RowOfVariant(row, gaps, None, str(error))
     if isinstance(bandwidth, Root):
-        # K at the least t that γ may come to may be far above K at the row's own: what rises is held against that too.
+        # K at the smallest possible t may be far above K at the t of this row, so the rise is compared with that as
+        # well.
         if variant.geometry == "shift" and not _falls(variant, low, high, exponent_of(found.terms[0].value)):
             return RowOfVariant(row, gaps, None, "the profile is not proved to fall, next to the terms of the row")
         if (reason := misfit(variant, bandwidth, found)) is not None:
@@ -172,7 +173,7 @@ def margins(variant: Variant, gaps: list[Fraction], found: SolvedRow) -> Floats:
 
 
 def scores_vjp(variant: Variant, row: Row, gradients: VariantVjp) -> list[arb]:
-    """∂L/∂s over the support: minus ∂L/∂d, and all of it on the largest score, from which gaps are counted."""
+    """∂L/∂s over the support: minus ∂L/∂d, plus the sum of these on the largest score, from which gaps are counted."""
     out = [-each for each in gradients.by_gap]
     if variant.moves_with_anchor:
         moved = sum(gradients.by_gap, arb(0)) / row.tied
@@ -191,7 +192,7 @@ def weights_vjp(scores: Any, cotangent: Any, variant: Variant, *, precision: int
         variant: the mechanism.
         precision: bits of the first solve.
 
-    Undecided rows are NaN, and with one the parameters are too. Keys off the support have gradient 0.
+    Undecided rows are NaN, and if there is one, so are the parameters. Keys off the support have gradient 0.
 
     Raises:
         DomainError: as in `weights`; shapes that differ.

@@ -1,12 +1,12 @@
-"""One row of a variant: γ with a certificate, the support, the weights, and the pullback of a cotangent.
+"""One row of a variant: γ with a certificate, the support, the weights, and the vector-Jacobian product.
 
-γ. The equation is evaluated at exact points; a proved sign moves an end of the bracket. Once the keys of the support
-are the same over the whole bracket, the interval Newton step ``N = m − E(m)/E′(Γ)`` of the bracket Γ with midpoint m
-contracts it: if E′(Γ) > 0 and the signs at the ends differ there is exactly one root in Γ, and it lies in N ∩ Γ.
-That it is the only one elsewhere is the class: the equation rises with γ (see `membership`).
+γ. The equation is evaluated at exact points; a proved sign moves an end of the bracket. Once the support is the same
+over the whole bracket, the interval Newton step ``N = m − E(m)/E′(Γ)`` of the bracket Γ with midpoint m contracts it:
+if E′(Γ) > 0 and the signs at the ends differ, there is exactly one root in Γ, and it lies in N ∩ Γ. There is no root
+elsewhere because in the class the equation increases with γ (see `membership`).
 
-Support. ``t_i < edge`` is decided by balls, and exactly where γ is a given rational. What precision does not decide
-raises `UndecidedError`.
+Support. Balls decide ``t_i < edge``, and exact arithmetic does if γ is a given rational. If the precision does not
+decide it, `UndecidedError` is raised.
 
 Source: R. E. Moore, R. B. Kearfott, M. J. Cloud, Introduction to Interval Analysis, SIAM, 2009, chapter 8.
 """
@@ -25,7 +25,7 @@ from kernelproof.reference.variant.jets import Jet, as_jet, ball
 from kernelproof.reference.variant.user_calls import X, equation_at, numbers_of, profile_at
 
 BITS_CAP = 4096
-"""Bits up to which a support is sought."""
+"""The largest precision, in bits, at which a support is sought."""
 BISECTIONS = 400
 
 
@@ -43,14 +43,14 @@ class Term:
 
 @dataclass(frozen=True, eq=False)
 class SolvedRow:
-    """One row solved.
+    """The solution of one row.
 
     Attributes:
-        size: the keys of the support: the first so many, by ascending gap.
-        boundary: how many further ones lie exactly at the edge.
+        size: the size of the support, which is the first keys by ascending gap.
+        boundary: how many further keys lie exactly at the edge.
         gamma: γ, a ball.
-        terms: of the support.
-        weights: of the support.
+        terms: the terms of the support.
+        weights: the weights of the support.
     """
 
     size: int
@@ -61,7 +61,7 @@ class SolvedRow:
 
 
 def solve(variant: Variant, gaps: list[Fraction], bits: int) -> SolvedRow:
-    """The row of ascending exact gaps, the first 0, with weights of about `bits` good bits.
+    """Solve the row of ascending exact gaps, the first 0, for weights with about `bits` correct bits.
 
     Raises:
         UndecidedError: γ or the support is not proved, or no γ in the bracket gives any key weight.
@@ -104,7 +104,7 @@ def _solve(variant: Variant, gaps: list[Fraction], bits: int) -> SolvedRow | Non
 
 
 def threshold(variant: Variant, gamma: Any) -> Any:
-    """The gap from which on keys have no weight, None if all have; in the numbers of γ."""
+    """The gap from which on keys have no weight, in the arithmetic of γ; None if all keys have weight."""
     edge = variant.exact_edge
     if edge is None:
         return None
@@ -184,7 +184,7 @@ def slope_in_gamma(variant: Variant, root: Root, gaps: list[Fraction], size: int
 
 
 def inside(variant: Variant, gaps: list[Fraction], gamma: arb) -> int | None:
-    """How many keys have weight at every γ of a ball; None if that is not one number."""
+    """How many keys have weight at every γ of a ball; None if the number varies."""
     limit = threshold(variant, gamma)
     if limit is None:
         return len(gaps)
@@ -198,10 +198,10 @@ def inside(variant: Variant, gaps: list[Fraction], gamma: arb) -> int | None:
 
 
 def locate(variant: Variant, root: Root, gaps: list[Fraction], bits: int) -> tuple[arb, int] | None:
-    """A ball that holds γ and nothing but it, and the size of the support; None if that takes more precision.
+    """A ball that contains γ and no other root, and the size of the support; None if that takes more precision.
 
     Raises:
-        UndecidedError: the equation has one sign at both ends of where γ is sought.
+        UndecidedError: the equation has the same sign at both ends of the interval for γ.
     """
     low, high = _bracket(variant, root, gaps)
     goal = arb((1, -bits - 8))
@@ -243,7 +243,7 @@ def _sign(variant: Variant, root: Root, gaps: list[Fraction], gamma: arb) -> int
 
 
 def _bracket(variant: Variant, root: Root, gaps: list[Fraction]) -> tuple[arb, arb]:
-    """Points of proved, different sign; found by doubling outwards from near the gaps, at most to the ends given."""
+    """Two points with proved, different signs, by doubling outwards from near the gaps, at most to the given ends."""
     least, most = (ball(Fraction(end)) for end in root.within)
     start = arb(1) if variant.geometry == "ratio" else arb(0)
     step = arb(1)
@@ -251,7 +251,7 @@ def _bracket(variant: Variant, root: Root, gaps: list[Fraction]) -> tuple[arb, a
     while (_sign(variant, root, gaps, low) or 1) > 0:
         inside_still = low > least
         if inside_still is False:
-            # An end that is no binary number is a ball, and never proved to lie above itself.
+            # An end that is not a binary number is a ball, which is never proved to lie above itself.
             _no_root(variant, "below")
         low = (low / 4).mid() if variant.geometry == "ratio" else (low - step).mid()
         step *= 2
@@ -274,7 +274,7 @@ def _no_root(variant: Variant, side: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class VariantVjp:
-    """The cotangents that one row sends back: by gap over the support, and by parameter; and γ's slopes for units."""
+    """Gradients of one row by gap over the support and by parameter, and the slopes of γ, from which units are made."""
 
     by_gap: list[arb]
     by_parameter: dict[str, arb]

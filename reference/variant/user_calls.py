@@ -1,4 +1,4 @@
-"""Calls of the two functions that the user writes; what they raise is said in one line that names them."""
+"""Calls of the two functions that the user writes; their exceptions become one-line errors that name the function."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def equation_at(variant: Variant, root: Root, terms: list[Jet], parameters: Mapp
 
 
 def probe(variant: Variant) -> None:
-    """Call both functions once, so that what they raise is known before anything is computed.
+    """Call both functions once, so that their errors are raised before anything is computed.
 
     Raises:
         DomainError: one of them raised, or gave what is no number.
