@@ -2,8 +2,8 @@
  *
  *     cc -O2 -o sparsemax examples/sparsemax.c && kernelproof verify --exec ./sparsemax --order 1
  *
- * strtod reads hex floats, inf and nan, and %a writes them. Only what is needed of JSON is read: the program looks for
- * the names of fields in the line, whose order and spelling docs/exec.md promises.
+ * strtod reads hex floats, inf and nan, and %a writes them. The program does not parse JSON: it looks for the names of
+ * fields in the line, whose order and format docs/exec.md guarantees.
  */
 #include <math.h>
 #include <stdio.h>
@@ -15,13 +15,13 @@ static int descending(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* Weights of one row of m logits; `sorted` is room for m numbers. */
+/* Weights of one row of m logits; `sorted` has room for m numbers. */
 static void sparsemax(const double *z, double *weights, double *sorted, size_t m) {
   size_t i, count = 0;
   double sum = 0, top = 0;
   memcpy(sorted, z, m * sizeof *z);
   for (i = 0; i < m; i++) {
-    if (z[i] != z[i]) { /* qsort needs an order, and a row with a NaN has no weights */
+    if (z[i] != z[i]) { /* qsort needs a total order, and a row with a NaN has no weights */
       for (i = 0; i < m; i++) weights[i] = NAN;
       return;
     }
@@ -55,7 +55,7 @@ int main(void) {
       fflush(stdout);
       continue;
     }
-    for (at += 10; *at && *at != ']'; at++) /* the last size is the length of a row */
+    for (at += 10; *at && *at != ']'; at++) /* the last size of the shape is the length of a row */
       if (*at >= '0' && *at <= '9') m = strtoul(at, &at, 10), at--;
     at = strstr(at, "\"data\": [");
     for (char *each = at; each && *each && *each != ']'; each++) length += *each == '"';
@@ -63,13 +63,13 @@ int main(void) {
     weights = malloc((length + 1) * sizeof *weights);
     sorted = malloc((length + 1) * sizeof *sorted);
     if (!at || !z || !weights || !sorted) return 1;
-    for (at += 9; *at && *at != ']'; at++) /* numbers are between quotes */
+    for (at += 9; *at && *at != ']'; at++) /* each number is between quotes */
       if (*at == '"') z[n++] = strtod(at + 1, &at);
     for (i = 0; m && i + m <= n; i += m) sparsemax(z + i, weights + i, sorted, m);
     printf("{\"id\": %ld, \"output\": [", id);
     for (i = 0; i < n; i++) printf("%s\"%a\"", i ? ", " : "", single ? (double)(float)weights[i] : weights[i]);
     printf("]}\n");
-    fflush(stdout); /* without it the answer stays in a buffer, and both sides wait */
+    fflush(stdout); /* without this the answer stays in a buffer, and both sides wait */
     free(z), free(weights), free(sorted);
   }
   free(line);

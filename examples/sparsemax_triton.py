@@ -1,8 +1,8 @@
-"""A Triton kernel: sparsemax, one row a program, in registers.
+"""A Triton kernel: sparsemax, one program per row, in registers.
 
     TRITON_INTERPRET=1 kernelproof verify examples/sparsemax_triton.py:sparsemax
 
-Triton's interpreter runs it on a CPU; on a CUDA device leave TRITON_INTERPRET out. It has no gradient, and says so.
+Triton's interpreter runs it on a CPU; on a CUDA device leave TRITON_INTERPRET out. It declares that it has no gradient.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _rows(z, weights, keys, BLOCK: tl.constexpr):
     column = tl.arange(0, BLOCK)
     logits = tl.load(z + row * keys + column, mask=column < keys, other=-float("inf"))
     gaps = tl.max(logits, axis=0) - logits
-    # Michelot: the largest weight if every key nearer than `top` had one; the set only shrinks, and then stays.
+    # Michelot's algorithm: `top` is the largest weight if every key inside has one; the set shrinks until it stays.
     top = 1.0
     before = keys + 1
     inside = gaps < top
@@ -31,7 +31,7 @@ def _rows(z, weights, keys, BLOCK: tl.constexpr):
         before = count
         inside = gaps < top
         count = tl.sum(inside.to(tl.int32), axis=0)
-    # A row with a NaN or +inf has a gap of NaN, and so has a row of −inf alone: all of it is NaN.
+    # A row with a NaN or +inf, or with nothing but −inf, has a gap of NaN: then the whole row becomes NaN.
     broken = tl.sum((gaps != gaps).to(tl.int32) * (column < keys).to(tl.int32), axis=0) > 0
     found = tl.where(broken, float("nan"), tl.where(inside, top - gaps, 0.0))
     tl.store(weights + row * keys + column, found, mask=column < keys)

@@ -1,4 +1,4 @@
-"""A cosine kernel, and a fast version of it in PyTorch that is right, gradients included.
+"""A cosine kernel, and a correct fast version of it in PyTorch, gradients included.
 
 kernelproof verify examples/variants/cosine.py:cosine --suite quick
 """
@@ -20,9 +20,9 @@ COSINE = variant.Variant(
 
 @kernelproof.declare(variant="examples/variants/cosine.py:COSINE", grade="B")
 def cosine(scores, gamma):
-    """(..., m) weights: cos² near the best key, and near the edge sin² of what is left, where cos² has lost its digits.
+    """Weights (..., m): cos² near the best key, and near the edge, where cos² loses its digits, sin² of what is left.
 
-    A row of masked keys alone has zeros: NaN would go into the gradient of γ, which all rows share.
+    A row in which every key is masked gets zeros: NaN would reach the gradient of γ, which all rows share.
     """
     top = torch.nan_to_num(scores.amax(-1, keepdim=True), nan=torch.nan, neginf=0.0)
     gaps = torch.clamp(top - scores, max=gamma)

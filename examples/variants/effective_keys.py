@@ -3,7 +3,7 @@
     kernelproof verify examples/variants/effective_keys.py:effective_keys --suite quick
     kernelproof fuzz examples/variants/effective_keys.py:effective_keys_with_a_bug --time 30s
 
-The bug: the bracket of the bandwidth assumes scores of the size that normal scores have.
+The bug: the bracket for the bandwidth assumes that scores are no larger or smaller than normally distributed ones.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from kernelproof import variant
 
 
 def effective(x, terms, k):
-    """(Σ K)²/Σ K² − k: it rises with γ from the number of ties of the best key to the number of keys."""
+    """(Σ K)²/Σ K² − k; its first term rises with γ from the number of keys tied for the best to the number of keys."""
     total = x.total(terms)
     return total * total / x.total([term * term for term in terms]) - k
 
@@ -40,11 +40,11 @@ def _weights(scores, k, low, high):
 
 @kernelproof.declare(variant="examples/variants/effective_keys.py:EFFECTIVE_KEYS", grade="C")
 def effective_keys(scores, k):
-    """(..., m) weights."""
+    """Weights (..., m)."""
     return _weights(scores, k, 2.0**-20, 2.0**20)
 
 
 @kernelproof.declare(variant="examples/variants/effective_keys.py:EFFECTIVE_KEYS", grade="C")
 def effective_keys_with_a_bug(scores, k):
-    """(..., m) weights, wrong where the bandwidth lies outside of [1/64, 64]."""
+    """Weights (..., m), wrong where the bandwidth lies outside [1/64, 64]."""
     return _weights(scores, k, 1 / 64, 64.0)

@@ -1,4 +1,4 @@
-"""A softplus threshold with a mass equation, and a fast version by bisection that is right.
+"""A softplus threshold with a mass equation, and a correct fast version by bisection.
 
 kernelproof verify examples/variants/softplus.py:softplus_attention --suite quick
 """
@@ -8,7 +8,7 @@ import numpy as np
 import kernelproof
 from kernelproof import variant
 
-# w = softplus(γ − gap), with γ such that the weights sum to 1: every key has weight, far ones next to none.
+# w = softplus(γ − gap), with γ such that the weights sum to 1: every key has a weight, far ones next to none.
 SOFTPLUS = variant.Variant(
     "softplus",
     profile=lambda x, t: x.log1p(x.exp(-t)),
@@ -20,7 +20,7 @@ SOFTPLUS = variant.Variant(
 
 @kernelproof.declare(variant="examples/variants/softplus.py:SOFTPLUS", grade="C")
 def softplus_attention(scores):
-    """(..., m) weights; 60 bisections of γ in [−log m − 1, 1], then the weights are divided by what is left of 1."""
+    """Weights (..., m): 60 bisections of γ in [−log m − 1, 1], then the weights are divided by their sum."""
     gaps = (scores.max(-1, keepdims=True) - scores).astype(np.float64)
     high = np.ones((*gaps.shape[:-1], 1))
     low = -np.log(gaps.shape[-1]) * high - 1
