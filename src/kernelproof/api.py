@@ -20,6 +20,7 @@ from kernelproof.verify.cases.plan import union
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.fuzz.scripts import with_scripts
 from kernelproof.verify.process.environment import numba_is_cold
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.record import aggregate
 from kernelproof.verify.record.schema import Results, Table, Verdict
@@ -30,7 +31,6 @@ from kernelproof.verify.targets.refitting import with_fitted
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target, find
 from kernelproof.verify.truth import cache as truth_cache
 from kernelproof.verify.workers.runner import Runner, Workers, compiles, runner, with_patience
-from kernelproof.verify.workers.tasks import Limits
 
 DEVICES = ("cpu", "cuda", "all")
 PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}

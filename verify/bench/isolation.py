@@ -1,20 +1,21 @@
-"""A call in a process of its own: what it needs in memory, and whether it comes back at all.
+"""The memory of a call, measured in a child process of its own, and whether the call comes back at all.
 
 The peak of the resident set is reset before the call (Linux: /proc/self/clear_refs), so that what loading and
-compiling needed does not count.
+compiling needed does not count. `kernelproof.verify.process.child` watches the process.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from kernelproof.verify.process.limits import held_bytes
-from kernelproof.verify.process.spawning import Context
+from kernelproof.verify.process.blame import End
+from kernelproof.verify.process.child import START_SECONDS, Child
+from kernelproof.verify.process.journal import Journal
+from kernelproof.verify.process.limits import memory_limited
+from kernelproof.verify.process.service import Raised, Work
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
@@ -23,73 +24,66 @@ _PEAK = "5"
 
 
 class Failed(Exception):
-    """A call did not come back: it ran out of time or memory, or raised."""
+    """A call did not come back: it ran out of time or memory, raised, or ended its process."""
 
 
 def peak_of(prepare: Callable[[], Callable[[], Any]], seconds: float, memory: int) -> float | None:
-    """Bytes that the call made by `prepare` needs beyond what is there before it; None where that is not told.
+    """Return the bytes that the call made by `prepare` needs beyond those held before it; None if unknown here.
 
     Args:
         prepare: pickled; makes the call, and calls it on something small first if it compiles.
-        seconds: until the process is ended.
+        seconds: what both may take.
         memory: bytes of data beyond what is held before the call, where the system can limit it.
 
     Raises:
-        Failed: no answer in time, out of memory, or an exception.
+        Failed: no answer in time, out of memory, an exception, or the end of the process.
     """
-    context = Context()
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measured, args=(sender, prepare, memory))
-    process.start()
-    sender.close()
+    child = Child(Work(_start, (), START_SECONDS))
     try:
-        if not receiver.poll(seconds):
-            msg = f"no answer in {seconds:g} s"
-            raise Failed(msg)
-        kind, value = receiver.recv()
-    except EOFError:
-        process.join()
-        msg = f"its process ended with exit code {process.exitcode}"
-        raise Failed(msg) from None
+        child.start()
+        said = child.wait()
+        if not isinstance(said, End | Raised):
+            child.give(Work(_measured, (prepare, memory), seconds))
+            said = child.wait()
     finally:
-        process.kill()
-        process.join()
-        receiver.close()
-    if kind == "failed":
-        raise Failed(value)
-    return None if value is None else float(value)
+        child.stop()
+    assert said is not None  # there is none only at the end of a wait
+    if isinstance(said, End):
+        raise Failed(said.reason)
+    if isinstance(said, Raised):
+        raise said.exception
+    failure, peak = said.answer
+    if failure:
+        raise Failed(failure)
+    return None if peak is None else float(peak)
 
 
-def _measured(sender: Connection, prepare: Callable[[], Callable[[], Any]], memory: int) -> None:
+def _start(_: Journal) -> None:
+    """Do nothing: the process has to start before its time counts."""
+
+
+def _measured(_: Journal, prepare: Callable[[], Callable[[], Any]], memory: int) -> tuple[str, int | None]:
+    """Return why the call failed, or "", and its peak, if it is known."""
+    out_of_memory = f"it needs more than {memory / 2**30:.3g} GiB beyond its inputs"
     try:
         call = prepare()
-        _limit(memory)
-        before = _reset()
-        kept = call()
-        after = _status("VmHWM")
-        del kept
-        sender.send(("peak", None if before is None or after is None else max(after - before, 0)))
+        with memory_limited(memory):
+            before = _reset()
+            kept = call()
+            after = _status("VmHWM")
+            del kept
     except MemoryError:
-        sender.send(("failed", f"it needs more than {memory / 2**30:.3g} GiB beyond its inputs"))
-    except Exception as error:  # noqa: BLE001 (whatever it raises is what became of the call)
+        return out_of_memory, None
+    except Exception as error:  # noqa: BLE001 (any exception is a way in which the call failed)
         text = f"{type(error).__name__}: {error}".partition("\n")[0]
         # How torch says that there is no memory.
         short = "not enough memory" in text or "can't allocate" in text
-        sender.send(("failed", f"it needs more than {memory / 2**30:.3g} GiB beyond its inputs" if short else text))
-
-
-def _limit(memory: int) -> None:
-    if sys.platform != "linux":
-        return
-    import resource  # noqa: PLC0415 (not on every system)
-
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    wanted = held_bytes() + memory
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+        return out_of_memory if short else text, None
+    return "", None if before is None or after is None else max(after - before, 0)
 
 
 def _reset() -> int | None:
-    """The resident bytes now, from which the peak counts again; None where the system has no such thing."""
+    """Reset the peak and return the resident bytes it starts from; None where the system has no such thing."""
     with suppress(OSError):
         _RESET.write_text(_PEAK, encoding="ascii")
         return _status("VmRSS")

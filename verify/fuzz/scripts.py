@@ -12,13 +12,13 @@ from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.shrinker import Shrinker
 from kernelproof.verify.fuzz.subject import Answer, size_of
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record.schema import Check, Verdict
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.effects import AGAIN
 from kernelproof.verify.witness.writer import FALLBACK
-from kernelproof.verify.workers.tasks import Limits
 
 SECONDS = 12.0
 """What shrinking may take in all, for every target of a run together."""

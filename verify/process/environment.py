@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelproof.verify.process.spawning import THREADS
 from kernelproof.verify.process.state import flushes, rounds_to_nearest
 
 PACKAGES = (
@@ -31,7 +32,6 @@ PACKAGES = (
     "entmax",
     "adasplash",
 )
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def environment(*, with_torch: bool, seed: int = 0) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A spawn context whose children do not run the parent's main module.
+"""Spawning of processes that do not run the parent's main module, and the words for how they ended.
 
-The workers need nothing of it: importing it would cost time, and a script that calls `kernelproof.verify`
-without ``if __name__ == "__main__":`` would start itself again in every worker.
+A child process needs nothing of that module: importing it would cost time, and a script that calls `kernelproof.verify`
+without ``if __name__ == "__main__":`` would start itself again in every child.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from types import ModuleType
 from typing import Any
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-CLEAN_EXIT = 256
-"""Stands for exit code 0: to the pool that means a worker which has done its work, whose task it forgets."""
 LOST_CONTEXT = 213
-"""Exit code of a worker whose CUDA context a call has lost: every later call in that process would fail too."""
+"""Exit code of a process whose CUDA context a call has lost: every later call in that process would fail too."""
 
 
 def how_ended(code: int | None) -> str:
-    """How a process ended, of its exit code.
+    """How a process with this exit code ended, in words; None: it was killed from outside.
 
     >>> how_ended(-9), how_ended(3)
     ('killed by SIGKILL', 'exit code 3')
@@ -36,15 +34,10 @@ def how_ended(code: int | None) -> str:
         return f"killed by {names.get(-code, f'signal {-code}')}"
     if code == LOST_CONTEXT:
         return f"exit code {code}, of a process whose CUDA context is lost, such as to an illegal memory access"
-    return f"exit code {0 if code == CLEAN_EXIT else code}"
+    return f"exit code {code}"
 
 
 class _Process(context.SpawnProcess):
-    @property
-    def exitcode(self) -> int | None:
-        code = super().exitcode
-        return CLEAN_EXIT if code == 0 else code
-
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:
         main = sys.modules["__main__"]
@@ -56,14 +49,14 @@ class _Process(context.SpawnProcess):
 
 
 class Context(context.SpawnContext):
-    """Spawns processes that import only what they are sent."""
+    """Spawns processes that import only what they are sent to run."""
 
     Process = _Process
 
 
 @contextmanager
 def threads_limited(count: int) -> Iterator[None]:
-    """Processes spawned inside use `count` threads each in numeric libraries, unless the user said otherwise."""
+    """Let numeric libraries use `count` threads in each process spawned inside, unless the user chose a number."""
     added = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(added, str(count)))
     try:

@@ -18,7 +18,6 @@ from math import inf
 
 import numpy as np
 from flint import arb, ctx
-from pebble import ProcessExpired
 from pydantic import Field
 
 from kernelproof.reference import Adaptive, entmax
@@ -35,11 +34,12 @@ from kernelproof.theory.convergence.records import CurveRecord, CurveState, Ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball, balls
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.process.blame import Ended
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call, Inputs
 from kernelproof.verify.targets.target import BUILT_IN, Target
 from kernelproof.verify.truth.units import RowUnits
 from kernelproof.verify.workers.runner import Runner
-from kernelproof.verify.workers.tasks import Limits
 from kernelproof.verify.workers.worker import guard_of, limit_memory
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -211,7 +211,7 @@ def study(
     futures = [_started(work, job) for job in jobs]
     whole = trace(Datum("row", data.Source.RANDOM, Weights(logits)), orders)
     truth = next(curve for curve in whole if curve.norm is NORM)
-    curves = [_curve(job, _answer(future, work), len(orders)) for job, future in zip(jobs, futures, strict=True)]
+    curves = [_curve(job, _answer(future), len(orders)) for job, future in zip(jobs, futures, strict=True)]
     return BackendStudy(row=list(logits), truth=truth, curves=curves)
 
 
@@ -280,18 +280,15 @@ def ask(job: _Job, limits: Limits | None = None) -> Answers:
 def _started(work: Runner, job: _Job) -> Future[Answers]:
     if work.pool is None:
         return work.submit(ask, job=job)
-    future: Future[Answers] = work.pool.schedule(ask, args=[job, work.limits], timeout=work.limits.seconds)
-    return future
+    return work.limited(work.limits.seconds, ask, job=job, limits=work.limits)
 
 
-def _answer(future: Future[Answers], work: Runner) -> Answers | str:
+def _answer(future: Future[Answers]) -> Answers | str:
     """What a worker found, or how it ended."""
     try:
         return future.result()
-    except TimeoutError:
-        return f"no answer in {work.limits.seconds:g} s"
-    except ProcessExpired as error:
-        return f"the process ended with exit code {error.exitcode}"
+    except Ended as error:
+        return error.end.reason
 
 
 def _curve(job: _Job, answers: Answers | str, asked: int) -> BackendCurve:

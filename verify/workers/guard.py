@@ -1,12 +1,11 @@
-"""A call of a target with everything around it held: what it changes, prints, forks or leaves running.
+"""Call a target, then restore the process state that it changed; note what it prints, forks or leaves running.
 
-The state of the process belongs to all targets and to the truth. So a call gets the state in which its target was
-loaded, what it changes is noted and put back, and a child process that comes back from a call never reaches our code.
+All targets and the truth share the state of the process. So a call starts in the state in which its target was loaded,
+what it changes is noted and put back, and a process that a call forked never reaches our code.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any, Self
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.importing import answer_of, first_line
+from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.environment import modes
 from kernelproof.verify.process.limits import data_limited
 from kernelproof.verify.process.spawning import LOST_CONTEXT
@@ -31,16 +31,16 @@ from kernelproof.verify.targets.program import Program
 from kernelproof.verify.targets.target import Place, Target, describe, load
 
 WAIT = 2.0
-"""Seconds that a child of a call may take to come back, before the next call is made."""
+"""Seconds to wait for a process that a call forked to come back, before the next call is made."""
 SHOWN = 120
-"""Characters of what a target printed that are kept."""
+"""Characters kept of what a target printed."""
 
 _forks = 0
 
 
 def _count_fork() -> None:
     global _forks  # noqa: PLW0603 (the hook of the interpreter takes no argument)
-    # A program that is a target is no child that comes back.
+    # The process of a target that is a program does not come back into our code.
     _forks += not Program.starting
 
 
@@ -48,13 +48,13 @@ os.register_at_fork(after_in_parent=_count_fork)
 
 
 class Sink:
-    """Takes what targets write to the standard streams of a worker: it reaches neither the user nor a protocol."""
+    """Takes what targets write to the standard streams of a worker, so that it does not reach the user."""
 
     def __init__(self) -> None:
         held = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
         # High numbers, out of the way of a target that closes the first few.
-        self.descriptor = _moved(held)
-        self.own = tuple(_moved(os.dup(number)) for number in (1, 2))
+        self.descriptor = moved_high(held)
+        self.own = tuple(moved_high(os.dup(number)) for number in (1, 2))
 
     def attach(self) -> None:
         """Send the standard output and error of this process here, from now on."""
@@ -76,17 +76,6 @@ class Sink:
         return lines[0].strip()[:SHOWN] if lines else f"{size} bytes without text"
 
 
-def _moved(descriptor: int, least: int = 512) -> int:
-    """`descriptor` under a number of at least `least`, where the system can do that."""
-    try:
-        fcntl = importlib.import_module("fcntl")
-        found: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
-    except (ImportError, OSError):
-        return descriptor
-    os.close(descriptor)
-    return found
-
-
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A target may have closed it, or put something else there.
@@ -100,7 +89,7 @@ SINKS: list[Sink] = []
 
 @contextmanager
 def sunk() -> Iterator[None]:
-    """What is written to the standard streams inside goes into the sink, and is forgotten."""
+    """Discard what is written to the standard streams inside, if this process has a sink."""
     if not SINKS:
         yield
         return
@@ -117,9 +106,9 @@ _HOMES: dict[Place, tuple[Home | None, dict[str, Any]]] = {}
 
 
 def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
-    """Load what is at `place`, once; what its import changed of this process, and the modes it leaves.
+    """Load what is at `place`, once; return what its import changed of this process, and the modes it left.
 
-    What it changed is put back: it holds for the calls of this target only.
+    The changes are undone here and made again around the calls of this target only.
 
     Raises:
         TargetError: it cannot be loaded.
@@ -138,13 +127,13 @@ def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
 
 
 def _load(place: Place) -> None:
-    """Import what is at `place`, and what that imports when it is asked whether it is available."""
+    """Import what is at `place`, and ask whether it is available, which may import more."""
     if not place.name.startswith(PROGRAM):
         answer_of(load(place)[0], "available")
 
 
 def described(place: Place, **options: Any) -> list[Target] | str:
-    """What `targets.describe` says of `place`; what that changes of this process is put back."""
+    """Return what `targets.describe` says of `place`, and undo what that changes of this process."""
     at_home(place)
     before, process = State.now(), os.getpid()
     try:
@@ -153,7 +142,7 @@ def described(place: Place, **options: Any) -> list[Target] | str:
     except Exception:
         raise
     except BaseException:
-        # What a call raises beyond the exceptions is for the cases to show.
+        # A call that raises an exit or an interrupt: the cases will show it, so describe without calls.
         if options.get("seconds") is None:
             raise
         return describe(place, **{**options, "probe": False})
@@ -169,11 +158,11 @@ class Guard:
 
     Attributes:
         caller: makes the calls.
-        home: state in which the target was loaded, over that of the process: what its import changed.
-        sink: of a worker; None in a process that is the user's: there an interrupt is the user's too.
-        loaded: the modes of arithmetic after loading it.
-        after: the modes that its calls left, before they were put back; None: as they were.
-        remarks: what is worth a line of the report.
+        home: what the import of the target changed of the process state; None if nothing.
+        sink: where the output of a worker goes; None in the user's own process, where an interrupt is the user's too.
+        loaded: the modes of arithmetic after loading the target.
+        after: the modes that its calls left before they were restored; None if they changed none.
+        remarks: lines for the report.
     """
 
     caller: Calling
@@ -217,12 +206,12 @@ class Guard:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
 
     def call(self, case: Case, call: Call, returned: Callable[[], None]) -> Outcome:
-        """The outcome of one call, with what it changed.
+        """Make one call; its outcome says what it changed.
 
         Args:
             case: the case.
-            call: of it.
-            returned: told in a child process that came back from the call; the child ends then.
+            call: one of its calls.
+            returned: called in a process that the target forked and that came back; that process then ends.
         """
         process, forks = os.getpid(), _forks
         try:
@@ -249,26 +238,26 @@ class Guard:
         if changed:
             self.after = modes()
             self._before.restore(changed)
-            # Read again: what a call imported has parts of its own, and what cannot be put back is said once.
+            # Read again: a call may import a package with state of its own, and a change that stays is reported once.
             now = State.now()
         self._before = now
         return replace(outcome, changed=changed)
 
 
 def _context_is_lost() -> bool:
-    """Whether this process can no longer use CUDA: then no later call may be judged in it."""
+    """Whether this process can no longer use CUDA, so that it cannot judge later calls."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     if cuda is None or not cuda.is_initialized():
         return False
     try:
         cuda.synchronize()
-    except Exception:  # noqa: BLE001 (whatever it raises, it waited for work that cannot end)
+    except Exception:  # noqa: BLE001 (any exception means that the work it waited for is lost)
         return True
     return False
 
 
 def _await_children() -> None:
-    """Give children that a call has forked the time to come back; those that end are left for the target to reap."""
+    """Give processes that a call forked the time to come back; leave those that end for the target to reap."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
         try:

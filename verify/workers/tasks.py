@@ -1,52 +1,18 @@
-"""What the runner sends to a worker, and what a worker answers."""
+"""Tasks that the runner sends to workers, and the results that come back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.errors import DomainError
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Errors, Judgement
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import Place as CachePlace
-
-GIBIBYTE = 2**30
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a case may use.
-
-    Attributes:
-        seconds: of the calls of one target on one case; its truth, and judging it, may take `patience` times as long.
-        memory: bytes of data beyond what the worker holds after loading, where the system can limit it.
-    """
-
-    seconds: float = 60.0
-    memory: int = 4 * GIBIBYTE
-    patience: float = 5.0
-
-    @classmethod
-    def of(cls, timeout: float | Limits | None, seconds: float = 60.0) -> Limits:
-        """The limits that `timeout` sets: `seconds` where it is None, and `timeout` itself where it is all limits.
-
-        Raises:
-            DomainError: it is no positive number of seconds.
-
-        >>> Limits.of(2.5).seconds
-        2.5
-        """
-        if isinstance(timeout, Limits):
-            return timeout
-        if timeout is None:
-            return cls(seconds=seconds)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-            msg = f"timeout must be a positive number of seconds; got {timeout!r}"
-            raise DomainError(msg)
-        return cls(seconds=float(timeout))
 
 
 @dataclass(frozen=True)
@@ -56,21 +22,25 @@ class Task:
     Attributes:
         items: (index of the case, case, indices of targets).
         targets: all targets of the run.
-        journal: path of the journal.
+        folder: where the runner notes which targets it has given up.
         limits: of every case.
         cache: where truths are kept; None: nowhere.
     """
 
     items: tuple[tuple[int, Case, tuple[int, ...]], ...]
     targets: tuple[Target, ...]
-    journal: str
+    folder: str
     limits: Limits = field(default_factory=Limits)
     cache: CachePlace | None = None
+
+    def given_up(self, target: int) -> Path:
+        """The file that exists once the target of this index is asked no more."""
+        return Path(self.folder) / f"{target}.given-up"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The errors of one output of one case, ready to be merged."""
+    """The errors of one output of one case, reduced to what can be merged."""
 
     compared: int
     ulp_sum: float
@@ -81,7 +51,7 @@ class Summary:
 
     @classmethod
     def of(cls, errors: Errors) -> Summary:
-        """The summary of `errors`; ulps are signed there and absolute here."""
+        """Reduce `errors`; its ulps are signed, those of a summary are absolute."""
         ulps = np.abs(errors.ulp)
         with np.errstate(invalid="ignore", over="ignore"):
             return cls(
@@ -96,12 +66,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check said of one case and target.
+    """The result of one check on one case and target.
 
     Attributes:
         judgement: without its errors.
         summaries: its errors, by output.
-        crash: what ended the call, or None.
+        crash: how the call failed to return, or None.
     """
 
     judgement: Judgement = field(default_factory=Judgement)
@@ -111,14 +81,14 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What all checks said of one case and target.
+    """The results of all checks on one case and target.
 
     Attributes:
-        checks: by id; only those that apply and that the target can answer.
-        unsupported: ids of checks that apply and that the target cannot answer.
-        calls: how many calls the target got.
+        checks: by id; only checks that apply and whose calls the target takes.
+        unsupported: ids of checks that apply and whose calls it does not take.
+        calls: how many calls were made.
         note: why nothing was decided, or "".
-        remarks: what the target did beside answering: printed, left threads running.
+        remarks: side effects, such as output or threads that kept running.
     """
 
     checks: dict[str, CheckResult] = field(default_factory=dict)

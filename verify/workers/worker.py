@@ -1,51 +1,46 @@
-"""The worker process: truth once per case, then every target and check on it, with a journal and a watchdog.
+"""The worker: compute the truth of a case once, then run every target and check on it.
 
-Whatever a target does to its process, the parent must know how far it came. So a worker appends to a journal
-before each call and after each result; the parent reads it when the task ends, in whichever way. The watchdog
-of `faulthandler` is a thread of C code: it ends the process also if the target holds the interpreter's lock.
+Whatever a target does to its process, the parent must know how far the worker came: so it announces each call in the
+journal before it makes it, see `kernelproof.verify.process.child`.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from pathlib import Path
-from typing import TextIO
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
-from kernelproof.verify.process.journal import JUDGING, RETURNED, Journal, given_up
-from kernelproof.verify.process.limits import exhausted, limit_data
+from kernelproof.verify.process.blame import Doing
+from kernelproof.verify.process.journal import JUDGING, Journal
+from kernelproof.verify.process.limits import Limits, exhausted, limit_data
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.truth.cache import Tally, store_of
+from kernelproof.verify.truth.cache import store_of
 from kernelproof.verify.truth.lookup import load_oracle, lookup, truth_for
 from kernelproof.verify.workers.guard import SINKS, Guard, Sink
 from kernelproof.verify.workers.judge import judge_target
-from kernelproof.verify.workers.tasks import Limits, Task
+from kernelproof.verify.workers.tasks import Task
 
 _GUARDS: dict[Target, Guard] = {}
 
 
 def guard_of(target: Target) -> Guard:
-    """The loaded target of this process."""
+    """The loaded `target` of this process."""
     if target not in _GUARDS:
         _GUARDS[target] = Guard.load(target, SINKS[0] if SINKS else None)
     return _GUARDS[target]
 
 
-def prepare(modules: tuple[str, ...]) -> None:
-    """What a new worker does first: make a sink for what targets print, and import the oracle and what it will need.
+def prepare(_: Journal, modules: tuple[str, ...]) -> None:
+    """Prepare a new worker: make a sink for what targets print, and import the oracle and what else it will need.
 
     Args:
-        modules: our own and built-in ones only; what does not import is left for its user to report.
+        modules: our own and built-in ones only; one that cannot be imported is reported where it is used.
     """
     SINKS.append(Sink())
     with suppress(ImportError):
@@ -56,84 +51,64 @@ def prepare(modules: tuple[str, ...]) -> None:
 
 
 def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
-    """Limit the data of calls; not with CUDA, which maps far more than it uses, and not where the system cannot."""
+    """Limit the data of calls on Linux, unless a target uses CUDA, which maps far more memory than it uses."""
     if sys.platform == "linux" and all(target.device == "cpu" for target in targets):
         limit_data(limits.memory)
 
 
-def run_task(task: Task) -> None:
-    """Do `task`; results go to its journal.
+def run_task(journal: Journal, task: Task) -> None:
+    """Do `task`, and tell the journal of every result as soon as there is one.
 
-    Records: ("load", target), ("truth", case, tally), ("step", case, target, check, call), (RETURNED, case, target,
-    check, call) by a child, ("done", case, target, CaseResult), ("modes", target, after loading, after its calls),
-    ("retired",) by a worker whose memory targets hold, ("fault", case, traceback) for an error of ours.
+    Records: ("truth", tally), ("done", case, target, CaseResult), ("modes", target, after loading, after its calls);
+    cases and targets by their index. The places of steps begin with the case, those of calls are (case, target, check,
+    call). It returns early when targets hold so much memory that the process has to retire.
     """
-    journal = Journal(task.journal)
-    with Path(task.journal + ".trace").open("w", encoding="utf-8") as trace:
-        _run_items(task, journal, trace)
+    # Imports of ours come before the limits: they are not the target's time.
+    checks()
+    families()
+    load_oracle()
+    fresh = False
+    for index in sorted({index for _, _, indices in task.items for index in indices}):
+        fresh |= task.targets[index] not in _GUARDS
+        journal.step(Doing.LOADING, index)
+        guard_of(task.targets[index])
+    if fresh:
+        limit_memory(task.limits, task.targets)
+    for number, case, indices in task.items:
+        left = tuple(index for index in indices if not task.given_up(index).exists())
+        if left:
+            with lookup(store_of(task.cache)):
+                _run_case(journal, task, number, case, left)
+        if exhausted():
+            # What one target does not give back, another one would lack.
+            return
 
 
-def _run_items(task: Task, journal: Journal, trace: TextIO) -> None:
-    try:
-        # Imports of ours come before the watchdog: they are not the target's time.
-        checks()
-        families()
-        load_oracle()
-        fresh = False
-        for index in sorted({index for _, _, indices in task.items for index in indices}):
-            fresh |= task.targets[index] not in _GUARDS
-            journal.add("load", index)
-            guard_of(task.targets[index])
-        if fresh:
-            limit_memory(task.limits, task.targets)
-        for number, case, indices in task.items:
-            left = tuple(index for index in indices if not given_up(Path(task.journal).parent, index).exists())
-            if left:
-                _run_case(task, number, case, left, journal, trace)
-            if exhausted():
-                # What one target does not give back, another one would lack.
-                journal.add("retired")
-                os._exit(0)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-        os.close(journal.descriptor)
-
-
-def _run_case(task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO) -> None:
-    try:
-        with lookup(store_of(task.cache)):
-            _judge_targets(task, number, case, indices, journal, trace)
-    except Exception:  # noqa: BLE001 (an exception of ours is reported as such, not as the target's)
-        journal.add("fault", number, traceback.format_exc())
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-
-
-def _judge_targets(
-    task: Task, number: int, case: Case, indices: tuple[int, ...], journal: Journal, trace: TextIO
-) -> None:
-    journal.add("truth", number, Tally())
-    seconds, store = task.limits.seconds, store_of(task.cache)
-    faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
+def _run_case(journal: Journal, task: Task, number: int, case: Case, indices: tuple[int, ...]) -> None:
+    limits, store = task.limits, store_of(task.cache)
+    journal.step(Doing.OWN, number, seconds=limits.own_seconds)
     built = inputs_of(case)
     meant = [resolve(built, task.targets[index].contract) for index in indices]
-    # All of it before the first target runs, so that a death here is told from one of a target.
+    # All of it before the first target runs, so that a death here cannot be one of a target.
     held = [truth_for(case, each, task.targets[index].contract) for index, each in zip(indices, meant, strict=True)]
     if store is not None:
-        journal.add("truth", number, store.take())
+        journal.tell("truth", store.take())
     for index, inputs, (truth, undecided) in zip(indices, meant, held, strict=True):
 
         def step(check: str, call: str, index: int = index) -> None:
-            journal.add("step", number, index, check, call)
             if call == JUDGING:
-                faulthandler.dump_traceback_later(seconds * task.limits.patience, exit=True, file=trace)
+                journal.step(Doing.OWN, number, seconds=limits.own_seconds)
+            else:
+                journal.step(Doing.CALLING, number, index, check, call, call=call)
 
-        faulthandler.dump_traceback_later(seconds, exit=True, file=trace)
+        # All calls of a target on a case share one limit.
+        journal.allow(limits.seconds)
         guard = guard_of(task.targets[index])
-        returned = partial(journal.add, RETURNED, number, index)
+        returned = partial(journal.returned, number, index)
         result = judge_target(case, inputs, truth, guard, step, undecided=undecided, returned=returned)
         if store is not None:
             # Checks and remarks look for truths too.
-            journal.add("truth", number, store.take())
-        journal.add("done", number, index, result)
-        journal.add("modes", index, guard.loaded, guard.after or guard.loaded)
+            journal.tell("truth", store.take())
+        journal.tell("done", number, index, result)
+        journal.tell("modes", index, guard.loaded, guard.after or guard.loaded)
+        journal.step(Doing.BETWEEN, number, index)

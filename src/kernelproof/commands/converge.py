@@ -20,11 +20,11 @@ from kernelproof.theory.convergence.records import StudyRecord
 from kernelproof.theory.convergence.studies import STUDIES
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.process.environment import environment, numba_is_cold
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.convergence import BackendStudy
 from kernelproof.verify.targets.target import Place, Target, find
 from kernelproof.verify.workers.runner import Runner, runner, with_patience
-from kernelproof.verify.workers.tasks import Limits
 
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)

@@ -23,10 +23,10 @@ from kernelproof.verify.fuzz.fuzz_record import FuzzResults
 from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Place
 from kernelproof.verify.workers.runner import compiles, with_patience
-from kernelproof.verify.workers.tasks import Limits
 
 FUZZ_SECONDS = 10.0
 """Time limit of the calls of one recipe."""

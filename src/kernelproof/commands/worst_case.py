@@ -20,10 +20,10 @@ from kernelproof.verify.fuzz.grid import left_out, places, usual
 from kernelproof.verify.fuzz.search import searched
 from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Place, Target
 from kernelproof.verify.workers.runner import compiles, with_patience
-from kernelproof.verify.workers.tasks import Limits
 
 LEAST_SECONDS, MOST_SECONDS = 60.0, 120.0
 """A run has a second for each line of the tables and so many at least, and at most unless it is for whole tables."""

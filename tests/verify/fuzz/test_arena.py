@@ -12,9 +12,9 @@ from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Arena, OutOfTime
 from kernelproof.verify.fuzz.subject import kind
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.workers.tasks import Limits
 
 Loaded = Callable[[str], Target]
 
@@ -60,10 +60,10 @@ def test_a_hang_does_not_outlast_the_run(faulty: Loaded) -> None:
 def test_a_fresh_process_has_forgotten(faulty: Loaded) -> None:
     with Arena(faulty("changes"), Limits(seconds=5.0)) as judge:
         judge.ask(PLAIN)
-        first = judge.process.pid
+        first = judge.child.pid
         judge.fresh()
         judge.ask(PLAIN)
-        assert judge.process.pid != first
+        assert judge.child.pid != first
 
 
 def test_a_recipe_that_cannot_be_built_is_no_failure(faulty: Loaded) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import kernelproof
 from kernelproof.verify.fuzz.fuzz_record import FuzzResults
-from kernelproof.verify.workers.tasks import Limits
+from kernelproof.verify.process.limits import Limits
 
 FAULTY = Path(__file__).with_name("faulty.py")
 QUICK = {"order": "1,2", "dtype": "float32"}

@@ -11,6 +11,7 @@ import pytest
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.theory.convergence.records import CurveState, Ends
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.studies.convergence import (
     AT_FLOOR,
     BackendPoint,
@@ -25,7 +26,6 @@ from kernelproof.verify.studies.convergence import (
 )
 from kernelproof.verify.targets.target import describe, find
 from kernelproof.verify.workers.runner import runner
-from kernelproof.verify.workers.tasks import Limits
 
 ORDERS = tuple(F(2) ** k for k in range(-1, 31))
 TAU = '''

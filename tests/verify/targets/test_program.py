@@ -21,13 +21,13 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.plan import plan
 from kernelproof.verify.cases.suites import Selection
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.loading import find
 from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.protocol import answered, request
 from kernelproof.verify.targets.target import describe
-from kernelproof.verify.workers.tasks import Limits
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "exec.schema.json"
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=2x3 feature=1 seed=0"

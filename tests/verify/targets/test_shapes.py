@@ -13,6 +13,7 @@ from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.plan import plan, union
 from kernelproof.verify.cases.suites import Selection
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.declaration import Shapes
@@ -21,7 +22,6 @@ from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.targets.shapes import fitted, refused_shape, shapes_of
 from kernelproof.verify.targets.target import Target, describe, find
 from kernelproof.verify.workers.runner import COLD_SECONDS, compiles, with_patience
-from kernelproof.verify.workers.tasks import Limits
 
 KERNEL = Shapes(
     square=True, grouped_heads=False, equal_widths=True, head_sizes=(16, 32), length_multiple=64, least_keys=64

@@ -17,10 +17,10 @@ from tests.verify.witness.test_script import failed, pasted
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call
 from kernelproof.verify.targets.protocol import request
 from kernelproof.verify.witness.programs import request_line
-from kernelproof.verify.workers.tasks import Limits
 
 pytestmark = pytest.mark.shrinks
 

@@ -14,12 +14,12 @@ from tests.meta.planting import failing, loaded_here
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.state import State, flushes, rounds_to_nearest
 from kernelproof.verify.record.schema import Results, Verdict
 from kernelproof.verify.records import Call
 from kernelproof.verify.targets.target import find
 from kernelproof.verify.workers.guard import Guard, described
-from kernelproof.verify.workers.tasks import Limits
 
 SOURCE = """
 import importlib, locale, os, random, signal, sys, threading, time
@@ -334,7 +334,7 @@ def test_what_is_raised_is_a_failure(name: str, word: str, file: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX systems stop a process")
 @pytest.mark.parametrize("name", ["stops", "unwatched"])
 def test_a_worker_that_nobody_watches_is_ended(name: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernelproof.verify.workers.runner.GRACE", 1.0)
+    monkeypatch.setattr("kernelproof.verify.process.child.GRACE", 1.0)
     target = one(file, name, Limits(seconds=8.0, patience=1.0)).targets[0]
     assert target.verdict is Verdict.CRASH
     assert any("no answer" in (check.worst.message if check.worst else "") for check in target.checks)

@@ -9,8 +9,8 @@ import pytest
 
 import kernelproof.verify.workers.runner as runner_module
 from kernelproof.api import verify
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record.schema import Verdict
-from kernelproof.verify.workers.tasks import Limits
 
 
 def test_a_target_that_hangs_is_asked_no_more(tmp_path: Path) -> None:

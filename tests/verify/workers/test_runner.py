@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,8 @@ import kernelproof
 from kernelproof.api import verify
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.verify.checks import checks
-from kernelproof.verify.process.journal import Journal
+from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record.schema import Check, Results, Target, Verdict
-from kernelproof.verify.workers.tasks import CaseResult, Limits
 
 SOURCE = """
 import numpy as np
@@ -239,19 +237,6 @@ def test_a_script_without_a_main_guard_runs(file: Path, tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
     assert found.stdout == "True\n", found.stderr
-
-
-def test_a_journal_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
-    path = str(tmp_path / "journal")
-    journal = Journal(path)
-    journal.add("truth", 1)
-    journal.add("done", 1, 0, CaseResult(note="x"))
-    os.close(journal.descriptor)
-    whole = list(Journal.read(path))
-    assert len(whole) == 2
-    raw = Path(path).read_bytes()
-    Path(path).write_bytes(raw[:-3])
-    assert list(Journal.read(path)) == whole[:1]
 
 
 def test_the_package_is_callable(file: Path) -> None:

@@ -1,0 +1,112 @@
+"""Blame: what the end of a child process says, from the last step that it announced and the way it ended.
+
+The process ends in a call of the target: the target is to blame. It ends anywhere else: the caller decides by its own
+policy, because truth, judging and imports of ours are not the target's to answer for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from kernelproof.reference.errors import KernelproofError
+from kernelproof.verify.process.spawning import how_ended
+
+
+class InternalError(KernelproofError):
+    """Our own fault: an oracle or a check raised, or a child process ended outside of any target."""
+
+
+class Doing(Enum):
+    """What a child process is at."""
+
+    STARTING = "starting"
+    """It has not taken its first work yet."""
+    LOADING = "loading"
+    """It imports a target."""
+    CALLING = "calling"
+    """It calls a target."""
+    OWN = "own"
+    """It runs our own code: truth, judging, imports."""
+    BETWEEN = "between"
+    """It has finished with one target and has not begun with the next."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a child process announces before it does it.
+
+    Attributes:
+        doing: the kind of step.
+        place: what it is about, in the terms of the caller.
+        call: the name of the call, where the step is one.
+    """
+
+    doing: Doing
+    place: tuple[Any, ...] = ()
+    call: str = ""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a child process ended before it finished its work.
+
+    Attributes:
+        step: what it was at.
+        timed_out: whether it had used up its time.
+        how: the exit code or the signal, in words.
+        seconds: the time it had; None: no limit.
+    """
+
+    step: Step
+    timed_out: bool
+    how: str
+    seconds: float | None = None
+
+    @property
+    def in_call(self) -> bool:
+        """Whether it ended in a call of the target, which is then to blame."""
+        return self.step.doing is Doing.CALLING
+
+    @property
+    def reason(self) -> str:
+        """Why there is no answer."""
+        if self.timed_out and self.seconds is not None:
+            return f"no answer in {self.seconds:g} s"
+        return f"the process ended: {self.how}"
+
+    @property
+    def message(self) -> str:
+        """The reason, with the call that it belongs to."""
+        return f"the {self.step.call} call: {self.reason}" if self.in_call else self.reason
+
+
+class Ended(Exception):
+    """Raised for work whose process ended before it was finished."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(end.message)
+        self.end = end
+
+
+def blame(step: Step, code: int | None, *, timed_out: bool, seconds: float | None) -> End:
+    """The record of an end.
+
+    Args:
+        step: the last one that was announced.
+        code: the exit code; None if the process had to be killed from outside.
+        timed_out: whether its time was up.
+        seconds: the time it had.
+
+    >>> blame(Step(Doing.CALLING, call="vjp"), -9, timed_out=False, seconds=60.0).message
+    'the vjp call: the process ended: killed by SIGKILL'
+    >>> blame(Step(Doing.CALLING, call="vjp"), 1, timed_out=True, seconds=60.0).message
+    'the vjp call: no answer in 60 s'
+    """
+    return End(step, timed_out, how_ended(code), seconds)
+
+
+def came_back(call: str) -> str:
+    """What to report of a call that forked and returned in the child process too."""
+    return f"the {call} call: it forked, and the child came back as well"
