@@ -223,14 +223,14 @@ def _told(loaded: list[Target], selection: Selection, one: Case | None) -> list[
     """
     numbers = [*selection.orders, *selection.alphas]
     if one is not None:
-        return [target.told(one.order or None, one.alpha) for target in loaded]
-    silent = [target.name for target in loaded if target.silent]
-    if silent and len(numbers) != 1:
-        msg = f"{silent[0]} has no parameter for the order; say which one it computes with --order or --alpha"
+        return [target.with_order(one.order or None, one.alpha) for target in loaded]
+    unknown = [target.name for target in loaded if target.order_unknown]
+    if unknown and len(numbers) != 1:
+        msg = f"{unknown[0]} has no parameter for the order; say which one it computes with --order or --alpha"
         raise TargetError(msg)
-    order = selection.orders[0] if selection.orders and silent else None
-    alpha = selection.alphas[0] if selection.alphas and silent else None
-    return [target.told(order, alpha) for target in loaded]
+    order = selection.orders[0] if selection.orders and unknown else None
+    alpha = selection.alphas[0] if selection.alphas and unknown else None
+    return [target.with_order(order, alpha) for target in loaded]
 
 
 def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:

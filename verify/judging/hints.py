@@ -51,7 +51,7 @@ def hints(
         if len(given) > 1:
             names = ", ".join(f'"{name}"' for name in given)
             both = " and ".join(given)
-            yield f"raises for {both} in one call: a target that does not take both declares apart = [{names}]"
+            yield f"raises for {both} in one call: a target that does not take both declares exclusive = [{names}]"
         return
     if case.feature.startswith("low"):
         # What is masked there comes through by every reading that lets it.

@@ -91,7 +91,7 @@ class Declaration:
         options: of `OPTIONS`, those it takes.
         requires: of `OPTIONS`, those without which it is not called, such as ``causal``.
         masks: of `MASKS`, those it takes; both if nothing is said.
-        apart: of `OPTIONS`, those of which it does not take two in one call.
+        exclusive: of `OPTIONS`, those of which it does not take two in one call.
         variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
@@ -111,7 +111,7 @@ class Declaration:
     options: tuple[str, ...] | None = None
     requires: tuple[str, ...] | None = None
     masks: tuple[str, ...] | None = None
-    apart: tuple[str, ...] | None = None
+    exclusive: tuple[str, ...] | None = None
     variant: str | None = None
     contract: tuple[tuple[str, Any], ...] = ()
     shapes: tuple[tuple[str, Any], ...] = ()
@@ -315,6 +315,6 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "options": lambda name, value: _words(OPTIONS)(name, value) if value else (),
     "requires": _words(OPTIONS),
     "masks": _words(MASKS),
-    "apart": _words(OPTIONS),
+    "exclusive": _words(OPTIONS),
     "variant": _text,
 }

@@ -71,7 +71,7 @@ def scopes_of(said: Declaration) -> tuple[Scope, ...]:
             options=said.options,
             requires=said.requires or (),
             masks=said.masks or (),
-            apart=said.apart or (),
+            exclusive=said.exclusive or (),
             gradients=said.gradients or (),
             shapes=said.limits,
         )

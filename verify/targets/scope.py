@@ -35,7 +35,7 @@ class Scope:
         options: those it takes; None means all.
         requires: those without which it is not called.
         masks: of `MASKS`, those it takes; empty means both.
-        apart: options of which it is not given two in one call.
+        exclusive: options of which it is not given two in one call.
         gradients: those it gives; None means all, empty none.
         axis: whether it can be told the axis that the keys lie along.
         shapes: those it takes.
@@ -51,7 +51,7 @@ class Scope:
     options: tuple[str, ...] | None = None
     requires: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
-    apart: tuple[str, ...] = ()
+    exclusive: tuple[str, ...] = ()
     gradients: tuple[str, ...] | None = ()
     axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
@@ -62,7 +62,7 @@ class Scope:
         return not self.takes
 
     @property
-    def silent(self) -> bool:
+    def order_unknown(self) -> bool:
         """Whether it computes one order only, and nobody has said which."""
         return self.fixed and self.order is None and self.alpha is None
 
@@ -98,7 +98,7 @@ class Scope:
         if self.shapes != Shapes() and (reason := refused_shape(self.shapes, shapes_of(case))) is not None:
             return reason
         # Building the inputs in the parent is the one way to know the options; it is done where some are refused.
-        free = self.options is None and not (self.requires or self.masks or self.apart)
+        free = self.options is None and not (self.requires or self.masks or self.exclusive)
         return None if free or case.op == "entmax" else self.refuses_options(options_of(case))
 
     def refuses_options(self, kinds: Mapping[str, str]) -> str | None:
@@ -109,7 +109,7 @@ class Scope:
             return f"the target has no parameter for {' and '.join(lacking)}"
         if self.masks and "mask" in given and kinds["mask"] not in self.masks:
             return f"the target takes {' and '.join(self.masks)} masks"
-        if len(both := [name for name in self.apart if name in given]) > 1:
+        if len(both := [name for name in self.exclusive if name in given]) > 1:
             return f"the target does not take {' and '.join(both)} together"
         missing = [name for name in self.requires if name not in given]
         return f"the target is called with {' and '.join(missing)} only" if missing else None

@@ -96,14 +96,14 @@ class Target:
         return call.order is None or (not scope.fixed and self.refuses(case_of(case, call)) is None)
 
     @property
-    def silent(self) -> bool:
+    def order_unknown(self) -> bool:
         """Whether it computes one order only of some op, and nobody has said which."""
-        return any(scope.silent for scope in self.scopes)
+        return any(scope.order_unknown for scope in self.scopes)
 
-    def told(self, order: str | None, alpha: str | None) -> Target:
+    def with_order(self, order: str | None, alpha: str | None) -> Target:
         """This target, with the order or α that it computes where only its user knows."""
-        told = [replace(scope, order=order, alpha=alpha) if scope.silent else scope for scope in self.scopes]
-        return replace(self, scopes=tuple(told))
+        scopes = [replace(scope, order=order, alpha=alpha) if scope.order_unknown else scope for scope in self.scopes]
+        return replace(self, scopes=tuple(scopes))
 
     def selections(self, selection: Selection) -> list[Selection]:
         """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
@@ -124,7 +124,7 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
     chosen = selection.orders or selection.alphas
     if scope.alpha is not None and scope.op == "entmax":
         return found if chosen else replace(found, alphas=(scope.alpha,))
-    if scope.fixed and not scope.silent and not chosen:
+    if scope.fixed and not scope.order_unknown and not chosen:
         order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
         return replace(found, orders=(order,))
     if scope.op != "entmax" and scope.orders and not chosen:
@@ -269,7 +269,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         options=options,
         requires=said.requires or (),
         masks=said.masks or (),
-        apart=said.apart or (),
+        exclusive=said.exclusive or (),
         gradients=gradients,
         axis="axis" in binding.roles,
         shapes=said.limits,

@@ -74,7 +74,7 @@ def test_what_the_user_asks_for_is_all_that_is_drawn(everything: Space) -> None:
 
 
 def test_a_target_of_one_order_is_asked_for_no_other(faulty: Loaded) -> None:
-    target = replace(faulty("right"), scopes=(Scope("entmax", takes=(), dtypes=("float32",)),)).told("2", None)
+    target = replace(faulty("right"), scopes=(Scope("entmax", takes=(), dtypes=("float32",)),)).with_order("2", None)
     found = drawn(Space(target, ("entmax",), dtypes=("float32",)), 40)
     assert found
     assert {case.order for case in found} == {"2"}

@@ -99,10 +99,10 @@ def test_options_that_do_not_go_together(file: Path) -> None:
     both = tried(file, "one", PADDED)
     assert not both.passed
     assert (
-        'raises for mask and causal in one call: a target that does not take both declares apart = ["mask", "causal"]'
-        in (both.targets[0].note)
+        "raises for mask and causal in one call: a target that does not take both declares "
+        'exclusive = ["mask", "causal"]' in (both.targets[0].note)
     )
-    declared = tried(file, "one", PADDED, apart=["mask", "causal"]).targets[0]
+    declared = tried(file, "one", PADDED, exclusive=["mask", "causal"]).targets[0]
     assert "does not take mask and causal together" in declared.note
 
 

@@ -140,10 +140,10 @@ def test_functions_are_bound_by_name(file: Path, name: str, keywords: dict[str, 
 
 def test_a_function_of_one_order_refuses_the_others(file: Path) -> None:
     found = target(file, "softmax")
-    assert found.silent
-    assert found.told("inf", None).refuses(CASE) == "the target computes another order"
-    assert found.told("2", None).refuses(CASE) is None
-    assert found.told(None, "3/2").refuses(CASE) is None
+    assert found.order_unknown
+    assert found.with_order("inf", None).refuses(CASE) == "the target computes another order"
+    assert found.with_order("2", None).refuses(CASE) is None
+    assert found.with_order(None, "3/2").refuses(CASE) is None
 
 
 def test_alpha_gets_only_orders_that_it_can_express(file: Path) -> None:
