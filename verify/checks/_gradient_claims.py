@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 _ROUNDING = 2.0**-40
-"""What is added to a bound that was found in float64, over its size: far above its rounding, far below that of κ."""
+"""Added to every bound that is computed in float64, relative to it: far above its rounding, far below what κ allows."""
 
 
 def gradient_claims(case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
@@ -80,7 +80,7 @@ class _Array:
         loose = loose_rows(case, truth, self.target)
         open_ = np.broadcast_to(open_entries(self.name, case, truth, loose, raw.shape), raw.shape)
         none = empty_elements(case, self.name, raw.shape, truth)
-        # What the contract lets these rows be anything for is no claim; NaN is 0 here where it may be NaN.
+        # Nothing is claimed of empty rows that may be anything; where they may be NaN, the script reads NaN as 0.
         skipped = none & (self.contract.empty_row == "any")
         nan = none & (self.contract.empty_row == "nan")
         allowed, least = (
@@ -104,28 +104,28 @@ class _Array:
     def _at_kinks(self, open_: Flags, least: Floats, limit: float) -> Iterator[Claim]:
         case, truth, order = self.case, self.truth, float(self.case.kernel.order)
         rule, upstream = case.inner_rule, self.inputs.cotangent
-        told = np.zeros(truth.empty.shape, dtype=bool)
+        decided = np.zeros(truth.empty.shape, dtype=bool)
         if self.name in SCORES and isinstance(rule, Adaptive) and upstream is not None:
             near = near_kink(truth, self.target)
             if order == 1:
-                told = hulled(truth, near)
-                for r in np.flatnonzero(told):
+                decided = hulled(truth, near)
+                for r in np.flatnonzero(decided):
                     yield from self._in_hull(int(r), near[r], float(rule.exact), limit)
             elif 1 < order < 2:
-                told = boxed(truth, loose_rows(case, truth, self.target))
-                for r in np.flatnonzero(told):
+                decided = boxed(truth, loose_rows(case, truth, self.target))
+                for r in np.flatnonzero(decided):
                     yield from self._in_box(int(r), limit)
         if (reach := reach_of(self.name, case, self.inputs)) is None:
             return
-        if told.any():
-            open_ = open_ & ~told.reshape(*self.raw.shape[:-1], 1)
+        if decided.any():
+            open_ = open_ & ~decided.reshape(*self.raw.shape[:-1], 1)
         largest = FORMATS["float64"].largest
         reach = np.minimum(np.broadcast_to(reach, self.raw.shape) * (1 + _ROUNDING), largest)
         for index in np.argwhere(open_ & np.isfinite(self.values.head) & np.isfinite(least)):
             at = tuple(int(i) for i in index)
             expected = self._expected(at)
             if math.isfinite(expected):
-                # Where a gradient of a kink is not known, those beyond all of them are wrong.
+                # Which gradients are right at this kink is not known; one beyond the reach of all is wrong.
                 low, high = interval(float(self.values.head[at]), float(self.values.tail[at]), float(least[at]), 0.0)
                 bound = float(reach[at])
                 yield self._claim(at, expected, min(low, -bound), max(high, bound))
@@ -141,7 +141,7 @@ class _Array:
         return tuple(int(i) for i in np.unravel_index(r, self.raw.shape[:-1])) if self.raw.ndim > 1 else ()
 
     def _in_hull(self, r: int, edge: Flags, scale: float, limit: float) -> Iterator[Claim]:
-        """Every entry between those of the corners of the hull, and one combination if only that shows the fault."""
+        """Claim that every entry lies between the corners, and one combination if only that shows the fault."""
         width = self.raw.shape[-1]
         upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(-1, width)[r]
         got, place, inside = self.raw.reshape(-1, width)[r], self._place(r), self.truth.support[r] & ~edge
@@ -168,7 +168,7 @@ class _Array:
                 return
 
     def _in_box(self, r: int, limit: float) -> Iterator[Claim]:
-        """Every entry within the box of its inputs."""
+        """Claim every entry to lie within the box of its inputs."""
         row, free = row_of(self.case, self.truth, self.inputs, r, self.contract)
         place = self._place(r)
         low, high = row.interval(limit if math.isfinite(limit) else STEPS[-1])

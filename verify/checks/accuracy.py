@@ -1,4 +1,4 @@
-"""Every element against the certified value, in ulps, absolute and condition-normalized (docs/theory.md §4)."""
+"""Accuracy: every output is as close to the certified value as the grade allows (docs/theory.md §4)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 BOXES = 48
-"""Elements of one case whose box is computed; further distinct ones are undecided, and counted."""
+"""How many elements of one case have their box computed; further distinct ones count as undecided."""
 
 
 class Accuracy(Check):
-    """Forward accuracy."""
+    """Measure every output in ulps, absolutely, and in units of its condition (κ)."""
 
     id = ACCURACY
     title = "Every output against the certified value, before any renormalization"
@@ -37,13 +37,13 @@ class Accuracy(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call."""
+        """Ask for one forward call."""
         return {"forward": Call(inputs)} if case.family != "special" else {}
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """κ of every element of every row that has one admissible value."""
+        """Judge κ of every element of every row that has one admissible value."""
         if truth is None:
             return Judgement()
         outcome = outcomes["forward"]

@@ -1,4 +1,4 @@
-"""Axis: entmax along any axis is entmax along the last one of the array with its axes moved."""
+"""Axis: entmax along an axis is entmax along the last axis of the array with that axis moved there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAME = tuple(("forward", f"axis {axis}") for axis in AXES)
 
 
 class Axis(Check):
-    """The base call against calls along the first axis and the last but one, for an entmax that has the parameter."""
+    """Compare the base call with calls along the first axis and the last but one, if entmax takes an axis."""
 
     id = "axis"
     title = "Any axis is the last one of the moved array"
@@ -35,7 +35,7 @@ class Axis(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and one for each axis that is not the last."""
+        """Ask for the base call, and for one along each axis of `AXES`."""
         z = inputs.arrays.get("z")
         if case.op != "entmax" or z is None or z.ndim < 2 or not z.size or case.family not in FAMILIES:
             return {}
@@ -48,7 +48,7 @@ class Axis(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every weight, for each axis."""
+        """Judge every weight, for each axis."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)

@@ -1,4 +1,4 @@
-"""Batch invariance: a row alone gives what it gives in its batch."""
+"""Batch invariance: a row alone gives the same result as in its batch."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class Batch(Check):
-    """The base call against a call on one of its rows, drawn by the seed: a row of scores, or one query with its keys.
+    """Compare the base call with a call on one of its rows: a row of scores, or one query with its keys.
 
-    What the two may differ by is for the contract to say: no bit, or what the grade allows each.
+    The seed draws the row. The contract says whether the two must have equal bits, or may each be off by what the
+    grade allows.
     """
 
     id = "batch"
@@ -34,7 +35,7 @@ class Batch(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and the row alone; a causal mask goes by the place of a query, so there it has no meaning."""
+        """Ask for the base call and the row alone; not under a causal mask, which depends on the place of the query."""
         if case.family == "special" or inputs.options.get("causal") or self._count(case, inputs) < 2 or not case.size:
             return {}
         return {"forward": Call(inputs), "alone": Call(self._alone(case, inputs))}
@@ -44,7 +45,7 @@ class Batch(Check):
         return int(np.prod(first.shape[:-1])) if first.ndim > 1 else 1
 
     def place(self, case: Case, inputs: Inputs) -> tuple[int, int]:
-        """The row that is tried alone: its number among the checked rows, and among all."""
+        """Draw the row that is tried alone: its index among the checked rows, and among all."""
         every = np.arange(self._count(case, inputs)) if inputs.rows is None else inputs.rows
         at = int(integers(case.generator("batch"), len(every), (1,))[0])
         return at, int(every[at])
@@ -74,7 +75,7 @@ class Batch(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the row."""
+        """Judge every element of the row."""
         if truth is None:
             return Judgement()
         at = self.place(case, inputs)[0]
@@ -101,7 +102,7 @@ class Batch(Check):
 
 
 def _only(array: Array, place: tuple[Any, ...]) -> Array:
-    """A copy of `array` at one place of its leading axes, each of which keeps the size 1."""
+    """Copy `array` at one place of its leading axes, each of which keeps the size 1."""
     return np.ascontiguousarray(array[tuple(slice(int(at), int(at) + 1) for at in place)])
 
 

@@ -1,4 +1,4 @@
-"""Convergence: as the order grows, the weights approach softmax by the proved distance, and the largest falls to it."""
+"""Convergence: as the order grows, the weights approach softmax as proved, and the largest weight falls."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Describe = Callable[[tuple[int, ...]], str]
 LEAST = 8
-"""Orders below are far from the limit, and their distance from it is no study of it."""
+"""Smaller orders are too far from the limit to say anything about it."""
 FURTHER = 16
 FAMILIES = frozenset({"random", "near_ties", "scales"})
 
 
 class Convergence(Check):
-    """The base call against the same at 16 times the order and at ∞.
+    """Compare the base call with the same call at 16 times the order and at ∞.
 
     ``p_n − p_∞`` must be the certified difference within the slacks of both, whose rate 1/n and constant are the
     theorem's (docs/theory.md §3, L2); and the largest weight of a row never rises with the order (M2).
@@ -40,7 +40,7 @@ class Convergence(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The three calls, for weights under the adaptive rule at a large finite order."""
+        """Ask for the three calls, for weights under the adaptive rule at a large finite order."""
         order = case.kernel.order
         applies = case.op in {"entmax", "weights"} and isinstance(case.parsed_rule, Adaptive) and case.size > 0
         if not applies or case.family not in FAMILIES or not LEAST <= order < INFINITY:
@@ -55,7 +55,7 @@ class Convergence(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every weight of each finite order against the limit, and the largest of each row along the orders."""
+        """Judge every weight of each finite order against the limit, and the largest of each row along the orders."""
         if truth is None or "limit" not in outcomes:
             return Judgement()
         names = tuple(name for name in ("forward", "further", "limit") if name in outcomes)
@@ -77,10 +77,10 @@ class Convergence(Check):
         for at in range(len(names) - 1):
             proved = truths[at].output.head - truths[-1].output.head
             with np.errstate(invalid="ignore", over="ignore"):
-                apart = np.abs((found[at] - found[-1]) - proved)
+                off = np.abs((found[at] - found[-1]) - proved)
             # The difference of the two heads rounds once in float64.
             slack = bounds[at].slack + bounds[-1].slack + 2.0**-53 * np.abs(proved)
-            ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), slack)
+            ratio = ratio_of(np.where(np.isnan(off), np.inf, off), slack)
             parts.append(
                 judge_ratios(ratio, rows, loose, bounds[0].limit, self._far(names[at], found[at] - found[-1], proved))
             )

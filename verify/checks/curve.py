@@ -1,4 +1,7 @@
-"""Curve: with two keys, the weight of one never falls as its lead grows; a jagged curve shows here and in no row.
+"""Curve: with two keys, the weight of one never falls as its lead grows.
+
+A curve that is jagged within what accuracy allows shows here, and in no single row.
+
 
 The weight of the first key is a function p(t) of its lead t, and p rises. An error of κ lets a weight p̂ at t lie in
 ``[p(t − ε)(1 − κu) − η, p(t + ε)(1 + κu) + η]`` with ``ε = κu|t|``, the box of docs/theory.md §4 (twice that where the
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Curve(Check):
-    """Neighbours of a sweep of rows (t, 0) by t."""
+    """Compare each row (t, 0) of a sweep with the row of the next larger t."""
 
     id = "curve"
     title = "With two keys, the weight of the first is monotone in the gap"
@@ -41,13 +44,13 @@ class Curve(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for sweeps."""
+        """Ask for one forward call, for sweeps."""
         return forward(inputs) if case.family == "two_keys" and case.size == 2 else {}
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """One comparison a pair of neighbouring gaps; equal gaps must have equal weights."""
+        """Judge each pair of neighbouring gaps; equal gaps must have equal weights."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
@@ -106,7 +109,7 @@ class Falls:
 
 
 def falls_of(case: Case, inputs: Inputs, truth: Truth, raw: Floats, contract: Contract) -> Falls:
-    """The falls of (R, 2) outputs `raw`."""
+    """Measure the falls of (R, 2) outputs `raw`."""
     bounds, scores = bounds_of(case, truth, contract), scores_of(inputs, truth)
     gaps = scores[:, 0] - scores[:, 1]
     order = np.argsort(gaps, kind="stable")
@@ -120,9 +123,9 @@ def falls_of(case: Case, inputs: Inputs, truth: Truth, raw: Floats, contract: Co
         target = FORMATS[case.dtype]
         share, eta = band_of(contract.grade, target) * target.unit_roundoff, eta_of(target, contract)
         moved = (1 if isinstance(case.parsed_rule, Adaptive) else 2) * share * np.abs(gaps)
-        apart = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
+        disjoint = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
         sharp = 2 * share * (np.abs(weights[1:]) + eta) / (1 - share) + 2 * eta
-        allowed, open_ = np.where(apart, sharp, allowed), open_ & ~apart
+        allowed, open_ = np.where(disjoint, sharp, allowed), open_ & ~disjoint
     return Falls(order, gaps, weights, fall, allowed, open_)
 
 

@@ -1,4 +1,4 @@
-"""Determinism: the same call gives the same bits again."""
+"""Determinism: a repeated call gives the same bits."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 WITH_GRADIENTS = frozenset({"random", "ties"})
-"""Families whose vector-Jacobian products are repeated too; on all it would double the run."""
+"""Families whose vector-Jacobian products are repeated too; repeating all would double the run."""
 
 
 def bits(array: Array) -> Array:
-    """(n, itemsize) the bytes of every element, so that NaNs compare by their bits."""
+    """View the elements as (n, itemsize) bytes, so that NaNs compare by their bits."""
     flat = np.ascontiguousarray(array).reshape(-1)
     return flat.view(np.uint8).reshape(flat.size, flat.itemsize)
 
 
 class Determinism(Check):
-    """Two calls on equal inputs."""
+    """Compare two calls on equal inputs."""
 
     id = "determinism"
     title = "The same call gives the same bits"
@@ -36,7 +36,7 @@ class Determinism(Check):
     evidence = Evidence.REPEATS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and a second one; the same for gradients on two families."""
+        """Ask for the base call twice, and on the families `WITH_GRADIENTS` for its vector-Jacobian product twice."""
         if case.size == 0:
             return {}
         again = replace(inputs)
@@ -48,7 +48,7 @@ class Determinism(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of every array that came."""
+        """Judge every element of every array that came."""
         wrong: list[bool] = []
         names: list[str] = []
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
@@ -56,7 +56,7 @@ class Determinism(Check):
                 continue
             errors = outcomes[first].error, outcomes[second].error
             if errors != (None, None):
-                # That a call raises is for other checks to judge; here it must do so each time.
+                # Other checks judge whether the call may raise; here both must raise the same.
                 wrong.append(errors[0] != errors[1])
                 names.append(f"{first}: {errors[0] or 'no error'}, then {errors[1] or 'no error'}")
                 continue

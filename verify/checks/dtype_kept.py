@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DtypeKept(Check):
-    """One comparison an array that came; gradients of parameters are 0-d and of any floating dtype."""
+    """Compare every array that came with what it must be; gradients in parameters are 0-d, of any floating dtype."""
 
     id = "dtype_kept"
     title = "Outputs and gradients keep dtype and shape"
@@ -29,13 +29,13 @@ class DtypeKept(Check):
     evidence = Evidence.ARRAYS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call, and the vector-Jacobian product where there is one."""
+        """Ask for the base call, and for the vector-Jacobian product where there is one."""
         return forward_and_vjp(inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Dtype and shape."""
+        """Judge the dtype and the shape of every array."""
         messages: list[str] = []
         wrong: list[bool] = []
         undecided = 0
@@ -72,7 +72,7 @@ class DtypeKept(Check):
                 shape = output if one.call.mode == "forward" else () if known is None else known.shape
                 held = f"{one.variable}_raw"
                 if one.call.mode == "vjp":
-                    # A target that is right need not have a gradient that is none of an array.
+                    # A correct target need not return gradients in parameters.
                     held += f'.get("{name}", 0.0)' if known is None else f'["{name}"]'
                 yield flag(f"tuple(np.shape({held})) == {shape!r}", came=array.shape == shape)
                 if one.call.mode == "forward" or known is not None:

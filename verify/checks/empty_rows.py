@@ -1,4 +1,4 @@
-"""Empty rows: a row with nothing to attend to is what the contract or the caller says, and no other row notices."""
+"""Empty rows: a row with nothing to attend to is what the contract or the caller asks for, and affects no other row."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 POLICIES = ("nan", "zeros", "raise")
-"""What a caller may ask for that does not depend on the scores."""
+"""What a caller may ask for with the argument `empty`."""
 FEATURES = frozenset({"all", "empty_ball"})
-"""Features of the family masks that make an empty row."""
+"""The features of the family of masks that make an empty row."""
 
 
 class EmptyRows(Check):
-    """The base call under the contract; and, for the ops that have the argument `empty`, a call for each policy."""
+    """Judge the base call by the contract and, for ops with the argument `empty`, one call for each policy."""
 
     id = "empty_rows"
     title = "Rows with nothing to attend to"
@@ -36,11 +36,11 @@ class EmptyRows(Check):
     independent = True
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call, and one for each policy."""
+        """Ask for the base call, and for one call with each policy."""
         if case.family != "masks" or case.feature not in FEATURES:
             return {}
         if case.feature == "empty_ball" and not isinstance(getattr(case.parsed_rule, "then", case.parsed_rule), Fixed):
-            # Only a ball of a size that is told can be empty.
+            # Only a ball of fixed size can be empty.
             return {}
         wanted = {"forward": Call(inputs)}
         if case.op != "entmax":
@@ -52,7 +52,7 @@ class EmptyRows(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the empty rows by the policy, and of the others by the slack of the grade."""
+        """Judge every element of the empty rows by the policy, and of the others by the slack of the grade."""
         if truth is None or not truth.empty.any():
             return Judgement()
         bounds = bounds_of(case, truth, contract)

@@ -1,4 +1,4 @@
-"""Garbage: what stands behind a mask, in keys and in values, has no influence on anything."""
+"""Garbage: masked keys and values have no influence, whatever they hold."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FAMILIES = frozenset({"masks", "padding"})
 
 
 class Garbage(Check):
-    """The base call against calls with NaN, ∞ or the largest number in every key and value that no query may see.
+    """Compare the base call with calls that have NaN, ∞ or the largest number in every key and value no query sees.
 
-    A sum that multiplies them by a weight of 0 makes NaN of them, and so does a score that a −∞ is only added to.
+    A target that multiplies them by a weight of 0 gets NaN, and so does one that masks a score by adding −∞ to it.
     """
 
     id = "garbage"
@@ -40,7 +40,7 @@ class Garbage(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and one for each kind of garbage, with one vector-Jacobian product of NaN."""
+        """Ask for the base call, one for each kind of garbage, and a vector-Jacobian product with NaN."""
         if case.op != "attention" or case.family not in FAMILIES or not hidden_keys(case, inputs).any():
             return {}
         found = {"forward": Call(inputs)}
@@ -65,7 +65,7 @@ class Garbage(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the output for each kind, and of the gradients for NaN."""
+        """Judge every element of the output for each kind, and of the gradients for NaN."""
         if truth is None:
             return Judgement()
         kinds = [kind for kind in KINDS if kind in outcomes]

@@ -1,4 +1,4 @@
-"""Global state: a call leaves random states, modes of arithmetic, the working directory and the like as they were."""
+"""Global state: a call leaves random generators, modes of arithmetic, the working directory and the like unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GlobalState(Check):
-    """One comparison a call, also where it raised. What was changed is put back before the next call."""
+    """Judge every call, also one that raised. What it changed is restored before the next call."""
 
     id = "global_state"
     title = "Calls do not change the state of their process"
@@ -26,13 +26,13 @@ class GlobalState(Check):
     evidence = Evidence.STATE
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call, and the vector-Jacobian product where there is one."""
+        """Ask for the base call, and for the vector-Jacobian product where there is one."""
         return forward_and_vjp(inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Whether anything changed."""
+        """Judge whether anything changed."""
         names = list(outcomes)
         wrong = np.array([bool(outcomes[name].changed) for name in names], dtype=bool)
 

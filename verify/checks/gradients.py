@@ -1,4 +1,4 @@
-"""Gradients: every vector-Jacobian product against the certified Jacobian, kink-aware (docs/theory.md §3, G1 to G3)."""
+"""Gradients: every vector-Jacobian product is certified, also at kinks (docs/theory.md §3, G1 to G3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Gradients(Check):
-    """Vector-Jacobian products in every differentiable input."""
+    """Measure the vector-Jacobian product in every differentiable input."""
 
     id = "gradients"
     title = "Every vector-Jacobian product against the certified Jacobian"
@@ -34,13 +34,13 @@ class Gradients(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One vector-Jacobian product, where the case carries a cotangent."""
+        """Ask for one vector-Jacobian product, where the case carries a cotangent."""
         return {"vjp": Call(inputs, "vjp")} if inputs.cotangent is not None and inputs.rows is None else {}
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """κ of every gradient; rows at or near a kink that the order makes unbounded or many-valued are undecided."""
+        """Judge κ of every gradient; at or near a kink where it is unbounded or many-valued, a row may be undecided."""
         if truth is None or truth.gradients is None:
             return Judgement()
         outcome = outcomes["vjp"]
@@ -152,7 +152,7 @@ class Gradients(Check):
 
 
 def _gross(name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
-    """Where `raw` is beyond `reach_of`."""
+    """Where `raw` is larger than any gradient can be."""
     reach = reach_of(name, case, inputs)
     if reach is None:
         return np.zeros(raw.shape, dtype=bool)

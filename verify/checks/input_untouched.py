@@ -1,4 +1,4 @@
-"""Input untouched: a call leaves the arrays it was given as they were, bit for bit."""
+"""Input untouched: a call does not change a bit of the arrays it is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class InputUntouched(Check):
-    """One comparison an argument and call; a call that raised must not have changed anything either."""
+    """Judge every argument of every call, also of one that raised."""
 
     id = "input_untouched"
     title = "Calls do not modify their inputs"
@@ -26,13 +26,13 @@ class InputUntouched(Check):
     evidence = Evidence.INPUTS
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call, and the vector-Jacobian product where there is one."""
+        """Ask for the base call, and for the vector-Jacobian product where there is one."""
         return forward_and_vjp(inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Whether the bytes are the same."""
+        """Judge whether the bytes are the same."""
         given = [*inputs.arrays, *(name for name, value in inputs.options.items() if hasattr(value, "dtype"))]
         pairs = [(call, name) for call in outcomes for name in given]
         pairs += [(call, "cotangent") for call in outcomes if call == "vjp"]

@@ -1,4 +1,4 @@
-"""KKT: the weights solve the variational problem of α-entmax (docs/theory.md §3), whatever the oracle says they are.
+"""KKT: the weights solve the variational problem of α-entmax (docs/theory.md §3), whatever the truth is.
 
 p maximizes ⟨p, z⟩ + H_α(p) iff there is one μ with n·p_i^{1/n} = z_i − μ on the support and z_i ≤ μ off it
 (log p_i = z_i − μ at n = ∞). An error δ_i in p_i leaves an interval for μ; the check is that the
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 ROUNDING = 16 * 2.0**-53
-"""A power, a product and two sums in float64, each good to a few roundings, done here."""
+"""A bound on the error of the power, the product and the two sums computed here in float64."""
 LARGE = 4.0
-"""From this order on the potential is taken less n, which expm1 gives without cancellation."""
+"""From this order on, n is subtracted from the potential, by expm1 and so without cancellation."""
 
 
 def potential(weights: Floats, order: float) -> Floats:
-    """n·p^{1/n}, for large orders less n, and log p at order ∞; −∞ for no weight."""
+    """n·p^{1/n}; minus n for large orders; log p at order ∞, which is −∞ for a weight of 0."""
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         if order == INFINITY:
             return np.log(weights)
@@ -36,7 +36,7 @@ def potential(weights: Floats, order: float) -> Floats:
 
 
 class Kkt(Check):
-    """One comparison a row: by how much the intervals for μ miss each other."""
+    """Measure, for each row, by how much the intervals for μ miss each other."""
 
     id = "kkt"
     title = "The weights solve the variational problem (KKT)"
@@ -45,13 +45,13 @@ class Kkt(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for weights under the adaptive rule."""
+        """Ask for one forward call, for weights under the adaptive rule."""
         return forward_of_weights(case, inputs) if isinstance(case.parsed_rule, Adaptive) else {}
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """The width by which the intervals miss, over the width of those two that do."""
+        """Judge the distance by which two intervals miss, over their widths."""
         if truth is None or not isinstance(case.parsed_rule, Adaptive):
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)

@@ -1,4 +1,4 @@
-"""Layout: where the numbers lie in memory, and whether they may be written to, does not change the result."""
+"""Layout: the result depends neither on strides and offsets in memory nor on whether arrays are writeable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAME = (("packed", "forward"), ("packed vjp", "vjp"))
 
 
 class Layout(Check):
-    """The base call on views and read-only arrays against the call on writeable copies in C order."""
+    """Compare the base call on views and read-only arrays with the call on writeable copies in C order."""
 
     id = "layout"
     title = "Strides, offsets and read-only arrays change nothing"
@@ -31,7 +31,7 @@ class Layout(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """Both calls, and both vector-Jacobian products, where an array is not in C order or not writeable."""
+        """Ask for both calls and both vector-Jacobian products, where an array is not in C order or not writeable."""
         given = [*inputs.arrays.values(), *([] if inputs.cotangent is None else [inputs.cotangent])]
         if case.family == "special" or all(_plain(array) for array in given):
             return {}
@@ -46,7 +46,7 @@ class Layout(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the outputs and of the gradients."""
+        """Judge every element of the outputs and of the gradients."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward", "packed"), truth, inputs, contract)

@@ -1,4 +1,4 @@
-"""Monotone: a larger score never has the smaller weight, and equal scores have equal ones, within the slack."""
+"""Monotone: a larger score never has a smaller weight, and equal scores have equal weights, within the slack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Monotone(Check):
-    """Neighbours of the sorted row; weights may cross by the sum of their slacks."""
+    """Compare neighbours in each sorted row; their weights may cross by the sum of their slacks."""
 
     id = "monotone"
     title = "A larger score has no smaller weight; equal scores have equal weights"
@@ -24,13 +24,13 @@ class Monotone(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for ops that return weights."""
+        """Ask for one forward call, for ops that return weights."""
         return forward_of_weights(case, inputs, keys=2)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """m − 1 comparisons a row."""
+        """Judge the m − 1 pairs of neighbours of every row."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 _ORDERED = ("causal", "lengths")
-"""Options that speak of the position of a key."""
+"""Options that depend on the position of a key."""
 
 
 class Permutation(Check):
-    """The base call against the call on permuted keys, unpermuted; they may differ by the slack of each."""
+    """Compare the base call with the call on permuted keys; they may differ by the slack of each."""
 
     id = "permutation"
     title = "The order of the keys does not matter"
@@ -30,7 +30,7 @@ class Permutation(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and the permuted one."""
+        """Ask for the base call and the permuted one."""
         if case.size < 2 or case.family == "special" or any(inputs.options.get(name) is not None for name in _ORDERED):
             return {}
         order = self._order(case)
@@ -51,7 +51,7 @@ class Permutation(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the output."""
+        """Judge every element of the output."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward", "permuted"), truth, inputs, contract)
@@ -62,8 +62,8 @@ class Permutation(Check):
         if case.op in {"entmax", "weights"}:
             other = other[:, np.argsort(self._order(case))]
         with np.errstate(invalid="ignore", over="ignore"):
-            apart = np.abs(other - base)
-        ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), 2.0 * bounds.slack)
+            difference = np.abs(other - base)
+        ratio = ratio_of(np.where(np.isnan(difference), np.inf, difference), 2.0 * bounds.slack)
 
         def describe(index: tuple[int, ...]) -> str:
             return f"output{list(index)} is {float(other[index])!r} with permuted keys, was {float(base[index])!r}"

@@ -1,4 +1,4 @@
-"""Poison: a row that holds NaN or +∞ spoils the gradient of no other row."""
+"""Poison: a row with NaN or +∞ leaves the gradients of the other rows intact."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class Poison(Check):
-    """The gradient in the scores or queries, on rows next to special ones, against the one with 0 in their place.
+    """Compare the gradient in the scores or queries with the one for 0 in the place of every special row.
 
-    There is no truth here: equal numbers pass, what is not finite fails, and other differences are undecided.
+    There is no truth for special rows, so in the others equal numbers pass, a number that is not finite fails, and
+    any other difference is undecided.
     """
 
     id = "poison"
@@ -34,7 +35,7 @@ class Poison(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """A vector-Jacobian product of the inputs, and one with 0 in the special rows."""
+        """Ask for a vector-Jacobian product of the inputs, and one with 0 in the special rows."""
         if case.family != "special":
             return {}
         upstream = cast(normals(case.generator("cotangent"), output_shape(case, inputs)), case.dtype)
@@ -50,7 +51,7 @@ class Poison(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of the rows that hold nothing special."""
+        """Judge every element of the rows that hold nothing special."""
         for outcome in outcomes.values():
             if (fault := broken(outcome)) is not None:
                 return fault

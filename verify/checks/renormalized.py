@@ -1,4 +1,4 @@
-"""Renormalized: the weights over their exact sum against the certified ones: what is wrong beyond a factor."""
+"""Renormalized: the weights, divided by their exact sum, are the certified ones; so more than a factor is wrong."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class Renormalized(Check):
-    """Beside accuracy and simplex, which judge what came, this tells a wrong shape of the row from a wrong scale.
+    """Distinguish rows of the wrong shape from rows of the wrong scale.
 
-    What both of those allow is allowed here: the slack of a weight, and its share of what the sum may be off by.
+    Accuracy and simplex judge the weights as they came. What these two allow is allowed here: the slack of a weight,
+    and its share of what the sum may be off by.
     """
 
     id = "renormalized"
@@ -37,13 +38,13 @@ class Renormalized(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for ops that return weights."""
+        """Ask for one forward call, for ops that return weights."""
         return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every weight."""
+        """Judge every weight."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
@@ -53,13 +54,13 @@ class Renormalized(Check):
         sums = exact_sums(raw)[:, None]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             scaled = raw / sums
-            apart = np.abs((scaled - truth.output.head) - truth.output.tail)
+            difference = np.abs((scaled - truth.output.head) - truth.output.tail)
         off = sharp_of(contract.grade, target) * target.unit_roundoff
         off = off + (truth.output.radius + eta_of(target, contract)).sum(axis=1, keepdims=True)
         # p̂/S − p = (p̂ − p)/S + p(1 − S)/S, and the division here rounds once in float64.
         allowed = (bounds.slack + truth.output.head * off) / np.maximum(1.0 - off, 0.5)
         allowed = allowed + 2.0**-52 * truth.output.head
-        ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), allowed)
+        ratio = ratio_of(np.where(np.isnan(difference), np.inf, difference), allowed)
 
         def describe(index: tuple[int, ...]) -> str:
             got, right = float(scaled[index]), float(truth.output.head[index])

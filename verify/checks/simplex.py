@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 BLOCK = 1024
-"""Rows summed at a time, in float64."""
+"""How many rows are summed at a time, in float64."""
 
 
 class Simplex(Check):
-    """Sums and signs. Errors of the inputs move no sum: it may be off by κu, and by what underflows.
+    """Judge the sum and the signs of every row.
 
-    Sums need no truth: of a large batch, whose truth is that of some rows, every row is summed, but under rules that
-    leave rows empty.
+    Errors of the inputs do not move the sum, so it may be off by κu and by what underflows. It needs no truth: in a
+    large batch, only some of whose rows have a truth, every row is summed, unless the rule may leave rows empty.
     """
 
     id = "simplex"
@@ -40,13 +40,13 @@ class Simplex(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for ops that return weights."""
+        """Ask for one forward call, for ops that return weights."""
         return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """One comparison a row for the sum, and one for the sign of all its weights."""
+        """Judge the sum of every row, and the sign of its least weight."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)

@@ -1,4 +1,4 @@
-"""Special values: a row with NaN is NaN as a whole, one with +∞ what the contract says, and no other row notices."""
+"""Special values: a row with NaN or +∞ is what the contract says, and affects no other row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _rows(array: Array, inputs: Inputs) -> Floats:
 
 
 class SpecialValues(Check):
-    """Rows with a special value, and the others against the same call with 0 in the place of every special row.
+    """Judge rows with a special value, and compare the others with the call that has 0 in every special row.
 
     Both calls may be off by the slack of their grade. There is no truth here, so the condition of a weight is
     bounded by what came: p + w·2·(the largest gap of its row), with w = p^{1 − 1/n} (docs/theory.md §4). For y, where
@@ -43,7 +43,7 @@ class SpecialValues(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call, and one with 0 in the special rows."""
+        """Ask for the base call, and for one with 0 in the special rows."""
         if case.family != "special":
             return {}
         name, array = next(iter(inputs.arrays.items()))
@@ -56,7 +56,7 @@ class SpecialValues(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element."""
+        """Judge every element."""
         for outcome in outcomes.values():
             if (fault := broken(outcome)) is not None:
                 return fault

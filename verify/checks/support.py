@@ -1,4 +1,4 @@
-"""Support: a weight is positive exactly where the oracle proves it, but for keys that rounding may move across."""
+"""Support: a weight is positive exactly where that is proved, except for keys that rounding may move across."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Support(Check):
-    """Which weights are positive.
+    """Judge which weights are positive.
 
     A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
     and where its weight is positive but below what that κ allows as an error, so that 0 is admissible. What is
@@ -32,13 +32,13 @@ class Support(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One forward call, for ops that return weights."""
+        """Ask for one forward call, for ops that return weights."""
         return forward_of_weights(case, inputs)
 
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """One comparison a key."""
+        """Judge every key."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
@@ -60,7 +60,7 @@ class Support(Check):
         return judge_flags(wrong, decided, describe)
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
-        """Claim of every weight that it is 0, or that it is positive; of one that is not decided, that it may be."""
+        """Claim that every weight is 0 or positive, as proved; one that is not decided may be either."""
         one, target = seen["forward"], FORMATS[case.dtype]
         raw, truth = one.rows, one.truth
         if raw is None or truth is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:
-    """(…, m) scores less their maximum, or plus a power of two, and (…) rows where that was exact.
+    """Shift (…, m) scores by their maximum or by a power of two; also return the (…) rows where that was exact.
 
     The first shift of the candidates that is exact for a whole row is taken; a row without one is unchanged.
     """
@@ -44,7 +44,7 @@ def exact_shift(scores: Floats, dtype: str) -> tuple[Floats, Flags]:
 
 
 class Translation(Check):
-    """The base call against the call on exactly shifted scores; they may differ by the slack of each."""
+    """Compare the base call with the call on exactly shifted scores; they may differ by the slack of each."""
 
     id = "translation"
     title = "Adding a constant to the scores changes nothing"
@@ -53,7 +53,7 @@ class Translation(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """The base call and the shifted one, where a row can be shifted exactly; a fixed bandwidth is not invariant."""
+        """Ask for both calls, where a row can be shifted exactly; a fixed bandwidth is not invariant."""
         rule = case.inner_rule
         if (
             case.op not in {"entmax", "weights"}
@@ -76,7 +76,7 @@ class Translation(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every weight of every row that was shifted."""
+        """Judge every weight of every row that was shifted."""
         if truth is None:
             return Judgement()
         found = rows_of(outcomes, ("forward", "shifted"), truth, inputs, contract)
@@ -87,8 +87,8 @@ class Translation(Check):
         done = done if inputs.rows is None else done[inputs.rows]
         base, moved = (part[done] for part in found)
         with np.errstate(invalid="ignore", over="ignore"):
-            apart = np.abs(moved - base)
-        ratio = ratio_of(np.where(np.isnan(apart), np.inf, apart), 2.0 * bounds.slack[done])
+            difference = np.abs(moved - base)
+        ratio = ratio_of(np.where(np.isnan(difference), np.inf, difference), 2.0 * bounds.slack[done])
 
         def describe(index: tuple[int, ...]) -> str:
             return f"weight{list(index)} of the shifted rows is {float(moved[index])!r}, was {float(base[index])!r}"

@@ -1,4 +1,4 @@
-"""Zero upstream: a vector-Jacobian product of zeros is exactly zero, wherever the point."""
+"""Zero upstream: the vector-Jacobian product of an upstream gradient of zeros is exactly zero, at every point."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 FAMILIES = frozenset({"huge_gaps", "kink", "masks", "one_hot", "padding", "random", "subnormals", "ties"})
-"""Where a Jacobian is infinite, many-valued or underflows, and everyday inputs; on all it would double the run."""
+"""Families where a Jacobian is infinite, many-valued or underflows, and ordinary ones; all would double the run."""
 
 
 class ZeroUpstream(Check):
-    """No Jacobian has anything to say about an upstream gradient of zeros: ∞·0 shows as NaN, and noise as itself."""
+    """Judge gradients for zeros, which depend on no Jacobian: ∞·0 shows as NaN, and noise as a number other than 0."""
 
     id = "zero_upstream"
     title = "A zero upstream gradient gives exactly zero"
@@ -32,7 +32,7 @@ class ZeroUpstream(Check):
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
-        """One vector-Jacobian product, where the case carries a cotangent."""
+        """Ask for one vector-Jacobian product of zeros, where the case carries a cotangent."""
         if inputs.cotangent is None or inputs.rows is not None or case.family not in FAMILIES or not case.size:
             return {}
         return {"vjp": Call(replace(inputs, cotangent=np.zeros_like(inputs.cotangent)), "vjp")}
@@ -40,7 +40,7 @@ class ZeroUpstream(Check):
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
-        """Every element of every gradient, but for rows of scores or queries with nothing to attend to."""
+        """Judge every element of every gradient, except those of rows with nothing to attend to."""
         if truth is None:
             return Judgement()
         outcome = outcomes["vjp"]
@@ -65,13 +65,13 @@ class ZeroUpstream(Check):
         return judge_flags(np.concatenate(wrong), np.concatenate(decided), describe)
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
-        """Claim 0 for every element, but for rows of scores or queries with nothing to attend to."""
+        """Claim 0 for every element, except those of rows with nothing to attend to."""
         one, truth = seen["vjp"], seen["vjp"].truth
         for name, array in one.outcome.arrays.items() if truth is not None else ():
             assert truth is not None  # the line above
             raw = np.asarray(array).astype(np.float64)
             if name not in one.call.inputs.arrays:
-                # A target that is right need not have it.
+                # A correct target need not return gradients in parameters.
                 came = float(np.any(raw != 0))
                 yield Claim(f'np.any({one.variable}.get("{name}", 0.0))', 0.0, 0.0, 0.0, came)
                 continue

@@ -61,9 +61,9 @@ def judge_same(pair: Pair, contract: Contract, difference: str) -> Judgement:
         everywhere = np.ones(len(pair.base), dtype=bool)
         return judge_ratios(np.where(equal, 0.0, np.inf), everywhere, ~everywhere, 1.0, describe)
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(pair.other - pair.base)
-        slack = np.broadcast_to(2.0 * pair.slack, apart.shape)
-    ratio = np.where(equal, 0.0, ratio_of(np.where(np.isnan(apart), np.inf, apart), slack))
+        off = np.abs(pair.other - pair.base)
+        slack = np.broadcast_to(2.0 * pair.slack, off.shape)
+    ratio = np.where(equal, 0.0, ratio_of(np.where(np.isnan(off), np.inf, off), slack))
     return judge_ratios(ratio, pair.rows, pair.loose, 1.0, describe)
 
 

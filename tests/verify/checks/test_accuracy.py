@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.verify.witness.planted_faults import RANDOM, Fault, Shown, parameters, returned, weighed
 
 from kernelproof import reference
 from kernelproof.reference.formats import FORMATS
@@ -254,3 +255,17 @@ def test_a_finite_error_has_a_finite_kappa_next_to_a_kink_too() -> None:
     case = Case("entmax", "1/16", None, "adaptive:1", "float64", "random", (1, 2), "1", 0)
     assert grade_of(box_kappa(case, scores, 1, 0.5, FORMATS["float64"]), FORMATS["float64"]) == "E"
     assert box_kappa(case, np.array([0.0, -np.inf]), 1, 0.5, FORMATS["float64"]) == np.inf
+
+
+FAULTS = (
+    Fault("accuracy", "power", weighed("return self.shares(p**1.01)"), RANDOM),
+    Fault("accuracy", "raises", weighed("raise ValueError('no such luck')"), RANDOM),
+    Fault("accuracy", "list", returned(".tolist()"), RANDOM),
+    Fault("accuracy", "complex", returned(" + 0j"), RANDOM),
+    Fault("accuracy", "shape", returned("[..., 1:]"), RANDOM),
+)
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
+    shown(fault)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.verify.witness.planted_faults import SWEEP, Fault, Shown, parameters, weighed
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
@@ -57,3 +58,11 @@ def test_nan_is_a_fall() -> None:
         return weights
 
     assert judge("order=2", "float32", poison).failed >= 1
+
+
+FAULTS = (Fault("curve", "jagged", weighed("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),)
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
+    shown(fault)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.verify.witness.planted_faults import RANDOM, Fault, Shown, in_gradient, parameters
 
 from kernelproof import reference
 from kernelproof.reference.formats import FORMATS
@@ -117,3 +118,16 @@ def test_gaps_off_by_two_roundings_are_right_next_to_a_kink_of_order_2(name: str
     assert CHECK.judge(case, inputs, truth, {"vjp": outcome}, Contract("A")).failed == 0
     wrong = Outcome({key: value * 2 for key, value in outcome.arrays.items()})
     assert CHECK.judge(case, inputs, truth, {"vjp": wrong}, Contract("A")).failed > 0
+
+
+FAULTS = (
+    Fault("gradients", "factor", in_gradient("found = found * 1.5"), RANDOM),
+    Fault("gradients", "none", in_gradient("return {}"), RANDOM),
+    Fault("gradients", "nothing", in_gradient("found = None"), RANDOM),
+    Fault("gradients", "short", in_gradient("found = found[..., :3]"), RANDOM),
+)
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
+    shown(fault)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_a_check_states_every_fact_itself(name: str) -> None:
     assert type(check).__module__ == f"kernelproof.verify.checks.{name}"
     assert check.id == name
     assert check.rank >= 1
+
+
+@pytest.mark.parametrize("name", checks())
+def test_the_test_of_a_check_plants_a_fault_for_it(name: str) -> None:
+    """And runs it: a check that was never seen red is no check."""
+    test = import_module(f"tests.verify.checks.test_{name}")
+    assert {fault.check for fault in test.FAULTS} == {name}
+    assert test.test_a_planted_fault_is_found_and_its_script_shows_it
 
 
 def test_wrong_sums_supports_special_rows_and_gradients_are_grade_f() -> None:

@@ -1,12 +1,21 @@
-"""For each check a target with one fault that it is there to find: NumPy alone, and right but for that.
+"""Targets with one planted fault: NumPy alone, and right but for that. The test of each check has its `FAULTS`.
 
-`text_of` gives the file of a target, faulty or mended; `FAULTS` says which fault is planted for which check, and on
-which case that is seen.
+`text_of` gives the file of a target, faulty or mended; `shows` holds its script against both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.meta.planting import check_of, loaded_here
+from tests.verify.witness.test_script import pasted
+
+from kernelproof.api import verify
+from kernelproof.verify.record.schema import Verdict
 
 RIGHT = '''
 import os, signal
@@ -141,6 +150,44 @@ def text_of(fault: Fault, *, mended: bool) -> str:
     return fault.right + planted + (MENDED.format(planted=PLANTED, parent=fault.parent) if mended else "")
 
 
+def parameters(faults: tuple[Fault, ...], *marks: pytest.MarkDecorator) -> list[Any]:
+    """Each fault; only the first of a check outside of the nightly profile, since each starts two interpreters."""
+    seen: set[str] = set()
+    found = []
+    for fault in faults:
+        more = [pytest.mark.nightly] if fault.check in seen else []
+        seen.add(fault.check)
+        found.append(pytest.param(fault, marks=[*marks, *more], id=str(fault)))
+    return found
+
+
+Shown = Callable[[Fault], None]
+
+
+def shows(fault: Fault, folder: Path) -> None:
+    """Assert that the check finds the fault, and that its script shows it and is content with the mended target."""
+    home, empty = folder / "home", folder / "empty"
+    home.mkdir()
+    empty.mkdir()
+    file = home / "planted_target.py"
+    file.write_text(text_of(fault, mended=False), encoding="utf-8")
+    with loaded_here(home):
+        results = verify(f"{file}:{PLANTED}", case=fault.case, serial=True)
+    check = check_of(results, fault.check)
+    assert check.verdict is Verdict.FAIL
+    assert check.script
+    assert "kernelproof" not in check.script
+    run = pasted(check.script, empty)
+    assert run.returncode == 1, (check.script, run.stdout, run.stderr)
+    if "the call gave no output" not in check.script or "TargetError" in check.script:
+        assert "Traceback" not in run.stderr, (check.script, run.stderr)
+        assert (run.stdout + run.stderr).strip()
+    file.write_text(text_of(fault, mended=True), encoding="utf-8")
+    run = pasted(check.script, empty)
+    assert run.returncode == 0, (check.script, run.stdout, run.stderr)
+    assert list(empty.iterdir()) == []
+
+
 def entmax_case(order: str, family: str, shape: str, feature: str) -> str:
     return f"entmax order={order} rule=adaptive:1 dtype=float64 family={family} shape={shape} feature={feature} seed=0"
 
@@ -164,7 +211,7 @@ def returned(change: str) -> str:
     return f"def entmax(self, z, order):\n    return super().entmax(z, order){change}"
 
 
-def _gradient(lines: str) -> str:
+def in_gradient(lines: str) -> str:
     """A fault in the gradient `found` for the upstream `g`."""
     body = "\n".join(f"    {line}" for line in lines.strip("\n").split("\n"))
     return (
@@ -172,113 +219,6 @@ def _gradient(lines: str) -> str:
         f"    found = super().vjp(op, g, z, order)['z']\n{body}\n"
         "    return {'z': found}"
     )
-
-
-FAULTS = (
-    Fault("accuracy", "power", weighed("return self.shares(p**1.01)"), RANDOM),
-    Fault("accuracy", "raises", weighed("raise ValueError('no such luck')"), RANDOM),
-    Fault("accuracy", "list", returned(".tolist()"), RANDOM),
-    Fault("accuracy", "complex", returned(" + 0j"), RANDOM),
-    Fault("accuracy", "shape", returned("[..., 1:]"), RANDOM),
-    Fault(
-        "axis",
-        "ignored",
-        "def entmax(self, z, order, dim=-1):\n    return super().entmax(z, order)",
-        entmax_case("2", "random", "2x2x16", "4"),
-    ),
-    Fault("batch", "leak", weighed("return p if len(p) == 1 else p * 0.9 + p.mean(0) * 0.1"), RANDOM),
-    Fault("convergence", "early", weighed("return p if n < 64 else super().weights_of(z, np.inf)"), LARGE),
-    Fault("curve", "jagged", weighed("p[::3, 0] -= 0.25 * p[::3, 0] * p[::3, 1]\nreturn p"), SWEEP),
-    Fault(
-        "determinism",
-        "raises",
-        weighed("self.odd = not self.odd\nassert self.odd\nreturn p"),
-        RANDOM,
-    ),
-    Fault("determinism", "random", weighed("return p * (1 + 1e-12 * np.random.default_rng().random())"), RANDOM),
-    Fault("dtype_kept", "short", returned("[..., :3]"), RANDOM),
-    Fault("dtype_kept", "narrow", returned(".astype('f4')"), RANDOM),
-    Fault("dtype_kept", "flat", returned(".reshape(-1)"), RANDOM),
-    Fault("dtype_kept", "odd name", "def vjp(self, *args, **options):\n    return {1: args[2]}", RANDOM),
-    Fault("dtype_kept", "gradient", _gradient("found = found[..., :3]"), RANDOM),
-    Fault("dtype_kept", "gradient dtype", _gradient("found = found.astype('f4')"), RANDOM),
-    Fault(
-        "empty_rows",
-        "spread",
-        weighed("return p * np.where(np.isnan(p).any(), np.nan, 1)"),
-        entmax_case("2", "masks", "3x10", "all"),
-    ),
-    Fault(
-        "empty_rows",
-        "zeros",
-        weighed("return np.nan_to_num(p)"),
-        entmax_case("2", "masks", "3x10", "all"),
-    ),
-    Fault(
-        "empty_rows",
-        "returns",
-        "def weights(self, scores, empty='nan'):\n    return super().weights(scores, empty.replace('raise', 'nan'))",
-        POLICY,
-        "Weights",
-    ),
-    Fault(
-        "empty_rows",
-        "zeros for all",
-        "def weights(self, scores, empty='nan'):\n    return super().weights(scores, empty.replace('nan', 'zeros'))",
-        POLICY,
-        "Weights",
-    ),
-    Fault(
-        "garbage",
-        "product",
-        "def mixed(self, weights, values, mask):\n    return weights @ values",
-        PADDING,
-        "Attention",
-    ),
-    Fault("global_state", "variable", weighed("os.environ['PLANTED'] = '1'\nreturn p"), RANDOM),
-    Fault("global_state", "raises too", weighed("os.environ['PLANTED'] = '1'\nraise ValueError"), RANDOM),
-    Fault("global_state", "errors", weighed("np.seterr(all='raise')\nreturn p"), RANDOM),
-    Fault("global_state", "handler", weighed("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nreturn p"), RANDOM),
-    Fault("global_state", "seed", weighed("np.random.seed(0)\nreturn p"), RANDOM),
-    Fault("gradients", "factor", _gradient("found = found * 1.5"), RANDOM),
-    Fault("gradients", "none", _gradient("return {}"), RANDOM),
-    Fault("gradients", "nothing", _gradient("found = None"), RANDOM),
-    Fault("gradients", "short", _gradient("found = found[..., :3]"), RANDOM),
-    Fault(
-        "input_untouched",
-        "shifted",
-        "def entmax(self, z, order):\n    found = super().entmax(z, order)\n    z -= 1\n    return found",
-        RANDOM,
-    ),
-    Fault("input_untouched", "cotangent", _gradient("g[:] = 0"), RANDOM),
-    Fault("kkt", "power", weighed("return self.shares(p**1.01)"), RANDOM),
-    Fault(
-        "layout",
-        "memory",
-        "def entmax(self, z, order):\n    return super().entmax(z.ravel(order='K').reshape(z.shape), order)",
-        entmax_case("2", "layouts", "4x11", "transposed"),
-    ),
-    Fault("monotone", "swapped", weighed("return p[..., ::-1]"), RANDOM),
-    Fault(
-        "permutation",
-        "position",
-        weighed("return self.shares(p * (1 + 0.1 * (np.arange(p.shape[-1]) == 0)))"),
-        RANDOM,
-    ),
-    Fault("poison", "sum", _gradient("found = found + 0 * found.sum()"), SPECIAL),
-    Fault("renormalized", "power", weighed("return self.shares(p**1.01)"), RANDOM),
-    Fault("simplex", "sum", weighed("return p * 1.01"), RANDOM),
-    Fault("special_values", "hidden", weighed("return np.nan_to_num(p)"), SPECIAL),
-    Fault("support", "short", weighed("return self.shares(np.where(p < p.max(-1, keepdims=True), 0, p))"), RANDOM),
-    Fault("support", "negative", weighed("return np.where(p == 0, -1e-300, p)"), RANDOM),
-    Fault(
-        "translation",
-        "offset",
-        weighed("return self.shares(p ** (1 + 0.01 * np.tanh(z.max(-1, keepdims=True))))"),
-        RANDOM,
-    ),
-    Fault("zero_upstream", "noise", _gradient("found = found + (0 if g.any() else 1e-300)"), RANDOM),
-)
 
 
 def _torch(check: str, title: str, body: str) -> Fault:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.meta.planting import check_of, loaded_here
-from tests.verify.witness.planted_faults import FAULTS, PLANTED, TORCH_FAULTS, Fault, text_of
+from tests.meta.planting import loaded_here
+from tests.verify.witness.planted_faults import PLANTED, TORCH_FAULTS, Fault, Shown, parameters, text_of
 from tests.verify.witness.planted_more import (
     BITS_FAULTS,
     HISTORY_FAULTS,
@@ -27,7 +26,6 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families.layouts import laid
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.checks import checks
 from kernelproof.verify.process.state import parts
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.targets.arrays import Kind, same_bits, take
@@ -48,19 +46,6 @@ def test_a_script_can_show_a_change_of_every_part_of_the_state() -> None:
     for part in parts():
         first, second = (eval(STATES[part.name], dict(modules)) for _ in range(2))  # noqa: S307 (ours)
         assert first == second, part.name
-
-
-def test_every_check_has_a_planted_fault() -> None:
-    assert {fault.check for fault in FAULTS} == set(checks())
-
-
-def parameters(faults: tuple[Fault, ...], *marks: pytest.MarkDecorator) -> Iterator[object]:
-    """Each fault; only the first of a check outside of the nightly profile, since each starts two interpreters."""
-    seen: set[str] = set()
-    for fault in faults:
-        more = [pytest.mark.nightly] if fault.check in seen else []
-        seen.add(fault.check)
-        yield pytest.param(fault, marks=[*marks, *more], id=str(fault))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "bool"])
@@ -87,38 +72,14 @@ def test_a_large_array_is_read_back_bit_for_bit(kind: Kind, dtype: str, *, trans
 @pytest.mark.parametrize(
     "fault",
     [
-        *parameters(FAULTS),
         *(pytest.param(fault, id=str(fault)) for fault in (*KINK_FAULTS, *BITS_FAULTS)),
         pytest.param(LARGE_FAULT, id=str(LARGE_FAULT)),
         *parameters(TORCH_FAULTS, pytest.mark.torch),
         *parameters(JAX_FAULTS, pytest.mark.jax),
     ],
 )
-def test_the_script_of_a_failure_shows_the_fault_and_not_the_mended_target(
-    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # How far a witness is shrunk is for other tests to say.
-    monkeypatch.setattr("kernelproof.verify.fuzz.scripts.SUBJECTS", 30)
-    home, empty = tmp_path / "home", tmp_path / "empty"
-    home.mkdir()
-    empty.mkdir()
-    file = home / "planted_target.py"
-    file.write_text(text_of(fault, mended=False), encoding="utf-8")
-    with loaded_here(home):
-        results = verify(f"{file}:{PLANTED}", case=fault.case, serial=True)
-    check = check_of(results, fault.check)
-    assert check.verdict is Verdict.FAIL
-    assert check.script
-    assert "kernelproof" not in check.script
-    run = pasted(check.script, empty)
-    assert run.returncode == 1, (check.script, run.stdout, run.stderr)
-    if "the call gave no output" not in check.script or "TargetError" in check.script:
-        assert "Traceback" not in run.stderr, (check.script, run.stderr)
-        assert (run.stdout + run.stderr).strip()
-    file.write_text(text_of(fault, mended=True), encoding="utf-8")
-    run = pasted(check.script, empty)
-    assert run.returncode == 0, (check.script, run.stdout, run.stderr)
-    assert list(empty.iterdir()) == []
+def test_the_script_of_a_failure_shows_the_fault_and_not_the_mended_target(fault: Fault, shown: Shown) -> None:
+    shown(fault)
 
 
 @pytest.mark.parametrize("fault", HISTORY_FAULTS, ids=str)

@@ -1,0 +1,21 @@
+"""Inputs: what the check is there to find is found, and the script of the failure shows it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.verify.witness.planted_faults import RANDOM, Fault, Shown, in_gradient, parameters
+
+FAULTS = (
+    Fault(
+        "input_untouched",
+        "shifted",
+        "def entmax(self, z, order):\n    found = super().entmax(z, order)\n    z -= 1\n    return found",
+        RANDOM,
+    ),
+    Fault("input_untouched", "cotangent", in_gradient("g[:] = 0"), RANDOM),
+)
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
+    shown(fault)

@@ -1,0 +1,20 @@
+"""Layout: what the check is there to find is found, and the script of the failure shows it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.verify.witness.planted_faults import Fault, Shown, entmax_case, parameters
+
+FAULTS = (
+    Fault(
+        "layout",
+        "memory",
+        "def entmax(self, z, order):\n    return super().entmax(z.ravel(order='K').reshape(z.shape), order)",
+        entmax_case("2", "layouts", "4x11", "transposed"),
+    ),
+)
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
+    shown(fault)
