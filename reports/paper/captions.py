@@ -25,9 +25,9 @@ def study_caption(study: StudyRecord) -> str:
         r"(a) Certified errors, whose enclosures are narrower than the lines, with the first-order term $c\,n^{s}$ "
         r"dotted. (b) Slopes between neighbouring orders; dotted: the limits."
     )
-    apart = {curve.datum: curve.apart for curve in study.curves if curve.state is CurveState.APART}
-    for datum, reason in apart.items():
-        parts.append(f"Told apart is ``{tex(datum)}'': {tex(reason)}, so its first coefficient is exactly 0.")
+    degenerate = {curve.datum: curve.degenerate for curve in study.curves if curve.state is CurveState.DEGENERATE}
+    for datum, reason in degenerate.items():
+        parts.append(f"Not fitted is ``{tex(datum)}'': {tex(reason)}, so its first coefficient is exactly 0.")
     short = sorted({curve.datum for curve in study.curves if curve.state is CurveState.SHORT})
     if short:
         parts.append(f"Too few orders to fit: {tex(', '.join(short))}.")

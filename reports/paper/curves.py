@@ -34,8 +34,8 @@ def number(text: str) -> float:
 
 
 def drawn_curves(study: StudyRecord) -> list[CurveRecord]:
-    """Those that are drawn: of the norms the study shows, not told apart."""
-    return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not CurveState.APART]
+    """Those that are drawn: of the norms the study shows, unless the first coefficient is 0."""
+    return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not CurveState.DEGENERATE]
 
 
 def study_figure(study: StudyRecord, look: Look) -> Figure:

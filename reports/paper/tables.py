@@ -106,7 +106,7 @@ def study_table(study: StudyRecord) -> str:
 def _curve_cells(curve: CurveRecord) -> list[str]:
     first = [tex(curve.datum), SHORT[curve.norm]]
     if curve.fit is None or curve.coefficient is None:
-        reason = curve.apart or "too few orders to fit"
+        reason = curve.degenerate or "too few orders to fit"
         return [*first, rf"\multicolumn{{6}}{{l}}{{{tex(reason)}}}"]
     rest = "--" if curve.remainder_fit is None else signed(curve.remainder_fit.slope.middle)
     return [

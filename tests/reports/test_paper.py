@@ -174,7 +174,7 @@ def test_tables_say_what_was_fitted_and_what_was_not(files: dict[str, bytes]) ->
 
 def test_captions_say_the_numbers_and_what_is_told_apart(results: ConvergenceResults) -> None:
     caption = captions.study_caption(results.studies[0])
-    assert "Told apart is ``ties'': all logits are equal" in caption
+    assert "Not fitted is ``ties'': all logits are equal" in caption
     assert re.search(r"TV: slopes \$-[01]\.\d{4}\$", caption)
     assert caption.count("{") == caption.count("}")
     assert caption.count("$") % 2 == 0
@@ -203,6 +203,6 @@ def test_the_page_shows_every_figure_and_links_only_what_is_there(
 def test_a_study_that_decided_nothing_has_not_passed(results: ConvergenceResults) -> None:
     whole = results.studies[0]
     assert study_passed(whole)
-    apart = [curve for curve in whole.curves if curve.datum == "ties"]
-    assert not study_passed(whole.model_copy(update={"curves": apart}))
+    degenerate = [curve for curve in whole.curves if curve.datum == "ties"]
+    assert not study_passed(whole.model_copy(update={"curves": degenerate}))
     assert not study_passed(whole.model_copy(update={"curves": []}))

@@ -63,7 +63,7 @@ def test_orders_are_exact_and_ascending() -> None:
 @pytest.mark.parametrize("slug", STUDIES)
 def test_every_study_holds_on_every_datum(slug: str) -> None:
     found = study(slug, FEW, seed=1)
-    assert {curve.state for curve in found.curves} <= {CurveState.HOLDS, CurveState.APART}
+    assert {curve.state for curve in found.curves} <= {CurveState.HOLDS, CurveState.DEGENERATE}
     sources = {curve.source for curve in found.curves if curve.state is CurveState.HOLDS}
     assert sources == ({data.Source.PLANTED} if slug == "profile" else set(data.Source))
     for curve in found.curves:
@@ -78,7 +78,7 @@ def test_every_study_holds_on_every_datum(slug: str) -> None:
 def test_enclosures_are_as_narrow_as_promised(slug: str) -> None:
     found = study(slug, (F(1, 2), half_power(21), F(2) ** 40), seed=0)
     for curve in found.curves:
-        for point in curve.points if curve.state is not CurveState.APART else []:
+        for point in curve.points if curve.state is not CurveState.DEGENERATE else []:
             low, high = F(point.error.lo), F(point.error.hi)
             # Two ends, each rounded outward to 18 digits, around a ball of ACCURACY bits.
             assert 0 < low <= high <= low * (1 + F(1, 2 ** (ACCURACY - 2)))
@@ -128,17 +128,17 @@ def test_an_empty_ball_is_absent_and_not_an_error_of_zero() -> None:
 
 def test_ties_are_told_apart_and_not_fitted() -> None:
     for curve in traced(Weights((0.1,) * 3)).values():
-        assert (curve.state, curve.apart) == (CurveState.APART, "all logits are equal")
+        assert (curve.state, curve.degenerate) == (CurveState.DEGENERATE, "all logits are equal")
         assert curve.fit is None
         assert curve.coefficient is None
         assert all(float(point.error.hi) < 1e-30 for point in curve.points)
-    apart = {
+    degenerate = {
         curve.datum
         for slug in STUDIES
         for curve in study(slug, (F(1), F(2)), 0).curves
-        if curve.state is CurveState.APART
+        if curve.state is CurveState.DEGENERATE
     }
-    assert apart == {"ties"}
+    assert degenerate == {"ties"}
 
 
 def test_a_tie_up_to_one_bit_is_no_tie() -> None:

@@ -86,29 +86,29 @@ def _curve(
 ) -> CurveRecord:
     orders = list(pairs)
     errors, rests = ([abs(pairs[order][norm][part]) for order in orders] for part in (0, 1))
-    apart = datum.quantity.degenerate
+    degenerate = datum.quantity.degenerate
     slopes, falls = local_slopes(orders, errors), local_slopes(orders, rests)
-    found = None if apart else fit(orders, errors, norm.slope, coefficient)
-    rest = None if apart else fit(orders, rests, norm.slope - 1, None)
-    state = CurveState.APART if apart else _state(found, rest, falls, norm.slope)
+    found = None if degenerate else fit(orders, errors, norm.slope, coefficient)
+    rest = None if degenerate else fit(orders, rests, norm.slope - 1, None)
+    state = CurveState.DEGENERATE if degenerate else _state(found, rest, falls, norm.slope)
 
     def point(at: int) -> Point:
         order = orders[at]
         return Point(
             order=order_text(order),
             error=ends(errors[at]),
-            prediction=0.0 if apart else float(coefficient * ball(order) ** norm.slope),
+            prediction=0.0 if degenerate else float(coefficient * ball(order) ** norm.slope),
             remainder=ends(rests[at]),
-            slope=ends(slopes[at - 1], 12) if at and not apart else None,
-            remainder_slope=ends(falls[at - 1], 12) if at and not apart else None,
+            slope=ends(slopes[at - 1], 12) if at and not degenerate else None,
+            remainder_slope=ends(falls[at - 1], 12) if at and not degenerate else None,
         )
 
     return CurveRecord(
         datum=datum.name,
         source=datum.source,
         norm=norm,
-        coefficient=None if apart else ends(coefficient),
-        apart=apart,
+        coefficient=None if degenerate else ends(coefficient),
+        degenerate=degenerate,
         absent=absent,
         points=[point(at) for at in range(len(orders))],
         fit=found,

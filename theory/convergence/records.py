@@ -106,7 +106,7 @@ class CurveState(StrEnum):
     HOLDS = "holds"
     FAILS = "fails"
     SHORT = "too few orders"
-    APART = "told apart"
+    DEGENERATE = "first coefficient is 0"
 
 
 class CurveRecord(Record):
@@ -117,10 +117,10 @@ class CurveRecord(Record):
         source: where it comes from.
         norm: of the error.
         coefficient: the exact first coefficient, as an enclosure; None where it is 0.
-        apart: why the first coefficient is 0, or "".
+        degenerate: why the first coefficient is 0, or "".
         absent: orders at which nothing is defined (an empty ball).
         points: by ascending order.
-        fit: of the error; None where it is told apart or has too few asymptotic orders.
+        fit: of the error; None where the first coefficient is 0 or it has too few asymptotic orders.
         remainder_fit: of what is left less the first-order term.
         state: what became of it.
     """
@@ -129,7 +129,7 @@ class CurveRecord(Record):
     source: Source
     norm: Norm
     coefficient: Ends | None
-    apart: str
+    degenerate: str
     absent: list[str]
     points: list[Point]
     fit: LineFit | None
