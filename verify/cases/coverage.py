@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kernelproof.verify.cases.arguments import WITHOUT_INFINITY
+from kernelproof.verify.cases.builders import WITHOUT_INFINITY
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families, once_of
 from kernelproof.verify.cases.suites import SUITES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from kernelproof.verify.cases.arguments import mixed_shapes
+from kernelproof.verify.cases.builders import mixed_shapes
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.targets.declaration import Shapes
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import one_of, scored, settle
+from kernelproof.verify.cases.builders import scored, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import normals
 from kernelproof.verify.records import Inputs
 

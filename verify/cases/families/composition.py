@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.arguments import WITHOUT_INFINITY, one_of, scored, settle
+from kernelproof.verify.cases.builders import WITHOUT_INFINITY, scored, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import normals
 from kernelproof.verify.records import Floats, Inputs
 

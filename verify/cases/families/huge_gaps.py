@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.arguments import one_of, scored
+from kernelproof.verify.cases.builders import scored
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import uniforms
 from kernelproof.verify.records import Inputs
 

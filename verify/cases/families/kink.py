@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.model import Adaptive
-from kernelproof.verify.cases.arguments import reach_of, scored, whole_number
+from kernelproof.verify.cases.builders import reach_of, scored
+from kernelproof.verify.cases.features import whole_number
 from kernelproof.verify.cases.numbers import on_grid, step, uniforms
 from kernelproof.verify.records import Floats, Inputs
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.arguments import mixed, mixed_shapes, one_of, sampled_rows, settle
+from kernelproof.verify.cases.builders import mixed, mixed_shapes, sampled_rows, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.inputs import GRADIENT_KEYS
 from kernelproof.verify.cases.numbers import normals, words
 from kernelproof.verify.records import Inputs

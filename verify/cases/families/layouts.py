@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import mixed, one_of, scored, settle
+from kernelproof.verify.cases.builders import mixed, scored, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.inputs import cotangent_for
 from kernelproof.verify.cases.layout import Layout, packed
 from kernelproof.verify.cases.numbers import normals

@@ -10,7 +10,8 @@ import numpy as np
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.cases.arguments import WITHOUT_INFINITY, additive, mixed, one_of, scored, settle
+from kernelproof.verify.cases.builders import WITHOUT_INFINITY, additive, mixed, scored, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import cast, normals, uniforms
 from kernelproof.verify.records import Array, Flags, Inputs
 

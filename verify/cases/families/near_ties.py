@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.arguments import scored, settle, whole_number
+from kernelproof.verify.cases.builders import scored, settle
+from kernelproof.verify.cases.features import whole_number
 from kernelproof.verify.cases.numbers import integers, normals, on_grid
 from kernelproof.verify.records import Inputs
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.verify.cases.arguments import mixed, scored, whole_number
+from kernelproof.verify.cases.builders import mixed, scored
+from kernelproof.verify.cases.features import whole_number
 from kernelproof.verify.cases.numbers import cast, integers
 from kernelproof.verify.records import Floats, Inputs
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.verify.cases.arguments import mixed, scored, settle
+from kernelproof.verify.cases.builders import mixed, scored, settle
 from kernelproof.verify.cases.numbers import cast, integers, normals
 from kernelproof.verify.records import Inputs
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import additive, mixed, one_of
+from kernelproof.verify.cases.builders import additive, mixed
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import shuffled
 from kernelproof.verify.records import Inputs
 

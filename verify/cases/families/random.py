@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import mixed, scored, settle
+from kernelproof.verify.cases.builders import mixed, scored, settle
 from kernelproof.verify.cases.numbers import normals
 from kernelproof.verify.records import Inputs
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
-from kernelproof.verify.cases.arguments import one_of, reach_of, scored, settle
+from kernelproof.verify.cases.builders import reach_of, scored, settle
+from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.numbers import cast, integers
 from kernelproof.verify.records import Floats, Inputs
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import scored, settle
+from kernelproof.verify.cases.builders import scored, settle
 from kernelproof.verify.cases.numbers import cast, integers, shuffled
 from kernelproof.verify.records import Floats, Inputs
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.verify.cases.arguments import mixed, scored, settle, whole_number
+from kernelproof.verify.cases.builders import mixed, scored, settle
+from kernelproof.verify.cases.features import whole_number
 from kernelproof.verify.cases.numbers import cast, integers
 from kernelproof.verify.records import Inputs
 

@@ -1,9 +1,4 @@
-"""What case families build with: reproducible numbers, values of a dtype, steps by ulps, arguments of an op.
-
-Random numbers are made from the raw 64-bit words of Philox with integer arithmetic and sums only, so that a
-recipe gives the same bytes on every machine and with every NumPy: distributions of `numpy.random` may change
-between versions, and a logarithm differs between C libraries.
-"""
+"""What case families build inputs with: scores that suit the rule, queries, keys and values, masks, sampled rows."""
 
 from __future__ import annotations
 
@@ -12,45 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed
 from kernelproof.reference.variant.definition import Variant
+from kernelproof.verify.cases.numbers import cast, normals, shuffled
 from kernelproof.verify.cases.variant_names import nominal_reach
 from kernelproof.verify.records import Array, Floats, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.numbers import cast, normals, shuffled
 
 WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 """Formats in which nothing can be masked by −∞."""
-_WORD = 64
-
-
-def one_of(case: Case, allowed: tuple[str, ...]) -> str:
-    """The feature of `case`.
-
-    Raises:
-        DomainError: it is not in `allowed`.
-    """
-    if case.feature not in allowed:
-        msg = f"feature of the family {case.family} must be one of {', '.join(allowed)}; got {case.feature!r}"
-        raise DomainError(msg)
-    return case.feature
-
-
-def whole_number(case: Case, least: int, most: int) -> int:
-    """The feature of `case` as an integer.
-
-    Raises:
-        DomainError: it is none, or outside [least, most].
-    """
-    digits = case.feature[1:] if case.feature[:1] in {"-", "+"} else case.feature
-    number = int(case.feature) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
-    if number is None or not least <= number <= most:
-        msg = f"feature of the family {case.family} must be an integer in [{least}, {most}]; got {case.feature!r}"
-        raise DomainError(msg)
-    return number
 
 
 def reach_of(case: Case) -> float:

@@ -1,0 +1,36 @@
+"""The feature of a case, as its family reads it: a word out of a list, or an integer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernelproof.reference.errors import DomainError
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
+
+
+def one_of(case: Case, allowed: tuple[str, ...]) -> str:
+    """The feature of `case`.
+
+    Raises:
+        DomainError: it is not in `allowed`.
+    """
+    if case.feature not in allowed:
+        msg = f"feature of the family {case.family} must be one of {', '.join(allowed)}; got {case.feature!r}"
+        raise DomainError(msg)
+    return case.feature
+
+
+def whole_number(case: Case, least: int, most: int) -> int:
+    """The feature of `case` as an integer.
+
+    Raises:
+        DomainError: it is none, or outside [least, most].
+    """
+    digits = case.feature[1:] if case.feature[:1] in {"-", "+"} else case.feature
+    number = int(case.feature) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+    if number is None or not least <= number <= most:
+        msg = f"feature of the family {case.family} must be an integer in [{least}, {most}]; got {case.feature!r}"
+        raise DomainError(msg)
+    return number
