@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from kernelproof.reference.plain_text import clean
+
 
 class Progress:
     """A counter on standard error.
@@ -74,6 +76,6 @@ class Progress:
     def say(self, line: str) -> None:
         """Print one line to the user."""
         if self.bar is not None:
-            self.bar.console.print(line, highlight=False, markup=False)
+            self.bar.console.print(clean(line), highlight=False, markup=False)
         elif self.shown:
-            print(f"kernelproof: {line}", file=sys.stderr, flush=True)  # noqa: T201 (progress is output)
+            print(f"kernelproof: {clean(line)}", file=sys.stderr, flush=True)  # noqa: T201 (progress is output)

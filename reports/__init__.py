@@ -9,12 +9,21 @@ from pathlib import Path
 
 from kernelproof.reports.folder import check_writable as _check_writable
 from kernelproof.reports.folder import put
-from kernelproof.reports.record import from_json, read, to_json
+from kernelproof.reports.record import RESULTS
 from kernelproof.verify.record.schema import Results
 
-__all__ = ["FILES", "check_writable", "from_json", "read", "render", "to_json", "write"]
+__all__ = ["FILES", "check_writable", "read", "render", "write"]
 
-FILES = ("results.json", "index.html", "report.md", "junit.xml")
+FILES = (RESULTS.name, "index.html", "report.md", "junit.xml")
+
+
+def read(path: Path) -> Results:
+    """The results in the file `path`, or in ``path/results.json`` if `path` is a folder.
+
+    Raises:
+        DomainError: there is no such file, it cannot be read, or it does not follow the schema.
+    """
+    return RESULTS.read(path)
 
 
 def check_writable(out: Path) -> None:
@@ -33,8 +42,8 @@ def render(results: Results) -> dict[str, str]:
     from kernelproof.reports.junit import junit  # noqa: PLC0415
     from kernelproof.reports.markdown import markdown  # noqa: PLC0415
 
-    text = to_json(results)
-    record = from_json(text)
+    text = RESULTS.text_of(results)
+    record = RESULTS.record_of(text)
     return dict(zip(FILES, (text, page(record), markdown(record), junit(record)), strict=True))
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
+from kernelproof.reference.plain_text import one_line
 from kernelproof.reports.summary import badness, dtype_key, order_key, order_label
 from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
-from kernelproof.reports.text import one_line
 from kernelproof.verify.judging.grades import GRADE_LIMITS
 from kernelproof.verify.record.schema import Results, Table, Target
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import isfinite
 from xml.etree import ElementTree as ET
 
+from kernelproof.reference.plain_text import clean, one_line
 from kernelproof.reports.summary import cases
-from kernelproof.reports.text import clean, one_line
 from kernelproof.verify.record.schema import Check, Results, Target, Verdict
 
 _TAGS = {

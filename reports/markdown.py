@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kernelproof.reference.plain_text import clean, one_line
 from kernelproof.reports.summary import (
     Matrix,
     accuracy_matrix,
@@ -20,7 +21,7 @@ from kernelproof.reports.summary import (
     totals,
     worst_kappa,
 )
-from kernelproof.reports.text import clean, duration, number, one_line
+from kernelproof.reports.text import duration, number
 from kernelproof.verify.record.schema import Check, Results, Table, Target, Verdict, Worst
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$])")

@@ -1,39 +1,106 @@
-"""`Results` as JSON text and back, and the JSON Schema of that text.
+"""Records as JSON text and back, and the JSON Schema of `results.json`: the one writer and reader of all commands.
 
-The text is canonical: reading it and writing it again gives the same bytes, so a report made from a
-kept `results.json` equals the report made by the run.
+The text is canonical: reading it and writing it again gives the same bytes, so a report made from a kept record
+equals the report made by the run.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.verify.record.schema import SCHEMA, Results
+from kernelproof.reference.plain_text import encodable
+from kernelproof.reference.record import Record
+from kernelproof.verify.record.schema import Results
+
+R = TypeVar("R", bound=Record)
 
 
-def to_json(results: Results) -> str:
-    """`results` as JSON text in UTF-8, NaN and infinities as the strings NaN, Infinity and -Infinity.
+@dataclass(frozen=True)
+class RecordFile(Generic[R]):
+    """The JSON file in which a command keeps the record of a run.
 
-    Lone surrogates, which a target's message can hold and UTF-8 cannot, are replaced by their escapes.
+    Attributes:
+        kind: the class of the record; its field ``format`` holds the name of the schema.
+        name: of the file.
+        noun: what errors call the record, in the plural.
+        indent: spaces for each level; None: everything on one line.
     """
-    try:
-        text = results.model_dump_json(by_alias=True)
-    except ValueError:
-        plain = _without_surrogates(results.model_dump(by_alias=True))
-        text = Results.model_validate(plain).model_dump_json(by_alias=True)
-    return text + "\n"
+
+    kind: type[R]
+    name: str
+    noun: str
+    indent: int | None = 1
+
+    @property
+    def schema(self) -> str:
+        """The name of the schema, such as ``kernelproof-results/1``."""
+        return str(self.kind.model_fields["format"].default)
+
+    def text_of(self, record: R) -> str:
+        """`record` as JSON that UTF-8 can hold, with NaN and infinities as strings; see `as_text`."""
+        try:
+            return self._dumped(record)
+        except ValueError:
+            return self._dumped(self._escaped(record))
+
+    def as_text(self, record: R) -> R:
+        r"""`record` itself if UTF-8 can hold it; else a copy whose lone surrogates are escapes such as ``\ud800``.
+
+        A target chooses its messages, and Python strings may hold what no file can.
+        """
+        try:
+            self._dumped(record)
+        except ValueError:
+            return self._escaped(record)
+        return record
+
+    def record_of(self, text: str) -> R:
+        """The record that `text` holds.
+
+        Raises:
+            DomainError: `text` is no JSON, or not of this schema; the message names the first field that is wrong.
+        """
+        try:
+            return self.kind.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the text itself"
+            msg = f"the {self.noun} must follow the schema {self.schema!r}; at {place}: {first['msg']}"
+            raise DomainError(msg) from None
+
+    def read(self, path: Path) -> R:
+        """The record in the file `path`, or in the file called `name` if `path` is a folder.
+
+        Raises:
+            DomainError: there is no such file, it cannot be read, or it does not follow the schema.
+        """
+        file = path / self.name if path.is_dir() else path
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            msg = f"{self.noun} must be a readable {self.name} or a folder with one; got {str(path)!r} ({reason})"
+            raise DomainError(msg) from None
+        return self.record_of(text)
+
+    def _dumped(self, record: R) -> str:
+        return record.model_dump_json(by_alias=True, indent=self.indent) + "\n"
+
+    def _escaped(self, record: R) -> R:
+        return self.kind.model_validate(_without_surrogates(record.model_dump(by_alias=True)))
 
 
 def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return encodable(value)
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -41,35 +108,8 @@ def _without_surrogates(value: Any) -> Any:
     return value
 
 
-def from_json(text: str) -> Results:
-    """The `Results` that `text` holds.
-
-    Raises:
-        DomainError: `text` is no JSON, or not of this schema; the message names the first field that is wrong.
-    """
-    try:
-        return Results.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the text itself"
-        msg = f"the results must follow the schema {SCHEMA!r}; at {place}: {first['msg']}"
-        raise DomainError(msg) from None
-
-
-def read(path: Path) -> Results:
-    """The `Results` in the file `path`, or in `path/results.json` if `path` is a folder.
-
-    Raises:
-        DomainError: there is no such file, it cannot be read, or it does not follow the schema.
-    """
-    file = path / "results.json" if path.is_dir() else path
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        msg = f"results must be a readable results.json or a folder with one; got {str(path)!r} ({reason})"
-        raise DomainError(msg) from None
-    return from_json(text)
+RESULTS = RecordFile(Results, "results.json", "results", indent=None)
+"""The record of `kernelproof verify`."""
 
 
 class _Schema(GenerateJsonSchema):

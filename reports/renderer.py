@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports import text
 
 
@@ -27,4 +28,4 @@ def templates() -> Environment:
 
 def _clean(value: Any) -> Any:
     """Strings without control characters; markup, which is made here, as it is."""
-    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,4 +1,4 @@
-"""Numbers and foreign strings as text that is safe and readable in every format.
+"""Numbers, counts and times as text that reads well in every format.
 
 A NaN or an infinity may come as a float or, in cells read back from JSON, as its name; both print alike.
 """
@@ -6,43 +6,11 @@ A NaN or an infinity may come as a float or, in cells read back from JSON, as it
 from __future__ import annotations
 
 import math
-import unicodedata
 from typing import Any
 
 NARROW_SPACE = "\u202f"
 MISSING = "–"
 _WORDS = {"NaN": "NaN", "Infinity": "∞", "-Infinity": "−∞"}
-_KEPT = "\n\t"
-
-
-def clean(text: str) -> str:
-    r"""`text` with every character that cannot be seen, or is no character of XML, spelled as an escape.
-
-    Control characters, lone surrogates, noncharacters and marks that reverse the reading direction become ``\x1b``
-    or ``\u202e``; newlines and tabs stay, and ``\r\n`` becomes ``\n``.
-
-    >>> clean("a\x1b[31m\u202eb")
-    'a\\x1b[31m\\u202eb'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible(character) for character in text.replace("\r\n", "\n"))
-
-
-def _visible(character: str) -> str:
-    if character in _KEPT or character.isprintable() or unicodedata.category(character) == "Zs":
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def one_line(text: str) -> str:
-    r"""`text` cleaned, with every run of white space as one space.
-
-    >>> one_line("a\n   b")
-    'a b'
-    """
-    return " ".join(clean(text).split())
 
 
 def number(value: Any, digits: int = 3) -> str:

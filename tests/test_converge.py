@@ -94,6 +94,33 @@ def test_a_run_writes_all_its_files_twice_the_same(tmp_path: Path) -> None:
     assert record["environment"]["packages"]
 
 
+def test_a_failure_that_is_no_text_is_written_as_its_escape(tmp_path: Path) -> None:
+    file = tmp_path / "no_text$_.py"
+    file.write_text(
+        'def raises(z, n):\n    raise ValueError("bad \\ud800 \\0 \\x1b[31m")\n'
+        "def uniform(z, n):\n    return z * 0 + 1 / z.shape[-1]\n",
+        encoding="utf-8",
+    )
+    results = converge(
+        what="backends",
+        orders=POWERS,
+        backends="numpy",
+        targets=[f"{file}:raises", f"{file}:uniform"],
+        dtypes="float64",
+        out=tmp_path / "out",
+        serial=True,
+    )
+    assert results.backends is not None
+    assert "\ud800" in results.backends.curves[1].failure
+    text = (tmp_path / "out" / "converge.json").read_text("utf-8")
+    assert paper.CONVERGENCE.text_of(paper.CONVERGENCE.record_of(text)) == text
+    assert "bad \\\\ud800 \\u0000 \\u001b[31m" in text
+    for name in ("index.html", "backends-caption.tex", "backends-caption.txt", "backends-table.tex"):
+        found = (tmp_path / "out" / name).read_text("utf-8")
+        assert "ud800" in found
+        assert not {"\0", "\x1b"} & set(found)
+
+
 def test_another_seed_draws_other_data() -> None:
     one, other = (
         converge(what="weights-adaptive", orders=[1, 2], seed=seed, serial=True).studies[0] for seed in (0, 1)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernelproof import cli
 from kernelproof.commands.spans import seconds_of
 from kernelproof.reference.errors import DomainError
+from kernelproof.reports.record import RecordFile
+from kernelproof.reports.search.fuzz import FUZZ
+from kernelproof.reports.search.worst_case import WORST
 
 FAULTY = Path(__file__).parent / "verify" / "fuzz" / "faulty.py"
 
@@ -93,6 +97,29 @@ def test_bad_usage_is_one_line_and_exit_code_2(
     said = capsys.readouterr().err
     assert words in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("fuzz", ["--examples", "3"]), ("worst-case", ["--blocks", "1"])],
+)
+def test_a_message_that_is_no_text_fails_the_target_and_not_the_command(
+    command: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "no_text.py").write_text(
+        'def raises(z, n):\n    raise ValueError("bad \\ud800 \\0 \\x1b[31m")\n', encoding="utf-8"
+    )
+    code = cli.run([command, "no_text.py:raises", *words, "--order", "1", "--dtype", "float32", "--out", "found"])
+    assert code == cli.FAILED
+    assert "\x1b" not in capsys.readouterr().out
+    text = (tmp_path / "found" / f"{command}.json").read_text(encoding="utf-8")
+    file: RecordFile[Any] = FUZZ if command == "fuzz" else WORST
+    assert file.text_of(file.record_of(text)) == text
+    assert "bad \\\\ud800 \\u0000 \\u001b[31m" in text
+    for page in ("index.html", f"{command}.md"):
+        found = (tmp_path / "found" / page).read_text(encoding="utf-8")
+        assert "ud800" in found
+        assert not {"\0", "\x1b"} & set(found)
 
 
 def test_spans_of_time() -> None:

@@ -23,7 +23,7 @@ SETUPTOOLS: dict[str, Any] = CONFIG["tool"]["setuptools"]
 PROJECT: dict[str, Any] = CONFIG["project"]
 
 # Where the name that is imported is not the name that is installed.
-DISTRIBUTIONS = {"flint": "python-flint", "sklearn": "scikit-learn", "dask": "distributed"}
+DISTRIBUTIONS = {"flint": "python-flint", "sklearn": "scikit-learn"}
 # Not asked for by name, because something asked for brings it on every platform where it is used.
 BROUGHT = {
     "click": "typer",

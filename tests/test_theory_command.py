@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from kernelproof.cli import run
+from kernelproof.reports.theory import THEORY
 
 GOOD = """
-from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.claim import Claim, ClaimCheck, Kind, Role
 from kernelproof.theory.evidence import exact
 
 CLAIM = Claim("mine", "Mine", "$1 = {right}$", "ours", Kind.THEOREM, (
-    Check("one", "that", Role.PROOF, lambda _: exact.equal([("1", 1, {right})], domain="one")),
+    ClaimCheck("one", "that", Role.PROOF, lambda _: exact.equal([("1", 1, {right})], domain="one")),
 ))
 """
 
@@ -34,6 +35,19 @@ def test_a_true_claim_passes_and_a_false_one_fails(tmp_path: Path, capsys: pytes
     assert run(["theory", "--claim", claim_file(tmp_path / "false", GOOD.format(right=2)), "--out", str(out)]) == 1
     assert "1: 1 ≠ 2" in capsys.readouterr().out
     assert json.loads((out / "theory.json").read_text())["passed"] is False
+
+
+def test_what_is_no_text_is_written_as_its_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = GOOD.format(right=2).replace('("1", 1', '("bad \\ud800 \\0 \\x1b[31m", 1')
+    assert run(["theory", "--claim", claim_file(tmp_path, claim), "--out", str(tmp_path / "out")]) == 1
+    assert "bad \\ud800 \\x00 \\x1b[31m: 1 ≠ 2" in capsys.readouterr().out
+    text = (tmp_path / "out" / "theory.json").read_text("utf-8")
+    assert "bad \\\\ud800 \\u0000 \\u001b[31m: 1 ≠ 2" in text
+    assert THEORY.text_of(THEORY.record_of(text)) == text
+    for name in ("index.html", "theory.md", "theory.tex"):
+        found = (tmp_path / "out" / name).read_text("utf-8")
+        assert "ud800" in found or name == "theory.tex", "which has no witnesses"
+        assert not {"\0", "\x1b"} & set(found)
 
 
 def test_a_report_reads_in_the_order_of_the_numbers(tmp_path: Path) -> None:

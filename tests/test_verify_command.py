@@ -11,6 +11,7 @@ import pytest
 
 import kernelproof
 from kernelproof import __version__, cli
+from kernelproof.reports.record import RESULTS
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 HEAVY = ("numpy", "torch", "numba", "scipy", "sympy", "matplotlib", "flint", "pydantic", "rich")
@@ -68,6 +69,21 @@ def test_exit_codes_and_reports(file: Path, tmp_path: Path, capsys: pytest.Captu
     assert f"{file}:wrong, accuracy: " in said
     assert f"--case '{LINE}'" in said
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["passed"] is False
+
+
+def test_a_message_that_is_no_text_is_written_as_its_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "no_text.py"
+    file.write_text('def raises(z, n):\n    raise ValueError("bad \\ud800 \\0 \\x1b[31m")\n', encoding="utf-8")
+    out = tmp_path / "report"
+    assert cli.run(["verify", f"{file}:raises", "--case", LINE, "--out", str(out)]) == 1
+    assert "bad \\ud800 \\x00 \\x1b[31m" in capsys.readouterr().out
+    text = (out / "results.json").read_text("utf-8")
+    assert "bad \\\\ud800 \\u0000 \\u001b[31m" in text
+    assert RESULTS.text_of(RESULTS.record_of(text)) == text
+    for name in ("index.html", "report.md", "junit.xml"):
+        found = (out / name).read_text("utf-8")
+        assert "ud800" in found
+        assert not {"\0", "\x1b"} & set(found)
 
 
 @pytest.mark.parametrize(

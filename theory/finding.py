@@ -12,7 +12,9 @@ from __future__ import annotations
 from enum import StrEnum
 from math import isfinite
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from kernelproof.reference.record import Record
 
 Cell = float | int | str
 
@@ -48,11 +50,7 @@ class Verdict(StrEnum):
         return self in {Verdict.PROVED, Verdict.CONSISTENT}
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Grid(_Record):
+class Grid(Record):
     """A table that belongs to a finding, such as the best value per m and α."""
 
     title: str
@@ -60,7 +58,7 @@ class Grid(_Record):
     rows: list[list[Cell]]
 
 
-class Finding(_Record):
+class Finding(Record):
     """What one check found.
 
     Attributes:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from kernelproof.reference.record import Record
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Verdict
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", populate_by_name=True)
-
-
-class Named(_Record):
+class Named(Record):
     """A symbol or an assumption, and what it stands for."""
 
     name: str
     text: str
 
 
-class ClaimCheckResult(_Record):
+class ClaimCheckResult(Record):
     """One check of a claim: what it found, or why it could not run here."""
 
     id: str
@@ -32,7 +29,7 @@ class ClaimCheckResult(_Record):
     unavailable: str | None = None
 
 
-class ClaimResult(_Record):
+class ClaimResult(Record):
     """A claim with the findings of its checks and its verdict."""
 
     id: str
@@ -54,7 +51,7 @@ class ClaimResult(_Record):
         return [kind for kind in Evidence if kind in given]
 
 
-class TheoryResults(_Record):
+class TheoryResults(Record):
     """Everything one run of `kernelproof theory` found."""
 
     format: Literal["kernelproof-theory/1"] = Field(default="kernelproof-theory/1", alias="schema")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from kernelproof.reference.plain_text import one_line
 from kernelproof.reports import text
 from kernelproof.reports.bench import words
 from kernelproof.reports.summary import flat
@@ -13,9 +14,7 @@ from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, Pic
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(text.one_line(cell).replace("|", r"\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(one_line(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def short_table(results: BenchResults) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from kernelproof.reference.plain_text import one_line
 from kernelproof.reports.bench import words
 from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
-from kernelproof.reports.text import one_line
 from kernelproof.verify.bench.bench_record import BenchResults, CurveRecord, PictureRecord, State
 
 OVERVIEW = "overview"

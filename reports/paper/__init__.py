@@ -11,17 +11,20 @@ from pathlib import Path
 from kernelproof.reports.folder import check_writable as _check_writable
 from kernelproof.reports.folder import put
 from kernelproof.reports.paper.record import ConvergenceResults
+from kernelproof.reports.record import RecordFile
 
-__all__ = ["ConvergenceResults", "check_writable", "names", "render", "render_figure", "write"]
+__all__ = ["CONVERGENCE", "ConvergenceResults", "check_writable", "names", "render", "render_figure", "write"]
 
-JSON, PAGE = "converge.json", "index.html"
+CONVERGENCE = RecordFile(ConvergenceResults, "converge.json", "convergence results")
+"""The record of `kernelproof converge`."""
+PAGE = "index.html"
 
 
 def names(slugs: Iterable[str]) -> tuple[str, ...]:
     """The files of a run with these figures."""
     from kernelproof.reports.paper.page import ENDINGS  # noqa: PLC0415 (imports matplotlib)
 
-    return (JSON, PAGE, *(slug + ending for slug in slugs for ending in ENDINGS))
+    return (CONVERGENCE.name, PAGE, *(slug + ending for slug in slugs for ending in ENDINGS))
 
 
 def check_writable(out: Path, slugs: Iterable[str]) -> None:
@@ -44,6 +47,7 @@ def render_figure(results: ConvergenceResults, slug: str) -> dict[str, bytes]:
     from kernelproof.reports.paper.pictures import picture_figure  # noqa: PLC0415
     from kernelproof.reports.paper.style import Look  # noqa: PLC0415
 
+    results = CONVERGENCE.as_text(results)
     look = Look(results.style, results.venue)
     study = next((each for each in results.studies if each.slug == slug), None)
     caption = captions(results)[slug]
@@ -72,10 +76,11 @@ def render(results: ConvergenceResults, figures: Mapping[str, bytes] | None = No
     """
     from kernelproof.reports.paper.page import page  # noqa: PLC0415 (imports matplotlib)
 
+    results = CONVERGENCE.as_text(results)
     if figures is None:
         figures = {name: data for slug in results.slugs for name, data in render_figure(results, slug).items()}
-    text = results.model_dump_json(by_alias=True, indent=1) + "\n"
-    return {JSON: text.encode("utf-8"), PAGE: page(results, set(figures)).encode("utf-8"), **figures}
+    texts = {CONVERGENCE.name: CONVERGENCE.text_of(results), PAGE: page(results, set(figures))}
+    return {**{name: text.encode("utf-8") for name, text in texts.items()}, **figures}
 
 
 def write(results: ConvergenceResults, out: Path, figures: Mapping[str, bytes] | None = None) -> None:

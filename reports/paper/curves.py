@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kernelproof.reports.paper.panels import legend_below, letter, log_axis, panels, series
+from kernelproof.reports.paper.pgf import unmarked
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.records import CurveRecord, CurveState, Point, StudyRecord
@@ -137,7 +138,7 @@ def backends_figure(study: BackendStudy, look: Look) -> Figure:
         Line2D([], [], color=SOFT, ls=(0, (1, 1.5))),
         Line2D([], [], color=SOFT, marker="*", ms=7 * look.scale, ls="none"),
     ]
-    labels = ["truth", *dtypes, *targets, r"predicted floor, $\kappa=1$", "where it meets $c_1/n$"]
+    labels = ["truth", *dtypes, *map(unmarked, targets), r"predicted floor, $\kappa=1$", "where it meets $c_1/n$"]
     legend_below(figure, handles, labels, 2 if look.narrow else 4)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports.paper.captions import backends_caption, picture_caption, plain, study_caption
 from kernelproof.reports.paper.record import ConvergenceResults
 
@@ -42,7 +43,7 @@ def page(results: ConvergenceResults, files: set[str]) -> str:
     links = "".join(f'<a href="#{slug}">{slug}</a>' for slug in results.slugs)
     parts = [_HEAD, f"<p>{verdict} Seed {results.seed}, {len(results.orders)} orders.</p>\n<nav>{links}</nav>\n"]
     for slug, caption in captions(results).items():
-        text = escape(plain(caption).strip())
+        text = escape(clean(plain(caption)).strip())
         names = [slug + ending for ending in ENDINGS if slug + ending in files]
         downloads = " ".join(f'<a href="{name}">{name}</a>' for name in names)
         parts.append(

@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.backends.backend_pgf import RendererPgf
 from matplotlib.figure import Figure
 
+from kernelproof.reference.plain_text import one_line
+
 _SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
 
 
@@ -34,6 +36,18 @@ class _Renderer(RendererPgf):
     ) -> None:
         """Text with what is special to LaTeX escaped outside mathematics."""
         super().draw_text(gc, x, y, escaped(s), prop, angle, ismath, mtext)  # type: ignore[no-untyped-call]
+
+
+def unmarked(text: str) -> str:
+    r"""Text from outside on one line, without what LaTeX or mathtext would read as markup.
+
+    >>> unmarked("a$b^{c}\x00")
+    'ab(c)/x00'
+    """
+    text = one_line(text)
+    for mark, plain in (("\\", "/"), ("{", "("), ("}", ")"), ("~", "-"), ("^", ""), ("$", "")):
+        text = text.replace(mark, plain)
+    return text
 
 
 def escaped(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
+from kernelproof.reference.record import Record
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import CurveState, Record, StudyRecord
+from kernelproof.theory.convergence.records import CurveState, StudyRecord
 from kernelproof.verify.studies.convergence import BackendStudy
 
 
@@ -26,7 +27,6 @@ class ConvergenceResults(Record):
         pictures: numbers of the other pictures.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", populate_by_name=True)
     format: Literal["kernelproof-convergence/1"] = Field(default="kernelproof-convergence/1", alias="schema")
     passed: bool
     seed: int

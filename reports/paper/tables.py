@@ -6,8 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports.paper.curves import SHORT
-from kernelproof.reports.paper.pgf import escaped
+from kernelproof.reports.paper.pgf import escaped, unmarked
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import CurveRecord, LineFit, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
@@ -92,7 +93,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([clean(cell) for cell in row] for row in rows)
     return stream.getvalue()
 
 
@@ -155,9 +156,7 @@ def tex(text: str) -> str:
     >>> tex("a_b, 5 % of α")
     'a\\_b, 5 \\% of $\\alpha$'
     """
-    text = (
-        text.replace("\\", "/").replace("{", "(").replace("}", ")").replace("~", "-").replace("^", "").replace("$", "")
-    )
+    text = unmarked(text)
     for letter, name in (("α", "alpha"), ("∞", "infty"), ("κ", "kappa")):
         text = text.replace(letter, f"$\\{name}$")
     return escaped(text)

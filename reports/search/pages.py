@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment
@@ -13,19 +10,11 @@ from jinja2 import Environment
 from kernelproof.reports import summary, text
 from kernelproof.reports.overview import overview
 from kernelproof.reports.renderer import templates
-from kernelproof.reports.search.fuzz import tried
-from kernelproof.reports.search.worst_case import sections
-from kernelproof.verify.fuzz.fuzz_record import Cell, FuzzResults
+from kernelproof.reports.search.coverage import families_tried, tried
+from kernelproof.reports.search.extremes import sections
+from kernelproof.verify.fuzz.fuzz_record import FuzzResults
 from kernelproof.verify.fuzz.worst_record import WorstResults
 from kernelproof.verify.records import OPS
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Rows tried: for each op, those of each of `families`."""
-
-    families: list[str]
-    rows: list[tuple[str, list[int]]]
 
 
 def fuzz_page(results: FuzzResults) -> str:
@@ -40,7 +29,7 @@ def fuzz_page(results: FuzzResults) -> str:
         dtypes=list(dict.fromkeys(cell.dtype for cell in cells)),
         decided=sum(cell.decided for cell in cells),
         undecided=sum(cell.undecided for cell in cells),
-        grid=grid_of(cells),
+        grid=families_tried(cells),
         lines=tried(cells),
     )
 
@@ -48,16 +37,6 @@ def fuzz_page(results: FuzzResults) -> str:
 def worst_page(results: WorstResults) -> str:
     """`results` as a page of HTML; a pure function of its argument."""
     return _filled("worst_case.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
-
-
-def grid_of(cells: Sequence[Cell]) -> Grid:
-    """How many rows were tried of each family of each op."""
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    for cell in cells:
-        counts[cell.op, cell.family] += cell.rows
-    names = sorted({family for _, family in counts})
-    ops = [op for op in OPS if any(op == each for each, _ in counts)]
-    return Grid(names, [(op, [counts.get((op, name), 0) for name in names]) for op in ops])
 
 
 def listed(value: Any) -> str:

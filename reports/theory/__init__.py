@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from kernelproof.reference.errors import DomainError
 from kernelproof.reports.folder import check_writable as _check_writable
 from kernelproof.reports.folder import put
+from kernelproof.reports.record import RecordFile
 from kernelproof.theory.results import TheoryResults
 
-__all__ = ["FILES", "check_writable", "read", "render", "write"]
+__all__ = ["FILES", "THEORY", "check_writable", "read", "render", "write"]
 
-FILES = ("theory.json", "index.html", "theory.md", "theory.tex")
+THEORY = RecordFile(TheoryResults, "theory.json", "theory results")
+"""The record of `kernelproof theory`."""
+FILES = (THEORY.name, "index.html", "theory.md", "theory.tex")
 
 
 def check_writable(out: Path) -> None:
@@ -35,8 +35,8 @@ def render(results: TheoryResults) -> dict[str, str]:
     from kernelproof.reports.theory.markdown import markdown  # noqa: PLC0415
     from kernelproof.reports.theory.page import page  # noqa: PLC0415
 
-    text = results.model_dump_json(by_alias=True, indent=1) + "\n"
-    record = TheoryResults.model_validate_json(text)
+    text = THEORY.text_of(results)
+    record = THEORY.record_of(text)
     return dict(zip(FILES, (text, page(record), markdown(record), latex(record)), strict=True))
 
 
@@ -46,15 +46,7 @@ def read(path: Path) -> TheoryResults:
     Raises:
         DomainError: there is no such file, it cannot be read, or it does not follow the schema.
     """
-    file = path / "theory.json" if path.is_dir() else path
-    try:
-        return TheoryResults.model_validate_json(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-    except ValidationError as error:
-        reason = str(error.errors()[0]["msg"])
-    msg = f"theory results must be a readable theory.json or a folder with one; got {str(path)!r} ({reason})"
-    raise DomainError(msg)
+    return THEORY.read(path)
 
 
 def write(results: TheoryResults, out: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from kernelproof.reports.text import clean
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports.theory import words as wording
 from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports.markdown import code_block, escape, table
-from kernelproof.reports.text import clean, duration
+from kernelproof.reports.text import duration
 from kernelproof.reports.theory import words
 from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jinja2 import Environment
 from markupsafe import Markup
 
+from kernelproof.reference.plain_text import one_line
 from kernelproof.reports import text
 from kernelproof.reports.renderer import templates
 from kernelproof.reports.summary import flat
@@ -79,10 +80,10 @@ def picture(grid: Grid, name: str) -> Markup | None:
     with drawing() as axes:
         for at, (head, line) in enumerate(lines.items()):
             xs, ys = zip(*line, strict=True)
-            axes.plot(xs, ys, label=text.one_line(head), color=SERIES[at % 7], marker=MARKERS[at % 7], ms=4)
-        axes.set_xlabel(text.one_line(grid.columns[0]))
+            axes.plot(xs, ys, label=one_line(head), color=SERIES[at % 7], marker=MARKERS[at % 7], ms=4)
+        axes.set_xlabel(one_line(grid.columns[0]))
         if len(lines) == 1:
-            axes.set_ylabel(text.one_line(grid.columns[1]))
+            axes.set_ylabel(one_line(grid.columns[1]))
         else:
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
         return Markup(svg(axes, name, grid.title))  # noqa: S704 (svg escapes what came from outside)

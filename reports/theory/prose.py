@@ -12,7 +12,7 @@ from typing import NamedTuple
 from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
-from kernelproof.reports.text import clean
+from kernelproof.reference.plain_text import clean
 
 _MATH = re.compile(r"\\\[(?P<display>.+?)\\\]|(?<!\\)\$(?P<inline>.+?)(?<!\\)\$", re.DOTALL)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from kernelproof.reports.text import number
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Verdict
-from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
+from kernelproof.theory.results import ClaimResult, TheoryResults
 
 EVIDENCE = {
     Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols; the words that join such "
@@ -47,11 +47,6 @@ def coverage(finding: Finding) -> str:
     if finding.width is not None:
         parts.append(f"relative width at most {number(finding.width)}" if finding.width else "exact")
     return "; ".join(parts)
-
-
-def verdict_of(check: ClaimCheckResult) -> str:
-    """The verdict of one check; UNAVAILABLE where it could not run here."""
-    return "UNAVAILABLE" if check.finding is None else check.finding.verdict.value
 
 
 def evidence_of(claim: ClaimResult) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from kernelproof import reports
 from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.progress import Progress
 from kernelproof.request import flag, one_case, places_of, selection_of
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.cases.case import Case
@@ -21,7 +22,6 @@ from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.fuzz.scripts import with_scripts
 from kernelproof.verify.process.environment import numba_is_cold
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.record import aggregate
 from kernelproof.verify.record.schema import Results, Table, Verdict
 from kernelproof.verify.record.schema import Target as TargetRecord

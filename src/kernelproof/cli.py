@@ -127,7 +127,8 @@ def theory(
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
-    from kernelproof.verify.progress import Progress  # noqa: PLC0415
+    from kernelproof.reference.plain_text import clean  # noqa: PLC0415
+    from kernelproof.reference.progress import Progress  # noqa: PLC0415
 
     names = () if search else wanted(claim)
     with Progress(len(names) or 1, shown=True, noun="claims", verb="judging") as shown:
@@ -148,9 +149,9 @@ def theory(
     for each in results.claims:
         for check in each.checks:
             if check.finding is not None and not check.finding.verdict.passes:
-                typer.echo(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}")
+                typer.echo(clean(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}"))
             elif check.finding is None:
-                typer.echo(f"skipped: {each.id}, {check.id} {check.unavailable}")
+                typer.echo(clean(f"skipped: {each.id}, {check.id} {check.unavailable}"))
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
@@ -174,7 +175,7 @@ def converge(
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
     from kernelproof.commands.converge import wanted  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.verify.progress import Progress  # noqa: PLC0415
+    from kernelproof.reference.progress import Progress  # noqa: PLC0415
 
     # Each is heard of twice, when it is measured and when it is drawn.
     with Progress(2 * len(wanted(what)), shown=True, noun="steps", verb="measuring and drawing") as shown:
@@ -218,8 +219,8 @@ def bench(
     """Measure speed beside rivals. Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage."""
     from kernelproof.commands import bench as command  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
+    from kernelproof.reference.progress import Progress  # noqa: PLC0415
     from kernelproof.reports.bench import words  # noqa: PLC0415
-    from kernelproof.verify.progress import Progress  # noqa: PLC0415
 
     count = len(command.names(only)) if kept is None else 1
     with Progress(count, shown=True, noun="figures", verb="measuring") as shown:
@@ -263,7 +264,7 @@ def backends() -> None:
 def _summarize(results: Results, out: Path) -> None:
     """Ten seconds of reading: each target, and what to look at first."""
     from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.reports.text import clean  # noqa: PLC0415
+    from kernelproof.reference.plain_text import clean  # noqa: PLC0415
     from kernelproof.verify.checks import headline  # noqa: PLC0415
 
     rows = []
@@ -294,7 +295,7 @@ def _summarize(results: Results, out: Path) -> None:
             # What it was not given, or what may be undeclared.
             typer.echo(clean(f"  note: {target.note}"))
     for line in results.skipped:
-        typer.echo(f"skipped: {line}")
+        typer.echo(clean(f"skipped: {line}"))
     known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]
     for name, check in known:
         came = "expected and passed" if check.verdict == "XPASS" else "expected"
@@ -337,7 +338,9 @@ def _explain(error: Exception) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    from kernelproof.reference.plain_text import one_line  # noqa: PLC0415
+
+    line = one_line(message)
     print(f"kernelproof: {line}", file=sys.stderr)  # noqa: T201 (this is the command line)
     return code
 

@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kernelproof.reference.plain_text import clean
 from kernelproof.reports.html import ROWS, heat_class, page
-from kernelproof.reports.text import clean, number
+from kernelproof.reports.text import number
 from kernelproof.verify.record.schema import Coverage, Results
 
 VOID = {"meta"}

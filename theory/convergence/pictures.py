@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference import Adaptive, Kernel, entmax, weights
+from kernelproof.reference.record import Record
 from kernelproof.theory.convergence import data
-from kernelproof.theory.convergence.records import Record
 
 Order = Fraction | int | float
 Cell = float | str

@@ -7,19 +7,13 @@ from enum import StrEnum
 from fractions import Fraction
 
 from flint import arb
-from pydantic import BaseModel, ConfigDict
 
+from kernelproof.reference.record import Record
 from kernelproof.theory.convergence.data import Source
 from kernelproof.theory.convergence.norms import Norm
 
 DIGITS = 18
 """Of the ends of an enclosure; more than the 2^-30 that every error is known to."""
-
-
-class Record(BaseModel):
-    """A frozen record without fields that are not its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Ends(Record):

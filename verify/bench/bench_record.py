@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-SCHEMA = "kernelproof-bench/1"
+from kernelproof.reference.record import Record
 
 
 class State(StrEnum):
@@ -23,11 +23,7 @@ class State(StrEnum):
     """What it measures is not here."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Spread(_Record):
+class Spread(Record):
     """Quantiles of what was measured, one value a round."""
 
     least: float
@@ -37,7 +33,7 @@ class Spread(_Record):
     most: float
 
 
-class Goal(_Record):
+class Goal(Record):
     """What a figure is held against.
 
     Attributes:
@@ -66,7 +62,7 @@ class Goal(_Record):
         return measured / self.value if self.kind == "times" else self.value / measured
 
 
-class Agreement(_Record):
+class Agreement(Record):
     """How the outputs that were timed compare with the truth.
 
     Attributes:
@@ -80,21 +76,21 @@ class Agreement(_Record):
     what: str
 
 
-class Memory(_Record):
+class Memory(Record):
     """The most memory that one call needed beyond what was there before it, in bytes; None: not measured."""
 
     ours: float | None
     rival: float | None
 
 
-class Note(_Record):
+class Note(Record):
     """Why a goal is not met."""
 
     tried: str
     in_the_way: str
 
 
-class FigureRecord(_Record):
+class FigureRecord(Record):
     """One figure, as measured.
 
     Attributes:
@@ -120,7 +116,7 @@ class FigureRecord(_Record):
     memory: Memory | None = None
 
 
-class ClaimRecord(_Record):
+class ClaimRecord(Record):
     """Figures that share a goal, and why it is not met where it is not."""
 
     id: str
@@ -130,7 +126,7 @@ class ClaimRecord(_Record):
     figures: list[FigureRecord]
 
 
-class FamilyRecord(_Record):
+class FamilyRecord(Record):
     """A family of figures."""
 
     id: str
@@ -138,7 +134,7 @@ class FamilyRecord(_Record):
     claims: list[ClaimRecord]
 
 
-class Fit(_Record):
+class Fit(Record):
     """Cost ~ x^exponent by least squares on logarithms; the interval is Student's, of 95 %, None for two points."""
 
     exponent: float
@@ -148,7 +144,7 @@ class Fit(_Record):
     points: int
 
 
-class CurveRecord(_Record):
+class CurveRecord(Record):
     """One line of a picture: seconds at every x, and their fit; or why there is none."""
 
     label: str
@@ -158,7 +154,7 @@ class CurveRecord(_Record):
     fit: Fit | None = None
 
 
-class PictureRecord(_Record):
+class PictureRecord(Record):
     """How cost grows with one thing."""
 
     id: str
@@ -168,11 +164,10 @@ class PictureRecord(_Record):
     curves: list[CurveRecord]
 
 
-class BenchResults(_Record):
+class BenchResults(Record):
     """Everything one run of the benchmarks found."""
 
     format: Literal["kernelproof-bench/1"] = Field(default="kernelproof-bench/1", alias="schema")
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
     command: str
     started: str
     seconds: float

@@ -19,11 +19,10 @@ import numpy as np
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.plain_text import encodable
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.records import Array, Inputs
-
-DEFAULT = Path(".kernelproof") / "examples"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Database:
 
     def __init__(self, folder: Path, name: str) -> None:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[-60:]
-        self.folder = folder / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        # The name of a file need not be text.
+        self.folder = folder / f"{slug}-{hashlib.sha256(encodable(name).encode()).hexdigest()[:8]}"
 
     def entries(self) -> Iterator[Entry]:
         """What is kept, in the order of the file names.

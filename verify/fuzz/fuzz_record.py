@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-FUZZ_SCHEMA = "kernelproof-fuzz/1"
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+from kernelproof.reference.record import Record
 
 
-class Place(_Record):
+class Place(Record):
     """Where else the same check failed: how often, and the first case."""
 
     order: str
@@ -22,7 +18,7 @@ class Place(_Record):
     case: str
 
 
-class Finding(_Record):
+class Finding(Record):
     """One fault: the check that saw it, the smallest witness, and a script that shows it.
 
     Attributes:
@@ -60,7 +56,7 @@ class Finding(_Record):
     replayed: bool = False
 
 
-class Cell(_Record):
+class Cell(Record):
     """What was tried at one op, order, dtype and family."""
 
     op: str
@@ -74,7 +70,7 @@ class Cell(_Record):
     kappa: float
 
 
-class FuzzResults(_Record):
+class FuzzResults(Record):
     """Everything one fuzzing run found.
 
     Attributes:

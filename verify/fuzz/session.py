@@ -16,6 +16,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import headline
@@ -27,7 +28,6 @@ from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, p
 from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
 from kernelproof.verify.fuzz.subject import Answer, kind, size_of
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.records import CRASH, Failure
 
 ROUND = 100

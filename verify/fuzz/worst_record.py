@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from kernelproof.reference.record import Record
 from kernelproof.verify.records import Array
 
-WORST_SCHEMA = "kernelproof-worst/1"
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
-
-
-class Numbers(_Record):
+class Numbers(Record):
     """An array of a witness.
 
     Attributes:
@@ -40,7 +35,7 @@ class Numbers(_Record):
         )
 
 
-class Extreme(_Record):
+class Extreme(Record):
     """The worst error found, and where.
 
     Attributes:
@@ -59,7 +54,7 @@ class Extreme(_Record):
     message: str = ""
 
 
-class WorstRow(_Record):
+class WorstRow(Record):
     """One line of the tables.
 
     Attributes:
@@ -82,7 +77,7 @@ class WorstRow(_Record):
     note: str = ""
 
 
-class WorstResults(_Record):
+class WorstResults(Record):
     """Everything one search for the worst error found.
 
     Attributes:

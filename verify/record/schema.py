@@ -8,9 +8,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-SCHEMA = "kernelproof-results/1"
+from kernelproof.reference.record import Record
 
 
 class Verdict(StrEnum):
@@ -26,11 +26,7 @@ class Verdict(StrEnum):
     CRASH = "CRASH"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-class Worst(_Record):
+class Worst(Record):
     """The worst comparison of one check on one target, with the line that reproduces it."""
 
     case: str
@@ -44,7 +40,7 @@ class Worst(_Record):
     kappa: float | None = None
 
 
-class Check(_Record):
+class Check(Record):
     """One check on one target: its verdict, and how much it compared.
 
     Of its failed comparisons, `expected` were expected; `reasons` says why, or which expected failure did not come.
@@ -65,7 +61,7 @@ class Check(_Record):
     script: str | None = None
 
 
-class Accuracy(_Record):
+class Accuracy(Record):
     """Errors of one op at one order and dtype: the row of the accuracy table."""
 
     op: str
@@ -83,7 +79,7 @@ class Accuracy(_Record):
     grade: str
 
 
-class Coverage(_Record):
+class Coverage(Record):
     """One cell of the coverage table; a cell with nothing decided was not verified."""
 
     op: str
@@ -96,7 +92,7 @@ class Coverage(_Record):
     not_tried: str | None = None
 
 
-class Recipes(_Record):
+class Recipes(Record):
     """How many of the recipes of a family a target was tried on, over all orders and dtypes, of how many there are."""
 
     op: str
@@ -105,7 +101,7 @@ class Recipes(_Record):
     known: int
 
 
-class Target(_Record):
+class Target(Record):
     """One implementation: its grade, its checks, and what was and was not tried on it.
 
     `by_default` is whether it promised no grade itself, so that the default was asked of it.
@@ -125,7 +121,7 @@ class Target(_Record):
     recipes: list[Recipes] = Field(default_factory=list)
 
 
-class Table(_Record):
+class Table(Record):
     """A named table of plain cells, such as a study of the real tensors."""
 
     id: str
@@ -135,11 +131,10 @@ class Table(_Record):
     rows: list[list[float | int | str]]
 
 
-class Results(_Record):
+class Results(Record):
     """Everything one run found."""
 
     format: Literal["kernelproof-results/1"] = Field(default="kernelproof-results/1", alias="schema")
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
     passed: bool
     suite: str
     seed: int

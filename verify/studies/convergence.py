@@ -23,6 +23,7 @@ from pydantic import Field
 from kernelproof.reference import Adaptive, entmax
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.record import Record
 from kernelproof.theory.convergence import data
 from kernelproof.theory.convergence.curves import first_bits, trace
 from kernelproof.theory.convergence.expansion import SoftmaxExpansion
@@ -30,7 +31,7 @@ from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes, regi
 from kernelproof.theory.convergence.norms import Norm, norm_of
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Weights
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, Ends, LineFit, Record, ends
+from kernelproof.theory.convergence.records import CurveRecord, CurveState, Ends, LineFit, ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball, balls
 from kernelproof.verify.cases.case import Case

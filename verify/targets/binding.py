@@ -52,8 +52,6 @@ ARRAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "regression": {"q": ("q", "query"), "k": ("k", "key"), "v": ("v", "value")},
 }
 """Op -> array -> the names of parameters that take it."""
-_ALONE = {"entmax": ("order", "alpha", "axis"), "weights": ("axis",)}
-"""What is meant by these names only in these ops: `k` of a sparsemax is not the k of a rule."""
 _RULED = ("h", "beta", "gamma", "b", "topk")
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from platformdirs import PlatformDirs
 
 from kernelproof.verify.truth.codec import Found, decode, encode, key_of
 
@@ -80,15 +81,10 @@ def folder() -> Path:
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return Path(chosen).absolute()
-    wanted = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a path that is not absolute is to be ignored.
-    if wanted and Path(wanted).is_absolute():
-        return Path(wanted) / "kernelproof"
     try:
-        home = Path.home()
+        return PlatformDirs("kernelproof", appauthor=False).user_cache_path
     except RuntimeError as error:
         raise OSError(str(error)) from None
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "kernelproof"
 
 
 @dataclass(frozen=True)

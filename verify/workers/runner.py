@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kernelproof.reference.errors import TargetError
+from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.process.blame import Doing, End, Ended, InternalError, came_back
@@ -27,7 +28,6 @@ from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.pool import Job, Pool
 from kernelproof.verify.process.service import Work, call
 from kernelproof.verify.process.spawning import threads_limited
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
 from kernelproof.verify.truth.cache import Place as CachePlace

@@ -13,6 +13,7 @@ from kernelproof import reports
 from kernelproof.api import prepared
 from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
+from kernelproof.reference.progress import Progress
 from kernelproof.reports.search.fuzz import write_fuzz
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
@@ -24,7 +25,6 @@ from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Place
 from kernelproof.verify.workers.runner import compiles, with_patience
 

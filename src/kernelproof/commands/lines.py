@@ -77,7 +77,7 @@ def fuzz(
     """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
     from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (as above)
-    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
+    from kernelproof.reference.plain_text import clean  # noqa: PLC0415 (as above)
 
     results = search(
         _one(target, execute),
@@ -95,7 +95,7 @@ def fuzz(
         long = f"  its script has {lines:,} lines, and is in {out / 'index.html'}; the case: {finding.small_recipe}"
         typer.echo(clean(finding.script if 0 < lines <= SHOWN else long if lines else f"  {finding.small_recipe}"))
     for note in results.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(clean(f"note: {note}"))
     rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
     count = len(results.findings)
     verdict = "nothing found" if results.passed else f"{count} found" if count else "nothing decided"
@@ -124,8 +124,8 @@ def worst_case(
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst_case import worst_case as search  # noqa: PLC0415 (as above)
+    from kernelproof.reference.plain_text import clean  # noqa: PLC0415 (as above)
     from kernelproof.reports.overview import overview  # noqa: PLC0415 (as above)
-    from kernelproof.reports.text import clean  # noqa: PLC0415 (as above)
 
     results = search(
         _one(target, execute),

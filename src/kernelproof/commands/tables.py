@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kernelproof.reference.plain_text import clean
+
 _STYLES = {
     "PASS": "green",
     "PROVED": "green",
@@ -33,6 +35,6 @@ def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text, because a name from outside may look like markup.
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(clean(cell), style=_STYLES.get(cell, "")) for cell in row))
     # A pipe has no width of its own, and 80 columns would break names.
     Console(width=None if sys.stdout.isatty() else 160).print(table)

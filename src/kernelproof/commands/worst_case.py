@@ -14,6 +14,7 @@ from kernelproof.api import prepared
 from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
+from kernelproof.reference.progress import Progress
 from kernelproof.reports.search.worst_case import write_worst
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.grid import left_out, places, usual
@@ -21,7 +22,6 @@ from kernelproof.verify.fuzz.search import searched
 from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
 from kernelproof.verify.judging.grades import limit_of
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Place, Target
 from kernelproof.verify.workers.runner import compiles, with_patience
 

@@ -19,11 +19,11 @@ from typing import Any
 
 from mutant_registry import MARK, Mutant
 
+from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.plan import union
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.progress import Progress
 from kernelproof.verify.targets.target import Target, find
 from kernelproof.verify.truth import cache
 from kernelproof.verify.workers.runner import Runner, runner

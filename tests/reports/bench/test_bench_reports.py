@@ -18,13 +18,13 @@ from kernelproof.verify.bench.bench_record import State
 
 def test_the_json_comes_back_the_same() -> None:
     record = results()
-    text = reports.to_json(record)
-    assert reports.from_json(text) == record
-    assert reports.to_json(reports.from_json(text)) == text
+    text = reports.BENCHMARKS.text_of(record)
+    assert reports.BENCHMARKS.record_of(text) == record
+    assert reports.BENCHMARKS.text_of(reports.BENCHMARKS.record_of(text)) == text
     with pytest.raises(DomainError, match="the benchmarks must follow the schema 'kernelproof-bench/1'; at families"):
-        reports.from_json(text.replace('"families"', '"familes"', 1))
+        reports.BENCHMARKS.record_of(text.replace('"families"', '"familes"', 1))
     with pytest.raises(DomainError, match="at the text itself"):
-        reports.from_json("no json")
+        reports.BENCHMARKS.record_of("no json")
 
 
 def test_all_files_are_made_and_read_again(tmp_path: Path) -> None:

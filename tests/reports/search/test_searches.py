@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kernelproof.reports.search.fuzz import FUZZ_FILES, render_fuzz, tried
-from kernelproof.reports.search.pages import fuzz_page, grid_of, worst_page
+from kernelproof.reports.search.coverage import families_tried, tried
+from kernelproof.reports.search.fuzz import FUZZ_FILES, render_fuzz
+from kernelproof.reports.search.pages import fuzz_page, worst_page
 from kernelproof.reports.search.worst_case import WORST_FILES, render_worst
 from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, FuzzResults, Place
 from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
@@ -155,7 +156,7 @@ def test_what_was_not_found_is_said_as_what_it_is(results: FuzzResults, said: st
 
 def test_what_was_tried_is_summed_by_family_and_by_order() -> None:
     cells = [cell("ties", 5), cell("random", 7), cell("ties", 2, "3"), cell("ties", 11, op="weights")]
-    grid = grid_of(cells)
+    grid = families_tried(cells)
     assert grid.families == ["random", "ties"]
     assert grid.rows == [("entmax", [7, 7]), ("weights", [0, 11])]
     first, second, third = tried(cells)

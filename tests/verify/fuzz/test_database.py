@@ -46,3 +46,9 @@ def test_a_file_that_is_no_entry_is_one_clear_line(tmp_path: Path) -> None:
     path.write_text('{"check": "accuracy"}', encoding="utf-8")
     with pytest.raises(DomainError, match="is no entry of an example database"):
         list(kept.entries())
+
+
+def test_a_target_whose_name_is_no_text_has_a_folder_too(tmp_path: Path) -> None:
+    kept = Database(tmp_path, "caf\udce9.py:f")
+    kept.save(Entry("kkt", Subject(Case.parse(LINE))))
+    assert [entry.check for entry in Database(tmp_path, "caf\udce9.py:f").entries()] == ["kkt"]

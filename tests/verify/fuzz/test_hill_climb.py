@@ -10,7 +10,7 @@ import pytest
 
 import kernelproof
 from kernelproof.reference.errors import TargetError
-from kernelproof.reports.search.worst_case import at
+from kernelproof.reports.search.extremes import at
 from kernelproof.verify.fuzz.worst_record import WorstResults
 
 FAULTY = Path(__file__).with_name("faulty.py")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
 from tests.verify.truth.caching import LINES, alike, ask, flipped, same
 
 from kernelproof.verify.cases.case import Case
@@ -212,16 +214,27 @@ def test_a_database_that_is_damaged_inside_is_left_alone_until_the_next_run(cach
 
 def test_the_folder_is_the_system_s_for_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(cache.VARIABLE)
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(cache, "PlatformDirs", Unix)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache.folder() == tmp_path / "kernelproof"
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache.folder() == tmp_path / "home" / ".cache" / "kernelproof"
-    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr(cache, "PlatformDirs", MacOS)
+    monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.folder() == tmp_path / "home" / "Library" / "Caches" / "kernelproof"
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "mine"))
     assert cache.folder() == tmp_path / "mine"
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    # What Python makes of a user who has none.
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    place, trouble = cache.prepared()
+    assert place is None
+    assert "home directory" in trouble
 
 
 def test_the_tests_have_a_cache_of_their_own() -> None:

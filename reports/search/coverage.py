@@ -1,0 +1,62 @@
+"""What a fuzzing run tried, added up from the cells of its record."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kernelproof.verify.fuzz.fuzz_record import Cell
+from kernelproof.verify.records import OPS
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was tried at one op, dtype and order, over `families` families."""
+
+    op: str
+    dtype: str
+    order: str
+    families: int
+    examples: int
+    rows: int
+    decided: int
+    undecided: int
+    kappa: float
+
+
+def tried(cells: Sequence[Cell]) -> list[Tried]:
+    """What was tried, op by op, dtype by dtype and order by order; the JSON has every family too."""
+    held: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        held[cell.op, cell.dtype, cell.order].append(cell)
+    return [
+        Tried(
+            *key,
+            families=len({cell.family for cell in found}),
+            examples=sum(cell.examples for cell in found),
+            rows=sum(cell.rows for cell in found),
+            decided=sum(cell.decided for cell in found),
+            undecided=sum(cell.undecided for cell in found),
+            kappa=max(cell.kappa for cell in found),
+        )
+        for key, found in held.items()
+    ]
+
+
+@dataclass(frozen=True)
+class FamilyGrid:
+    """Rows tried: for each op, those of each of `families`."""
+
+    families: list[str]
+    rows: list[tuple[str, list[int]]]
+
+
+def families_tried(cells: Sequence[Cell]) -> FamilyGrid:
+    """How many rows were tried of each family of each op."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for cell in cells:
+        counts[cell.op, cell.family] += cell.rows
+    names = sorted({family for _, family in counts})
+    ops = [op for op in OPS if any(op == each for each, _ in counts)]
+    return FamilyGrid(names, [(op, [counts.get((op, name), 0) for name in names]) for op in ops])

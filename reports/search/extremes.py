@@ -1,0 +1,67 @@
+"""The tables of the largest errors: one for each op and kind of bandwidth rule, one line for each search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from kernelproof.reports.text import number
+from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
+
+SHOWN = 4
+"""Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
+
+Section = tuple[str, tuple[str, ...], list[list[str]]]
+"""Title, head and lines of a table."""
+
+
+def sections(results: WorstResults) -> Iterator[Section]:
+    """A table for each op and kind of bandwidth rule."""
+    for (op, kind), rows in groupby(results.table, lambda row: (row.op, row.rule.partition(":")[0])):
+        ruled = ("rule",) if kind else ()
+        head = ("order", "dtype", *ruled, "rows", "worst ulp", "at", "worst κ", "at", "note")
+        yield f"{op}, {kind}" if kind else op, head, [cells(row) for row in rows]
+
+
+def cells(row: WorstRow) -> list[str]:
+    """One line of a table."""
+    open_ = "undecided: rounding the inputs may choose other keys" if row.rows and row.kappa is None else ""
+    note = "; ".join(part for part in (row.every, open_, row.note) if part)
+    ulp, kappa = (None if each is None else each.error for each in (row.ulp, row.kappa))
+    ruled = [row.rule] if row.rule else []
+    found = [number(ulp), at(row.ulp), number(kappa), at(row.kappa)]
+    return [row.order, row.dtype, *ruled, number(row.rows), *found, note]
+
+
+def at(extreme: Extreme | None) -> str:
+    """The inputs of an extreme: the row of scores, or so much of q, k and v as to know them by; cut where it is long.
+
+    >>> at(Extreme(error=1.5, inputs={"z": Numbers(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])}))
+    '[0.0, 1.0]'
+    """
+    if extreme is None:
+        return "–"
+    if len(extreme.inputs) == 1:
+        return _listed(next(iter(extreme.inputs.values())).shown, SHOWN)
+    named = [f"{name} {_short(array)}" for name, array in extreme.inputs.items()]
+    return "; ".join([*named, *(f"{name}={_said(value)}" for name, value in extreme.options.items())])
+
+
+def _said(value: Any) -> str:
+    """An option; of an array, such as a mask, its name must do."""
+    return "[…]" if isinstance(value, list) else str(value)
+
+
+def _short(array: Numbers) -> str:
+    """A few digits of a few numbers of `array`, those of one key in brackets of their own where it has several."""
+    width = array.shape[-1]
+    shown = [f"{float.fromhex(each):.4g}" for each in array.bits]
+    keys = [shown[start : start + width] for start in range(0, len(shown), width)]
+    fit = max(SHOWN // width, 1)
+    return _listed([key[0] if width == 1 else f"[{', '.join(key)}]" for key in keys], fit)
+
+
+def _listed(shown: list[str], fit: int) -> str:
+    more = len(shown) - fit
+    return f"[{', '.join(shown[:fit])}{f', … {more} more' if more > 0 else ''}]"
