@@ -1,4 +1,4 @@
-"""Objects of other people: an object at module:name, its attributes, and what its methods answer."""
+"""Import objects of a user: the object at module:name, its attributes, and the results of its methods."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _import(name: str) -> ModuleType:
 
 
 def load_object(text: str, module: str, name: str, default: str = "") -> tuple[Any, ModuleType]:
-    """The object called `name` of `module`, and the module; a class is called without arguments.
+    """Import the object called `name` of `module`; return it and the module. A class is called without arguments.
 
     Args:
         text: what the user wrote, for messages.
@@ -70,10 +70,10 @@ def load_object(text: str, module: str, name: str, default: str = "") -> tuple[A
 
 
 def _made(kind: type, text: str) -> Any:
-    """An object of the class `kind`.
+    """Make an object of the class `kind`.
 
     Raises:
-        TargetError: it cannot be made without arguments.
+        TargetError: its constructor raised.
     """
     try:
         return kind()
@@ -105,7 +105,7 @@ def attribute(found: Any, name: str, default: Any) -> Any:
 
 
 def answer_of(found: Any, name: str) -> Any:
-    """What the method `name` of a target's object returns; None if it has none.
+    """Call the method `name` of a target's object; None if it has no such method.
 
     Raises:
         TargetError: it raised.

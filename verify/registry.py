@@ -1,6 +1,6 @@
-"""The seams: every module of a seam folder offers one object, and there is no list to edit.
+"""Find the objects of seam folders: every module there offers one, and no list has to be edited.
 
-A module without its object, and two objects with one id, are errors: a check that silently went missing
+A module without its object is an error, and so are two objects with one id: a check that went missing in silence
 would look like a pass.
 """
 

@@ -21,7 +21,7 @@ WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 
 
 def reach_of(case: Case) -> float:
-    """The gap beyond which a key has no weight if the best score of its row is 0; infinite at order ∞."""
+    """Return the gap beyond which a key has no weight when the best score of its row is 0; infinite at order ∞."""
     rule = case.inner_rule
     if isinstance(rule, Variant):
         return nominal_reach(rule)
@@ -34,7 +34,7 @@ def reach_of(case: Case) -> float:
 
 
 def settle(case: Case, rows: Floats) -> Floats:
-    """Rows of logits as scores: for a fixed bandwidth the best of each lies at −1/2, so that its ball has keys.
+    """Turn rows of logits into scores: a fixed bandwidth moves the best of each row to −1/2, so that its ball has keys.
 
     A ball too small for that has its best key halfway to its edge.
     """
@@ -77,7 +77,7 @@ def mixed(case: Case, generator: np.random.Generator, scale: float = 1.0) -> dic
 
 
 def sampled_rows(generator: np.random.Generator, count: int, wanted: int) -> NDArray[np.intp] | None:
-    """Every row at the edge of a block of 2^k, k ≥ 4, and `wanted` seeded ones of the others; None means all."""
+    """Choose the rows at the edges of blocks of 2^k, k ≥ 4, and `wanted` others at random; None means all rows."""
     edges = {0, count - 1, *(row for k in range(4, 32) for row in (2**k - 1, 2**k) if row < count)}
     if count <= len(edges) + wanted:
         return None

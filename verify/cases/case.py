@@ -94,7 +94,7 @@ class Case:
             raise DomainError(msg)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what is derived from them is derived again, since a variant cannot be pickled."""
+        """Pickle the fields only; cached properties are derived again, because a variant cannot be pickled."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
@@ -121,7 +121,7 @@ class Case:
 
     @property
     def order_label(self) -> str:
-        """What tables call the order."""
+        """The order as tables show it: the text of the order, or ``α=…``."""
         return self.order if self.alpha is None else f"α={self.alpha}"
 
     def at_order(self, order: str | None) -> Case:

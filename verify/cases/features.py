@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def one_of(case: Case, allowed: tuple[str, ...]) -> str:
-    """The feature of `case`.
+    """Return the feature of `case`, which must be one of `allowed`.
 
     Raises:
         DomainError: it is not in `allowed`.
@@ -23,7 +23,7 @@ def one_of(case: Case, allowed: tuple[str, ...]) -> str:
 
 
 def whole_number(case: Case, least: int, most: int) -> int:
-    """The feature of `case` as an integer.
+    """Return the feature of `case` as an integer.
 
     Raises:
         DomainError: it is none, or outside [least, most].

@@ -26,13 +26,13 @@ from kernelproof.verify.cases.numbers import cast, normals
 GRADIENT_KEYS = 130
 """Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
 BULK = 1 << 22
-"""Inputs of more numbers are asked for once: what a second call on changed inputs tells, smaller ones tell too."""
+"""Inputs of more numbers are called once: second calls on changed inputs find the same faults in smaller inputs."""
 _AS_DEFINED = Contract()
-"""Means what the op is defined to mean."""
+"""The contract of the op as it is defined."""
 
 
 def inputs_of(case: Case, contract: Contract = _AS_DEFINED) -> Inputs:
-    """The inputs that the family of `case` builds, with a seeded cotangent where rows are short enough for gradients.
+    """Build the inputs of `case`, with a seeded cotangent where rows are short enough for gradients.
 
     Args:
         case: the recipe.
@@ -55,7 +55,7 @@ def inputs_of(case: Case, contract: Contract = _AS_DEFINED) -> Inputs:
 
 
 def resolve(inputs: Inputs, contract: Contract) -> Inputs:
-    """`inputs` with the diagonal that a causal mask has under `contract`; the same object where that changes nothing.
+    """Set the diagonal that the causal mask of `inputs` has under `contract`; return `inputs` if that changes nothing.
 
     >>> one, many = np.zeros((1, 2, 1)), np.zeros((1, 3, 1))
     >>> causal = Inputs({"q": one, "k": many, "v": many}, {"causal": True})
@@ -70,7 +70,7 @@ def resolve(inputs: Inputs, contract: Contract) -> Inputs:
 
 
 def other_readings(inputs: Inputs, contract: Contract) -> Iterator[tuple[Contract, Inputs]]:
-    """The contracts that differ from `contract` in what the causal mask of `inputs` means, with what it means there."""
+    """Yield the contracts under which the causal mask of `inputs` means something else, with the inputs resolved."""
     for word in CONTRACT_WORDS["causal"]:
         other = replace(contract, causal=word)
         if (meant := resolve(inputs, other)).diagonal != resolve(inputs, contract).diagonal:

@@ -56,7 +56,7 @@ def shuffle_rows(generator: np.random.Generator, rows: Floats) -> Floats:
 
 
 def cast(values: Floats, dtype: str) -> Array:
-    """`values` rounded once to `dtype`, kept finite where they are finite: nothing overflows."""
+    """Round `values` once to `dtype`; what is finite stays finite, because it saturates at the largest number."""
     target = FORMATS[dtype]
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.clip(values, -target.largest, target.largest)

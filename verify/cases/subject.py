@@ -37,7 +37,7 @@ class Subject:
 
     @property
     def elements(self) -> int:
-        """How many numbers the inputs hold, or for a recipe its shape."""
+        """How many numbers the inputs hold; for a recipe, the product of its shape."""
         if self.inputs is None:
             return prod(self.case.shape)
         return sum(array.size for array in self.inputs.arrays.values())

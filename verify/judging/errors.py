@@ -1,4 +1,4 @@
-"""Measuring an output against the truth: ulps, absolute and first-order condition-normalized errors."""
+"""Errors of an output against the truth: in ulps, absolute, and condition-normalized to first order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAY_RAISE = frozenset({"raise", "any"})
 
 
 def broken(outcome: Outcome, truth: Truth | None = None, contract: Contract | None = None) -> Judgement | None:
-    """A failed judgement if the call raised, crashed or gave no output; else None.
+    """Return a failed judgement if the call raised, crashed or gave no output; else None.
 
     With `truth` and `contract`, a call that raised is undecided where it was given an empty row: whether it may do so
     is for the check of empty rows alone to say, and other checks have nothing to compare. That check does not see
@@ -81,7 +81,7 @@ def first_order(
     """Errors of `raw` (any shape); κ is NaN-free: a NaN or an infinity against a number is infinite.
 
     Args:
-        raw: what came.
+        raw: the numbers that the target returned.
         truth: the exact numbers and their units.
         target: the format whose unit roundoff counts.
         flush: subnormal results may be 0.

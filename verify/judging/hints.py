@@ -1,7 +1,7 @@
-"""What a target that fails may have left undeclared: its answers held against other readings of the same call.
+"""Hints for a target that fails: would its answers be right under another reading of the same call?
 
-A remark is no verdict. It is made only where the other reading makes everything right that was compared, so that a user
-who meant that reading learns which line says so.
+A hint is not a verdict. It is given only where everything that was compared is right under the other reading, and it
+names the line of a declaration that says so.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 Rejudge = Callable[[str, Inputs, Contract], Judgement]
-"""(id of a check, what the inputs are taken to mean, contract) -> what it says of the answers that came."""
+"""(id of a check, the inputs under another reading, contract) -> its judgement of the same answers."""
 _SELECTING = ("mask", "causal", "lengths")
 
 
 def hints(
     case: Case, inputs: Inputs, forward: Outcome | None, failed: tuple[str, ...], contract: Contract, rejudge: Rejudge
 ) -> Iterator[str]:
-    """Remarks on a case that failed.
+    """Yield the hints for a case that failed.
 
     Args:
         case: the case.
-        inputs: as it was asked.
-        forward: what came of the plain call, if that was made.
+        inputs: as the target was called with.
+        forward: the outcome of the plain call, if it was made.
         failed: ids of the checks that failed.
         contract: of the target.
-        rejudge: judges the same answers by another reading.
+        rejudge: judges the same answers under another reading.
     """
     if failed and not contract.flush_to_zero:
-        # None of them at all: one failure of another kind is not excused by this.
+        # All checks must pass: flushing does not excuse a failure of another kind.
         flushing = replace(contract, flush_to_zero=True)
         if all(not rejudge(name, inputs, flushing).failed for name in failed):
             yield (
@@ -54,7 +54,7 @@ def hints(
             yield f"raises for {both} in one call: a target that does not take both declares exclusive = [{names}]"
         return
     if case.feature.startswith("low"):
-        # What is masked there comes through by every reading that lets it.
+        # The masked keys of these features dominate under any reading that lets them through.
         return
     for meant, other, words in _readings(inputs, contract):
         judgement = rejudge(ACCURACY, meant, other)

@@ -1,4 +1,4 @@
-"""Two calls that must give the same: the same bits, or within what the grade allows each, as the contract says."""
+"""Pairs of calls that must agree: in every bit, or within what the grade allows each, as the contract says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arrays of one shape (R, …) that must be the same.
+    """Two arrays of one shape (R, …) that must agree.
 
     Attributes:
         base: of the plain call.
@@ -41,7 +41,7 @@ class Pair:
 
 
 def judge_same(pair: Pair, contract: Contract, difference: str) -> Judgement:
-    """The judgement of every element; `difference` says what the other call was given differently.
+    """Judge every element; `difference` says how the inputs of the other call differ.
 
     Where the contract promises the same bits, two NaNs are the same and everything else must be equal. Else an element
     that is equal passes in every row, and one that differs is measured by twice the slack.
@@ -68,7 +68,7 @@ def judge_same(pair: Pair, contract: Contract, difference: str) -> Judgement:
 
 
 def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], contract: Contract) -> list[Pair]:
-    """A pair for each gradient that both outcomes have and the truth knows, with the slack of its certified unit.
+    """Pair up each gradient that both outcomes have and the truth knows, with the slack of its certified unit.
 
     Gradients that are sums over rows are loose if one of the rows is.
     """
@@ -82,7 +82,7 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
             continue
         base, other = (np.asarray(array).astype(np.float64) for array in arrays)
         if not base.shape == other.shape == values.head.shape:
-            # A wrong shape is for other checks to judge.
+            # Other checks judge wrong shapes.
             continue
         with np.errstate(invalid="ignore", over="ignore"):
             slack = limit * target.unit_roundoff * values.unit
@@ -96,7 +96,7 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
 
 
 def merged(parts: list[Judgement]) -> Judgement:
-    """One judgement of all `parts`: sums, the first failures, the largest worst."""
+    """Merge `parts` into one judgement: sums of counts, the worst failures, the worst comparison."""
     failures = sorted((each for part in parts for each in part.failures), key=_size, reverse=True)
     worst = max((part.worst for part in parts if part.worst is not None), key=_size, default=None)
     return replace(

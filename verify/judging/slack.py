@@ -1,4 +1,4 @@
-"""What the checks share: the slack that a grade allows, the rows it holds for, and judgements from ratios.
+"""Slack: what a grade allows each element, the rows where that is a bound, and judgements of ratios to it.
 
 A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check compares what it measures with the
 sum of the slacks of the elements it measured; the ratio of the two passes up to 1. The unit is first order:
@@ -37,7 +37,7 @@ class Bounds:
         rows: (R,) rows with one admissible value.
         loose: (R,) rows where the slack is not a bound.
         limit: κ of the grade.
-        band: (R, w) as `slack`, for what no grade forgives; the same but for grades D and E.
+        band: (R, w) as `slack`, for what no grade forgives; it differs from it for grades D and E only.
         width: κ of the band.
     """
 
@@ -50,7 +50,7 @@ class Bounds:
 
 
 def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
-    """The slack of every element of `truth` under `contract`."""
+    """Compute the slack of every element of `truth` under `contract`."""
     target = FORMATS[case.dtype]
     limit = limit_of(contract.grade, target)
     width = band_of(contract.grade, target)

@@ -99,7 +99,7 @@ class Binding:
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """In which ways it can be told the order."""
+        """Which of "order" and "alpha" it has parameters for."""
         return tuple(role for role in ("order", "alpha", "kernel") if role in self.roles)
 
     @property

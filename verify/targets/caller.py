@@ -1,4 +1,4 @@
-"""A loaded target in a worker: turns calls into outcomes; an exception of the target becomes an outcome too."""
+"""Call a loaded target: a call becomes an outcome, and so does an exception of the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target takes, tried on a tiny input where nobody has said it: which arrays, and which shapes of attention.
+"""Try on a tiny input what a target does not declare: the arrays it takes, and the shapes of attention.
 
 A file may import torch for something else than the function that is verified, and a function may compute on
 tensors in a file that imports no torch. The first guess stands unless the target refuses it by type and takes

@@ -1,4 +1,4 @@
-"""Cases in other shapes, for targets that take few: else a kernel for multiples of 64 keys would hardly be asked."""
+"""Reshape cases for targets that accept few shapes, such as a kernel for multiples of 64 keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kernelproof.verify.targets.target import Target
 
 
 def fitted_case(target: Target, case: Case) -> Case | None:
-    """`case` in the nearest shape that `target` takes; None if it refuses that, or the family cannot build it."""
+    """Reshape `case` to the nearest shape that `target` takes; None if it refuses that, or the family cannot."""
     scope = target.scope(case.op)
     if scope is None or scope.shapes == Shapes():
         return None
@@ -31,7 +31,7 @@ def fitted_case(target: Target, case: Case) -> Case | None:
 
 
 def with_fitted(targets: Iterable[Target], cases: tuple[Case, ...]) -> tuple[Case, ...]:
-    """`cases`, and those that a target refuses once more in a shape that it takes, without repetition."""
+    """Add to `cases` a reshaped copy of each that a target refuses for its shape, without repetition."""
     return tuple(dict.fromkeys((*cases, *_refitted(targets, cases))))
 
 

@@ -1,4 +1,4 @@
-"""What a target can be asked, op by op, as data: the parent refuses cases by it, the worker refuses calls."""
+"""The scope of a target, op by op: which cases the parent may deal to it, and which calls a worker may make."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TELLING = ("order", "alpha", "kernel")
 
 @dataclass(frozen=True)
 class Scope:
-    """What a target can be asked of one op.
+    """What a target can be asked to compute of one op.
 
     Attributes:
         op: the op.
@@ -63,7 +63,7 @@ class Scope:
 
     @property
     def order_unknown(self) -> bool:
-        """Whether it computes one order only, and nobody has said which."""
+        """Whether it computes one order only, which is not declared."""
         return self.fixed and self.order is None and self.alpha is None
 
     def refuses(self, case: Case) -> str | None:

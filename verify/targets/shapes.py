@@ -1,4 +1,4 @@
-"""The shapes that a target takes: why it refuses some, and the nearest that it takes."""
+"""Shapes: why a target refuses one, and the nearest one that it takes."""
 
 from __future__ import annotations
 

@@ -97,11 +97,11 @@ class Target:
 
     @property
     def order_unknown(self) -> bool:
-        """Whether it computes one order only of some op, and nobody has said which."""
+        """Whether it computes one order only of some op, which is not declared."""
         return any(scope.order_unknown for scope in self.scopes)
 
     def with_order(self, order: str | None, alpha: str | None) -> Target:
-        """This target, with the order or α that it computes where only its user knows."""
+        """Return this target with the order or α that its user says it computes, for ops of unknown order."""
         scopes = [replace(scope, order=order, alpha=alpha) if scope.order_unknown else scope for scope in self.scopes]
         return replace(self, scopes=tuple(scopes))
 

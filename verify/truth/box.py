@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 STEPS = 4
 """Bisections, in log κ, inside the grade found: the reported κ is at most 2^(1/4)·(width) too large."""
 BEYOND = (1e9, 1e20, 1e60, 1e160, 1e300)
-"""Values of κ that are tried after those of the grades; what none of them admits has no κ."""
+"""Values of κ that are tried after those of the grades; a number that none of them admits has κ = ∞."""
 
 
 def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, *, flush: bool = False) -> float:

@@ -1,9 +1,9 @@
-"""Truths that were computed before, kept in an SQLite file in the user's cache folder.
+"""The cache of truths: an SQLite file in the user's cache folder.
 
-A truth is found by the hash of all that it depends on (`cache_coding.key_of`), so that what is found is what would
-be computed. Every entry has a checksum over its key and its bytes: a damaged one is counted, computed again and
-replaced, and never used. The file is bounded: what was not used for longest goes first. Whatever is wrong with the
-place, a run goes on without it and says so once.
+A truth is stored under the hash of everything it depends on (`codec.key_of`), so a truth that is found is the one
+that would be computed. Every entry has a checksum over its key and its bytes: a damaged entry is counted, computed
+again and replaced, and never used. The file is bounded: the entries that were not used for longest go first. Whatever
+is wrong with the file, a run goes on without it and says so once.
 
 SQLite's write-ahead log lets several processes read while one writes; each statement here is its own transaction,
 so that a process may end at any point.
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 VARIABLE = "KERNELPROOF_CACHE"
 """The environment variable that names another folder."""
 FILE = "truth-1.sqlite"
-"""The number is that of the table's form."""
+"""The number is the version of the table."""
 LIMIT = 1 << 29
 """Bytes of the file."""
 KEPT = 0.9
-"""The share of the limit that is left after making room, so that it is not made for every entry."""
+"""The share of the limit that is in use after making room, so that room is not made for every entry."""
 RECENT = 60.0
 """Seconds within which another use of an entry is not noted: reading should not mean writing."""
 PATIENCE = 10.0
@@ -53,13 +53,13 @@ _FAULTS = (sqlite3.Error, OSError)
 
 @dataclass(frozen=True)
 class Tally:
-    """How truths were come by.
+    """Cache hits and misses.
 
     Attributes:
-        hits: read.
-        misses: computed.
-        damaged: of these, because the entry was damaged.
-        trouble: what was wrong with the place first, or "".
+        hits: truths read from the cache.
+        misses: truths computed.
+        damaged: how many of the misses had a damaged entry.
+        trouble: the first error of the cache file, or "".
     """
 
     hits: int = 0
@@ -73,7 +73,7 @@ class Tally:
 
 
 def folder() -> Path:
-    """The folder of the cache: what `VARIABLE` says, or else the one that the system has for caches of the user.
+    """Return the folder of the cache: the one that `VARIABLE` names, or the system's folder for caches of the user.
 
     Raises:
         OSError: there is no such place, because the user has no home.
@@ -89,7 +89,7 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class Place:
-    """Where truths are kept: what a worker process is told.
+    """Where truths are kept, in a form that is passed to worker processes.
 
     Attributes:
         file: of the database.
@@ -101,7 +101,7 @@ class Place:
 
 
 def prepared() -> tuple[Place | None, str]:
-    """The user's cache, made if it is missing and begun anew if it was found damaged; or None, and why not."""
+    """Create or reset the user's cache as needed; return its place, or None and the reason it cannot be used."""
     try:
         home = folder()
         place = Place(str(home / FILE))
@@ -124,11 +124,11 @@ def prepared() -> tuple[Place | None, str]:
 
 
 def _probe(place: Place) -> None:
-    """Nothing, if `place` can be written.
+    """Check that `place` can be written.
 
     Raises:
-        sqlite3.Error: they cannot.
-        OSError: they cannot.
+        sqlite3.Error: it cannot.
+        OSError: it cannot.
     """
     connection = _connect(place)
     try:
@@ -164,13 +164,13 @@ def _told(error: Exception) -> str:
 
 
 def checksum(key: bytes, payload: bytes) -> bytes:
-    """What is stored beside an entry."""
+    """Return the checksum that is stored beside an entry."""
     return hashlib.sha256(key + payload).digest()
 
 
 @dataclass
 class Store:
-    """The truths at a place, for one process; the first fault of the place ends its use.
+    """The truths at a place, for one process; after its first error the place is not used again.
 
     Attributes:
         place: where.
@@ -185,12 +185,12 @@ class Store:
     _failed: bool = False
 
     def take(self) -> Tally:
-        """What was counted since the last call."""
+        """Return what was counted since the last call, and start again from zero."""
         taken, self._tally = self._tally, Tally()
         return taken
 
     def find(self, case: Case, inputs: Inputs, scores: str, compute: Callable[[], Found]) -> Found:
-        """The truth of a case, read, or computed and kept.
+        """Read the truth of a case, or compute and store it.
 
         Args:
             case: the recipe.
@@ -211,7 +211,7 @@ class Store:
         return computed
 
     def _guarded(self, action: Callable[[bytes], Found | None], key: bytes) -> Found | None:
-        """What `action` says; None once the place has failed."""
+        """Return the result of `action`; None once the place has failed."""
         if self._failed:
             return None
         try:
@@ -260,7 +260,7 @@ class Store:
         self.connection.execute("INSERT OR REPLACE INTO truths VALUES (?, ?, ?, ?)", row)
 
     def _size(self) -> int:
-        """Bytes of the file that hold something."""
+        """Bytes of the file that are in use."""
         read = self.connection.execute
         (pages,), (free,), (page,) = (
             read(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
@@ -289,7 +289,7 @@ _STORES: dict[Place, Store] = {}
 
 
 def store_of(place: Place | None) -> Store | None:
-    """The store of this process at `place`; None for None."""
+    """Return the store of this process at `place`; None for None."""
     if place is None:
         return None
     if place not in _STORES:

@@ -1,4 +1,4 @@
-"""Truths as bytes and back, and the key of a case: what its truth is a function of, hashed.
+"""Truths as bytes and back, and the key of a case: the hash of everything that its truth depends on.
 
 The bytes are a header in JSON, which names every array with its dtype and shape, and the compressed arrays one
 after the other; reading them builds arrays of two dtypes and nothing else.
@@ -41,7 +41,7 @@ _LENGTH = 4
 
 
 def encode(found: Found) -> bytes:
-    """`found` as bytes."""
+    """Encode `found` as bytes."""
     truth, reason = found
     arrays = dict(_arrays(truth)) if truth is not None else {}
     header = {
@@ -56,7 +56,7 @@ def encode(found: Found) -> bytes:
 
 
 def decode(payload: bytes) -> Found:
-    """What `encode` made `payload` of.
+    """Return the truth that `encode` turned into `payload`.
 
     Raises:
         ValueError: it is not what `encode` makes.
@@ -102,7 +102,7 @@ def _truth(arrays: dict[str, Array], *, with_gradients: bool) -> Truth:
 
 
 def key_of(case: Case, inputs: Inputs, scores: str) -> bytes | None:
-    """The hash of all that the truth of a case depends on; None where that is not known, which is then not kept.
+    """Hash everything that the truth of a case depends on; None where that is unknown, and the truth is not kept.
 
     Known are the kernels and rules of `kernelproof.reference` alone: what others define may change unseen.
 

@@ -23,7 +23,7 @@ _Key = tuple[object, ...]
 
 
 class Lookup:
-    """Where truths are looked for while it is open: those found before, and the cache.
+    """Truths by case, inputs and units: those found before, and those in the cache.
 
     Args:
         store: the cache; None: there is none.
@@ -34,7 +34,7 @@ class Lookup:
         self._found: dict[_Key, tuple[Inputs, Found]] = {}
 
     def find(self, case: Case, inputs: Inputs, scores: str) -> Found:
-        """The truth in these units, computed once for the same case and the very same arrays."""
+        """Find the truth in these units; it is computed once for the same case and the very same arrays."""
         parts = (inputs.arrays, inputs.options, inputs.cotangent, inputs.rows)
         key = (case, *map(id, parts), inputs.diagonal, scores)
         if key not in self._found:
@@ -54,7 +54,7 @@ _OPEN: list[Lookup] = []
 
 @contextmanager
 def lookup(store: Store | None) -> Iterator[None]:
-    """While this is open, `truth_for` reads and writes `store` and remembers what it found."""
+    """Let `truth_for` read and write `store`, and remember what it found, until the block ends."""
     _OPEN.append(Lookup(store))
     try:
         yield
@@ -63,9 +63,9 @@ def lookup(store: Store | None) -> Iterator[None]:
 
 
 def truth_for(case: Case, inputs: Inputs, contract: Contract) -> Found:
-    """The truth of `case` in the units of `contract`; None where it is undecided, with the reason.
+    """Find the truth of `case` in the units of `contract`: the truth and "", or None and the reason it is undecided.
 
-    It is None with the reason "" where there is none by its nature.
+    Where the op has no value, because an input is NaN or +∞, it is None and "".
 
     Args:
         case: the recipe.

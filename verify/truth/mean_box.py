@@ -1,4 +1,4 @@
-"""What the box of input errors may do to a mean of values where first order says too little (docs/theory.md §4)."""
+"""How far the box of input errors may move a mean of values where first order is no bound (docs/theory.md §4)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
-    """(R, e) errors of means beyond the grade that errors of the inputs within it may account for after all.
+    """(R, e) where a mean is beyond the grade to first order, and errors of the inputs within the grade may explain it.
 
     Near a kink the slopes are bounded by those inside it from order 1 on, up to the keys that may join: 64 of
     them. Below order 1 they are not, but a mean of values stays among the values. And at any order errors of the
@@ -81,7 +81,7 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
 
 
 def _bandwidth(case: Case) -> float:
-    """What scores are divided by at order ∞."""
+    """Return the number that scores are divided by at order ∞."""
     rule = case.inner_rule
     assert not isinstance(rule, Variant)  # no mean has one
     if isinstance(rule, Adaptive):

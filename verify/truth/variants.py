@@ -248,7 +248,7 @@ def corner_of_variant(
 
 
 def box_decides(rule: object) -> bool:
-    """Whether what lies outside of the corners of a box lies outside of it: not for every equation of a variant."""
+    """Whether the corners of a box bound the weights in it, which some equations of variants do not guarantee."""
     return not isinstance(rule, Variant) or isinstance(rule.bandwidth, Constant) or rule.bandwidth.rises
 
 

@@ -13,7 +13,7 @@ from kernelproof.verify.records import Inputs
 from kernelproof.verify.registry import collect
 
 ANY_KEYS = 2**63
-"""No family has more keys in a row."""
+"""Stands for "no upper limit"."""
 
 
 @cache
@@ -29,13 +29,13 @@ def keys_of(family: str) -> tuple[int, int]:
 
 
 def once_of(family: str, suite: str, op: str) -> list[tuple[tuple[int, ...], str]]:
-    """What a family has for one order and rule of each dtype of a run, beside its recipes; most have nothing."""
+    """List the recipes that a run tries at one order and rule of each dtype only, as they are slow; most have none."""
     found = getattr(families()[family], "once", None)
     return [] if found is None else list(found(suite, op))
 
 
 class Family(Protocol):
-    """A case family: one module of verify/cases with an object FAMILY.
+    """A case family: one module of verify/cases/families with an object FAMILY.
 
     Any shape is legal that the op has, and any feature like those of `recipes`. A family whose rows need a number of
     keys says so by an attribute ``keys``, the least and the most; one that has no more than some rows, by ``rows``.

@@ -1,4 +1,4 @@
-"""One batch of unlike rows: an easy row next to a tied, a masked, a far-off or a hot one must not notice it."""
+"""Batches of unlike rows: a tied, masked, far-off or dominant row must not change the rows beside it."""
 
 from __future__ import annotations
 

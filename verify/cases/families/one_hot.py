@@ -1,4 +1,4 @@
-"""One score far above the others: the whole weight on one key, and nothing that overflows on the way."""
+"""One score far above the others: one key has all the weight, and nothing may overflow in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys that no query may attend to: what stands there, in keys and values, is nobody's business."""
+"""Keys that no query may attend to; whatever their keys and values hold must not matter."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Padding:
             yield from ((((2,) if feature == "lengths" else ()) + (2, 1, 3, 8, 4, 2), feature) for feature in _FEATURES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal inputs, finite behind the mask too: `hidden_keys` says where a check may put something else."""
+        """Normal inputs, finite behind the mask too: `hidden_keys` says where a check may put other values."""
         feature = one_of(case, _FEATURES)
         *batch, _, _, count, size, _, _ = case.shape
         arrays = mixed(case, generator)

@@ -1,4 +1,4 @@
-"""Normal scores, and normal queries, keys and values: the everyday input."""
+"""Normal scores, and normal queries, keys and values: the ordinary input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NaN and +∞: the rows that hold one have no value, and the others must not notice."""
+"""NaN and +∞: rows that hold one have no value, and the other rows must be as they are without it."""
 
 from __future__ import annotations
 

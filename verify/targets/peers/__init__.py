@@ -1,4 +1,4 @@
-"""Implementations that others released: one module a package, with functions that bind to their ops by name.
+"""Peers, the implementations that others released: one module for each package, whose functions bind to ops by name.
 
 A module of this folder imports its package inside its functions only, so that whether the package is here or not,
 what it would be asked is known. `peer` marks a function; ``MODULE.FUNCTION`` is the name of the target; its
