@@ -25,6 +25,8 @@ from kernelproof.reference.formats import FORMATS, Format, format_of
 
 Floats = NDArray[np.float64]
 ENDS_BITS = 1 << 15
+SHOWN = 16
+"""Numbers that the repr of an enclosure shows; it only says the shape of a larger one."""
 NO_VALUE = arb("nan")
 """Marks positions without a value, such as an empty row; a ball that is NaN for lack of bits is another object."""
 Number = Any
@@ -178,6 +180,15 @@ class Enclosure:
     certified: bool = True
     known: ProvedFloats | None = field(default=None, compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        """The shape and whether it is proved, and each number to six digits where they are few."""
+        word = "proved" if self.certified else "not proved"
+        if self.size > SHOWN:
+            return f"Enclosure(shape={self.shape}, {word})"
+        ends = zip(self.lo.ravel().tolist(), self.hi.ravel().tolist(), strict=True)
+        cells = np.array([_shown(low, high) for low, high in ends], dtype=object).reshape(self.shape)
+        return f"Enclosure(shape={self.shape}, {word}, {str(cells.tolist()).replace(chr(39), '')})"
+
     @property
     def size(self) -> int:
         """The number of elements."""
@@ -301,6 +312,13 @@ class Enclosure:
         back = np.argsort(flat)
         known = ProvedFloats(**{name: part[..., back] for name, part in vars(self.known).items()})
         return Enclosure(shape, LazyBlocks(len(self.blocks), block), self.certified, known)
+
+
+def _shown(low: float, high: float) -> str:
+    """Six digits of a number in [low, high], or both ends where these differ in them."""
+    ends = f"{low:.6g}", f"{high:.6g}"
+    zero = low <= 0 <= high and high - low < 1e-300
+    return "0" if zero else ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def _as_float(value: Number) -> float:

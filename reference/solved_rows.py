@@ -54,6 +54,16 @@ class Weighting:
     kink: Flags
     margin: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        sizes = self.support.sum(axis=-1)
+        low, high = int(sizes.min(initial=self.support.shape[-1])), int(sizes.max(initial=0))
+        held = f"{low} to {high}" if low < high else f"{high}"
+        flags = ", ".join(f"{name} {np.count_nonzero(getattr(self, name))}" for name in ("empty", "unsure", "kink"))
+        return (
+            f"Weighting(\n  weights={self.weights!r},\n  threshold={self.threshold!r},\n"
+            f"  support: {held} of {self.support.shape[-1]} keys per row; rows: {sizes.size}, of them {flags}\n)"
+        )
+
 
 def collect(
     rows: list[Row], solver: Solver, bits: int, shape: tuple[int, ...], numbers: NDArray[np.intp] | None = None

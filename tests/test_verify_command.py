@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,29 @@ def test_help_loads_nothing_heavy() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "LOADED 0 []"
     assert "verify" in found.stdout
+
+
+def test_help_says_how_to_install_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    assert "--install-completion" in capsys.readouterr().out
+
+
+def test_completion_knows_the_commands() -> None:
+    variables = {"_KERNELPROOF_COMPLETE": "complete_bash", "COMP_WORDS": "kernelproof wo", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "kernelproof"]
+    found = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ["worst-case"]
+
+
+def test_results_are_a_few_lines_for_a_reader(file: Path) -> None:
+    found = kernelproof.verify(f"{file}:right", f"{file}:wrong", case=LINE, serial=True)
+    lines = repr(found).splitlines()
+    assert lines[0].startswith("<kernelproof verify: FAILED in ")
+    assert [line.split()[0] for line in lines[1:]] == [f"target={file}:right", f"target={file}:wrong"]
+    assert " grade=A verdict=PASS " in lines[1] and " grade=F verdict=FAIL " in lines[2]
+    assert LINE in lines[2] and len(repr(found)) < 1000
+    html = found._repr_html_()
+    assert f"<td>{file}:wrong</td>" in html and "<td>FAIL</td>" in html
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

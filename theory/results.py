@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Verdict
@@ -51,7 +53,7 @@ class ClaimResult(Record):
         return [kind for kind in Evidence if kind in given]
 
 
-class TheoryResults(Record):
+class TheoryResults(HasBrief, Record):
     """Everything one run of `kernelproof theory` found."""
 
     format: Literal["kernelproof-theory/1"] = Field(default="kernelproof-theory/1", alias="schema")
@@ -63,3 +65,13 @@ class TheoryResults(Record):
     seconds: float
     environment: dict[str, Any]
     claims: list[ClaimResult]
+
+    def brief(self) -> Brief:
+        """How many claims have each verdict, and the claims, those first that do not pass."""
+        counts = Counter(each.verdict.value for each in self.claims)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        ranked = sorted(self.claims, key=lambda each: each.verdict.passes)
+        title = f"kernelproof theory: {'passed' if self.passed else 'FAILED'} in {self.seconds:.0f} s: {said}"
+        return Brief(
+            title, ("claim", "verdict", "title"), [(each.id, each.verdict.value, each.title) for each in ranked]
+        )

@@ -38,17 +38,19 @@ def certified_weights(scores: Any, mechanism: Mechanism, bits: int = PRECISION, 
     return solve_array(score_array(scores, "scores"), Solver(mechanism, choose("arb", mechanism), empty), bits)
 
 
-def solve_array(array: NDArray[np.float64], solver: Solver, bits: int) -> Weighting:
+def solve_array(array: NDArray[np.float64], solver: Solver, bits: int, *, progress: bool = False) -> Weighting:
     """The weighting of every row of an (..., m) array."""
     lead, count = array.shape[:-1], array.shape[-1]
     flat = array.reshape(-1, count) if array.size else np.empty((int(np.prod(lead)), count))
-    if (found := filtered_weighting(flat, solver, bits, (*lead, count))) is not None:
+    if (found := filtered_weighting(flat, solver, bits, (*lead, count), progress=progress)) is not None:
         return found
     rows = [float_row(scores) for scores in flat]
     return collect(rows, solver, bits, (*lead, count))
 
 
-def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int, ...]) -> Weighting | None:
+def filtered_weighting(
+    flat: Floats, solver: Solver, bits: int, shape: tuple[int, ...], *, progress: bool = False
+) -> Weighting | None:
     """The weighting of the rows of `flat` (R, m) by the filter on all cores; None if everything has to go to arb.
 
     Args:
@@ -56,6 +58,7 @@ def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int
         solver: the mechanism, certified.
         bits: precision of the rows that go to arb.
         shape: leading axes, then keys.
+        progress: show how far it is, after two seconds.
 
     Raises:
         DomainError: an empty row under "raise".
@@ -68,12 +71,12 @@ def filtered_weighting(flat: Floats, solver: Solver, bits: int, shape: tuple[int
         return None
     count, size = flat.shape
     facts, tied = RowFacts(count, size, 0), np.zeros(count, dtype=bool)
-    with Progress(count, shown=True, noun="rows", verb="proving", after=2.0) as progress:
+    with Progress(count, shown=progress, noun="rows", verb="proving", after=2.0) as shown:
         step = max(1, -(-count // STEPS))
         for start in range(0, count, step):
             part = slice(start, start + step)
             tied[part] = run_kernel(flat[part], np.empty((0, size)), solve, solver.mechanism, facts.rows(part), None)
-            progress.advance(len(flat[part]))
+            shown.advance(len(flat[part]))
         given_up = np.flatnonzero((facts.status != 0) | tied)
         found = collect([float_row(row) for row in flat[given_up]], solver, bits, (len(given_up), size), given_up)
     facts.state[given_up] = np.where(found.support, 1, np.where(found.boundary, 2, 0))

@@ -22,9 +22,11 @@ def entmax(
     order: Any = None,
     *,
     alpha: Any = None,
-    dim: int = -1,
+    dim: int | None = None,
+    axis: int | None = None,
     arithmetic: str = "arb",
     precision: int = PRECISION,
+    progress: bool = False,
 ) -> Weighting:
     """α-entmax along `dim`: ``p_i = [z_i/n − τ]₊^n`` with ``Σ p_i = 1``; sparsemax at n = 1, softmax at n = ∞.
 
@@ -32,12 +34,14 @@ def entmax(
         z: logits of any shape with at least one axis; −∞ = masked; taken as the exact numbers they are.
         order: n in (0, ∞]; a number, Fraction or string such as "3/2".
         alpha: ``1 + 1/n`` instead; neither means softmax.
-        dim: the axis that sums to 1.
+        dim: the axis that sums to 1; the last one if nothing is said.
+        axis: another name for `dim`.
         arithmetic: "arb" (certified) or "mpmath" (independent, by bisection; not certified).
         precision: bits of the first solve, from 2 to 2**20; rounding refines it as needed.
+        progress: show how far a large batch is, on standard error.
 
     Raises:
-        DomainError: NaN or +∞ (the message names the index), a scalar, order 0 or negative, a `dim` that is not there.
+        DomainError: NaN or +∞ (the message names the index), a scalar, order 0 or negative, an axis that is not there.
         UndecidedError: a support that no exact test decides.
 
     Source: Peters, Niculae & Martins, Sparse sequence-to-sequence models, ACL 2019; arXiv:2601.22766, section 3.
@@ -48,9 +52,9 @@ def entmax(
     """
     mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
     precision = checked_precision(precision)
-    array, axis = _move(z, dim)
+    array, place = _move(z, dim, axis)
     solver = Solver(mechanism, choose(arithmetic, mechanism))
-    return _restore(solve_array(array, solver, precision), axis)
+    return _restore(solve_array(array, solver, precision, progress=progress), place)
 
 
 def entmax_vjp(
@@ -59,7 +63,8 @@ def entmax_vjp(
     order: Any = None,
     *,
     alpha: Any = None,
-    dim: int = -1,
+    dim: int | None = None,
+    axis: int | None = None,
     arithmetic: str = "arb",
     precision: int = PRECISION,
 ) -> dict[str, Enclosure]:
@@ -70,7 +75,8 @@ def entmax_vjp(
         cotangent: of the shape of z, finite.
         order: n; see `entmax`.
         alpha: see `entmax`; its gradient at α = 1 is ``Σ g_i p_i(E − ℓ_i²)/2``.
-        dim: the axis that sums to 1.
+        dim: the axis that sums to 1; the last one if nothing is said.
+        axis: another name for `dim`.
         arithmetic: "arb" or "mpmath".
         precision: bits of the first solve, from 2 to 2**20.
 
@@ -84,20 +90,26 @@ def entmax_vjp(
     """
     mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
     precision = checked_precision(precision)
-    array, axis = _move(z, dim)
+    array, place = _move(z, dim, axis)
     upstream = float_array(cotangent, "cotangent", finite=True)
     if upstream.shape != float_array(z, "z").shape:
         msg = f"cotangent must have the shape of z {np.shape(z)}; got {upstream.shape}"
         raise DomainError(msg)
-    found = vjp_array(array, np.moveaxis(upstream, axis, -1), mechanism, arithmetic, precision, "z")
+    found = vjp_array(array, np.moveaxis(upstream, place, -1), mechanism, arithmetic, precision, "z")
     key = "order" if alpha is None else "alpha"
-    return {"z": _turn(found["z"], axis), key: found[key]}
+    return {"z": _turn(found["z"], place), key: found[key]}
 
 
-def _move(z: Any, dim: int) -> tuple[NDArray[np.float64], int]:
+def _move(z: Any, dim: int | None, axis: int | None) -> tuple[NDArray[np.float64], int]:
+    """The logits with the axis that `dim`, `axis` or both name as the last one, and where it was."""
     array = score_array(z, "z")
-    axis = exact_index(dim, "dim", -array.ndim, array.ndim - 1) % array.ndim
-    return np.moveaxis(array, axis, -1), axis
+    named = {name: value for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    places = {exact_index(value, name, -array.ndim, array.ndim - 1) % array.ndim for name, value in named.items()}
+    if len(places) > 1:
+        msg = f"dim and axis name one axis; pass one of them; got dim={dim!r}, axis={axis!r}"
+        raise DomainError(msg)
+    place = places.pop() if places else array.ndim - 1
+    return np.moveaxis(array, place, -1), place
 
 
 def _turn(enclosure: Enclosure, axis: int) -> Enclosure:

@@ -13,7 +13,14 @@ from kernelproof.reference.solver import PRECISION, Solver, checked_precision, c
 
 
 def weights(
-    scores: Any, kernel: Kernel, rule: Rule, *, arithmetic: str = "arb", precision: int = PRECISION, empty: str = "nan"
+    scores: Any,
+    kernel: Kernel,
+    rule: Rule,
+    *,
+    arithmetic: str = "arb",
+    precision: int = PRECISION,
+    empty: str = "nan",
+    progress: bool = False,
 ) -> Weighting:
     """The weights ``w_i ∝ [1 − d_i/γ]₊^n`` of every row of `scores`, with γ from the rule.
 
@@ -26,6 +33,7 @@ def weights(
         empty: what a row with nothing to attend to gets. "raise" an error, "zeros" 0, "nan" NaN; where there are keys
             but none in the ball of `Fixed`, "uniform" an equal share for each of them and "nearest" for those of the
             largest score. Without a key (all masked) there is nothing to share: NaN under "uniform" and "nearest".
+        progress: show how far a large batch is, on standard error.
 
     Raises:
         DomainError: NaN or +∞ (the message names the index), a 0-d array, a mechanism that is not defined, or an empty
@@ -42,7 +50,7 @@ def weights(
     precision = checked_precision(precision)
     array = score_array(scores, "scores")
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
-    return solve_array(array, solver, precision)
+    return solve_array(array, solver, precision, progress=progress)
 
 
 def weights_vjp(

@@ -125,6 +125,10 @@ class Variant:
     order: Any = 1
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        given = "".join(f", {name}={value}" for name, value in self.parameters.items())
+        return f"Variant({self.name!r}, order={self.order}, edge={self.edge}, {type(self.bandwidth).__name__}{given})"
+
     def __post_init__(self) -> None:
         if self.geometry not in {"ratio", "shift"}:
             msg = f"geometry must be 'ratio' or 'shift'; got {shown(self.geometry)}"

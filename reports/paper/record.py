@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import CurveState, StudyRecord
 from kernelproof.verify.studies.convergence import BackendStudy
 
 
-class ConvergenceResults(Record):
+class ConvergenceResults(HasBrief, Record):
     """Everything one run found; no times, so that the same run on the same machine gives the same bytes.
 
     Attributes:
@@ -37,6 +38,13 @@ class ConvergenceResults(Record):
     studies: list[StudyRecord] = Field(default_factory=list)
     backends: BackendStudy | None = None
     pictures: list[PictureRecord] = Field(default_factory=list)
+
+    def brief(self) -> Brief:
+        """Which studies hold."""
+        title = f"kernelproof converge: {'passed' if self.passed else 'FAILED'}, seed {self.seed}"
+        held = [*((each.slug, study_passed(each)) for each in self.studies)]
+        held += [("backends", self.backends.passed)] if self.backends is not None else []
+        return Brief(title, ("study", "verdict"), [(slug, "passed" if passed else "FAILED") for slug, passed in held])
 
     @property
     def slugs(self) -> list[str]:

@@ -21,7 +21,6 @@ OK, FAILED, USAGE, OURS = range(4)
 app = typer.Typer(
     name="kernelproof",
     help="Certified ground truth for sparse attention, held against every implementation.",
-    add_completion=False,
     no_args_is_help=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

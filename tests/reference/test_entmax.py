@@ -152,6 +152,23 @@ def test_alpha_is_the_exact_number_it_is() -> None:
     assert 0 < abs(a - b).max() < 1e-6
 
 
+def test_axis_is_another_name_for_dim() -> None:
+    z = np.random.default_rng(0).normal(size=(2, 3))
+    for dim in (0, 1, -1, -2):
+        for named in ({"axis": dim}, {"axis": dim, "dim": dim}, {"axis": dim, "dim": dim % 2}):
+            found, along = reference.entmax(z, order=2, **named), reference.entmax(z, order=2, dim=dim)
+            np.testing.assert_array_equal(found.weights.lo, along.weights.lo)
+            one, other = (
+                reference.entmax_vjp(z, z, order=2, **where)["z"].round("float64") for where in (named, {"dim": dim})
+            )
+            np.testing.assert_array_equal(one, other)
+    for call in (lambda: reference.entmax(z, dim=0, axis=1), lambda: reference.entmax_vjp(z, z, dim=0, axis=-1)):
+        with pytest.raises(DomainError, match="dim and axis name one axis; pass one of them"):
+            call()
+    with pytest.raises(DomainError, match="axis must be an int from -2 to 1; got 2"):
+        reference.entmax(z, axis=2)
+
+
 def test_dim_and_leading_axes() -> None:
     z = np.random.default_rng(0).normal(size=(3, 5, 2))
     along = reference.entmax(z, order=2, dim=1)

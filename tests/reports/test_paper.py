@@ -51,6 +51,14 @@ def files(results: ConvergenceResults) -> dict[str, bytes]:
     return paper.render(results)
 
 
+def test_a_run_is_a_few_lines_for_a_reader(results: ConvergenceResults) -> None:
+    lines = repr(results).splitlines()
+    assert lines[0].startswith("<kernelproof converge: ")
+    assert [line.split()[0] for line in lines[1:]][: len(results.studies)] == [
+        f"study={each.slug}" for each in results.studies
+    ]
+
+
 def test_every_figure_has_every_file(results: ConvergenceResults, files: dict[str, bytes]) -> None:
     for slug in results.slugs:
         wanted = [

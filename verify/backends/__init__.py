@@ -26,7 +26,9 @@ class Backend(Protocol):
     def available(self) -> str | None:
         """None, or why it cannot run and the command that installs what is missing."""
 
-    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Any:
+    def entmax(
+        self, z: Any, *, order: Any = None, alpha: Any = None, dim: int | None = None, axis: int | None = None
+    ) -> Any:
         """Weights in the shape of z."""
 
     def weights(self, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Any:

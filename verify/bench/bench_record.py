@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 
 
@@ -164,7 +165,7 @@ class PictureRecord(Record):
     curves: list[CurveRecord]
 
 
-class BenchResults(Record):
+class BenchResults(HasBrief, Record):
     """Everything one run of the benchmarks found."""
 
     format: Literal["kernelproof-bench/1"] = Field(default="kernelproof-bench/1", alias="schema")
@@ -175,3 +176,9 @@ class BenchResults(Record):
     environment: dict[str, Any]
     families: list[FamilyRecord]
     pictures: list[PictureRecord]
+
+    def brief(self) -> Brief:
+        """The families of figures, and how many figures each has."""
+        title = f"kernelproof bench: {'a quick run' if self.quick else 'a whole run'} of {self.seconds:.0f} s"
+        counts = [(each.title, sum(len(claim.figures) for claim in each.claims)) for each in self.families]
+        return Brief(title, ("family", "figures"), [(name, str(count)) for name, count in counts])

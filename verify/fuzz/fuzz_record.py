@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 
 
@@ -70,7 +71,7 @@ class Cell(Record):
     kappa: float
 
 
-class FuzzResults(Record):
+class FuzzResults(HasBrief, Record):
     """Everything one fuzzing run found.
 
     Attributes:
@@ -104,3 +105,11 @@ class FuzzResults(Record):
     notes: list[str] = Field(default_factory=list)
     findings: list[Finding] = Field(default_factory=list)
     coverage: list[Cell] = Field(default_factory=list)
+
+    def brief(self) -> Brief:
+        """How many faults there are, and the smallest witness of each."""
+        count = len(self.findings)
+        found = f"{count} found" if count else "nothing found" if self.passed else "nothing decided"
+        title = f"kernelproof fuzz: {self.target} on {self.device}: {found} in {self.seconds:.0f} s, {self.rows:,} rows"
+        lines = [(each.op, each.check, each.message, each.small_recipe) for each in self.findings]
+        return Brief(title, ("op", "check", "message", "worst case"), lines)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 from kernelproof.verify.records import Array
 
@@ -77,7 +78,7 @@ class WorstRow(Record):
     note: str = ""
 
 
-class WorstResults(Record):
+class WorstResults(HasBrief, Record):
     """Everything one search for the worst error found.
 
     Attributes:
@@ -100,3 +101,18 @@ class WorstResults(Record):
     environment: dict[str, Any]
     left_out: list[str] = Field(default_factory=list)
     table: list[WorstRow] = Field(default_factory=list)
+
+    def brief(self) -> Brief:
+        """Whether the errors are within the promised grade, and the largest of them."""
+        verdict = "within" if self.passed else "NOT within"
+        title = (
+            f"kernelproof worst-case: {self.target} on {self.device}: {verdict} the promised grade {self.promised}, "
+            f"{self.rows:,} rows in {self.seconds:.0f} s"
+        )
+        ranked = sorted(self.table, key=lambda row: row.kappa.error if row.kappa else -1.0, reverse=True)
+        lines = [(row.op, row.rule or "-", row.order, row.dtype, _error(row.ulp), _error(row.kappa)) for row in ranked]
+        return Brief(title, ("op", "rule", "order", "dtype", "ulp", "κ"), lines)
+
+
+def _error(found: Extreme | None) -> str:
+    return "-" if found is None else f"{found.error:.3g}"

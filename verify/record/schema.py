@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 
 
@@ -131,7 +132,7 @@ class Table(Record):
     rows: list[list[float | int | str]]
 
 
-class Results(Record):
+class Results(HasBrief, Record):
     """Everything one run found."""
 
     format: Literal["kernelproof-results/1"] = Field(default="kernelproof-results/1", alias="schema")
@@ -145,3 +146,20 @@ class Results(Record):
     skipped: list[str] = Field(default_factory=list)
     targets: list[Target]
     studies: list[Table] = Field(default_factory=list)
+
+    def brief(self) -> Brief:
+        """The grade and the verdict of each target, and its worst case."""
+        verdict = "passed" if self.passed else "FAILED"
+        lines = [(each.name, each.device, each.grade, each.verdict.value, _worst_case(each)) for each in self.targets]
+        title = f"kernelproof verify: {verdict} in {self.seconds:.0f} s, suite {self.suite}, seed {self.seed}"
+        return Brief(title, ("target", "device", "grade", "verdict", "worst case"), lines)
+
+
+def _worst_case(target: Target) -> str:
+    """The worst case of a check that failed, or else the one of largest κ; the note of a target without one."""
+    compared = [(check, check.worst) for check in target.checks if check.worst is not None]
+    if not compared:
+        return target.note or "-"
+    check, worst = max(compared, key=lambda pair: (pair[0].failed > pair[0].expected, pair[1].kappa or 0.0))
+    kappa = "" if worst.kappa is None else f" κ {worst.kappa:.3g},"
+    return f"{check.id}:{kappa} {worst.case}"

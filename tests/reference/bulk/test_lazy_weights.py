@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,26 @@ def test_nothing_but_what_is_asked_for_goes_to_arb(monkeypatch: pytest.MonkeyPat
     assert found.known is not None and not found.known.open.any()
     np.testing.assert_array_equal(found.blocks[3].positions // 16, 3)
     assert list(found.blocks.ready) == [3]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_progress_is_shown_where_it_is_asked_for(
+    asked: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(total: int, **options: Any) -> Progress:
+        return Progress(total, **{**options, "after": 0.0})
+
+    monkeypatch.setattr(import_module("kernelproof.reference.bulk.lazy_weights"), "Progress", at_once)
+    z = np.random.default_rng(0).normal(size=(4000, 16))
+    for call in (
+        lambda **options: reference.entmax(z, order=2, **options),
+        lambda **options: reference.weights(z, Kernel(2), Adaptive(), **options),
+    ):
+        call(**({"progress": True} if asked else {}))
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert ("kernelproof: 4000 of 4000 rows" in said.err) == asked
+        assert bool(said.err) == asked
 
 
 def test_long_work_speaks_and_short_work_does_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,9 @@ def fuzzed(*findings: Finding, coverage: tuple[Cell, ...] = (), replayed: int = 
 
 def test_a_finding_is_there_with_witness_script_and_how_to_see_it_again() -> None:
     found = fuzzed(finding("accuracy"), finding("simplex", confirmed=False, script=""), coverage=(cell("ties", 64),))
+    brief = repr(found)
+    assert brief.startswith("<kernelproof fuzz: mine.py:f") and "2 found in 2 s" in brief
+    assert len(brief.splitlines()) == 3 and "<script" not in found._repr_html_()
     files = render_fuzz(found)
     assert tuple(files) == FUZZ_FILES
     page = parsed(files["index.html"])
@@ -196,6 +199,11 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
         left_out=["orders 3, 8"],
         table=table,
     )
+    brief = repr(results)
+    assert (
+        brief.startswith("<kernelproof worst-case: mine.py:f") and "NOT within the promised grade B, 27 rows" in brief
+    )
+    assert len(brief.splitlines()) == 4 and "<script" not in results._repr_html_()
     files = render_worst(results)
     assert tuple(files) == WORST_FILES
     assert files["index.html"] == worst_page(WorstResults.model_validate_json(files["worst-case.json"]))

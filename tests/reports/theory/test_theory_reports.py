@@ -42,6 +42,14 @@ def test_the_page_has_every_claim_and_no_script(results: TheoryResults) -> None:
     assert "\x1b" not in text
 
 
+def test_a_run_is_a_few_lines_for_a_reader(results: TheoryResults) -> None:
+    lines = repr(results).splitlines()
+    assert lines[0].startswith("<kernelproof theory: FAILED in 2 s: ")
+    verdicts = [each.verdict for each in results.claims]
+    assert lines[1].split()[1] == f"verdict={next(each for each in verdicts if not each.passes).value}"
+    assert "<script" not in results._repr_html_() and "<td>hostile</td>" in results._repr_html_()
+
+
 def test_the_failing_are_open(results: TheoryResults) -> None:
     text = page(results)
     for verdict, opened in ((Verdict.PROVED, False), (Verdict.REFUTED, True), (Verdict.UNDECIDED, True)):

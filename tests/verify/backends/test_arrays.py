@@ -175,6 +175,19 @@ def test_dim_and_layout(backend: Any) -> None:
     np.testing.assert_array_equal(backend.entmax(z[..., ::2], order=2), backend.entmax(z[..., ::2].copy(), order=2))
 
 
+def test_axis_is_another_name_for_dim(backend: Any) -> None:
+    z, g = normal(3, 4), normal(3, 4)
+    for dim in (0, -1):
+        for given in ({"axis": dim}, {"axis": dim, "dim": dim % 2}):
+            np.testing.assert_array_equal(backend.entmax(z, order=2, **given), backend.entmax(z, order=2, dim=dim))
+            named, along = (backend.vjp("entmax", g, z, order=2, **where)["z"] for where in (given, {"dim": dim}))
+            np.testing.assert_array_equal(named, along)
+    with pytest.raises(DomainError, match="dim and axis name one axis; pass one of them; got dim=0, axis=1"):
+        backend.entmax(z, dim=0, axis=1)
+    with pytest.raises(DomainError, match="axis must be an int from -2 to 1"):
+        backend.entmax(z, axis=2)
+
+
 def test_a_row_alone_is_the_row_in_a_batch(backend: Any) -> None:
     q, k, v = normal(1, 9, 16), normal(1, 33, 16, seed=1), normal(1, 33, 5, seed=2)
     for n in (0.5, 2, INF):

@@ -62,20 +62,28 @@ def double(array: Array) -> Floats:
     return np.array(array, dtype=np.float64, order="C")
 
 
-def axis_of(dim: Any, ndim: int) -> int:
-    """`dim` as a non-negative axis.
+def axis_of(dim: Any, axis: Any, ndim: int) -> int:
+    """The axis that `dim`, `axis` or both name, not negative; the last one if neither does.
 
     Raises:
-        DomainError: not an int, or out of range.
+        DomainError: not an int, out of range, or two different ones.
     """
-    try:
-        axis = operator.index(dim)
-    except TypeError:
-        axis = ndim
-    if not -ndim <= axis < ndim:
-        msg = f"dim must be an int from {-ndim} to {ndim - 1} for an array of {ndim} axes; got {dim!r}"
+    found = {_axis(value, name, ndim) for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    if len(found) > 1:
+        msg = f"dim and axis name one axis; pass one of them; got dim={dim!r}, axis={axis!r}"
         raise DomainError(msg)
-    return axis % ndim
+    return found.pop() if found else ndim - 1
+
+
+def _axis(value: Any, name: str, ndim: int) -> int:
+    try:
+        index = operator.index(value)
+    except TypeError:
+        index = ndim
+    if not -ndim <= index < ndim:
+        msg = f"{name} must be an int from {-ndim} to {ndim - 1} for an array of {ndim} axes; got {value!r}"
+        raise DomainError(msg)
+    return index % ndim
 
 
 def check_empty(empty: Any) -> str:

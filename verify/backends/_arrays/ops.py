@@ -62,14 +62,24 @@ class RowBackend:
             raise BackendUnavailable(reason)
         return cast("RowCore", importlib.import_module(self.core_module).CORE)
 
-    def entmax(self, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, rounding: str = "fast") -> Array:
+    def entmax(
+        self,
+        z: Any,
+        *,
+        order: Any = None,
+        alpha: Any = None,
+        dim: int | None = None,
+        axis: int | None = None,
+        rounding: str = "fast",
+    ) -> Array:
         """α-entmax of z along `dim`, ``α = 1 + 1/order``; softmax if neither is given.
 
         Args:
             z: (..., m) logits, floating.
             order: n in (0, inf].
             alpha: α in [1, inf), instead of order.
-            dim: the axis that sums to 1.
+            dim: the axis that sums to 1; the last one if nothing is said.
+            axis: another name for `dim`.
             rounding: "fast", or "correct": every float32 weight is the one nearest to the exact weight, ties to even.
 
         Returns:
@@ -80,11 +90,11 @@ class RowBackend:
             UndecidedError: rounding="correct", and at a non-integer order a weight is too near a midpoint.
         """
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
-        axis = arguments.axis_of(dim, array.ndim)
-        moved = np.moveaxis(array, axis, -1)
+        place = arguments.axis_of(dim, axis, array.ndim)
+        moved = np.moveaxis(array, place, -1)
         kernel = resolve_kernel(order, alpha)
         if arguments.check_rounding(rounding) == "fast":
-            return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, axis)
+            return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, place)
         core = self.core
         if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
             msg = (
@@ -95,7 +105,7 @@ class RowBackend:
         if not array.size:
             return array.copy()
         flat = moved.reshape(-1, moved.shape[-1])
-        return np.moveaxis(core.proved(flat, kernel.order).reshape(moved.shape), -1, axis)
+        return np.moveaxis(core.proved(flat, kernel.order).reshape(moved.shape), -1, place)
 
     def weights(self, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
         """Weights of scores along the last axis.
@@ -216,16 +226,24 @@ class RowBackend:
         return arguments.chosen(products[op](cotangent, *args, **kwargs), wrt)
 
     def _vjp_entmax(
-        self, cotangent: Any, z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1, by_order: bool
+        self,
+        cotangent: Any,
+        z: Any,
+        *,
+        order: Any = None,
+        alpha: Any = None,
+        dim: int | None = None,
+        axis: int | None = None,
+        by_order: bool,
     ) -> dict[str, Any]:
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
-        axis = arguments.axis_of(dim, array.ndim)
-        upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), axis, -1)
+        place = arguments.axis_of(dim, axis, array.ndim)
+        upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), place, -1)
         plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
-        moved, wanted = np.moveaxis(array, axis, -1), by_order and (order is not None or alpha is not None)
+        moved, wanted = np.moveaxis(array, place, -1), by_order and (order is not None or alpha is not None)
         found = self._direct_scores_vjp(moved, upstream, plan, wanted=wanted)
         gradient = found["scores"] if found["scores"].dtype == array.dtype else rounded(found["scores"], array.dtype)
-        result = {"z": np.moveaxis(gradient, -1, axis)}
+        result = {"z": np.moveaxis(gradient, -1, place)}
         if order is not None:
             result["order"] = found["order"]
         if alpha is not None:

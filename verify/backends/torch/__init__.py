@@ -59,9 +59,11 @@ class TorchBackend:
             raise BackendUnavailable(reason)
         return importlib.import_module(f"{__name__}.{name}")
 
-    def entmax(self, z: Tensor, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Tensor:
+    def entmax(
+        self, z: Tensor, *, order: Any = None, alpha: Any = None, dim: int | None = None, axis: int | None = None
+    ) -> Tensor:
         """α-entmax of `z` along `dim`; see `kernelproof.verify.backends.torch.ops.entmax`."""
-        found: Tensor = self._module("ops").entmax(z, order=order, alpha=alpha, dim=dim)
+        found: Tensor = self._module("ops").entmax(z, order=order, alpha=alpha, dim=dim, axis=axis)
         return found
 
     def weights(self, scores: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:

@@ -42,12 +42,17 @@ def floating(value: Any, name: str, least_dim: int) -> Tensor:
     return value
 
 
-def axis(dim: Any, rank: int) -> int:
-    """`dim`, if it is an axis of an array of `rank` axes."""
-    if isinstance(dim, bool) or not isinstance(dim, int) or not -rank <= dim < rank:
-        msg = f"dim must be an int in [{-rank}, {rank - 1}]; got {dim!r}"
+def axis_of(dim: Any, axis: Any, rank: int) -> int:
+    """The axis that `dim`, `axis` or both name, of a tensor of `rank` axes; the last one if neither does."""
+    given = {name: value for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not -rank <= value < rank:
+            msg = f"{name} must be an int in [{-rank}, {rank - 1}]; got {value!r}"
+            raise DomainError(msg)
+    if len({value % rank for value in given.values()}) > 1:
+        msg = f"dim and axis name one axis; pass one of them; got dim={dim!r}, axis={axis!r}"
         raise DomainError(msg)
-    return dim
+    return next(iter(given.values()), -1)
 
 
 def policy(empty: Any) -> str:

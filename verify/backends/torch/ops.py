@@ -22,14 +22,15 @@ SHORT = 16
 """Terms of a plain sum in float64: BLAS may add them one after the other, each time with a rounding of the sum."""
 
 
-def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Tensor:
+def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int | None = None, axis: int | None = None) -> Tensor:
     """α-entmax of `z` along `dim`, in the shape and dtype of `z`; a row with NaN, +∞ or only −∞ is NaN.
 
     Args:
         z: floating tensor of at least one axis.
         order: n in (0, ∞]; a tensor keeps its gradient. With neither `order` nor `alpha`, softmax.
         alpha: 1 + 1/n, instead of `order`; a tensor keeps its gradient.
-        dim: the axis of a row.
+        dim: the axis of a row; the last one by default.
+        axis: another name for `dim`.
 
     Raises:
         DomainError: an argument is outside its domain.
@@ -38,9 +39,9 @@ def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int = -1) -> Te
     """
     plan = entmax_plan(order, alpha)
     z = arguments.floating(z, "z", 1)
-    axis = arguments.axis(dim, z.dim())
-    result = _weights(widen(z).movedim(axis, -1), plan, "nan")
-    return narrow(result.movedim(-1, axis).contiguous(), z.dtype)
+    place = arguments.axis_of(dim, axis, z.dim())
+    result = _weights(widen(z).movedim(place, -1), plan, "nan")
+    return narrow(result.movedim(-1, place).contiguous(), z.dtype)
 
 
 def weights(scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:

@@ -133,6 +133,17 @@ def test_alpha_and_order_mean_the_same() -> None:
     assert torch.equal(BACKEND.entmax(z), BACKEND.entmax(z, order="inf"))
 
 
+def test_axis_is_another_name_for_dim() -> None:
+    z = torch.randn(3, 4, dtype=torch.float64)
+    for dim in (0, -1):
+        for given in ({"axis": dim}, {"axis": dim, "dim": dim % 2}):
+            assert torch.equal(BACKEND.entmax(z, order=2, **given), BACKEND.entmax(z, order=2, dim=dim))
+            named, along = (BACKEND.vjp("entmax", z, z, order=2, **where)["z"] for where in (given, {"dim": dim}))
+            assert torch.equal(named, along)
+    with pytest.raises(DomainError, match="dim and axis name one axis; pass one of them; got dim=0, axis=1"):
+        BACKEND.entmax(z, dim=0, axis=1)
+
+
 def test_dim_and_inputs_left_alone() -> None:
     z = torch.randn(3, 4, 5, dtype=torch.float64)
     before = z.clone()
