@@ -155,7 +155,8 @@ def test_alpha_is_the_exact_number_it_is() -> None:
 def test_axis_is_another_name_for_dim() -> None:
     z = np.random.default_rng(0).normal(size=(2, 3))
     for dim in (0, 1, -1, -2):
-        for named in ({"axis": dim}, {"axis": dim, "dim": dim}, {"axis": dim, "dim": dim % 2}):
+        spellings: list[dict[str, Any]] = [{"axis": dim}, {"axis": dim, "dim": dim}, {"axis": dim, "dim": dim % 2}]
+        for named in spellings:
             found, along = reference.entmax(z, order=2, **named), reference.entmax(z, order=2, dim=dim)
             np.testing.assert_array_equal(found.weights.lo, along.weights.lo)
             one, other = (

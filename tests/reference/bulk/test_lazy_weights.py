@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from importlib import import_module
 from typing import Any
@@ -95,10 +96,11 @@ def test_progress_is_shown_where_it_is_asked_for(
 
     monkeypatch.setattr(import_module("kernelproof.reference.bulk.lazy_weights"), "Progress", at_once)
     z = np.random.default_rng(0).normal(size=(4000, 16))
-    for call in (
+    calls: list[Callable[..., object]] = [
         lambda **options: reference.entmax(z, order=2, **options),
         lambda **options: reference.weights(z, Kernel(2), Adaptive(), **options),
-    ):
+    ]
+    for call in calls:
         call(**({"progress": True} if asked else {}))
         said = capsys.readouterr()
         assert said.out == ""

@@ -40,6 +40,13 @@ def test_rendering_is_deterministic() -> None:
     assert reports.render(results()) == reports.render(results())
 
 
+def test_a_run_is_a_few_lines_for_a_reader() -> None:
+    found = results()
+    lines = repr(found).splitlines()
+    assert lines[0].startswith("<kernelproof bench: a whole run of ")
+    assert len(lines) == 1 + len(found.families)
+
+
 def test_counts_and_lede() -> None:
     found = words.counts(results())
     assert (found[State.MET], found[State.MISSED], found[State.WRONG], found[State.UNAVAILABLE]) == (4, 2, 1, 1)
