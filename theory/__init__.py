@@ -1,1 +1,1 @@
-"""Theory: the claims about these mechanisms as data and as executable checks, and what they say of real attention."""
+"""Theory: claims about the mechanisms as data and as executable checks, and what they say about real attention."""

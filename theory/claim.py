@@ -1,8 +1,8 @@
-"""A claim as data: what is stated, for what, under which assumptions, by whom, and the checks that test it.
+"""A claim as data: the statement, its variables and assumptions, its source, and the checks that test it.
 
-A claim is one file of `kernelproof.theory.claims` with an object `CLAIM`, and `FALSE`: false variants of it
-(a wrong constant, a missing term, a dropped assumption) that its checks must not prove and must refute where
-they have a witness. Others register theirs in the entry point group ``kernelproof.claims``.
+A claim is one file of `kernelproof.theory.claims` with an object `CLAIM`, and `FALSE`: false variants of it (a wrong
+constant, a missing term, a dropped assumption). The checks must not prove a false variant, and must refute it if there
+is a witness. Other packages register their claims in the entry point group ``kernelproof.claims``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kernelproof.theory.finding import Finding
 
 
 class Kind(StrEnum):
-    """What sort of claim it is."""
+    """The kind of a claim."""
 
     THEOREM = "theorem"
     NUMBER = "published number"
@@ -23,25 +23,25 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a check is for."""
+    """The purpose of a check."""
 
     PROOF = "proof"
-    """A step of the proof: those of a claim, taken together, are the whole statement on its whole domain."""
+    """A step of the proof: together, the steps of a claim cover the whole statement on its whole domain."""
     SUPPORT = "support"
     """The statement agrees with independent computations."""
     NECESSITY = "necessity"
     """Without one of the assumptions the statement is false."""
     REFEREE = "referee"
-    """A program of others agrees."""
+    """An independent program agrees."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How hard to try.
+    """How much effort the checks spend.
 
     Attributes:
-        precision: bits that enclosures are computed with; at least 128.
-        seed: of everything drawn.
+        precision: bits of the enclosures; at least 128.
+        seed: seed of everything that is drawn at random.
         examples: how many examples a sampled check tries.
     """
 
@@ -52,7 +52,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Variable:
-    """A symbol of the statement, as LaTeX, and what it stands for with its domain, as text with $math$."""
+    """A symbol of the statement, as LaTeX, and its meaning with its domain, as text with $math$."""
 
     symbol: str
     meaning: str
@@ -72,11 +72,11 @@ class ClaimCheck:
 
     Attributes:
         id: a slug, unique in the claim.
-        says: what is shown, one sentence of text with $math$.
-        role: what it is for.
-        run: does it.
+        says: what it shows, one sentence of text with $math$.
+        role: its purpose.
+        run: the function that runs it.
         drops: the id of the assumption that a NECESSITY check drops.
-        needs: importable modules that it cannot do without, with what installs them: ("sklearn", "kernelproof[peers]").
+        needs: the modules it requires, each with the package to install: ("sklearn", "kernelproof[peers]").
     """
 
     id: str
@@ -89,20 +89,20 @@ class ClaimCheck:
 
 @dataclass(frozen=True)
 class Claim:
-    r"""A statement and everything known about it.
+    r"""A statement and all that is known about it.
 
     Attributes:
         id: a slug, the name of its file.
-        label: its short name in the literature of the project, such as "C2"; may be empty.
+        label: its short name in the documentation, such as "C2"; may be empty.
         title: a few words of plain text.
         statement: LaTeX, text with $math$ and \[ display \].
-        source: who says so: paper and section or equation; "ours" where it is ours.
-        kind: theorem, published number, open question.
+        source: paper and section or equation; "ours" for our own results.
+        kind: theorem, published number or open question.
         variables: the symbols of the statement.
         assumptions: what must hold.
-        checks: what tests it; at least one.
+        checks: the checks that test it; at least one.
         why_not_more: why no check gives stronger evidence; empty for a claim that is PROVED.
-        search: for an open question: (seconds, settings) -> a finding with a certified best value.
+        search: for an open question, (seconds, settings) -> a finding with a certified best value.
     """
 
     id: str
@@ -120,12 +120,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class FalseVariant:
-    """A false claim that looks like a true one.
+    """A false claim that resembles a true one.
 
     Attributes:
         name: what is wrong with it.
-        claim: the false claim; it may keep only the checks that can tell.
-        refuted: False if no witness exists that a check could find; then it must only not be PROVED.
+        claim: the false claim; it may keep only the checks that can detect the fault.
+        refuted: False if there is no witness for a check to find; then it must merely not be PROVED.
     """
 
     name: str

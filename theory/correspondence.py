@@ -1,4 +1,4 @@
-"""What the correspondences share: small exact rows, weights by definition, and how large a break is on real heads.
+"""Common parts of the correspondences: small exact rows, weights by definition, and the size of a break on real heads.
 
 Queries, keys, values and β are dyadic, so that they are the same numbers in float64, in Fractions and in balls.
 """
@@ -24,9 +24,9 @@ from kernelproof.theory.rows import distances, dot, normalized
 Floats = NDArray[np.float64]
 ORDERS = tuple(map(Fraction, ("1/2", "1", "3/2", "2", "3", "8", "64")))
 SHAPES = ((1, 1), (2, 1), (5, 2), (9, 3), (17, 8))
-"""(m, d): how many keys, in how many dimensions."""
+"""(m, d): the number of keys and the number of dimensions."""
 BETAS = tuple(map(Fraction, ("1/4", "1", "4", "9/16")))
-"""Dyadic, and squares, so that the Gaussian's σ = 1/√β is rational."""
+"""Dyadic squares, so that the σ = 1/√β of the Gaussian is rational."""
 
 PLANTED = (
     (1, ("1/2", "1/3", "1/6")),
@@ -43,7 +43,7 @@ PLANTED = (
 
 @dataclass(frozen=True)
 class CorrespondenceCase:
-    """One query of R^d with m keys and values of R², all of them multiples of 1/4, at one β."""
+    """One query in R^d with m keys and values in R², all multiples of 1/4, at one β."""
 
     beta: Fraction
     q: tuple[Fraction, ...]
@@ -57,11 +57,11 @@ class CorrespondenceCase:
 
     @property
     def scores(self) -> list[float]:
-        """``−D_i/2``, as the floats that they are."""
+        """``−D_i/2`` as floats, which are exact."""
         return [float(-each / 2) for each in self.distances]
 
     def logits(self, *, key_norm_term: bool) -> list[float]:
-        """``β(q·k_i − ‖k_i‖²/2)``, or ``β q·k_i``, as the floats that they are."""
+        """``β(q·k_i − ‖k_i‖²/2)`` or ``β q·k_i`` as floats, which are exact."""
         half = Fraction(1, 2) if key_norm_term else Fraction(0)
         return [float(self.beta * (dot(self.q, key) - half * dot(key, key))) for key in self.keys]
 
@@ -76,7 +76,7 @@ class CorrespondenceCase:
 
 
 def cases(seed: int, *, equal_norms: bool = False) -> Iterator[CorrespondenceCase]:
-    """One case for every shape, with the β in turn; with `equal_norms` the keys are one vector, permuted and signed."""
+    """One case per shape, cycling through β; with `equal_norms` the keys are one vector, permuted and signed."""
     generator = np.random.default_rng(seed)
     for number, (m, d) in enumerate(SHAPES):
         q, keys = generator.integers(-6, 7, size=(1, d)), generator.integers(-6, 7, size=(m, d))
@@ -101,7 +101,7 @@ def planted_distances(n: int, bases: Sequence[str], beta: Fraction) -> tuple[Fra
 
 
 def truncated_power(base: Any, order: Fraction) -> Any:
-    """``[base]₊^n`` for n > 0: a Fraction for a rational base and an integer order, else a ball, also around 0."""
+    """``[base]₊^n`` for n > 0: a Fraction for a rational base and an integer order, else a ball, even around 0."""
     if not isinstance(base, arb):
         if base <= 0:
             return Fraction(0)
@@ -118,14 +118,14 @@ def full_logit(x: Any, k: Any, beta: Any) -> Any:
 
 
 def exact_shares(values: Sequence[Any]) -> list[Any]:
-    """`values` ≥ 0 over their sum; all 0 where every value is 0, as in an empty ball."""
+    """`values` ≥ 0 divided by their sum; all 0 if every value is 0, as in an empty ball."""
     return normalized(values) if any(value != 0 for value in values) else list(values)
 
 
 def compact_weights(squares: Sequence[Any], square: Any, order: Fraction) -> list[Any]:
     """Nadaraya–Watson weights of the kernel of order n < ∞ with h² = `square`, at the squared distances `squares`.
 
-    In an empty ball they are 0.
+    They are 0 for an empty ball.
     """
     if isinstance(square, arb):
         return exact_shares([truncated_power(1 - ball(each) / square, order) for each in squares])
@@ -139,14 +139,14 @@ def gaussian_weights(squares: Sequence[Any], variance: Any) -> list[arb]:
 
 
 def mixture(weights: Sequence[Any], values: Sequence[Sequence[Fraction]]) -> list[Any]:
-    """``Σ w_i v_i`` in balls, one for each coordinate."""
+    """``Σ w_i v_i`` in balls, one per coordinate."""
     return [
         dot([ball(weight) for weight in weights], [ball(v) for v in column]) for column in zip(*values, strict=True)
     ]
 
 
 def named(name: str, left: Iterable[Any], right: Iterable[Any]) -> Iterator[tuple[str, arb, arb]]:
-    """A pair of balls for each entry, with its number in the name."""
+    """A pair of balls per entry, with the number of the entry in its name."""
     for i, (a, b) in enumerate(zip(left, right, strict=True)):
         yield f"{name}, entry {i}", ball(a), ball(b)
 
@@ -154,13 +154,13 @@ def named(name: str, left: Iterable[Any], right: Iterable[Any]) -> Iterator[tupl
 def width(settings: Settings) -> float:
     """The relative width that decides a pair of balls.
 
-    A weight of order 1/2 exactly at the threshold keeps half of the bits; half of these are left to conditioning.
+    A weight of order 1/2 exactly at the threshold keeps half of the bits; half of these are reserved for conditioning.
     """
     return float(2.0 ** -(settings.precision // 4))
 
 
 def heads(seed: int) -> Iterator[tuple[str, Floats, Floats]]:
-    """(what they are, q, k) as float64 (heads, tokens, d): 12 heads of normal numbers, then each real layer."""
+    """(name, q, k) as float64 (heads, tokens, d): 12 heads of normal numbers, then every real layer."""
     generator = np.random.default_rng(seed)
     yield "N(0, 1), d = 8", generator.normal(size=(12, 32, 8)), generator.normal(size=(12, 32, 8))
     for layer in load():
@@ -168,7 +168,7 @@ def heads(seed: int) -> Iterator[tuple[str, Floats, Floats]]:
 
 
 def breaks(name: str, measure: Callable[[Floats, Floats], float], seed: int) -> dict[str, float | int | str]:
-    """What `measure` finds on random and on real heads, to four digits, by name."""
+    """The results of `measure` on random and on real heads, to four digits, by name."""
     return {f"{name}, {where}": float(f"{measure(q, k):.4g}") for where, q, k in heads(seed)}
 
 
@@ -180,7 +180,7 @@ def dots_and_squares(q: Floats, k: Floats) -> tuple[Floats, Floats]:
 
 
 def shares(values: Floats) -> Floats:
-    """`values` ≥ 0 over their sums along the last axis; a row without mass is NaN."""
+    """`values` ≥ 0 divided by their sums along the last axis; a row without mass is NaN."""
     total = values.sum(axis=-1, keepdims=True)
     return np.asarray(np.divide(values, total, out=np.full_like(values, np.nan), where=total > 0))
 
@@ -191,7 +191,7 @@ def mean_variation(p: Floats, r: Floats) -> float:
 
 
 def nearness(logit: Callable[[Any, Any, Any], Any]) -> tuple[tuple[str, Any, Any], ...]:
-    """The identities that make logits order the keys as nearness does: ``z_i − z_j = (β/2)(D_j − D_i)``."""
+    """The identities by which logits order the keys by nearness: ``z_i − z_j = (β/2)(D_j − D_i)``."""
     q, k, low = sympy.symbols("Q K K_j", nonnegative=True)
     x, near = sympy.symbols("x x_j", real=True)
     qi, ki = sympy.symbols("q_i k_i", real=True)

@@ -1,7 +1,7 @@
-"""Finding claims: every module of `kernelproof.theory.claims`, every entry point, and any file that is named.
+"""Discovery of claims: every module of `kernelproof.theory.claims`, every entry point, and any named file.
 
-A module without its object, and two claims with one id, are errors: a claim that silently went missing would
-look like one that passed.
+A module without its object, and two claims with the same id, are errors: a claim that went missing silently would look
+like one that passed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def registered() -> list[str]:
 
 
 def names() -> list[str]:
-    """Every name that `claim` knows.
+    """Every name that `claim` accepts.
 
     Raises:
-        ClaimError: an entry point has the name of a built-in claim, or two have one name.
+        ClaimError: an entry point has the name of a built-in claim, or two share a name.
     """
     found = [*built_in(), *registered()]
     for name in found:
@@ -52,7 +52,7 @@ def claim(name: str) -> Claim:
 
     Raises:
         DomainError: there is no such claim, or no such file.
-        ClaimError: the module or the entry point does not import, or holds no claim of that id.
+        ClaimError: the module or the entry point does not import, or has no claim with that id.
     """
     if name.endswith(".py"):
         return _from_file(Path(name))

@@ -1,8 +1,7 @@
-"""What one check found, and the rules that keep the words honest: who may say PROVED, and on what ground.
+"""What one check found, and the rules for its verdict: which evidence may call which kind of statement PROVED.
 
-Four kinds of evidence are told apart everywhere. An equality is PROVED by a symbolic identity or in exact
-rationals, never by enclosures that overlap; sampling proves nothing but that something exists. A finding that
-breaks these rules cannot be made.
+Four kinds of evidence are kept distinct. An equality is PROVED by a symbolic identity or in exact rationals, never by
+overlapping enclosures; sampling can prove only that something exists. A finding that breaks these rules cannot be made.
 
 Source: the separation of formula, assumptions and verdict follows the Fungrim project, https://fungrim.org.
 """
@@ -20,7 +19,7 @@ Cell = float | int | str
 
 
 class Evidence(StrEnum):
-    """What a finding rests on."""
+    """The evidence for a finding."""
 
     SYMBOLIC = "symbolic"
     EXACT = "exact"
@@ -29,7 +28,7 @@ class Evidence(StrEnum):
 
 
 class Relation(StrEnum):
-    """What is stated: that two things are equal, that one is greater, or that something exists."""
+    """The kind of statement: two things are equal, one is greater, or something exists."""
 
     EQUALITY = "equality"
     INEQUALITY = "inequality"
@@ -37,7 +36,7 @@ class Relation(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What is known; the first two pass."""
+    """What is known about a statement; the first two pass."""
 
     PROVED = "PROVED"
     CONSISTENT = "CONSISTENT"
@@ -46,7 +45,7 @@ class Verdict(StrEnum):
 
     @property
     def passes(self) -> bool:
-        """True for PROVED and CONSISTENT."""
+        """Whether the verdict is PROVED or CONSISTENT."""
         return self in {Verdict.PROVED, Verdict.CONSISTENT}
 
 
@@ -62,21 +61,21 @@ class Finding(Record):
     """What one check found.
 
     Attributes:
-        evidence: what it rests on.
-        relation: what kind of statement it is about.
+        evidence: the kind of evidence.
+        relation: the kind of statement.
         verdict: what is known now.
         domain: where it is known, in words: "all n > 0", "z in the 4-cube of …".
-        decided: identities, boxes, points or examples that were decided.
-        undecided: those that were not.
-        detail: how, in a sentence.
-        witness: where it fails (REFUTED), or what exists (PROVED existence); enough to do it again by hand.
+        decided: how many identities, boxes, points or examples were decided.
+        undecided: how many were not.
+        detail: how it was shown, in a sentence.
+        witness: where it fails (REFUTED), or what exists (PROVED existence); enough to repeat it by hand.
         width: the largest relative width of the enclosures compared (CONSISTENT equalities of balls).
-        volume: of the boxes covered by an interval proof, the product of their sides.
-        numbers: what a reader may want to see, by name.
+        volume: the product of the sides of the boxes covered by an interval proof.
+        numbers: numbers of interest to a reader, by name.
         grids: tables.
 
     Raises:
-        ValueError: the verdict is more than such evidence can give.
+        ValueError: the verdict is stronger than the evidence allows.
     """
 
     evidence: Evidence
@@ -101,7 +100,7 @@ class Finding(Record):
 
 
 def _overclaim(finding: Finding) -> str | None:
-    """Why the verdict of `finding` is more than it can say, or None."""
+    """Why the verdict of `finding` is stronger than its evidence allows, or None."""
     verdict, relation, evidence = finding.verdict, finding.relation, finding.evidence
     if verdict.passes and finding.decided == 0:
         return f"{verdict} needs something decided"

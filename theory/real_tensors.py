@@ -1,7 +1,7 @@
 """What the theory says about real attention: all-MiniLM-L6-v2 reading the opening of "Pride and Prejudice".
 
-The logits of a row are computed in float64 from the float32 tensors and are then taken as exact; weights and
-supports come from the certified oracle, correctly rounded, so no study has a rounding floor of its own.
+The logits of a row are computed in float64 from the float32 tensors and then taken as exact; weights and supports come
+from the certified reference, correctly rounded, so that rounding limits no study.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §1 and §3 (M1, L2).
 """
@@ -43,7 +43,7 @@ class Layer:
         return 1 / sqrt(self.q.shape[-1])
 
     def logits(self, head: int, queries: NDArray[np.intp], *, key_norm_term: bool = False) -> Floats:
-        """``β q·k``, or with the term ``β(q·k − ‖k‖²/2)``, in float64, of shape (queries, keys)."""
+        """``β q·k``, or ``β(q·k − ‖k‖²/2)`` with the term, in float64, of shape (queries, keys)."""
         keys = self.k[head].astype(np.float64)
         dots: Floats = self.q[head, queries].astype(np.float64) @ keys.T
         if key_norm_term:
@@ -70,7 +70,7 @@ class KeyNorms:
 
     @property
     def spread(self) -> float:
-        """``std/mean``; 0 if all keys have the same norm, and then ‖k‖² drops out of the weights."""
+        """``std/mean``; 0 if all keys have the same norm, in which case ‖k‖² drops out of the weights."""
         return self.std / self.mean
 
 
@@ -87,7 +87,7 @@ class TermCost:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How many of `keys` have weight at one order: mean exact support, and mean effective number ``1/Σp²``."""
+    """How many of `keys` have weight at one order: the mean exact support, and the mean effective number ``1/Σp²``."""
 
     layer: int
     order: Order
@@ -110,7 +110,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class LimitFit:
-    """How one distance closes as n grows: fitted slope in log-log, and ``distance · n^−slope`` at the largest n.
+    """How one distance decreases as n grows: the log-log slope, and ``distance · n^−slope`` at the largest n.
 
     `slope_theory` and `constant_theory` are those of L2: total variation ``Σ p_i|E − ℓ_i²|/(4n)`` and
     KL divergence ``Var_p(ℓ²)/(8n²)``, both averaged over the same rows.
@@ -132,7 +132,7 @@ def total_variation(p: Floats, q: Floats) -> Floats:
 def divergence(p: Floats, q: Floats) -> Floats:
     """``KL(p‖q) = Σ p_i log(p_i/q_i)`` in nats along the last axis, for q > 0.
 
-    Summed as ``Σ [p log(p/q) − (p − q)]``, whose terms are positive, so that p ≈ q loses no digits to cancellation.
+    Computed as ``Σ [p log(p/q) − (p − q)]``, whose terms are positive, so that p ≈ q loses no digits to cancellation.
     """
     ratio = (p - q) / q
     near = ratio > -0.5
@@ -151,7 +151,7 @@ def _weights(z: Floats, order: Order) -> Floats:
 
 
 def _sample(layer: Layer, seed: int, rows: int) -> Floats:
-    """Logits of `rows` different (head, query) pairs of a layer, drawn from `seed`; (rows, keys)."""
+    """Logits (rows, keys) of `rows` different (head, query) pairs of a layer, drawn with `seed`."""
     heads, tokens, _ = layer.q.shape
     drawn = np.random.default_rng([seed, layer.index]).choice(heads * tokens, size=rows, replace=False)
     return np.concatenate([layer.logits(pair // tokens, np.array([pair % tokens])) for pair in drawn])
@@ -167,7 +167,7 @@ def key_norms(layers: Sequence[Layer]) -> list[KeyNorms]:
 
 
 def term_cost(layers: Sequence[Layer], *, seed: int = 0, rows: int = 3) -> list[TermCost]:
-    """What leaving out ‖k‖² costs, on `rows` queries of every head, drawn from `seed`."""
+    """The effect of leaving out ‖k‖² on `rows` queries of every head, drawn with `seed`."""
     found = []
     for layer in layers:
         heads, tokens, _ = layer.q.shape
@@ -182,7 +182,7 @@ def term_cost(layers: Sequence[Layer], *, seed: int = 0, rows: int = 3) -> list[
 
 
 def sparsity(layers: Sequence[Layer], *, seed: int = 0, rows: int = 32) -> list[Sparsity]:
-    """How sparse each order is, on `rows` seeded rows of every layer; supports are exact, not weights above 0."""
+    """How sparse each order is, on `rows` seeded rows of every layer; supports are exact, not nonzero floats."""
     found = []
     for layer in layers:
         z = _sample(layer, seed, rows)
@@ -197,7 +197,7 @@ def sparsity(layers: Sequence[Layer], *, seed: int = 0, rows: int = 32) -> list[
 
 
 def softmax_distance(layers: Sequence[Layer], *, seed: int = 0, rows: int = 8) -> tuple[list[Distance], list[LimitFit]]:
-    """How n → ∞ closes on softmax, on `rows` seeded rows of every layer, with the slopes from n = 2^10 on."""
+    """How n → ∞ approaches softmax, on `rows` seeded rows of every layer, with the slopes from n = 2^10 on."""
     distances: list[Distance] = []
     limits: list[LimitFit] = []
     for layer in layers:

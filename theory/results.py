@@ -1,4 +1,4 @@
-"""The record of `kernelproof theory`: what theory.json holds and what every report of it is a pure function of."""
+"""The record of `kernelproof theory`: the contents of theory.json, from which every report is computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelproof.theory.finding import Evidence, Finding, Verdict
 
 
 class Named(Record):
-    """A symbol or an assumption, and what it stands for."""
+    """A symbol or an assumption, and its meaning."""
 
     name: str
     text: str

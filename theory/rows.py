@@ -1,7 +1,7 @@
-"""Rows of keys in any arithmetic: dot products, squared distances, weights that sum to 1, and how far two differ.
+"""Rows of keys in any arithmetic: dot products, squared distances, normalized weights, and total variation.
 
-Plain definitions, so that a claim compares what it states with nothing but the definition: Fractions, balls,
-SymPy expressions and floats all pass.
+These are plain definitions, so that a claim compares its statement with nothing but the definition. They accept
+Fractions, balls, SymPy expressions and floats.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def distances(q: Vector, keys: Sequence[Vector]) -> list[Any]:
 
 
 def normalized(values: Sequence[Any]) -> list[Any]:
-    """The values over their sum, which must not be 0."""
+    """The values divided by their sum, which must not be 0."""
     total = sum(values)
     return [value / total for value in values]
 

@@ -1,4 +1,4 @@
-"""Judging many claims at once, each in a process of its own: a fresh interpreter, so that runs don't meet."""
+"""Judges many claims at once, each in a fresh interpreter of its own, so that runs do not affect each other."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kernelproof.theory.verdicts import judge
 
 
 def judge_name(name: str, settings: Settings) -> ClaimResult:
-    """The claim called `name`, judged.
+    """Judge the claim called `name`.
 
     Raises:
         DomainError: there is no such claim.
-        ClaimError: it is not well made, or a check of it raised.
+        ClaimError: it is malformed, or one of its checks raised.
     """
     return judge(discovery.claim(name), settings)
 
@@ -30,11 +30,11 @@ def judge_all(
     workers: int | None = None,
     done: Callable[[ClaimResult], None] = lambda _: None,
 ) -> list[ClaimResult]:
-    """The claims called `names`, judged, in their order; `done` hears of each as it comes.
+    """Judge the claims called `names`, and return them in order; `done` is called with each as it finishes.
 
     Raises:
         DomainError: there is no such claim.
-        ClaimError: one is not well made, or a check of it raised; the others are given up.
+        ClaimError: one is malformed, or one of its checks raised; the others are abandoned.
     """
     count = min(workers or cpu_count() or 1, len(names))
     if count <= 1:

@@ -1,6 +1,6 @@
-"""Searching for a row that makes a number large: Hypothesis steers, floats refine, and the caller certifies.
+"""Search for a row that makes a number large: Hypothesis steers, floats refine, and the caller certifies.
 
-What is found here is a proposal. It counts for nothing until an enclosure at exact rationals confirms it.
+The result is a proposal, which counts only once an enclosure at exact rationals confirms it.
 
 Source: MacIver & Donaldson, Test-case reduction and targeted property-based testing, https://hypothesis.works.
 """
@@ -29,8 +29,8 @@ def propose(objective: Objective, size: int, seconds: float, settings: Settings)
     Args:
         objective: row -> a number, finite.
         size: entries of a row.
-        seconds: of searching; one round is done however few.
-        settings: examples of a round, and the seed of the first.
+        seconds: duration of the search; at least one round is run.
+        settings: examples per round, and the seed of the first.
     """
     end = monotonic() + seconds
     best, round_ = np.zeros(size), 0
@@ -44,12 +44,12 @@ def propose(objective: Objective, size: int, seconds: float, settings: Settings)
 
 
 def refine(objective: Objective, row: Row, seed: int, *, rounds: int = 60) -> Row:
-    """A row near `row` whose objective is no smaller: random steps that shrink while they do not help."""
+    """A row near `row` whose objective is no smaller, by random steps that shrink while they do not help."""
     generator = np.random.default_rng(seed)
     best, value, step = row, objective(row), 1.0
     for _ in range(rounds):
         steps = best + step * generator.standard_normal((8, len(row)))
-        # Moves of one entry too: the largest logit alone is often what matters.
+        # Also moves of one entry: often only the largest logit matters.
         steps[0] = best
         steps[0, generator.integers(len(row))] += step * generator.standard_normal()
         values = [objective(each) for each in steps]

@@ -1,4 +1,4 @@
-"""Truncated power series in balls: how weights move with a parameter, differentiated by arb and by no formula.
+"""Truncated power series in balls: how weights depend on a parameter, differentiated by arb without any formula.
 
 A coefficient of a series whose base point is a ball encloses the coefficient at every point of that ball, so it
 bounds the remainder of a Taylor expansion.
@@ -17,7 +17,7 @@ from flint import arb, arb_series
 from kernelproof.theory.evidence.certified import rational
 
 Series = Any
-"""`flint.arb_series`, or what adds and multiplies with one."""
+"""`flint.arb_series`, or a number that adds and multiplies with one."""
 
 
 def ball(value: Any) -> arb:
@@ -59,7 +59,7 @@ def logits_of(weights: Sequence[arb], eps: arb, length: int) -> list[Series]:
         for k in range(length):
             factorial *= max(k, 1)
             coefficients.append(a ** (k + 1) / ((k + 1) * factorial) * low.union(arb(1)))
-        # The first coefficient is known better where ε is off 0.
+        # The first coefficient is known more precisely if ε is away from 0.
         if eps > 0:
             coefficients[0] = coefficients[0].intersection((low - 1) / eps)
         found.append(arb_series(coefficients, prec=length))
@@ -107,18 +107,18 @@ def entmax(logits: Sequence[Series], order: Series, tau: arb) -> list[Series]:
 
 
 def compact(gaps: Sequence[Series], order: Series) -> list[Series]:
-    """``(1 − t_i)^n`` over their sum, of series whose first coefficient is below 1."""
+    """``(1 − t_i)^n`` divided by their sum, for series whose first coefficient is below 1."""
     terms = [(order * (1 - t).log()).exp() for t in gaps]
     total = sum(terms[1:], terms[0])
     return [term / total for term in terms]
 
 
 def spread(size: arb) -> arb:
-    """The ball of radius |size| around 0: a remainder that is known by its size only."""
+    """The ball of radius |size| around 0: a remainder of which only the size is known."""
     top = abs(size).upper()
     return (-top).union(top)
 
 
 def digits(value: arb, count: int = 20) -> str:
-    """At most `count` digits of a ball: no more than are known, the last within one unit."""
+    """At most `count` digits of a ball, and only those that are known, the last within one unit."""
     return str(value.str(count, radius=False))

@@ -1,7 +1,7 @@
-"""From the findings of its checks to the verdict of a claim.
+"""The verdict of a claim from the findings of its checks.
 
-REFUTED if any check refutes; UNDECIDED if any is undecided or nothing was decided; PROVED if it has steps of a
-proof and every one is PROVED; else CONSISTENT.
+It is REFUTED if any check refutes, UNDECIDED if any is undecided or nothing was decided, PROVED if it has proof steps
+and every one is PROVED, and CONSISTENT otherwise.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from kernelproof.theory.results import ClaimCheckResult, ClaimResult, Named
 
 
 def judge(claim: Claim, settings: Settings = Settings(), *, until_refuted: bool = False) -> ClaimResult:  # noqa: B008 (frozen)
-    """`claim` with the findings of all its checks and its verdict.
+    """Run all checks of `claim`; return their findings and the verdict.
 
     Args:
-        claim: what to test.
-        settings: how hard to try.
-        until_refuted: stop at the first check that refutes.
+        claim: the claim to test.
+        settings: how much effort to spend.
+        until_refuted: whether to stop at the first check that refutes.
 
     Raises:
-        ClaimError: a check raised, returned no Finding, or found more than its evidence can say.
+        ClaimError: a check raised, returned no Finding, or a verdict stronger than its evidence allows.
     """
     done: list[ClaimCheckResult] = []
     for check in claim.checks:
@@ -78,7 +78,7 @@ def _run(claim: Claim, check: ClaimCheck, settings: Settings) -> ClaimCheckResul
     try:
         finding = check.run(settings)
         if isinstance(finding, Finding):
-            # Made again, because a copy of a finding is not checked when it is made.
+            # Constructed again, because pydantic does not validate copies of a finding.
             finding = Finding.model_validate(finding.model_dump())
     except (ClaimError, KeyboardInterrupt):
         raise

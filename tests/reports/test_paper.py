@@ -180,7 +180,7 @@ def test_tables_say_what_was_fitted_and_what_was_not(files: dict[str, bytes]) ->
     assert re.search(r"random 1 & KL .*\$-1\.99\d+\$|random 1 & KL .*\$-2\.00\d+\$", text)
 
 
-def test_captions_say_the_numbers_and_what_is_told_apart(results: ConvergenceResults) -> None:
+def test_captions_say_the_numbers_and_which_first_coefficient_is_0(results: ConvergenceResults) -> None:
     caption = captions.study_caption(results.studies[0])
     assert "Not fitted is ``ties'': all logits are equal" in caption
     assert re.search(r"TV: slopes \$-[01]\.\d{4}\$", caption)

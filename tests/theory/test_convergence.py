@@ -126,7 +126,7 @@ def test_an_empty_ball_is_absent_and_not_an_error_of_zero() -> None:
     assert [point.order for point in curve.points] == ["8"]
 
 
-def test_ties_are_told_apart_and_not_fitted() -> None:
+def test_ties_have_first_coefficient_0_and_are_not_fitted() -> None:
     for curve in traced(Weights((0.1,) * 3)).values():
         assert (curve.state, curve.degenerate) == (CurveState.DEGENERATE, "all logits are equal")
         assert curve.fit is None

@@ -21,12 +21,12 @@ BETAS = tuple(map(Fraction, ("1/4", "1/2", "1", "3/2", "2", "4", "16")))
 
 
 def adaptive_mass(beta: Any, n: Any) -> Any:
-    """``(2n/β)^n``, the mass that the ball must hold; in any arithmetic."""
+    """``(2n/β)^n``, the mass that the ball must contain; in any arithmetic."""
     return (2 * n / beta) ** n
 
 
 def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
-    """The claim for a ball that holds `mass`; the claim that it grows if `sign` is −1."""
+    """The claim for a ball that contains `mass`; if `sign` is −1, the claim that it grows."""
 
     def equation(settings: Settings) -> Finding:
         n, beta, inside = sympy.symbols("n beta u", positive=True)
@@ -142,7 +142,7 @@ def _words(case: Case) -> str:
 
 
 def _ball(distances: list[Fraction], n: Fraction, beta: Fraction, precision: int) -> tuple[arb, set[int]]:
-    """h² and the support, by the oracle."""
+    """h² and the support, by the reference."""
     found = weights([-float(d) / 2 for d in distances], Kernel(n), Adaptive(beta), precision=precision)
     square = -2 * rational(n) / rational(beta) * draws.ball(found.threshold.values()[()])
     return square, {i for i, on in enumerate(found.support) if on}

@@ -26,7 +26,7 @@ Correction = Callable[[Any, Any, Any], Any]
 
 
 def correction(lse: Any, mean: Any, eps: Any) -> Any:
-    """``−2·LSE + E/n``: what is added to 2n in ``βh²``, with eps = 1/n; in any arithmetic."""
+    """``−2·LSE + E/n``, the terms after 2n in ``βh²``, with eps = 1/n; in any arithmetic."""
     return -2 * lse + eps * mean
 
 
@@ -64,7 +64,7 @@ def build(added: Correction = correction) -> Claim:
             return certified.agree(
                 _masses(added),
                 domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
-                # A wrong last term moves the mass by about 1/n, 1e-3 and less; the ball is smaller, of order 1/n².
+                # A wrong last term moves the mass by about 1/n, at most 1e-3; the ball is smaller, of order 1/n².
                 width=1e-4,
                 detail="at the stated h² the mass Σ[β(h² − D)/(2n)]^n is 1 up to the enclosed remainder",
             )
@@ -127,7 +127,7 @@ def _stated(distances: Sequence[float], beta: Fraction, order: int, added: Corre
 
 
 def _remainder(found: Sequence[arb], beta: Fraction, order: int, added: Correction) -> arb:
-    """A ball that holds h² less its stated terms, if these are right."""
+    """A ball that contains h² minus its stated terms, if these are right."""
     eps = certified.interval(Fraction(0), Fraction(1, order))
     return spread(_threshold_series(found, eps, 3, added)[2]) / (ball(beta) * order**2)
 
@@ -142,7 +142,7 @@ def _thresholds(settings: Settings, added: Correction) -> Finding:
             square = -2 * order * ball(found.threshold.values().item()) / ball(beta)
             stated = _stated(distances, beta, order, added)
             rest = _remainder(balls(found.weights.values()), beta, order, added)
-            # Less the leading terms and times n, so that the last term is what the ball is compared with.
+            # Minus the leading terms and times n, so that the ball is compared with the last term.
             leading = _stated(distances, beta, order, lambda lse, mean, _: added(lse, mean, 0))
             name = f"D = {distances}, β = {beta}, n = 2^{exponent}"
             pairs.append((name, order * (square - leading), order * (stated + rest - leading)))
@@ -151,7 +151,7 @@ def _thresholds(settings: Settings, added: Correction) -> Finding:
     finding = certified.agree(
         pairs,
         domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
-        # Below a tenth, the smallest n still tells the last term from twice, half or minus itself.
+        # Below a tenth, the smallest n still distinguishes the last term from twice, half or minus itself.
         width=0.1,
         detail="n(h² − 2n/β + 2·LSE/β) is E/β up to a remainder that is enclosed",
     )
@@ -169,7 +169,7 @@ def _masses(added: Correction) -> Any:
             scaled = [ball(beta) * (square - ball(d)) / (2 * order) for d in distances]
             mass = sum(((order * u.log()).exp() for u in scaled), arb(0))
             found = [(order * u.log()).exp() / mass for u in scaled]
-            # The mass moves with βh² by Σu^n/(2u), which is below 2 where it is near 1 and every u is above 1/2.
+            # The derivative of the mass by βh² is Σu^n/(2u), below 2 where the mass is near 1 and every u is above 1/2.
             rest = 2 * ball(beta) * _remainder(found, beta, order, added)
             yield f"D = {distances}, β = {beta}, n = 2^{exponent}", mass, 1 + rest
 

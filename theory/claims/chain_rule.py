@@ -1,4 +1,4 @@
-"""G3: every other derivative follows by the chain rule, and where there is none: the kinks of each order."""
+"""G3: every other derivative follows by the chain rule, except at the kinks of each order, where there is none."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def slope(order: Any, weight: Any, room: Any) -> Any:
 
 
 def count(boundary: Any) -> Any:
-    """How many limiting Jacobians a row of order 1 has with that many keys at the threshold; ints or symbols."""
+    """The number of limiting Jacobians of a row of order 1 with `boundary` keys at the threshold; ints or symbols."""
     return 2**boundary
 
 
@@ -111,7 +111,8 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
             return certified.agree(
                 _three_ways(settings, of, radial),
                 domain="3 keys in the plane, 3 rules, n = 1/2, 1, 5/2, 64; every derivative in q, k, v, h, γ, β and n",
-                # 192 good bits, less the condition of a row of 3 keys: a power of 64 loses 6 bits, a log few more.
+                # 192 correct bits, minus the condition of a row of 3 keys: a power of 64 loses 6 bits, a log a few
+                # more.
                 width=2.0**-150,
                 detail="the oracle's vector-Jacobian products, arb's own power series, and the formula",
             )
@@ -170,7 +171,7 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
 
 @dataclass(frozen=True)
 class _Point:
-    """A query, keys, values, order and the rule's parameter, as series, of which one entry moves."""
+    """A query, keys, values, the order and the rule's parameter as series, one entry of which varies."""
 
     q: list[Series]
     keys: list[list[Series]]
@@ -219,13 +220,13 @@ def _gaps(squares: Sequence[Series]) -> list[Series]:
 
 
 def _stated(point: _Point, rule: Any, w: Sequence[arb], of: Slope, radial: int) -> arb:
-    """The formula for the derivative of the output, from the directions in which D, h, γ, β, n and v move."""
+    """The formula for the derivative of the output, from the directions in which D, h, γ, β, n and v vary."""
     squares = point.squares
     order, moving = point.order[0], point.order[1] if point.order.length() > 1 else arb(0)
     parameter, step = point.parameter[0], point.parameter[1]
     values, v_steps = [v[0] for v in point.v], [v[1] for v in point.v]
     if isinstance(rule, Adaptive):
-        # ∂w/∂n of the adaptive rule is another claim's; here its steps are in s and β.
+        # ∂w/∂n of the adaptive rule belongs to another claim; here only s and β vary.
         logits = [-(parameter * d[1] + step * d[0]) / 2 for d in squares]
         powers = [p ** (1 - 1 / order) for p in w]
         change = [dot(row, logits) for row in laplacian(powers)]
@@ -266,7 +267,7 @@ def _three_ways(settings: Settings, of: Slope, radial: int) -> Any:
 
 
 def _kinks() -> Iterator[tuple[list[float], int]]:
-    """Rows of order 1 with K keys at the threshold, and how many keys have weight."""
+    """Rows of order 1 with K keys at the threshold, and the number of keys with weight."""
     for free in FREE:
         for keys in (1, 2, 3):
             yield [*free, *[(sum(free) - 1) / len(free)] * keys], len(free)
@@ -287,7 +288,7 @@ def _limits(many: Callable[[Any], Any]) -> Any:
 
 
 def _matrix(z: Sequence[float]) -> tuple[Any, ...]:
-    """The oracle's Jacobian at order 1, in rationals."""
+    """The reference's Jacobian at order 1, in rationals."""
     eye = np.eye(len(z))
     return tuple(tuple(entmax_vjp(list(z), row.tolist(), order=1)["z"].values().tolist()) for row in eye)
 

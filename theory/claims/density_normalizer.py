@@ -21,7 +21,7 @@ Normalizer = Callable[[Any, Any, Any, Callable[[Any], Any]], Any]
 Pairs = Iterator[tuple[str, arb, arb]]
 ORDERS = ("0", "1/3", "1/2", "1", "3/2", "2", "7/3", "3", "31/4", "20")
 ROUNDING = 2.0**-44
-"""Relative error allowed to a float64 density: the exponential of at most 12 logarithms of size at most 8, two units
+"""Relative error allowed for a float64 density: the exponential of at most 12 logarithms of size at most 8, two units
 each, is 12·8·2·2^−53 = 2^−45.4; the kernel 1 − t, t ≤ 3/4, adds a dozen units magnified by 4."""
 
 
@@ -31,7 +31,7 @@ def unit_normalizer(n: Any, half: Any, pi: Any, gamma: Callable[[Any], Any]) -> 
 
 
 def build(normalizer: Normalizer = unit_normalizer) -> Claim:
-    """The claim with the constant that `normalizer` gives."""
+    """The claim with the constant `normalizer`."""
 
     def sphere(settings: Settings) -> Finding:
         r, d = sympy.symbols("r d", positive=True)
@@ -195,7 +195,7 @@ def _estimates(seed: int, normalizer: Normalizer) -> Pairs:
 
 
 def _estimate(normalizer: Normalizer, name: str, t: list[Fraction], d: int) -> arb:
-    """The estimate from the squared distances over h², with h = 2."""
+    """The estimate from the squared distances divided by h², with h = 2."""
     if name == "gaussian":
         total = sum(((-rational(x) / 2).exp() for x in t), start=arb(0)) / (2 * arb.pi()) ** (arb(d) / 2)
     else:

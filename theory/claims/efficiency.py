@@ -1,4 +1,4 @@
-"""The efficiencies of the kernels that the textbooks print, from exact closed forms."""
+"""The kernel efficiencies printed in textbooks, from exact closed forms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def silverman(spread: Any, rough: Any) -> Any:
 
 
 def build(square: Efficiency = silverman, published: Mapping[str, str] = PUBLISHED) -> Claim:
-    """The claim for the efficiency whose square is `square`, with the numbers of `published`."""
+    """The claim for the efficiency with square `square`, and the numbers in `published`."""
 
     def closed_forms(settings: Settings) -> Finding:
         x = sympy.Symbol("x", real=True)

@@ -43,12 +43,12 @@ def bandwidth_squared(tau: Any, n: Any, beta: Any) -> Any:
 
 
 def norm_shift(q: Any, k: Any) -> Any:
-    """What logits from dot products add to h²: ``‖q‖² + R²``, R = 0 if they keep ‖k‖²; in any arithmetic."""
+    """The term that logits from dot products add to h²: ``‖q‖² + R²``, R = 0 if they keep ‖k‖²; in any arithmetic."""
     return q + k
 
 
 def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] = norm_shift) -> Claim:
-    """The claim with the bandwidth that `square` gives, and with what logits from dot products add to it."""
+    """The claim with the bandwidth `square`, and the term that logits from dot products add to it."""
 
     def algebra(settings: Settings) -> Finding:
         q, k, d = sympy.symbols("Q K D", nonnegative=True)
@@ -240,7 +240,7 @@ def _adaptive(q: Floats, k: Floats, n: int) -> tuple[Floats, Floats, Floats]:
 
 
 def _held(q: Floats, k: Floats, n: int) -> tuple[Floats, Floats]:
-    """Entmax weights, and those of the kernel with each head's mean h²."""
+    """Entmax weights, and those of the kernel with the mean h² of each head."""
     squares, p, h2 = _adaptive(q, k, n)
     mean = h2.mean(axis=1)[:, None, None]
     return p, shares(np.maximum(1 - squares / mean, 0) ** n)

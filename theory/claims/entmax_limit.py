@@ -25,7 +25,7 @@ Second = Callable[[Any, Any], Any]
 
 
 def relative_shift(log: Any, mean: Any) -> Any:
-    """``(E − ℓ²)/2``: what 1/n multiplies in the weight over its softmax limit; in any arithmetic."""
+    """``(E − ℓ²)/2``, the coefficient of 1/n in the weight relative to its softmax limit; in any arithmetic."""
     return (mean - log**2) / 2
 
 
@@ -63,7 +63,7 @@ def curvature(weights: Sequence[arb], eps: arb, first: First = relative_shift) -
 
 
 def build(first: First = relative_shift, second: Second = divergence_constant) -> Claim:
-    """The claim with the coefficient of the weights and the constant of the divergence."""
+    """The claim with this coefficient of the weights and this constant of the divergence."""
 
     def expansion(settings: Settings) -> Finding:
         e, p = sympy.symbols("epsilon p", positive=True)
@@ -130,7 +130,7 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
             return certified.agree(
                 _weight_pairs(settings, first),
                 domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
-                # Below a tenth, the smallest n still tells the coefficient from twice, half or minus itself.
+                # Below a tenth, the smallest n still distinguishes the coefficient from twice, half or minus itself.
                 width=0.1,
                 detail="n(p_i(n) − p_i)/p_i is the coefficient up to a remainder that is enclosed",
             )
@@ -197,7 +197,7 @@ def _rows() -> Any:
 
 
 def _weights(z: Sequence[float], order: Any, settings: Settings) -> list[arb]:
-    # 1/n of a weight's difference is what is looked at: as many more bits as n has.
+    # Only the 1/n part of a weight's difference is compared, so this takes as many more bits as n has.
     return balls(entmax(list(z), order=order, precision=settings.precision + 96).weights.values())
 
 
@@ -228,7 +228,7 @@ def _one_pair(z: Sequence[float], exponent: int, settings: Settings, first: Firs
 
 
 def _divergences(settings: Settings, second: Second) -> Finding:
-    """n²·KL against the constant; the third-order term is enclosed from the series of the divergence."""
+    """n²·KL compared with the constant; the series of the divergence encloses the third-order term."""
     z, pairs, rows = ROWS[1], [], list[list[Cell]]()
     finer = Settings(settings.precision + 96)
     for exponent in EXPONENTS:

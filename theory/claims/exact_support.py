@@ -1,4 +1,4 @@
-"""Which keys have weight is decided by the gaps alone: no threshold needs to be solved for."""
+"""The gaps alone decide which keys have weight, without solving for the threshold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLANTED = (
 
 
 def gap_term(gap: Any, n: Any) -> Any:
-    """``(gap/n)^n``: what a key with a larger logit takes from the mass 1; in any arithmetic."""
+    """``(gap/n)^n``, the part of the mass 1 taken by a key with a larger logit; in any arithmetic."""
     return (gap / n) ** n
 
 

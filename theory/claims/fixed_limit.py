@@ -1,4 +1,4 @@
-"""L4: with the bandwidth that grows as it must, the weights of a fixed rule tend to the Gaussian's at rate 1/n."""
+"""L4: with a suitably growing bandwidth, the weights of a fixed rule tend to the Gaussian's at rate 1/n."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Shift = Callable[[Any, Any], Any]
 
 
 def relative_shift(x: Any, mean: Any) -> Any:
-    """``(E − x²)/2``: what 1/n multiplies in the weight over its Gaussian limit; in any arithmetic."""
+    """``(E − x²)/2``, the coefficient of 1/n in the weight relative to its Gaussian limit; in any arithmetic."""
     return (mean - x**2) / 2
 
 
@@ -37,7 +37,7 @@ def moved(x: Sequence[Any], limit: Sequence[Any], shift: Shift) -> list[Any]:
 
 
 def build(shift: Shift = relative_shift) -> Claim:
-    """The claim with the coefficient that `shift` gives."""
+    """The claim with the coefficient `shift`."""
 
     def expansion(settings: Settings) -> Finding:
         e, n, square = sympy.symbols("epsilon n sigma_2", positive=True)
@@ -80,7 +80,7 @@ def build(shift: Shift = relative_shift) -> Claim:
             sides,
             settings,
             domain="rows of 2 to 6 squared distances in [0, 12], σ = 1, n = 2^21 to 2^39",
-            # Below a tenth, every n tells the coefficient from twice, half or minus itself.
+            # Below a tenth, every n distinguishes the coefficient from twice, half or minus itself.
             width=0.1,
             detail="the coefficient of the key that is furthest off, from certified weights",
         )
@@ -190,7 +190,7 @@ def _agree(pairs: Any, domain: str) -> Finding:
     return certified.agree(
         pairs,
         domain=domain,
-        # Below a tenth, the smallest n still tells the coefficient from twice, half or minus itself.
+        # Below a tenth, the smallest n still distinguishes the coefficient from twice, half or minus itself.
         width=0.1,
         detail="n(w_i(n) − p_i) is the coefficient up to a remainder that is enclosed",
     )

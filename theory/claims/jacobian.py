@@ -39,7 +39,7 @@ def laplacian(w: Sequence[Any]) -> Matrix:
 def build(
     powered: Power = power, matrix: Callable[[Sequence[Any]], Matrix] = laplacian, half: Any = Fraction(1, 2)
 ) -> Claim:
-    """The claim with the w of a weight, the matrix made of them, and the bound of the norm over Σw."""
+    """The claim with this w of a weight, this matrix of them, and this bound on the norm relative to Σw."""
 
     def derivative(settings: Settings) -> Finding:
         n, u, w = sympy.symbols("n u w", positive=True)
@@ -123,7 +123,7 @@ def build(
             return certified.agree(
                 _entries(settings, powered, matrix),
                 domain=f"{len(ROWS)} rows, n in {', '.join(map(str, ORDERS))}, every entry",
-                # 96 good bits of the oracle's weights; w loses at most 1/n of them.
+                # 96 correct bits of the reference's weights; w loses at most 1/n of them.
                 width=2.0**-80,
                 detail="the oracle's vector-Jacobian products and the formula at the oracle's weights",
             )
@@ -159,7 +159,7 @@ def build(
         )
 
     def two_keys(settings: Settings) -> Finding:
-        # With two keys the only eigenvalue is 2w₁w₂/W < 2·min(w) ≤ 2·2^r: bounded, whatever the third key would do.
+        # With two keys the only eigenvalue is 2w₁w₂/W < 2·min(w) ≤ 2·2^r: bounded, unlike with a third key.
         with ctx.workprec(settings.precision):
             small = arb(2) ** -60
             w = [1 / (1 - small), 1 / small]

@@ -1,4 +1,4 @@
-"""Open: the sharp bound of the norm of entmax's Jacobian for a given number of keys, between α = 1 and α = 2."""
+"""Open: the sharp bound on the norm of the Jacobian of entmax for a given number of keys, between α = 1 and α = 2."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def two_blocks(keys: int, alpha: Fraction, rest: float) -> float:
 
 @cache
 def best_rest(keys: int, alpha: Fraction) -> Fraction:
-    """The weight of the m − 1 equal keys at which `two_blocks` is largest, to a float's accuracy."""
+    """The weight of the m − 1 equal keys at which `two_blocks` is largest, to float accuracy."""
     grid = np.linspace(0, 1, 2001)[1:-1]
     at = float(grid[int(np.argmax([two_blocks(keys, alpha, float(x)) for x in grid]))])
     low, high = at - 1 / 2000, min(at + 1 / 2000, 1 - 1e-9)
@@ -58,12 +58,12 @@ def best_rest(keys: int, alpha: Fraction) -> Fraction:
 
 
 def conjectured(keys: int, alpha: Fraction) -> Fraction:
-    """The larger of ``2^{α−2}``, two equal keys, and the best of one key against m − 1 equal ones; from floats."""
+    """The larger of ``2^{α−2}``, for two equal keys, and the best of one key and m − 1 equal ones; from floats."""
     return Fraction(max(2.0 ** float(alpha - 2), two_blocks(keys, alpha, float(best_rest(keys, alpha)))))
 
 
 def build(guess: Guess = conjectured) -> Claim:
-    """The open question with the sup that `guess` gives."""
+    """The open question with the supremum `guess`."""
 
     def form(settings: Settings) -> Finding:
         w, lam, p, y, r = sympy.symbols("w lambda p y r", positive=True)
@@ -193,7 +193,7 @@ def _lower(keys: int, alpha: Fraction) -> arb:
 
 
 def _power(base: arb, kappa: arb) -> arb:
-    """``base^κ`` of a ball that holds a number ≥ 0, and perhaps others for want of bits."""
+    """``base^κ`` of a ball that contains a number ≥ 0, and for lack of bits perhaps negative ones."""
     if base > 0:
         return base**kappa
     top = base.upper()
@@ -201,7 +201,7 @@ def _power(base: arb, kappa: arb) -> arb:
 
 
 def _upper(keys: int, alpha: Fraction, bound: Fraction, parts: int) -> Finding:
-    """Whether no row of a maximizer's form has a norm of `bound`, which is above 2^{α−2}."""
+    """Whether no row in the form of a maximizer has the norm `bound`, which is above 2^{α−2}."""
     kappa = 2 - alpha
     least = Fraction(floor(float(bound) ** (1 / float(kappa)) * 10**6) - 1, 10**6)
 
@@ -222,7 +222,7 @@ def _upper(keys: int, alpha: Fraction, bound: Fraction, parts: int) -> Finding:
 
 
 def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS, lowers: Any = None) -> Finding:
-    """The table of proved bounds; REFUTED where a row exceeds the value by more than every gap."""
+    """The table of proved bounds; REFUTED if a row exceeds the value by more than every gap."""
     rows, decided, volume = list[list[Cell]](), 0, 0.0
     for alpha in ALPHAS:
         for keys in KEYS:
@@ -264,7 +264,7 @@ def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS
 
 
 def _by_alpha(rows: list[list[Cell]]) -> Grid:
-    """The lower bounds again, a row for each α and a column for each m, as a figure wants them."""
+    """The lower bounds again, with a row per α and a column per m, for a figure."""
     lower = {(row[0], row[1]): float(row[2]) for row in rows}
     return Grid(
         title="The largest norm known, a proved lower bound, against α",
@@ -289,7 +289,7 @@ def _certified(row: Row, alpha: Fraction) -> arb:
 
 
 def _search(seconds: float, settings: Settings, guess: Guess) -> Finding:
-    """Rows of every kind against the conjecture; then upper bounds as close as a finer cover proves them."""
+    """Compare rows of every kind with the conjecture; then prove upper bounds as close as a finer cover allows."""
     each = seconds / (len(KEYS) * len(ALPHAS))
     best: dict[tuple[int, Fraction], arb] = {}
     beaten: list[str] = []
@@ -311,7 +311,7 @@ def _search(seconds: float, settings: Settings, guess: Guess) -> Finding:
             detail="rows whose norm is above the conjecture, certified",
             witness="; ".join(beaten),
         )
-    # About 2·10⁴ parts a second are looked at.
+    # About 2·10⁴ parts are tried per second.
     gaps = (Fraction(1, 10**5), Fraction(1, 10**4), *GAPS)
     return _uppers(guess, gaps=gaps, parts=max(PARTS, int(each * 4000)), lowers=lambda m, alpha: best[m, alpha])
 

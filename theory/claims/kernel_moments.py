@@ -1,4 +1,4 @@
-"""Spread and roughness of the kernel of order n in d dimensions, and the Gaussian that it becomes."""
+"""Spread and roughness of the kernel of order n in d dimensions, and of its limit, the Gaussian."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Roughness = Callable[[Any, Any], Any]
 Pairs = Iterator[tuple[str, arb, arb]]
 ORDERS = ("0", "1/3", "1/2", "1", "3/2", "2", "7/3", "3", "31/4", "20")
 ROUNDING = 2.0**-44
-"""Relative error allowed to a float64 variance: a dozen operations of two units each are 2^−48.4."""
+"""Relative error allowed for a float64 variance: a dozen operations of two units each are 2^−48.4."""
 
 
 def variance(n: Any, d: Any) -> Any:
-    """``1/(2n + d + 2)``, of one coordinate of the density on the unit ball; in any arithmetic."""
+    """``1/(2n + d + 2)``, the variance of one coordinate of the density on the unit ball; in any arithmetic."""
     return 1 / (2 * n + d + 2)
 
 
@@ -34,7 +34,7 @@ def roughness(constant: Any, twice: Any) -> Any:
 
 
 def build(spread: Variance = variance, rough: Roughness = roughness) -> Claim:
-    """The claim with the variance and the roughness that the two formulas give."""
+    """The claim with the variance `spread` and the roughness `rough`."""
 
     def moments(settings: Settings) -> Finding:
         d = sympy.Symbol("d", positive=True)

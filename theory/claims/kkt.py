@@ -1,4 +1,4 @@
-"""The conditions of Karush, Kuhn and Tucker: which rows of weights are entmax, told from the weights alone."""
+"""The Karush-Kuhn-Tucker conditions: they identify the rows of weights that are entmax, from the weights alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLANTED = (
 
 
 def entropy_slope(p: Any, alpha: Any) -> Any:
-    """``p^(α−1)/(α − 1)``, minus the derivative of the entropy by a weight; in any arithmetic."""
+    """``p^(α−1)/(α − 1)``, the negative derivative of the entropy by a weight; in any arithmetic."""
     return p ** (alpha - 1) / (alpha - 1)
 
 
@@ -108,7 +108,7 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
         def value(case: tuple[list[float], Fraction]) -> arb:
             z, n = case
             found = entmax(z, order=n, precision=settings.precision)
-            # A key at the threshold has z_i = μ, which no ball decides; the planted rows have such keys.
+            # A key at the threshold has z_i = μ, which no ball decides; the planted rows cover such keys.
             assume(not found.boundary.any() and not found.support.all())
             p = [draws.ball(weight) for weight in found.weights.values()]
             top = max(range(len(z)), key=z.__getitem__)

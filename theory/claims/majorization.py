@@ -22,7 +22,7 @@ def weight_slope(c: Any, n: Any) -> Any:
 
 
 def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> Claim:
-    """The claim with the slope of a weight that `slope` gives; with `sign` −1 the larger order majorizes."""
+    """The claim with the slope `slope` of a weight; if `sign` is −1, that the larger order majorizes."""
 
     def slopes(settings: Settings) -> Finding:
         n, u, c = sympy.symbols("n u c", positive=True)
@@ -118,7 +118,7 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
 
 
 def _excess(p: tuple[arb, ...], at: int, n: arb, then: arb) -> arb:
-    """By how much the weights of order `then` would sum to more than 1 if weight `at` were what it is at order n."""
+    """By how much the weights of order `then` would exceed a sum of 1 if weight `at` kept its value of order n."""
     total = arb(0)
     for j, weight in enumerate(p):
         if j != at:

@@ -19,12 +19,12 @@ Case = tuple[list[float], draws.Order, list[bool]]
 
 
 def deep(n: Any) -> Any:
-    """``n``: how far below the largest logit is as good as −∞; in any arithmetic."""
+    """``n``, the distance below the largest logit that is equivalent to −∞; in any arithmetic."""
     return n
 
 
 def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: -inf) -> Claim:
-    """The claim that a logit of `mask` of the row, or of ``max z − depth(n)`` at finite orders, deletes its key."""
+    """The claim that the logit ``mask(row)``, or ``max z − depth(n)`` at finite orders, deletes its key."""
 
     def no_mass(settings: Settings) -> Finding:
         n = sympy.Symbol("n", positive=True)
@@ -52,7 +52,7 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
     def far(settings: Settings) -> Finding:
         return _drawn(
             settings,
-            # The logits are multiples of 1/16; an order that is not is rounded down to one further away.
+            # The logits are multiples of 1/16; for other orders the logit is rounded down to one farther away.
             lambda z, n: max(z) - float(-(-depth(n) * 64 // 1)) / 64,
             infinite=False,
             detail="keys n below the largest logit (n rounded up to a multiple of 1/64) against the row without them",
@@ -93,7 +93,7 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
 def _drawn(settings: Settings, low: Callable[[list[float], Any], float], *, infinite: bool, detail: str) -> Finding:
     def sides(case: Case) -> tuple[arb, arb]:
         z, n, hidden = case
-        # The largest key stays, so that the row has one.
+        # The largest key stays, so that the row is not empty.
         off = {i for i in range(len(z)) if hidden[i] and z[i] < max(z)}
         filled = [low(z, n) if i in off else x for i, x in enumerate(z)]
         rest = iter(draws.solved([x for i, x in enumerate(z) if i not in off], n, settings.precision))

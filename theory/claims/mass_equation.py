@@ -24,11 +24,11 @@ from kernelproof.theory.finding import Evidence, Finding
 
 Target = Callable[[Any, Any], Any]
 TOLERANCE = 4 * float_info.epsilon
-"""brentq's rtol, the least that it takes."""
+"""The smallest rtol that brentq accepts."""
 
 
 def mass_scale(n: Any, beta: Any) -> Any:
-    """``2n/β``, whose n-th power the mass has to be; in any arithmetic."""
+    """``2n/β``, whose n-th power is the required mass; in any arithmetic."""
     return 2 * n / beta
 
 
@@ -96,7 +96,7 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             tau = ball(entmax(z, order=order, precision=settings.precision).threshold.values()[()])
             # β = 2: z = −D, and h² = −nτ.
             excess, step = top - n * tau, scale(n, arb(2))
-            # Ties attain the lower end and a key alone the upper one: 2^-40 of room for the width of the balls.
+            # Ties attain the lower end and a single key the upper one: 2^-40 of room for the width of the balls.
             room = arb(2) ** -40 * step
             return draws.least([excess - step * floor(rational(Fraction(len(z))), n) + room, step - excess + room])
 
@@ -195,9 +195,9 @@ def _brent(settings: Settings, scale: Target) -> Iterator[tuple[str, arb, arb]]:
         # 1/8 beyond the ends of the interval, so that rounding there changes no sign.
         bracket = low + step * power(len(squares), -1 / n) * 7 / 8, low + step * 9 / 8
         found = float(brentq(excess, *bracket, xtol=float_info.min, rtol=TOLERANCE))
-        # A sign of the rounded mass is right unless mass and right side agree to ε = (2n + m + 4)u: n + n from the
-        # rounded bases, m from the sum, 2 + 2 from the powers. F(H′)/F(H) ≥ ((H′ − min D)/(H − min D))^n, so then
-        # H is within ε/n of the root, relative to H − min D; the 2 is for second order.
+        # The sign of the rounded mass is right unless mass and right side agree to ε = (2n + m + 4)u: n + n from the
+        # rounded bases, m from the sum, 2 + 2 from the powers. F(H′)/F(H) ≥ ((H′ − min D)/(H − min D))^n, so in that
+        # case H is within ε/n of the root, relative to H − min D; the 2 covers second order.
         epsilon = (2 * n + len(squares) + 4) * float_info.epsilon / 2
         error = TOLERANCE * found + 2 * epsilon / n * (found - low)
         yield name, square, arb(found, error)

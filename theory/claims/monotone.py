@@ -1,4 +1,4 @@
-"""A larger logit never has the smaller weight."""
+"""A larger logit never has a smaller weight."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def of_base(u: Any, n: Any) -> Any:
 
 
 def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
-    """The claim for `weight` of a base; if `strict_off`, that the order is strict off the support as well."""
+    """The claim with `weight` of a base; if `strict_off`, that the order is strict off the support as well."""
 
     def rises(settings: Settings) -> Finding:
         n, u, c = sympy.symbols("n u c", positive=True)

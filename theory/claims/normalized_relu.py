@@ -1,4 +1,4 @@
-"""C2: normalized ReLU to the power n is kernel regression of order n with a bandwidth that no key changes."""
+"""C2: normalized ReLU to the power n is kernel regression of order n with a bandwidth independent of the keys."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def parameters(square: Any, q: Any, k: Any) -> tuple[Any, Any]:
 
 
 def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Claim:
-    """The claim with the bandwidth that `square` gives, and the γ and b that `choice` gives for one bandwidth."""
+    """The claim with the bandwidth `square`, and with γ and b by `choice` for a given bandwidth."""
 
     def algebra(settings: Settings) -> Finding:
         q, k = sympy.symbols("Q K", nonnegative=True)
@@ -210,7 +210,7 @@ def _cases(seed: int, square: Square) -> Any:
         q = tuple(Fraction(int(x), 4) for x in generator.integers(-12, 13, size=2))
         keys = [tuple(map(Fraction, circle[i])) for i in generator.choice(len(circle), size=6, replace=False)]
         gamma, n = Fraction(int(generator.integers(1, 40)), 8), INTEGERS[number % len(INTEGERS)]
-        # Above the largest argument's negative, so that there is mass; not so far that every key has weight.
+        # Above the negative of the largest argument, so that there is mass, but not so far that every key has weight.
         b = Fraction(int(generator.integers(1, 9)), 4) - max(dot(q, k) for k in keys) / gamma
         h2 = square(dot(q, q), Fraction(25), gamma, b)
         name = f"q = {q}, keys {keys}, γ = {gamma}, b = {b}, n = {n}"
@@ -244,12 +244,12 @@ def _relu(case: CorrespondenceCase, gamma: Fraction, b: Fraction, order: Fractio
 
 
 def _reaching(case: CorrespondenceCase) -> Fraction:
-    """A bandwidth between the nearest key and the farthest, so that keys fall on both sides of it."""
+    """A bandwidth between the nearest key and the farthest, so that keys lie on both sides of it."""
     return _root_above((min(case.distances) + max(case.distances)) / 2 + Fraction(1, 16))
 
 
 def _root_above(square: Fraction) -> Fraction:
-    """A multiple of 1/16 whose square is at least `square`, and less than 1/16 above the root."""
+    """A multiple of 1/16, less than 1/16 above the root of `square`, whose square is at least `square`."""
     return Fraction(isqrt(int(256 * square)) + 1, 16)
 
 
@@ -259,7 +259,7 @@ def _norm_break(q: Floats, k: Floats) -> float:
     # The threshold is one γ below each row's largest logit, so that there is mass.
     argument = (dots - dots.max(axis=-1, keepdims=True)) / gamma + 1
     norms = (k * k).sum(axis=-1)
-    # The kernel of D_i with h² from the mean norm: the difference to the ReLU is what ‖k_i‖² − R² does.
+    # The kernel of D_i with h² from the mean norm: its difference from the ReLU is the effect of ‖k_i‖² − R².
     excess = (norms - norms.mean(axis=-1, keepdims=True)) / (2 * gamma)
     return mean_variation(shares(np.maximum(argument, 0)), shares(np.maximum(argument - excess[:, None, :], 0)))
 
@@ -276,7 +276,7 @@ def _unit(x: Floats) -> Floats:
 
 
 def _query_squares(q: Floats, k: Floats) -> tuple[Floats, Floats]:
-    """D_i for keys scaled to norm √d, and each query's h² for γ = √d and b = 1."""
+    """D_i for keys scaled to norm √d, and the h² of every query for γ = √d and b = 1."""
     _, squares = dots_and_squares(q, _unit(k))
     d = q.shape[-1]
     h2: Floats = (q * q).sum(axis=-1)[..., None] + d + 2 * float(np.sqrt(d))
@@ -303,7 +303,7 @@ def _sparse_square(z: list[float], bits: int) -> arb:
 def _threshold_spread(q: Floats, k: Floats) -> float:
     d = q.shape[-1]
     dots, _ = dots_and_squares(_unit(q), _unit(k))
-    # A few queries of each head are enough for a spread.
+    # A few queries per head suffice to see the spread.
     z = dots[:, :: max(1, dots.shape[1] // 8)] / np.sqrt(d)
     tau = np.asarray(entmax(z, order=1).threshold.round("float64"), dtype=np.float64)
     h2 = 2 * d - 2 * np.sqrt(d) * tau

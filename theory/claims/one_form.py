@@ -46,12 +46,12 @@ def adaptive_reach(top: Any, n: Any, beta: Any) -> Any:
 
 
 def least_top(m: Any, n: Any) -> Any:
-    """``m^{−1/n}``, what û is at least; in any arithmetic."""
+    """``m^{−1/n}``, a lower bound of û; in any arithmetic."""
     return m ** (-1 / n)
 
 
 def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_reach, floor: Floor = least_top) -> Claim:
-    """The claim with the γ of `Fixed` and of `Adaptive` that are given, and the lower end of û."""
+    """The claim with this γ of `Fixed`, this γ of `Adaptive`, and this lower bound of û."""
 
     def one_formula(settings: Settings) -> Finding:
         low, d = sympy.symbols("L D", nonnegative=True)
@@ -128,7 +128,7 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             n = rational(order)
             found = entmax(z, order=order, precision=settings.precision)
             top = rational(Fraction(max(z))) / n - ball(found.threshold.values()[()])
-            # A row of one key, or of ties, is at an end: 2^-40 of room for the width of the balls.
+            # A row of one key, or of ties, attains an end: 2^-40 of room for the width of the balls.
             room = arb(2) ** -40
             return draws.least([top - floor(rational(Fraction(len(z))), n) + room, 1 - top + room])
 
@@ -174,7 +174,7 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
 
 
 def formula(gaps: list[Any], gamma: Any, order: Fraction) -> list[Any]:
-    """``[1 − d_i/γ]₊^n`` over its sum; Fractions for a rational γ and an integer order, else balls."""
+    """``[1 − d_i/γ]₊^n`` divided by its sum; Fractions for a rational γ and an integer order, else balls."""
     if isinstance(gamma, arb):
         return exact_shares([truncated_power(1 - ball(each) / gamma, order) for each in gaps])
     powers = [truncated_power(1 - each / gamma, order) for each in gaps]
@@ -186,11 +186,11 @@ def _gaps(case: CorrespondenceCase) -> list[Fraction]:
 
 
 def _bandwidths(case: CorrespondenceCase) -> list[Fraction]:
-    """Rational h beyond the nearest key: barely, by half, and farther than all keys."""
+    """Rational h beyond the nearest key: barely, half-way, and beyond all keys."""
     low, high = min(case.distances), max(case.distances)
     found = []
     for target in (low, (low + high) / 2, high + 1):
-        # The least multiple of 1/8 whose square is beyond the target.
+        # The smallest multiple of 1/8 whose square is beyond the target.
         h = Fraction(1, 8)
         while h**2 <= target:
             h += Fraction(1, 8)
@@ -219,7 +219,7 @@ def _pairs(settings: Settings, fixed: FixedReach, adaptive: AdaptiveReach) -> It
 def _ruled(
     settings: Settings, case: CorrespondenceCase, kept: int | None, fixed: FixedReach, adaptive: AdaptiveReach
 ) -> Iterator[tuple[str, arb, arb]]:
-    """The weights of one case under every rule; after `Nearest(kept)`, for cases without a tie there."""
+    """The weights of one case under every rule, after `Nearest(kept)` for cases without a tie there."""
     gaps, bits = _gaps(case), settings.precision
     ordered = sorted(gaps)
     if kept is not None and kept < len(gaps) and ordered[kept - 1] == ordered[kept]:

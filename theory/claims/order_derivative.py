@@ -46,7 +46,7 @@ def stable(p: Sequence[Any], u: Sequence[Any], phi: Sequence[Any], order: Any) -
 
 
 def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
-    """The claim with the φ and the value at α = 1 that are given."""
+    """The claim with this φ and this value at α = 1."""
 
     def derivative(settings: Settings) -> Finding:
         n, u, p, total, mean = sympy.symbols("n u p W M", positive=True)
@@ -74,7 +74,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         n = sympy.Symbol("n", positive=True)
         u = sympy.symbols("u_1:4", positive=True)
         log = [sympy.log(each) for each in u]
-        # Σp = 1 makes the two forms equal; the last weight is what is left, and carries no power of its own.
+        # Σp = 1 makes the two forms equal; the last weight is the remainder, without a power of its own.
         p = list(sympy.symbols("p_1:3", positive=True))
         p.append(1 - p[0] - p[1])
         found = stable(p, u, [phi(each, at) for each, at in zip(u, log, strict=True)], n)
@@ -105,7 +105,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
             return certified.agree(
                 _oracle(settings, phi, value),
                 domain=f"{len(ROWS)} rows, n in {', '.join(map(str, ORDERS))} and ∞, every key",
-                # 288 bits less what n² and the cancellation of φ take, 4·27 bits at n = 2^27.
+                # 288 bits minus those that n² and the cancellation of φ take, 4·27 bits at n = 2^27.
                 width=2.0**-100,
                 detail="the oracle's derivative and the formula at the oracle's weights",
             )
@@ -270,7 +270,7 @@ def _floats(settings: Settings) -> Finding:
 
 def _float_stable(p: NDArray[Any], n: Any) -> list[Any]:
     x = np.expm1(np.log(p) / n)
-    # φ(x) = Σ (−1)^k (k − 1)/k·x^k; eight terms leave 2^−54 of it for |x| < 1/64.
+    # φ(x) = Σ (−1)^k (k − 1)/k·x^k; eight terms leave out 2^−54 of it for |x| < 1/64.
     tail = sum(((-x) ** k * x.dtype.type((k - 1) / k) for k in range(2, 11)), np.zeros_like(x))
     phi = np.where(np.abs(x) < 1 / 64, tail, np.log1p(x) - x / (1 + x))
     w = p / (1 + x)

@@ -24,7 +24,7 @@ Slope = Callable[[Any, Any, Any], Any]
 
 
 def weight_slope(p: Any, log: Any, mean: Any) -> Any:
-    """``ω_i = p_i[(E − ℓ_i²)/2 − ℓ_i]``: what 1/n multiplies in ``p_i(n)^{1−1/n}``; in any arithmetic."""
+    """``ω_i = p_i[(E − ℓ_i²)/2 − ℓ_i]``, the coefficient of 1/n in ``p_i(n)^{1−1/n}``; in any arithmetic."""
     return p * (relative_shift(log, mean) - log)
 
 
@@ -40,7 +40,7 @@ def jacobian_slope(p: Sequence[Any], log: Sequence[Any], slope: Slope) -> list[l
 
 
 def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
-    """The claim with the coefficients of the weights and of the powers that make the Jacobian."""
+    """The claim with these coefficients of the weights and of the powers in the Jacobian."""
 
     def output(settings: Settings) -> Finding:
         e, p = sympy.symbols("epsilon p", positive=True)
@@ -206,7 +206,7 @@ def _jacobians(settings: Settings, slope: Slope) -> Any:
 
 
 def jacobian_of(z: Sequence[float], order: Any, bits: int) -> list[list[arb]]:
-    """The Jacobian of entmax by the oracle, row i from the cotangent e_i."""
+    """The Jacobian of entmax by the reference, row i from the cotangent e_i."""
     eye = np.eye(len(z))
     return [balls(entmax_vjp(list(z), row.tolist(), order=order, precision=bits)["z"].values()) for row in eye]
 
@@ -215,7 +215,7 @@ def _agree(pairs: Any, domain: str) -> Finding:
     return certified.agree(
         pairs,
         domain=domain,
-        # Below one half, the smallest n still tells the coefficient from twice, half or minus itself.
+        # Below one half, the smallest n still distinguishes the coefficient from twice, half or minus itself.
         width=0.5,
         detail="n times the distance from the limit is the coefficient up to a remainder that is enclosed",
     )

@@ -1,4 +1,4 @@
-"""Permuting the keys permutes the weights, and nothing else."""
+"""Permuting the keys permutes the weights, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same(order: Sequence[int]) -> Sequence[int]:
 
 
 def build(total: Total = mass, places: Places = same) -> Claim:
-    """The claim for weights whose threshold makes `total` 1, permuted by `places` of the logits' permutation."""
+    """The claim for weights whose threshold makes `total` 1, permuted by ``places(permutation of the logits)``."""
 
     def transposition(settings: Settings) -> Finding:
         n, rest = sympy.Symbol("n", positive=True), sympy.Symbol("R", nonnegative=True)

@@ -1,4 +1,4 @@
-"""L1: how fast the kernel of order n becomes the Gaussian, uniformly in t: the exact constant at every order."""
+"""L1: how fast the kernel of order n tends to the Gaussian, uniformly in t: the exact constant at every order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def at_maximum(t: Any, exp: Any) -> Any:
 
 
 def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) -> Claim:
-    """The claim with the constant above order 1, up to order 1, and with the t that the maximum tends to."""
+    """The claim with the constant above order 1, the constant up to order 1, and the limit of the maximizer t."""
 
     def small_orders(settings: Settings) -> Finding:
         n, y = sympy.symbols("n y", positive=True)
@@ -115,7 +115,7 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
             finding = certified.agree(
                 printed,
                 domain=f"orders {', '.join(map(str, PRINTED))}",
-                # The printed side is a ball of half a unit of its last digit, 5e-6 of at least 0.27.
+                # The printed number is a ball of half a unit of its last digit: 5e-6, for numbers of at least 0.27.
                 width=2e-5,
                 detail="five printed digits hold the constant; the table has digits that are proved",
             )
@@ -125,7 +125,7 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
         return finding.model_copy(update={"grids": [grid]})
 
     def bound(settings: Settings, order: int) -> Finding:
-        # A million-th above the constant: an upper bound for every t, found without any derivative.
+        # One millionth above the constant: an upper bound for every t, found without any derivative.
         with ctx.workprec(settings.precision):
             top = Fraction(str(float(constant(Fraction(order), value, small)))) + Fraction(1, 10**5)
 
@@ -208,7 +208,7 @@ def _inverse_order(x: arb) -> arb:
 
 
 def _peak(order: Fraction) -> arb:
-    """An enclosure of the maximizer: x by bisection on signs that arb proves, then t, which falls in x."""
+    """An enclosure of the maximizer: x by bisection on proved signs, then t, which decreases in x."""
     if order <= 1:
         return certified.rational(order)
     target = certified.rational(1 / order)

@@ -45,7 +45,7 @@ def bandwidth_squared(nearest: Any, gamma: Any, beta: Any) -> Any:
 
 
 def build(square: Square = bandwidth_squared, logit: Callable[[Any, Any, Any], Any] = full_logit) -> Claim:
-    """The claim with the bandwidth that `square` gives, for the logits that `logit` gives."""
+    """The claim with the bandwidth `square`, for the logits `logit`."""
 
     def algebra(settings: Settings) -> Finding:
         q, k = sympy.symbols("Q K", nonnegative=True)
@@ -146,13 +146,13 @@ def build(square: Square = bandwidth_squared, logit: Callable[[Any, Any, Any], A
 
 
 def _definition(z: list[Fraction], gamma: Fraction, order: Fraction) -> list[Any]:
-    """ReLUmax as it is written: from logits and the largest of them."""
+    """ReLUmax by its definition, from the logits and their maximum."""
     powers = [truncated_power(each - max(z) + gamma, order) for each in z]
     return normalized(powers if order.denominator == 1 else [ball(each) for each in powers])
 
 
 def _settings(seed: int) -> Iterator[tuple[CorrespondenceCase, bool, Fraction, list[Fraction]]]:
-    """(case, whether its keys are of equal norm and ‖k‖² is left out, γ, the logits)."""
+    """(case, whether its keys have equal norms and ‖k‖² is left out, γ, the logits)."""
     for equal in (False, True):
         for number, case in enumerate(cases(seed, equal_norms=equal)):
             z = [Fraction(each) for each in case.logits(key_norm_term=not equal)]

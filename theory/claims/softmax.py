@@ -41,7 +41,7 @@ def gaussian_variance(beta: Any) -> Any:
 def build(
     variance: Callable[[Any], Any] = gaussian_variance, logit: Callable[[Any, Any, Any], Any] = full_logit
 ) -> Claim:
-    """The claim with the variance and the logits that are given."""
+    """The claim with this variance and these logits."""
 
     def algebra(settings: Settings) -> Finding:
         q, k = sympy.symbols("Q K", nonnegative=True)
@@ -172,7 +172,7 @@ def _output_pairs(settings: Settings, variance: Any) -> Iterator[tuple[str, arb,
 
 
 def _root(square: Fraction) -> Fraction:
-    """The root of a square of a rational."""
+    """The square root of a rational square."""
     return Fraction(isqrt(square.numerator), isqrt(square.denominator))
 
 

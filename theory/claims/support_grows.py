@@ -22,12 +22,12 @@ Case = tuple[list[float], tuple[draws.Order, draws.Order]]
 
 
 def gap_term(gap: Any, n: Any) -> Any:
-    """``(a/n)^n``, of which the exact test of the support is the sum over larger logits; in any arithmetic."""
+    """``(a/n)^n``, which the exact test of the support sums over larger logits; in any arithmetic."""
     return (gap / n) ** n
 
 
 def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
-    """The claim for a support decided by the sum of `term`; the claim that it shrinks if not `grows`."""
+    """The claim for a support decided by the sum of `term`; without `grows`, the claim that it shrinks."""
 
     def slope(settings: Settings) -> Finding:
         n, gap, e = sympy.symbols("n a e", positive=True)

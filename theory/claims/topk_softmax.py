@@ -42,13 +42,13 @@ def gaussian_variance(beta: Any) -> Any:
 
 
 def every_share(kept: Any, left: Any) -> Any:
-    """What the kept keys' weights are divided by, from the sums over the kept keys and over those left out."""
+    """The divisor of the kept keys' weights, from the sums over the kept keys and over those left out."""
     del left
     return kept
 
 
 def nearest(squares: Sequence[Any], k: int) -> list[int]:
-    """The k keys of least distance, the first ones where they are tied."""
+    """The k keys of smallest distance; among ties, the first."""
     return sorted(range(len(squares)), key=lambda i: (squares[i], i))[:k]
 
 
@@ -58,7 +58,7 @@ def build(
     choose: Callable[[Sequence[Any], int], list[int]] = nearest,
     logit: Callable[[Any, Any, Any], Any] = full_logit,
 ) -> Claim:
-    """The claim with this variance, this normalizer, these keys kept, and these logits."""
+    """The claim with this variance, this normalizer, these kept keys, and these logits."""
 
     def order(settings: Settings) -> Finding:
         return symbolic.identities(
@@ -177,7 +177,7 @@ def _pairs(settings: Settings, variance: Any, choose: Any) -> Iterator[tuple[str
 
 
 def admissible(scores: Sequence[float], support: Sequence[bool], k: int) -> bool:
-    """True if `support` holds k keys (all, if there are fewer) and no key outside has a larger score."""
+    """Whether `support` has k keys (all, if there are fewer) and no key outside has a larger score."""
     inside = [score for score, there in zip(scores, support, strict=True) if there]
     outside = [score for score, there in zip(scores, support, strict=True) if not there]
     return len(inside) == min(k, len(scores)) and (not outside or max(outside) <= min(inside))

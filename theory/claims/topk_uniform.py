@@ -161,12 +161,12 @@ def build(
 
 
 def _uniform(squares: Sequence[Fraction], h2: Fraction) -> list[Fraction]:
-    """Weights of the kernel of order 0 with h²: equal in the closed ball."""
+    """Weights of the kernel of order 0 with h², which are equal in the closed ball."""
     return exact_shares([Fraction(int(each <= h2)) for each in squares])
 
 
 def _ends(squares: Sequence[Fraction], k: int) -> tuple[Fraction, Fraction] | None:
-    """``D_(k)`` and the gap to the next, 1 if there is none; None where they are tied."""
+    """``D_(k)`` and the gap to the next distance, 1 if there is none; None if they are tied."""
     ordered = sorted(squares)
     kth = ordered[min(k, len(ordered)) - 1]
     gap = ordered[k] - kth if k < len(ordered) else Fraction(1)
@@ -219,12 +219,12 @@ def _fractions(enclosure: Any) -> list[Fraction]:
 
 
 def _held(ends: tuple[Fraction, Fraction]) -> Fraction:
-    """A rational h > 0 with D_(k) ≤ h² < D_(k+1): the root itself where it is a multiple of 1/4, as on the line."""
+    """A rational h > 0 with D_(k) ≤ h² < D_(k+1): the root itself if it is a multiple of 1/4, as in one dimension."""
     kth, gap = ends
     root = Fraction(isqrt(int(16 * kth)), 4)
     if root and root**2 == kth:
         return root
-    # Distances are multiples of 1/16, and below 2^10: a step of 2^-16 moves the square by less than a gap.
+    # Distances are multiples of 1/16 below 2^10, so a step of 2^-16 moves the square by less than a gap.
     held = Fraction(isqrt(int(2**32 * kth)) + 1, 2**16)
     if not kth <= held**2 < kth + gap:
         msg = f"no bandwidth between {kth} and {kth + gap}"

@@ -1,4 +1,4 @@
-"""The entropies of entmax become Shannon's as α → 1, and how fast."""
+"""The entropies of entmax tend to Shannon's as α → 1, and how fast."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Case = tuple[list[int], int]
 
 
 def tsallis(p: Any, alpha: Any) -> Any:
-    """``(p − p^α)/(α(α − 1))``, a weight's part of H_α as the weights sum to 1; in any arithmetic."""
+    """``(p − p^α)/(α(α − 1))``, the part of one weight in H_α, as the weights sum to 1; in any arithmetic."""
     return (p - p**alpha) / (alpha * (alpha - 1))
 
 
 def first_order(p: Any, t: Any) -> Any:
-    """``p(t + t²/2)`` with t = −log p, a weight's part of the rate; in any arithmetic."""
+    """``p(t + t²/2)`` with t = −log p, the part of one weight in the rate; in any arithmetic."""
     return p * (t + t**2 / 2)
 
 
 def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
-    """The claim for entropies that sum `term`, which reach Shannon's at `rate`."""
+    """The claim for entropies that sum `term`, and tend to Shannon's at `rate`."""
 
     def limit(settings: Settings) -> Finding:
         p, q = sympy.symbols("p q", positive=True)

@@ -1,4 +1,4 @@
-"""Entmax is what a trade of score against entropy chooses: the one maximizer of ⟨p, z⟩ + H_α(p)."""
+"""Entmax is the optimal trade-off between score and entropy: the unique maximizer of ⟨p, z⟩ + H_α(p)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Case = tuple[list[float], draws.Order, list[int]]
 
 
 def tsallis_cost(p: Any, alpha: Any) -> Any:
-    """``p^α/(α(α − 1))``, what a weight takes from the entropy; in any arithmetic."""
+    """``p^α/(α(α − 1))``, the amount by which a weight reduces the entropy; in any arithmetic."""
     return p**alpha / (alpha * (alpha - 1))
 
 
 def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
-    """The claim with the entropy ``const − Σ cost(p_i, α)``; the claim of a minimum if `sign` is −1."""
+    """The claim with the entropy ``const − Σ cost(p_i, α)``; if `sign` is −1, the claim of a minimum."""
 
     def stationary(settings: Settings) -> Finding:
         n, u, c, p = sympy.symbols("n u c p", positive=True)
@@ -138,7 +138,7 @@ def _lead(cost: Cost, case: Case, precision: int) -> arb:
     assume(sum(part) > 0)
     p = draws.solved(z, order, precision)
     r = [arb(share) / sum(part) for share in part]
-    # Where the two rows are one, or their balls meet, there is nothing to compare.
+    # If the two rows are equal, or their balls overlap, there is nothing to compare.
     assume(any(not a.overlaps(b) for a, b in zip(p, r, strict=True)))
 
     def objective(row: list[arb]) -> arb:
@@ -161,7 +161,7 @@ def _programs(settings: Settings) -> Iterator[tuple[str, arb, arb]]:
 
 
 def _projection(z: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], float]:
-    """The nearest point of the simplex by non-negative least squares, and how far off rounding may put it.
+    """The nearest point of the simplex by non-negative least squares, and a bound on its rounding error.
 
     Source: Lawson & Hanson, Solving Least Squares Problems, Prentice-Hall 1974, chapter 23.
     """
@@ -175,7 +175,7 @@ def _projection(z: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[np.ndarray[An
     multipliers, _ = nnls(matrix, aim)
     rest = matrix @ multipliers - aim
     condition = np.linalg.cond(matrix[:, multipliers > 0])
-    # The sums in `bounds`, the solution, its residual and the division: each one m·2^−52 of the entries' size at most,
+    # The sums in `bounds`, the solution, its residual and the division each add at most m·2^−52 of the entries' size,
     # the first two magnified by κ².
     size = 1 + np.abs(z).sum()
     return z - rest[:m] / rest[m], float(4 * m * condition**2 * size * 2.0**-52 / abs(rest[m]))

@@ -1,1 +1,1 @@
-"""What converges as the order grows, how fast, with which constant: curves of certified enclosures, and fits."""
+"""Convergence as the order grows, with rates and constants: curves of certified enclosures, and fits."""

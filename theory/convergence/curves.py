@@ -17,7 +17,7 @@ from kernelproof.theory.convergence.studies import STUDIES, Datum
 from kernelproof.theory.series import ball
 
 ACCURACY = 30
-"""Bits that every error and remainder keeps."""
+"""Correct bits of every error and remainder."""
 MOST_BITS = 1 << 14
 HALF = Fraction(1, 2)
 
@@ -34,12 +34,12 @@ def study(slug: str, orders: Sequence[Fraction], seed: int, at: Sequence[int] | 
 
 
 def first_bits(order: Fraction) -> int:
-    """Bits that are likely to be enough: the third power of 1/n, and 64 to spare beyond `ACCURACY`."""
+    """Bits that are likely to suffice: for the third power of 1/n, and 64 spare bits beyond `ACCURACY`."""
     return 3 * max(int(order).bit_length(), 4) + ACCURACY + 64
 
 
 def trace(datum: Datum, orders: Sequence[Fraction]) -> list[CurveRecord]:
-    """The curves of one datum, one a norm.
+    """The curves of one datum, one per norm.
 
     Raises:
         UndecidedError: an error, or a first coefficient, is not separated from 0.
@@ -118,12 +118,12 @@ def _curve(
 
 
 def _state(found: LineFit | None, rest: LineFit | None, falls: Sequence[arb], slope: int) -> CurveState:
-    """What became of a curve that may be fitted; `falls` are the local slopes of the remainder."""
+    """The outcome for a curve that may be fitted; `falls` are the local slopes of the remainder."""
     if found is None:
         return CurveState.SHORT
     if not found.holds or (rest is not None and not rest.holds):
         return CurveState.FAILS
     if rest is not None:
         return CurveState.HOLDS
-    # A remainder that still falls like the error itself: its first-order term is not the right one.
+    # If the remainder still decreases like the error itself, the first-order term is wrong.
     return CurveState.FAILS if falls and falls[-1] > slope - ball(HALF) else CurveState.SHORT

@@ -1,4 +1,4 @@
-"""What the studies run on: random rows, planted ones, and rows of the real tensors; all exact float64 numbers."""
+"""The data of the studies: random rows, planted rows, and rows of the real tensors; all are exact float64 numbers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kernelproof.theory import real_tensors
 
 Floats = NDArray[np.float64]
 KEYS = 12
-"""Of a random row."""
+"""Keys of a random row."""
 
 
 class Source(StrEnum):
-    """Where data comes from."""
+    """The source of a datum."""
 
     RANDOM = "random"
     PLANTED = "planted"
@@ -51,12 +51,12 @@ class Points:
 
 
 def generator(seed: int, *place: int) -> np.random.Generator:
-    """The generator of one datum, which no other datum shares."""
+    """The random generator of one datum, which no other datum shares."""
     return np.random.default_rng([seed, *place])
 
 
 def drawn(numbers: np.random.Generator, shape: Any, scale: float) -> Floats:
-    """Normal numbers rounded to multiples of 2^−10, so that they can be written down."""
+    """Draw normal numbers, rounded to multiples of 2^−10 so that they can be written down."""
     return np.asarray(np.round(scale * numbers.standard_normal(shape) * 1024) / 1024)
 
 
@@ -82,8 +82,8 @@ def points(seed: int, *, attention: bool = False) -> tuple[Points, ...]:
     """Queries with keys and values: a random cloud, a regular design, a tied one, and two real heads.
 
     Args:
-        seed: of what is drawn.
-        attention: the tied design is one of equal dot products, not of equal distances.
+        seed: seed of the random numbers.
+        attention: whether the tied design has equal dot products instead of equal distances.
     """
     numbers = generator(seed, 2)
     cloud = Points(
@@ -120,7 +120,7 @@ def cotangent(seed: int, count: int) -> tuple[float, ...]:
 
 @cache
 def layers() -> tuple[real_tensors.Layer, ...]:
-    """The real tensors, read once a process."""
+    """The real tensors, read once per process."""
     return real_tensors.load()
 
 

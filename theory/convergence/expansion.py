@@ -1,9 +1,9 @@
-"""The limit of a row and its expansion in 1/n, in closed form: from softmax alone, without a weight of finite order.
+"""The limit of a row and its expansion in 1/n, in closed form, from softmax alone without weights of finite order.
 
-With y_i = ℓ_i = log p_i under the adaptive rule, or y_i the scaled distance where the ball is given, the weights are
-``p_i(1 + a_i/n + O(n⁻²))`` with ``a_i = (Σ p_j y_j² − y_i²)/2``.
+Let y_i = ℓ_i = log p_i under the adaptive rule, and let y_i be the scaled distance if the ball is given. The weights
+are ``p_i(1 + a_i/n + O(n⁻²))`` with ``a_i = (Σ p_j y_j² − y_i²)/2``.
 
-Squares are written as products: a power of a ball around 0 is NaN in python-flint.
+Squares are written as products because a power of a ball around 0 is NaN in python-flint.
 
 Source: ours, by the implicit function theorem; the claims entmax_limit and bandwidth_limit prove it.
 """
@@ -24,13 +24,13 @@ from kernelproof.theory.series import ball
 
 @dataclass(frozen=True)
 class SoftmaxExpansion:
-    """softmax of a row of exact logits, and what the terms after it are made of; balls of the working precision.
+    """The softmax of a row of exact logits and the ingredients of the next terms, as balls of the working precision.
 
     Attributes:
         p: the weights.
         log: ℓ = log p.
         lse: log Σ exp of the logits.
-        y: what is squared in the first-order term: ℓ for the adaptive rule.
+        y: the quantity squared in the first-order term; ℓ for the adaptive rule.
     """
 
     p: list[arb]
@@ -55,7 +55,7 @@ class SoftmaxExpansion:
 
     @cached_property
     def mean(self) -> arb:
-        """``Σ p y²``, which is E under the adaptive rule."""
+        """``Σ p y²``, called E under the adaptive rule."""
         return sum((p * y * y for p, y in zip(self.p, self.y, strict=True)), arb(0))
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Slopes of log error against log n: local ones as enclosures, and the straight line of least squares.
+"""Slopes of log error against log n: local slopes as enclosures, and the least-squares line.
 
-Least squares is linear in the logarithms of the errors, so arb encloses the very slope and intercept that exact
-arithmetic would give for the exact errors; floats serve only for Student's quantile.
+Least squares is linear in the logarithms of the errors, so arb encloses exactly the slope and intercept of the exact
+errors; floats serve only for Student's quantile.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from kernelproof.theory.rows import dot
 from kernelproof.theory.series import ball
 
 LOCAL = Fraction(1, 100)
-"""How near its limit every later local slope is in the asymptotic regime."""
+"""How close to its limit every later local slope is in the asymptotic regime."""
 SLOPE = Fraction(5, 1000)
 INTERCEPT = Fraction(1, 100)
 FEWEST = 5
-"""Orders of a fit: three degrees of freedom, where Student's quantile is 3.2."""
+"""Least number of orders in a fit: three degrees of freedom, with Student's quantile 3.2."""
 
 
 def local_slopes(orders: Sequence[Fraction], errors: Sequence[arb]) -> list[arb]:
-    """``log(e′/e)/log(n′/n)`` between neighbours; NaN where an error may be 0."""
+    """``log(e′/e)/log(n′/n)`` between neighbours; NaN if an error may be 0."""
     return [
         (b / a).log() / ball(m / n).log() for (n, m), (a, b) in zip(pairwise(orders), pairwise(errors), strict=True)
     ]
 
 
 def regime(slopes: Sequence[arb], limit: int, within: Fraction = LOCAL) -> int:
-    """The index of the first order where a local slope ends from which on all are proved within `within` of `limit`."""
+    """The index of the order from which on every local slope that ends there or later is within `within` of `limit`."""
     start = len(slopes)
     near = ball(within)
     while start and abs(slopes[start - 1] - limit) < near:
@@ -49,8 +49,8 @@ def fit(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficie
     Args:
         orders: ascending.
         errors: balls.
-        limit: the slope of theory.
-        coefficient: what the intercept is held against.
+        limit: the theoretical slope.
+        coefficient: the number with which to compare the intercept.
     """
     start = regime(local_slopes(orders, errors), limit)
     chosen, values = orders[start:], errors[start:]
@@ -58,7 +58,7 @@ def fit(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficie
 
 
 def line(orders: Sequence[Fraction], errors: Sequence[arb], limit: int, coefficient: arb | None) -> LineFit:
-    """The line of least squares through all of `orders`, at least three."""
+    """The least-squares line through all `orders`, at least three."""
     count = len(orders)
     x, y = [ball(n).log() for n in orders], [error.log() for error in errors]
     mean_x, mean_y = sum(x, arb(0)) / count, sum(y, arb(0)) / count

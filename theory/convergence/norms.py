@@ -1,4 +1,4 @@
-"""The sizes of an error vector: L1, L∞, total variation and the Kullback–Leibler divergence, in balls."""
+"""Measures of an error vector: L1, L∞, total variation and the Kullback–Leibler divergence, in balls."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Norm(StrEnum):
 
     @property
     def slope(self) -> int:
-        """The slope of log error against log n as n → ∞, where the first coefficient is not 0."""
+        """The slope of log error against log n as n → ∞, unless the first coefficient is 0."""
         return -2 if self is Norm.DIVERGENCE else -1
 
     @property
     def says(self) -> str:
-        """What it is, in words."""
+        """The name of the norm, in words."""
         return _SAYS[self]
 
 
@@ -43,10 +43,10 @@ _SAYS = {
 
 
 def norm_of(norm: Norm, vector: Vector) -> arb:
-    """The norm of a vector of balls; of a scalar, as a vector of one, for `Norm.SIZE`.
+    """The norm of a vector of balls; for `Norm.SIZE`, that of a scalar, given as a vector of one entry.
 
     Raises:
-        ValueError: for the divergence, which is no norm.
+        ValueError: for the divergence, which is not a norm.
     """
     sizes = [abs(ball(each)) for each in vector]
     if norm is Norm.MAX:
@@ -64,5 +64,5 @@ def norm_of(norm: Norm, vector: Vector) -> arb:
 def divergence(weights: Vector, limit: Vector) -> arb:
     """``KL(w ‖ p) = Σ w_i log(w_i/p_i)`` in nats over the keys with w_i > 0; p_i > 0."""
     pairs = ((ball(weight), p) for weight, p in zip(weights, limit, strict=True))
-    # A key off the support has the weight 0 exactly.
+    # A key off the support has exactly the weight 0.
     return sum((w * (w / p).log() for w, p in pairs if not w.is_zero()), arb(0))

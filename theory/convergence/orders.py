@@ -22,14 +22,14 @@ def half_power(k: int) -> Fraction:
 
 
 ORDERS: tuple[Fraction, ...] = tuple(half_power(k) for k in range(-2, 81))
-"""From 1/2 to 2^40: integers and reals in turn, evenly spaced in log n."""
+"""From 1/2 to 2^40, evenly spaced in log n, alternating between integers and reals."""
 
 
 def checked_orders(values: Iterable[Any] | None) -> tuple[Fraction, ...]:
     """`values` as exact orders, ascending, each once; `ORDERS` for None.
 
     Raises:
-        DomainError: none at all, or one that is not a number in [2^-20, ∞).
+        DomainError: no orders, or an order that is not a number in [2^-20, ∞).
 
     >>> checked_orders(["2", 0.5, "2"])
     (Fraction(1, 2), Fraction(2, 1))
@@ -53,7 +53,7 @@ def _checked(value: Any) -> Fraction:
 
 
 def order_text(order: Fraction) -> str:
-    """The order, exactly: an integer, the decimals of a float64, or a fraction.
+    """The exact order as text: an integer, the decimals of a float64, or a fraction.
 
     >>> order_text(Fraction(8)), order_text(Fraction(1, 2)), order_text(Fraction(4, 3))
     ('8', '0.5', '4/3')

@@ -1,6 +1,7 @@
-"""What a paper draws besides convergence: kernels, two logits, supports, balls, attention maps, Lorenz curves.
+"""The figures of a paper besides convergence: kernels, two logits, supports, balls, attention maps, Lorenz curves.
 
-Weights, thresholds and supports are the certified oracle's, correctly rounded to float64; nothing here is a claim.
+Weights, thresholds and supports come from the certified reference, correctly rounded to float64; nothing here is a
+claim.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kernelproof.theory.convergence import data
 Order = Fraction | int | float
 Cell = float | str
 BETA = Fraction(2)
-"""Of the plane of keys: σ² = 1/2 for keys drawn from N(0, 1)."""
+"""β for the plane of keys: σ² = 1/2 for keys drawn from N(0, 1)."""
 TOKENS = 32
 LORENZ: tuple[Order, ...] = (Fraction(1, 2), 1, 2, 3, 8, inf)
 MAPS: tuple[Order, ...] = (1, 2, 3, inf)
@@ -47,7 +48,7 @@ class PictureRecord(Record):
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: what it shows, and how its numbers come about."""
+    """A picture: what it shows, and how its numbers are computed."""
 
     slug: str
     title: str
@@ -56,13 +57,13 @@ class Picture:
     rows: Callable[[int], list[list[Cell]]]
 
     def record(self, seed: int) -> PictureRecord:
-        """Its numbers."""
+        """The numbers of the picture."""
         names = list(self.columns)
         return PictureRecord(slug=self.slug, title=self.title, says=self.says, columns=names, rows=self.rows(seed))
 
 
 def label(order: Order) -> str:
-    """An order as the tables write it.
+    """An order as written in the tables.
 
     >>> label(Fraction(1, 2)), label(inf)
     ('1/2', 'inf')
@@ -80,7 +81,7 @@ def profile(order: Order, t: float) -> float:
 def _kernels(_: int) -> list[list[Cell]]:
     orders = (1, 2, 3, 8, 32, inf)
     grid = (np.arange(361) / 120).tolist()
-    # Order 0 by its corners, so that its edge is drawn upright.
+    # Order 0 is given by its corners, so that its edge is vertical.
     found: list[list[Cell]] = [["h = 1", "0", x, K] for x, K in ((0.0, 1.0), (1.0, 1.0), (1.0, 0.0), (3.0, 0.0))]
     for order in orders:
         if order != inf:

@@ -1,7 +1,7 @@
 """The kernel itself: ``[1 − t/n]₊^n`` and ``e^{−t}``, t = ‖x‖²/(2σ²), by closed forms and one certified root.
 
-As functions: the largest difference and the area between them. As densities of t in the plane, where they are
-``(1 + 1/n)[1 − t/n]₊^n`` and ``e^{−t}``: total variation, at their one crossing, and divergence.
+As functions they are compared by the largest difference and the area between them; as densities of t in the plane,
+``(1 + 1/n)[1 − t/n]₊^n`` and ``e^{−t}``, by total variation, from their only crossing, and by divergence.
 
 Source: ours; arXiv:2601.22766, section 2, for the kernels.
 """
@@ -36,7 +36,7 @@ class Profile:
         }
 
     def errors(self, order: Fraction, bits: int) -> dict[Norm, tuple[arb, arb]]:
-        """By norm: the difference at `order`, and what is left of it less its first term."""
+        """By norm: the difference at `order`, and the remainder after its first term."""
         n = ball(order)
         found = {
             Norm.MAX: largest(order),
@@ -53,8 +53,9 @@ class Profile:
 def largest(order: Fraction) -> arb:
     """``sup_t e^{−t} − [1 − t/n]₊^n``.
 
-    Where it is inside (0, n), ``t + (n − 1)·log(1 − t/n) = 0``, and the difference is ``t·e^{−t}/n``. That function
-    rises to t = 1 and falls beyond, so for n > 1 it has one root t > 1; for n ≤ 1 it has none, and t = n is best.
+    If the maximum is inside (0, n), then ``t + (n − 1)·log(1 − t/n) = 0``, and the difference is ``t·e^{−t}/n``. That
+    function increases up to t = 1 and then decreases, so for n > 1 it has one root t > 1; for n ≤ 1 it has none, and
+    the maximum is at t = n.
     """
     n = ball(order)
     if order <= 1:
@@ -65,7 +66,7 @@ def largest(order: Fraction) -> arb:
 
 
 def variation(order: Fraction) -> arb:
-    """Half ``∫|(1 + 1/n)[1 − t/n]₊^n − e^{−t}| dt``: the difference of the two tails at the one crossing t.
+    """Half of ``∫|(1 + 1/n)[1 − t/n]₊^n − e^{−t}| dt``: the difference of the two tails at the only crossing t.
 
     The logarithm of the quotient is concave and starts above 0, so it has one root.
     """
@@ -76,9 +77,9 @@ def variation(order: Fraction) -> arb:
 
 
 def _root(function: Callable[[arb], arb], low: arb, high: arb) -> arb:
-    """The one root in (low, high) of a function that is positive below it and negative above; by bisection.
+    """The only root in (low, high) of a function that is positive below it and negative above, by bisection.
 
-    Ends where the working precision does not tell the sign, or the bracket is no wider than it.
+    Stops where the working precision does not decide the sign, or the bracket is as narrow as that precision.
     """
     for _ in range(2 * ctx.prec):
         middle = ((low + high) / 2).mid()
@@ -97,7 +98,7 @@ def _root(function: Callable[[arb], arb], low: arb, high: arb) -> arb:
 
 
 def _widened(function: Callable[[arb], arb], middle: arb, low: arb, high: arb) -> arb:
-    """A bracket of the root around `middle`, twice as wide until its ends have proved signs."""
+    """A bracket of the root around `middle`, doubled in width until its ends have proved signs."""
     step = arb((1, -ctx.prec))
     while True:
         left, right = (middle - step).max(low), (middle + step).min(high)

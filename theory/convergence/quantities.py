@@ -1,7 +1,7 @@
-"""What converges: quantities at a finite order by the certified oracle, limits and first-order terms in closed form.
+"""What converges: quantities at a finite order by the certified reference, limits and first-order terms in closed form.
 
-A quantity holds exact inputs. `value` comes from the oracle; `limit` and `first` come from softmax alone
-(`expansion`), so that an error and the coefficient it is held against share no computation.
+A quantity holds exact inputs. `value` comes from the reference; `limit` and `first` come from softmax alone
+(`expansion`), so that an error and the coefficient with which it is compared share no computation.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SCALAR = (Norm.SIZE,)
 
 
 class Quantity(Protocol):
-    """What a curve is drawn of; balls are of the working precision."""
+    """What a curve shows; balls have the working precision."""
 
     @property
     def norms(self) -> tuple[Norm, ...]:
-        """How its error is measured; the first is the one that is drawn."""
+        """The norms of its error; the first one is drawn."""
 
     @property
     def degenerate(self) -> str:
@@ -46,16 +46,16 @@ class Quantity(Protocol):
         """The constant c of ``error = c·n^slope + …`` by norm, from the limit alone."""
 
     def errors(self, order: Fraction, bits: int) -> dict[Norm, tuple[arb, arb]] | None:
-        """By norm: the error at `order`, and what is left of it less its first term; None where nothing is defined."""
+        """By norm: the error at `order`, and the remainder after its first term; None where nothing is defined."""
 
 
 class VectorQuantity:
-    """A quantity whose error is that of a vector."""
+    """A quantity whose error is a vector."""
 
     norms: tuple[Norm, ...] = VECTOR
 
     def value(self, order: Fraction, bits: int) -> list[arb] | None:
-        """The vector at a finite order, by the oracle at `bits`."""
+        """The vector at a finite order, by the reference with `bits` bits."""
         raise NotImplementedError
 
     def limit(self) -> list[arb]:
@@ -99,7 +99,7 @@ class Weights(VectorQuantity):
 
     @property
     def degenerate(self) -> str:
-        """All logits are the same number."""
+        """The case of equal logits."""
         return tied(self.logits)
 
     def mechanism(self, order: Fraction) -> Adaptive | Anchored | None:
@@ -123,7 +123,7 @@ class Weights(VectorQuantity):
 
     @property
     def expansion(self) -> SoftmaxExpansion:
-        """Of the row in its own unit."""
+        """The expansion of the row in its own unit."""
         logits = [self.scale * Fraction(z) for z in self.logits]
         if self.rule == "adaptive":
             return SoftmaxExpansion.of(logits)
@@ -131,7 +131,7 @@ class Weights(VectorQuantity):
         return SoftmaxExpansion.of(logits, [start - z for z in logits])
 
     def limit(self) -> list[arb]:
-        """softmax, the Gaussian."""
+        """Softmax, that is, the Gaussian."""
         return self.expansion.p
 
     def first(self) -> list[arb]:
@@ -139,11 +139,11 @@ class Weights(VectorQuantity):
         return self.expansion.first
 
     def coefficients(self) -> Sizes:
-        """As every vector's, and ``Var_p(y²)/8`` of the divergence."""
+        """Those of the vector, and ``Var_p(y²)/8`` for the divergence."""
         return {**super().coefficients(), Norm.DIVERGENCE: self.expansion.divergence}
 
     def errors(self, order: Fraction, bits: int) -> dict[Norm, tuple[arb, arb]] | None:
-        """As every vector's, and ``KL(w ‖ p)``."""
+        """Those of the vector, and ``KL(w ‖ p)``."""
         found = super().errors(order, bits)
         value = self.value(order, bits)
         if found is None or value is None:
@@ -162,16 +162,16 @@ class Bandwidth(VectorQuantity):
 
     @property
     def degenerate(self) -> str:
-        """One key alone: there h² is exactly ``2n/β + D``."""
+        """The case of a single key, where h² is exactly ``2n/β + D``."""
         return "the row has one key" if len(self.distances) == 1 else ""
 
     @property
     def expansion(self) -> SoftmaxExpansion:
-        """Of the logits ``−βD/2``."""
+        """The expansion of the logits ``−βD/2``."""
         return SoftmaxExpansion.of([-self.beta * Fraction(d) / 2 for d in self.distances])
 
     def value(self, order: Fraction, bits: int) -> list[arb]:
-        """From the certified threshold: ``h² = −2nτ/β``."""
+        """``h² = −2nτ/β`` from the certified threshold."""
         scores = [-d / 2 for d in self.distances]
         tau = weights(scores, Kernel(order), Adaptive(self.beta), precision=bits).threshold.values().item()
         return [-2 * ball(order) * (ball(tau) + 1) / ball(self.beta)]
@@ -194,7 +194,7 @@ class Output(VectorQuantity):
         k: (m, d).
         v: (m, e).
         op: which of the two.
-        beta: of regression.
+        beta: β of regression.
     """
 
     q: Floats
@@ -212,7 +212,7 @@ class Output(VectorQuantity):
 
     @property
     def degenerate(self) -> str:
-        """All logits are the same number, or all values are."""
+        """The case of equal logits or equal values."""
         same = all((column == column[0]).all() for column in self.v.T)
         return "all values are equal" if same else tied(self.logits)
 
@@ -248,7 +248,7 @@ class Gradient(VectorQuantity):
 
     @property
     def degenerate(self) -> str:
-        """A constant cotangent, which every Jacobian sends to 0; in α also equal logits, which stay 1/m."""
+        """The case of a constant cotangent, which every Jacobian maps to 0; in α also equal logits, which stay 1/m."""
         if len(set(self.cotangent)) == 1:
             return "the cotangent is constant"
         return tied(self.logits) if self.by == "alpha" else ""
@@ -260,7 +260,7 @@ class Gradient(VectorQuantity):
 
     @property
     def expansion(self) -> SoftmaxExpansion:
-        """Of the row."""
+        """The expansion of the row."""
         return SoftmaxExpansion.of(self.logits)
 
     def limit(self) -> list[arb]:
@@ -275,5 +275,5 @@ class Gradient(VectorQuantity):
 
 
 def tied(logits: Sequence[Any]) -> str:
-    """The reason why the first coefficient is 0, if all the exact logits are one number."""
+    """The reason why the first coefficient is 0, if all exact logits are equal; else ""."""
     return "all logits are equal" if len(set(logits)) == 1 else ""

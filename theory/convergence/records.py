@@ -1,4 +1,4 @@
-"""The record of a curve and of its fit: plain data, enclosures as decimal strings rounded outward."""
+"""The records of curves and fits: plain data, with enclosures as decimal strings rounded outward."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from kernelproof.theory.convergence.data import Source
 from kernelproof.theory.convergence.norms import Norm
 
 DIGITS = 18
-"""Of the ends of an enclosure; more than the 2^-30 that every error is known to."""
+"""Digits of the ends of an enclosure; more than the 2^-30 to which every error is known."""
 
 
 class Ends(Record):
-    """An interval that provably holds a number, its ends decimal."""
+    """An interval that provably contains a number, with decimal ends."""
 
     lo: str
     hi: str
 
     @property
     def middle(self) -> float:
-        """A float64 near its middle."""
+        """A float64 near the midpoint."""
         return (float(self.lo) + float(self.hi)) / 2
 
 
 def ends(value: arb, digits: int = DIGITS) -> Ends:
-    """The ball as decimal ends, rounded outward; a ball that is not finite is the whole line.
+    """The ball as decimal ends, rounded outward; a ball that is not finite becomes the whole real line.
 
     >>> ends(arb(1) / 4, 3)
     Ends(lo='0.25', hi='0.25')
@@ -52,12 +52,12 @@ class Point(Record):
     """One order of a curve.
 
     Attributes:
-        order: exactly, as text.
-        error: an enclosure.
-        prediction: of the first-order term, ``c·n^slope``.
-        remainder: what is left of the error less that term.
-        slope: of log error against log n, from the order before to this one; None at the first.
-        remainder_slope: the same of the remainder.
+        order: the exact order, as text.
+        error: an enclosure of the error.
+        prediction: the first-order term, ``c·n^slope``.
+        remainder: an enclosure of the error minus that term.
+        slope: slope of log error against log n, from the previous order to this one; None at the first.
+        remainder_slope: the same for the remainder.
     """
 
     order: str
@@ -72,15 +72,15 @@ class LineFit(Record):
     """A straight line through log error against log n, over the asymptotic orders.
 
     Attributes:
-        limit: the slope of theory.
-        first: the order from which every local slope is within 0.01 of it, the one that ends there included.
+        limit: the theoretical slope.
+        first: the order from which every local slope, including the one that ends there, is within 0.01 of it.
         last: the largest order.
-        count: how many orders.
-        slope: an enclosure of the slope of least squares.
+        count: how many orders there are.
+        slope: an enclosure of the least-squares slope.
         interval: its 95 % confidence interval, by Student's t on the residuals.
-        intercept: an enclosure of the error that the line gives at n = 1.
-        ratio: of that to the exact coefficient; None where there is none.
-        holds: slope within 0.005 of `limit` and, where there is a ratio, that within 0.01 of 1.
+        intercept: an enclosure of the error that the line predicts at n = 1.
+        ratio: the intercept divided by the exact coefficient; None without a coefficient.
+        holds: whether the slope is within 0.005 of `limit` and the ratio, if any, within 0.01 of 1.
     """
 
     limit: int
@@ -95,7 +95,7 @@ class LineFit(Record):
 
 
 class CurveState(StrEnum):
-    """What became of a curve."""
+    """The outcome for a curve."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -107,16 +107,16 @@ class CurveRecord(Record):
     """The error of one quantity on one datum in one norm, over the orders.
 
     Attributes:
-        datum: its name.
-        source: where it comes from.
-        norm: of the error.
+        datum: the name of the datum.
+        source: the source of the datum.
+        norm: how the error is measured.
         coefficient: the exact first coefficient, as an enclosure; None where it is 0.
         degenerate: why the first coefficient is 0, or "".
         absent: orders at which nothing is defined (an empty ball).
         points: by ascending order.
-        fit: of the error; None where the first coefficient is 0 or it has too few asymptotic orders.
-        remainder_fit: of what is left less the first-order term.
-        state: what became of it.
+        fit: line through the error; None if the first coefficient is 0 or there are too few asymptotic orders.
+        remainder_fit: line through the remainder after the first-order term.
+        state: the outcome.
     """
 
     datum: str

@@ -1,4 +1,4 @@
-"""The studies: which quantity on which data, and what the paper should say it is."""
+"""The studies: the quantities, their data, and their descriptions for the paper."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Datum:
 
 @dataclass(frozen=True)
 class Study:
-    """What converges, to what, and with which constant.
+    """A quantity that converges, its limit, and its constant.
 
     Attributes:
-        slug: its name on the command line and of its files.
-        title: as a heading.
+        slug: its name on the command line and in file names.
+        title: its heading.
         says: LaTeX, a sentence for the caption: the quantity, its limit and its first-order term.
-        norms: that its figure shows.
-        data: seed -> what it runs on.
+        norms: the norms in its figure.
+        data: seed -> the data it runs on.
     """
 
     slug: str
@@ -56,7 +56,7 @@ def _rows(rule: Literal["adaptive", "anchored"], scale: Fraction) -> Callable[[i
 
 
 def rate(points: Points) -> Fraction:
-    """β of a design: 1 of the small ones, 4 of the regular one (σ = 1/2, twice its spacing), 1/√d of real heads."""
+    """β of a design: 1 for the small ones, 4 for the regular one (σ = 1/2, twice its spacing), 1/√d for real heads."""
     if points.source is Source.REAL:
         return default_scale(len(points.q))
     return Fraction(4) if points.name == "regular design" else Fraction(1)
@@ -168,4 +168,4 @@ _ALL = (
     ),
 )
 STUDIES: MappingProxyType[str, Study] = MappingProxyType({study.slug: study for study in _ALL})
-"""Every study of truth, by its slug."""
+"""Every study of the reference, by its slug."""

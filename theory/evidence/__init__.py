@@ -1,1 +1,1 @@
-"""The four kinds of evidence: each module turns a computation into a `Finding` that says no more than it may."""
+"""The four kinds of evidence: each module turns a computation into a `Finding` that claims no more than it shows."""

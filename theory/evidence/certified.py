@@ -1,8 +1,8 @@
-"""Certified evidence: interval proofs over whole boxes of the parameter space, and enclosures held together.
+"""Certified evidence: interval proofs over whole boxes of the parameter space, and comparisons of enclosures.
 
-`positive` splits a box until arb proves the sign on every part: then it holds for every real point of the box,
-not only for those that were tried. `agree` compares enclosures; overlapping ones are consistent with an equality,
-disjoint ones refute it. `exists` proves that something is there by an enclosure at one point.
+`positive` splits a box until arb proves the sign on every part; the sign then holds at every real point of the box, not
+only at those that were tried. `agree` compares enclosures: overlapping ones are consistent with an equality, disjoint
+ones refute it. `exists` proves existence by an enclosure at one point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flint import arb, ctx, fmpq
 from kernelproof.theory.finding import Cell, Evidence, Finding, Relation, Verdict
 
 Box = Mapping[str, tuple[Any, Any]]
-"""Each variable with the ends of its interval: ints, Fractions, or strings such as "1/3"."""
+"""The ends of the interval of every variable: ints, Fractions, or strings such as "1/3"."""
 Sides = tuple[tuple[Fraction, Fraction], ...]
 
 
@@ -30,7 +30,7 @@ def rational(value: Fraction | int) -> arb:
 
 
 def interval(low: Fraction, high: Fraction) -> arb:
-    """The smallest ball of the working precision that holds [low, high]."""
+    """The smallest ball of the working precision that contains [low, high]."""
     return rational(low).union(rational(high))
 
 
@@ -46,12 +46,12 @@ def positive(
     """PROVED if ``function > 0`` for every point of the box: an interval proof, by bisection.
 
     Args:
-        function: takes one ball for each variable of `box` by name, and encloses its value for every point of them.
-        box: the intervals of the variables, each of positive length: a degenerate box is UNDECIDED.
+        function: takes one ball per variable of `box` by name, and encloses its values at all points of these balls.
+        box: the intervals of the variables, each of positive length; a degenerate box is UNDECIDED.
         domain: the box in words, and what it leaves out.
-        precision: bits.
+        precision: working precision in bits.
         detail: what the inequality means for the claim.
-        parts: how many parts of the box may be looked at before it is UNDECIDED.
+        parts: how many parts of the box are tried before the result is UNDECIDED.
 
     Source: Moore, Kearfott & Cloud, Introduction to Interval Analysis, SIAM 2009.
     """
@@ -87,7 +87,7 @@ def positive(
 
 
 def _halves(part: Sides, whole: Sides) -> tuple[Sides, Sides]:
-    """The part cut across its longest side, measured by the side of the whole box."""
+    """Cut the part across its longest side, relative to the side of the whole box."""
 
     def share(at: int) -> Fraction:
         return (part[at][1] - part[at][0]) / (whole[at][1] - whole[at][0])
@@ -111,11 +111,11 @@ def agree(
     """CONSISTENT if the enclosures of both sides overlap for every pair and none is wider than `width`.
 
     Args:
-        pairs: (what it is, left, right); balls, made at the precision they need.
+        pairs: (name, left, right); balls, computed at the precision they need.
         domain: where the pairs come from, in words.
         width: the largest relative width of ``left − right`` that decides a pair; wider ones are undecided.
         detail: what agrees with what.
-        evidence: CERTIFIED, or SAMPLED if the pairs were drawn and one side is no enclosure.
+        evidence: CERTIFIED, or SAMPLED if the pairs were drawn and one side is not an enclosure.
     """
     decided = undecided = 0
     widest = 0.0
@@ -150,7 +150,7 @@ def agree(
 
 
 def relative_width(difference: arb, value: Any) -> float:
-    """The radius of `difference` over the size of `value`, or as it is where the value may be 0."""
+    """The radius of `difference` relative to the size of `value`; absolute if the value may be 0."""
     size = abs(arb(value)).lower()
     radius = difference.rad()
     return float(radius / size) if size > 0 else float(radius)
@@ -169,9 +169,9 @@ def exists(
     Args:
         witness: the point, exactly, in words.
         value: an enclosure of a quantity that is positive only where the property holds.
-        domain: where the witness was looked for.
+        domain: where the witness was searched for.
         detail: what the quantity is.
-        numbers: how large it is elsewhere.
+        numbers: its size elsewhere.
     """
     there = value > 0
     return Finding(

@@ -1,7 +1,7 @@
-"""Rows for sampled evidence: Hypothesis draws logits and orders, the certified oracle solves them.
+"""Rows for sampled evidence: Hypothesis draws logits and orders, and the certified reference solves them.
 
-Logits are multiples of 1/16, so that a row is the same numbers in float64, in Fractions and in balls, and so that
-ties and keys exactly at the threshold come up.
+Logits are multiples of 1/16, so that a row has the same numbers in float64, in Fractions and in balls, and so that ties
+and keys exactly at the threshold occur.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ FINITE: tuple[Fraction, ...] = tuple(map(Fraction, ("1/4", "1/2", "3/4", "1", "3
 
 
 def logits(*, least: int = 2, most: int = 6, unique: bool = False) -> SearchStrategy[list[float]]:
-    """Draws rows of `least` to `most` logits in [−4, 4], multiples of 1/16; `unique`: no two are equal."""
+    """A strategy for rows of `least` to `most` logits in [−4, 4], multiples of 1/16; no two equal if `unique`."""
     steps = st.integers(-4 * STEPS, 4 * STEPS)
     return st.lists(steps, min_size=least, max_size=most, unique=unique).map(lambda row: [x / STEPS for x in row])
 
 
 def orders() -> SearchStrategy[Fraction]:
-    """Draws an order from `FINITE`."""
+    """A strategy for an order from `FINITE`."""
     return st.sampled_from(FINITE)
 
 
 def all_orders() -> SearchStrategy[Order]:
-    """Draws an order from `FINITE`, or ∞."""
+    """A strategy for an order from `FINITE` or ∞."""
     return st.one_of(orders(), st.just(inf))
 
 
 def rising() -> SearchStrategy[tuple[Order, Order]]:
-    """Draws two orders, n < n′, from `FINITE` and ∞."""
+    """A strategy for two orders n < n′ from `FINITE` and ∞."""
     choices: tuple[Order, ...] = (*FINITE, inf)
     return st.tuples(st.integers(0, len(choices) - 2), st.integers(1, len(choices) - 1)).map(
         lambda at: (choices[at[0]], choices[max(at[1], at[0] + 1)])
@@ -49,32 +49,32 @@ def rising() -> SearchStrategy[tuple[Order, Order]]:
 
 
 def solved(z: Sequence[float], order: Order, precision: int) -> list[arb]:
-    """The oracle's entmax of order n of the row `z`, one ball a key; exactly 0 off the support."""
+    """The reference's entmax of order n of the row `z`, one ball per key; exactly 0 off the support."""
     return [ball(value) for value in entmax(list(z), order=order, precision=precision).weights.values()]
 
 
 def ball(value: Any) -> arb:
-    """A ball around a rational number, or the ball that it already is."""
+    """`value`, a rational number or already a ball, as a ball."""
     return value if isinstance(value, arb) else rational(value)
 
 
 def least(values: Sequence[arb]) -> arb:
-    """A ball around the least of the numbers in `values`, also where the balls overlap."""
+    """A ball around the least of the numbers in `values`, even if the balls overlap."""
     return reduce(arb.min, values)
 
 
 def worst(left: Sequence[arb], right: Sequence[arb]) -> tuple[arb, arb]:
-    """Of two rows, entries that differ, if there are any; else those whose difference is least well known."""
+    """Two entries of the rows that differ, if there are any; else those whose difference is known least precisely."""
     pairs = list(zip(left, right, strict=True))
     apart = [pair for pair in pairs if not pair[0].overlaps(pair[1])]
     return apart[0] if apart else max(pairs, key=lambda pair: float((pair[0] - pair[1]).rad()))
 
 
 def order_ball(order: Order) -> arb:
-    """The order as a ball; ∞ as the infinite one."""
+    """The order as a ball, infinite for ∞."""
     return rational(order) if isinstance(order, Fraction) else arb(order)
 
 
 def name(order: Order) -> str:
-    """The order as a reader writes it."""
+    """The order in readable form."""
     return "∞" if isinf(order) else str(order)

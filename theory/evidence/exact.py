@@ -1,4 +1,4 @@
-"""Exact evidence: both sides in rational numbers, compared without any rounding, on a finite domain that is named."""
+"""Exact evidence: both sides in rational numbers, compared without rounding, on a named finite domain."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def equal(cases: Iterable[tuple[str, Any, Any]], *, domain: str, detail: str = "
     """PROVED on `domain` if both sides of every case are the same rational numbers.
 
     Args:
-        cases: (what it is, left, right); Fractions, ints, booleans, or sequences of them. At least one.
+        cases: (name, left, right); Fractions, ints, booleans, or sequences of these. At least one.
         domain: the finite set that the cases exhaust, or how they were drawn, in words.
-        detail: why these cases are enough, if they are.
+        detail: why these cases suffice, if they do.
     """
     count = 0
     for name, left, right in cases:
@@ -31,7 +31,7 @@ def equal(cases: Iterable[tuple[str, Any, Any]], *, domain: str, detail: str = "
 
 
 def holds(cases: Iterable[tuple[str, bool]], *, domain: str, detail: str = "") -> Finding:
-    """PROVED on `domain` if every case is True, where each was decided in exact arithmetic."""
+    """PROVED on `domain` if every case, decided in exact arithmetic, is True."""
     count = 0
     for name, true in cases:
         count += 1
@@ -44,10 +44,10 @@ def holds(cases: Iterable[tuple[str, bool]], *, domain: str, detail: str = "") -
 
 
 def _exactly(name: str, value: Any) -> None:
-    """Nothing, if `value` compares exactly; between balls ``!=`` is False where nothing is known.
+    """Check that `value` compares exactly; between balls, ``!=`` is False where nothing is known.
 
     Raises:
-        ClaimError: it holds a float, a ball or anything else that is not exact.
+        ClaimError: `value` contains a float, a ball or anything else that is not exact.
     """
     if isinstance(value, list | tuple):
         for each in value:

@@ -1,4 +1,4 @@
-"""Integrals enclosed by arb: what a closed form is compared with.
+"""Integrals enclosed by arb, for comparison with closed forms.
 
 Source: F. Johansson, Numerical integration in arbitrary-precision ball arithmetic, ICMS 2018.
 """
@@ -11,20 +11,20 @@ from typing import Any
 from flint import acb, arb
 
 Integrand = Callable[[acb, bool], acb]
-"""(z, analytic) -> the value on the complex ball z; not finite if `analytic` and z meets a point where it is not."""
+"""(z, analytic) -> the value on the complex ball z; not finite if `analytic` and it is not analytic on all of z."""
 
 
 def integral(function: Integrand, low: Any, high: Any, bits: int) -> arb:
-    """An enclosure of ``∫ function`` from `low` to `high`, aimed at `bits` bits after the point.
+    """An enclosure of ``∫ function`` from `low` to `high`, with `bits` bits after the binary point as the goal.
 
-    The precision is that of the caller, who sets it.
+    The caller sets the working precision.
     """
     goal = arb(2) ** -bits
     return acb.integral(function, acb(low), acb(high), rel_tol=goal, abs_tol=goal).real
 
 
 def power(base: acb, exponent: arb, analytic: bool) -> acb:
-    """``base^exponent`` for a real exponent ≥ 0, bounded also where the base may be 0."""
+    """``base^exponent`` for a real exponent ≥ 0, bounded even if the base may be 0."""
     value = base.pow(acb(exponent), analytic=analytic)
     if analytic or value.is_finite():
         return value

@@ -1,6 +1,6 @@
-"""Sampled evidence: Hypothesis draws inputs, a property is enclosed at high precision, a failure is shrunk.
+"""Sampled evidence: Hypothesis draws inputs, encloses a property at high precision, and shrinks failures.
 
-Samples prove nothing: at best they are CONSISTENT. What they find against a claim is a witness.
+Samples prove nothing: at best they are CONSISTENT. A counterexample among them is a witness against the claim.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ def equal(
     """CONSISTENT if at every example the enclosures of the two sides overlap, none wider than `width`.
 
     Args:
-        strategy: draws an example.
+        strategy: a strategy for examples.
         sides: example -> (left, right), balls; called at ``settings.precision`` bits.
-        settings: how many examples, from which seed.
+        settings: number of examples and seed.
         domain: what is drawn, in words.
         width: the largest relative width of ``left − right`` that decides an example.
         detail: what is compared.
-        show: an example as a reader can use it.
+        show: example -> a form that a reader can use.
     """
     state = _State()
 
@@ -106,7 +106,7 @@ def positive(
 
 
 class _State:
-    """What was seen so far."""
+    """The results so far."""
 
     def __init__(self) -> None:
         self.count = self.decided = 0

@@ -1,8 +1,8 @@
-"""Symbolic evidence: SymPy shows that two expressions are one, that a sign holds, or what a limit is.
+"""Symbolic evidence: SymPy shows that two expressions are equal, that a sign holds, or what a limit is.
 
-Before anything is simplified, the two sides are evaluated at seeded rational points that satisfy the
-assumptions of the symbols: where they differ by more than rounding could, the identity is refuted with that
-point as witness, and a mistake of the simplifier cannot turn it into a proof.
+Before anything is simplified, both sides are evaluated at seeded rational points that satisfy the assumptions of the
+symbols. If they differ by more than rounding can explain, the identity is refuted with that point as a witness, so a
+bug in the simplifier cannot turn it into a proof.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
 
 POINTS = 6
 DIGITS = 60
-"""Decimal digits of the evaluation at a point; a difference above half of them is no rounding."""
+"""Decimal digits of the evaluation at a point; rounding does not explain a difference above half of them."""
 
 Pair = tuple[str, Any, Any]
-"""What it is called, and the two sides."""
+"""A name and the two sides."""
 
 _STEPS: tuple[Callable[[Expr], Expr], ...] = (
     sympy.expand,
@@ -38,9 +38,9 @@ def identities(*pairs: Pair, domain: str, detail: str = "", seed: int = 0) -> Fi
 
     Args:
         pairs: (name, left, right); SymPy expressions whose symbols carry the assumptions.
-        domain: the symbols' domain in words, as the reader sees it.
-        detail: how the pairs make the proof, such as "induction on n".
-        seed: of the points at which a difference is looked for first.
+        domain: the symbols' domain in words, for the reader.
+        detail: how the pairs make up the proof, such as "induction on n".
+        seed: seed of the points that are tried first for a difference.
     """
     undecided = []
     for name, left, right in pairs:
@@ -54,7 +54,7 @@ def identities(*pairs: Pair, domain: str, detail: str = "", seed: int = 0) -> Fi
 
 
 def vanishes(difference: Expr) -> bool:
-    """True if SymPy proves that the expression is 0; False says nothing."""
+    """Whether SymPy proves that the expression is 0; False proves nothing."""
     return bool(difference == 0) or any(step(difference) == 0 for step in _STEPS)
 
 
@@ -64,9 +64,9 @@ def positive(*named: tuple[str, Any], domain: str, detail: str = "", seed: int =
     Args:
         named: (name, expression).
         domain: the symbols' domain in words.
-        detail: how they make the proof.
-        seed: of the points at which a wrong sign is looked for first.
-        strict: > 0, not ≥ 0.
+        detail: how they make up the proof.
+        seed: seed of the points that are tried first for a wrong sign.
+        strict: whether the sign is > 0 instead of ≥ 0.
     """
     undecided = []
     for name, expression in named:
@@ -111,7 +111,7 @@ def _symbols(expression: Expr) -> list[Symbol]:
 
 
 def _differs(difference: Expr, scale: Any, seed: int) -> str | None:
-    """A point where the difference is no rounding, in words; None if there is none among those tried."""
+    """A point, in words, where rounding does not explain the difference; None if none was found."""
     for point in points(_symbols(difference), seed):
         value = _number(difference.subs(point))
         if value is None:
@@ -134,7 +134,7 @@ def _wrong_sign(value: Expr, seed: int, *, strict: bool) -> str | None:
 
 
 def _number(value: Expr) -> Any:
-    """The value to `DIGITS` digits; None where it has none (a pole, or a form that is not a number)."""
+    """The value to `DIGITS` digits; None if it has none (a pole, or a form that is not a number)."""
     number = sympy.N(value, DIGITS)
     return number if number.is_number and number.is_finite else None
 
