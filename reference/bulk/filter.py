@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 
 CHUNK = 1 << 15
 """Elements per call of the kernel."""
-PATIENCE = 1 << 13
+LOADING = 1 << 13
 """Elements that go to arb before the compiled filter is loaded, which takes about as long as they do."""
 COMPILING = 1 << 18
 """The same if the filter has to be compiled first."""
@@ -39,7 +39,7 @@ def pays(elements: int) -> bool:
     Loading the filter takes a few tenths of a second, compiling it once per machine a few tens of seconds.
     """
     _seen[0] += elements
-    return _seen[0] >= PATIENCE and is_loaded(_seen[0])
+    return _seen[0] >= LOADING and is_loaded(_seen[0])
 
 
 def is_loaded(elements: int) -> bool:
@@ -52,14 +52,14 @@ def is_loaded(elements: int) -> bool:
 class RowFacts:
     """The arrays that the kernel fills, row by row."""
 
-    def __init__(self, count: int, size: int, with_gradient: int) -> None:
+    def __init__(self, count: int, size: int, gradient_rows: int) -> None:
         self.weights = np.zeros((3, count, size))
         self.margin = np.zeros((count, size))
         self.state = np.zeros((count, size), dtype=np.uint8)
         self.status, self.kink, self.settled = np.zeros((3, count), dtype=np.uint8)
         self.empty, self.unsure = np.zeros((2, count), dtype=bool)
-        self.gradient = np.zeros((3, with_gradient, size))
-        self.scalars = np.zeros((with_gradient, 2, 3))
+        self.gradient = np.zeros((3, gradient_rows, size))
+        self.scalars = np.zeros((gradient_rows, 2, 3))
 
     def rows(self, part: slice) -> RowFacts:
         """Views of some of the rows."""

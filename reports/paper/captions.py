@@ -9,7 +9,7 @@ from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.tables import power, rounded, span, tex
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, LineFit, StudyRecord
+from kernelproof.theory.convergence.records import CurveState, ErrorCurve, LineFit, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 
@@ -37,7 +37,7 @@ def study_caption(study: StudyRecord) -> str:
     return " ".join(parts) + "\n"
 
 
-def _fitted(name: str, norm: Norm, curves: Sequence[CurveRecord]) -> str:
+def _fitted(name: str, norm: Norm, curves: Sequence[ErrorCurve]) -> str:
     fits = [curve.fit for curve in curves if curve.fit is not None]
     rests = [curve.remainder_fit.slope.middle for curve in curves if curve.remainder_fit is not None]
     ratios = [fit.ratio.middle for fit in fits if fit.ratio is not None]

@@ -13,7 +13,7 @@ from kernelproof.reports.paper.panels import legend_below, letter, log_axis, pan
 from kernelproof.reports.paper.pgf import unmarked
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, Point, StudyRecord
+from kernelproof.theory.convergence.records import CurveState, ErrorCurve, Point, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 AXIS = {
@@ -34,8 +34,8 @@ def number(text: str) -> float:
     return float(top) / float(bottom or 1)
 
 
-def drawn_curves(study: StudyRecord) -> list[CurveRecord]:
-    """Those that are drawn: of the norms the study shows, unless the first coefficient is 0."""
+def drawn_curves(study: StudyRecord) -> list[ErrorCurve]:
+    """The curves to draw: those in the norms that the study shows, whose first coefficient is not 0."""
     return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not CurveState.DEGENERATE]
 
 
@@ -82,7 +82,7 @@ def _first_order(look: Look) -> dict[str, Any]:
     return {"color": INK, "lw": 0.7 * look.scale, "ls": (0, (1, 2)), "zorder": 4}
 
 
-def _style(study: StudyRecord, curve: CurveRecord, names: list[str]) -> dict[str, Any]:
+def _style(study: StudyRecord, curve: ErrorCurve, names: list[str]) -> dict[str, Any]:
     at, second = names.index(curve.datum), study.norms.index(curve.norm)
     style = series(at, every=(2 * at + 3 * second, 12))
     return {**style, "ls": "-" if second == 0 else (0, (3.5, 1.5)), "mfc": style["color"] if second == 0 else "white"}

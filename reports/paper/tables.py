@@ -10,7 +10,7 @@ from kernelproof.reference.plain_text import clean
 from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.pgf import escaped, unmarked
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import CurveRecord, LineFit, StudyRecord
+from kernelproof.theory.convergence.records import ErrorCurve, LineFit, StudyRecord
 from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 STUDY_COLUMNS = (
@@ -104,7 +104,7 @@ def study_table(study: StudyRecord) -> str:
     return _table("llrrrcrr", head, rows)
 
 
-def _curve_cells(curve: CurveRecord) -> list[str]:
+def _curve_cells(curve: ErrorCurve) -> list[str]:
     first = [tex(curve.datum), SHORT[curve.norm]]
     if curve.fit is None or curve.coefficient is None:
         reason = curve.degenerate or "too few orders to fit"

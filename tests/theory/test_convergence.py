@@ -21,7 +21,7 @@ from kernelproof.theory.convergence.fits import FEWEST, fit, line, local_slopes,
 from kernelproof.theory.convergence.norms import Norm, divergence, norm_of
 from kernelproof.theory.convergence.orders import ORDERS, checked_orders, half_power, order_text
 from kernelproof.theory.convergence.quantities import PROBABILITY, Gradient, Weights
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, ends
+from kernelproof.theory.convergence.records import CurveState, ErrorCurve, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
 from kernelproof.theory.series import ball, balls
 
@@ -29,7 +29,7 @@ FEW = tuple(F(2) ** k for k in range(-1, 41, 3))
 ROW = (0.0, 1.0, -2.0, 0.5)
 
 
-def traced(quantity: Any, orders: Sequence[F] = FEW) -> dict[Norm, CurveRecord]:
+def traced(quantity: Any, orders: Sequence[F] = FEW) -> dict[Norm, ErrorCurve]:
     return {curve.norm: curve for curve in trace(Datum("one", data.Source.PLANTED, quantity), orders)}
 
 

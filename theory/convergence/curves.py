@@ -12,7 +12,7 @@ from kernelproof.theory.convergence.fits import fit, local_slopes
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Quantity
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, LineFit, Point, StudyRecord, ends
+from kernelproof.theory.convergence.records import CurveState, ErrorCurve, LineFit, Point, StudyRecord, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
 from kernelproof.theory.series import ball
 
@@ -38,7 +38,7 @@ def first_bits(order: Fraction) -> int:
     return 3 * max(int(order).bit_length(), 4) + ACCURACY + 64
 
 
-def trace(datum: Datum, orders: Sequence[Fraction]) -> list[CurveRecord]:
+def trace(datum: Datum, orders: Sequence[Fraction]) -> list[ErrorCurve]:
     """The curves of one datum, one per norm.
 
     Raises:
@@ -83,7 +83,7 @@ def _known(pair: Pair) -> bool:
 
 def _curve(
     datum: Datum, norm: Norm, pairs: dict[Fraction, dict[Norm, Pair]], coefficient: arb, absent: list[str]
-) -> CurveRecord:
+) -> ErrorCurve:
     orders = list(pairs)
     errors, rests = ([abs(pairs[order][norm][part]) for order in orders] for part in (0, 1))
     degenerate = datum.quantity.degenerate
@@ -103,7 +103,7 @@ def _curve(
             remainder_slope=ends(falls[at - 1], 12) if at and not degenerate else None,
         )
 
-    return CurveRecord(
+    return ErrorCurve(
         datum=datum.name,
         source=datum.source,
         norm=norm,

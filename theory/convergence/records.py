@@ -103,7 +103,7 @@ class CurveState(StrEnum):
     DEGENERATE = "first coefficient is 0"
 
 
-class CurveRecord(Record):
+class ErrorCurve(Record):
     """The error of one quantity on one datum in one norm, over the orders.
 
     Attributes:
@@ -138,4 +138,4 @@ class StudyRecord(Record):
     title: str
     says: str
     norms: list[Norm]
-    curves: list[CurveRecord]
+    curves: list[ErrorCurve]

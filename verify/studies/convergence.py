@@ -31,7 +31,7 @@ from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes, regi
 from kernelproof.theory.convergence.norms import Norm, norm_of
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Weights
-from kernelproof.theory.convergence.records import CurveRecord, CurveState, Ends, LineFit, ends
+from kernelproof.theory.convergence.records import CurveState, Ends, ErrorCurve, LineFit, ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball, balls
 from kernelproof.verify.cases.case import Case
@@ -123,7 +123,7 @@ class BackendStudy(Record):
     """
 
     row: list[float]
-    truth: CurveRecord
+    truth: ErrorCurve
     curves: list[BackendCurve]
 
     @property

@@ -110,5 +110,5 @@ def test_a_small_run_loads_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     from kernelproof.reference.bulk import filter as row_filter
 
     monkeypatch.setattr(row_filter, "_seen", [0])
-    assert not row_filter.pays(row_filter.PATIENCE - 1)
+    assert not row_filter.pays(row_filter.LOADING - 1)
     assert row_filter.pays(row_filter.COMPILING)

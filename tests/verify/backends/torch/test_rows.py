@@ -16,7 +16,7 @@ from kernelproof.verify.backends.torch import BACKEND as TORCH
 
 torch = pytest.importorskip("torch", reason="torch is not installed; pip install 'kernelproof[torch]'")
 rounding = pytest.importorskip("kernelproof.verify.backends.torch.rounding", reason="it imports torch")
-twofold = pytest.importorskip("kernelproof.verify.backends.torch.double_word", reason="it imports torch")
+double_word = pytest.importorskip("kernelproof.verify.backends.torch.double_word", reason="it imports torch")
 
 # torch.compile imports parts of torch that some versions of it deprecate.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
@@ -91,11 +91,11 @@ def test_powers_and_logarithms_in_two_parts() -> None:
     x = torch.tensor(np.concatenate([10.0 ** rng.uniform(-290, 290, 300), rng.uniform(0.5, 2, 300)]))
     with mpmath.workdps(50):
         exact = [mpmath.log(v) for v in x.tolist()]
-        parts = twofold.logarithm(x)
+        parts = double_word.logarithm(x)
         for head, tail, want in zip(parts[0].tolist(), parts[1].tolist(), exact, strict=True):
             assert abs(mpmath.mpf(head) + tail - want) <= 2.0**-58 * max(1, abs(want))
         for n in (1 / 16, 0.5, 0.9):
-            parts = twofold.power(x, n)
+            parts = double_word.power(x, n)
             for head, tail, log in zip(parts[0].tolist(), parts[1].tolist(), exact, strict=True):
                 assert abs((mpmath.mpf(head) + tail) / mpmath.exp(n * log) - 1) <= 2.0**-57
 
@@ -103,12 +103,14 @@ def test_powers_and_logarithms_in_two_parts() -> None:
 def test_sums_and_quotients_in_two_parts() -> None:
     rng = np.random.default_rng(4)
     terms = torch.tensor(rng.normal(size=(3, 1001)) * 10.0 ** rng.integers(-8, 9, size=(3, 1001)))
-    heads, tails = twofold.total(terms, torch.zeros_like(terms))
+    heads, tails = double_word.total(terms, torch.zeros_like(terms))
     for row, head, tail in zip(terms.tolist(), heads.tolist(), tails.tolist(), strict=True):
         exact = sum(map(Fraction, row))
         # Ten levels of pairs; each rounds the tails once, and they are below u times the terms.
         assert abs(Fraction(head[0]) + Fraction(tail[0]) - exact) <= 11 * U * U * sum(map(abs, row)) * 11
-    head, tail = twofold.quotient(*(torch.tensor(x, dtype=torch.float64) for x in (1.0, 2.0**-60, 3.0, -(2.0**-58))))
+    head, tail = double_word.quotient(
+        *(torch.tensor(x, dtype=torch.float64) for x in (1.0, 2.0**-60, 3.0, -(2.0**-58)))
+    )
     exact = (1 + Fraction(2) ** -60) / (3 - Fraction(2) ** -58)
     assert abs(Fraction(head.item()) + Fraction(tail.item()) - exact) <= U * U
 
