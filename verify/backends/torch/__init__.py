@@ -13,8 +13,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kernelproof.reference.errors import BackendUnavailable
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -48,45 +46,40 @@ class TorchBackend:
         torch = importlib.import_module("torch")
         return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
-    def _module(self, name: str) -> Any:
-        """The module `name` of this package, which imports torch.
-
-        Raises:
-            BackendUnavailable: torch is not installed.
-        """
-        reason = self.available()
-        if reason is not None:
-            raise BackendUnavailable(reason)
-        return importlib.import_module(f"{__name__}.{name}")
-
+    # Import statements and plain returns, which torch.compile traces through.
     def entmax(
         self, z: Tensor, *, order: Any = None, alpha: Any = None, dim: int | None = None, axis: int | None = None
     ) -> Tensor:
         """α-entmax of `z` along `dim`; see `kernelproof.verify.backends.torch.ops.entmax`."""
-        found: Tensor = self._module("ops").entmax(z, order=order, alpha=alpha, dim=dim, axis=axis)
-        return found
+        from kernelproof.verify.backends.torch.tensor_ops import ops  # noqa: PLC0415 (imports torch)
+
+        return ops.entmax(z, order=order, alpha=alpha, dim=dim, axis=axis)
 
     def weights(self, scores: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """The weights of rows of scores; see `kernelproof.verify.backends.torch.ops.weights`."""
-        found: Tensor = self._module("ops").weights(scores, kernel, rule, empty=empty)
-        return found
+        from kernelproof.verify.backends.torch.tensor_ops import ops  # noqa: PLC0415 (imports torch)
+
+        return ops.weights(scores, kernel, rule, empty=empty)
 
     def regression(self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
         """Kernel regression; see `kernelproof.verify.backends.torch.ops.regression`."""
-        found: Tensor = self._module("ops").regression(q, k, v, kernel, rule, empty=empty)
-        return found
+        from kernelproof.verify.backends.torch.tensor_ops import ops  # noqa: PLC0415 (imports torch)
+
+        return ops.regression(q, k, v, kernel, rule, empty=empty)
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, kernel: Any, rule: Any, **options: Any
     ) -> Tensor | AttentionInfo:
         """Attention; see `kernelproof.verify.backends.torch.ops.attention` for the options."""
-        found: Tensor | AttentionInfo = self._module("ops").attention(q, k, v, kernel, rule, **options)
-        return found
+        from kernelproof.verify.backends.torch.tensor_ops import ops  # noqa: PLC0415 (imports torch)
+
+        return ops.attention(q, k, v, kernel, rule, **options)
 
     def vjp(self, op: str, cotangent: Tensor, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Vector-Jacobian products by argument name; see `kernelproof.verify.backends.torch.product.vjp`."""
-        found: dict[str, Tensor] = self._module("product").vjp(op, cotangent, *args, **kwargs)
-        return found
+        from kernelproof.verify.backends.torch.tensor_ops import product  # noqa: PLC0415 (imports torch)
+
+        return product.vjp(op, cotangent, *args, **kwargs)
 
 
 BACKEND = TorchBackend()
