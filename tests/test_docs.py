@@ -17,6 +17,8 @@ README = PAGES[0].read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)```", README, flags=re.DOTALL | re.MULTILINE)
 
 
+# One block compiles what the tests of truth in bulk compile: on the same worker it is compiled once.
+@pytest.mark.xdist_group("bulk")
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_code_of_the_readme_runs(number: int) -> None:
     # What `verify` does is tested elsewhere, and takes its time.
