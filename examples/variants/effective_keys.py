@@ -1,7 +1,7 @@
-"""A bandwidth that keeps the effective number of keys at k, and a fast version with a bug that fuzzing finds.
+"""A bandwidth that keeps the effective number of keys at k, a fast version, and one with a bug that `verify` finds.
 
     kernelproof verify examples/variants/effective_keys.py:effective_keys --suite quick
-    kernelproof fuzz examples/variants/effective_keys.py:effective_keys_with_a_bug --time 30s
+    kernelproof verify examples/variants/effective_keys.py:effective_keys_with_a_bug --suite quick
 
 The bug: the bracket for the bandwidth assumes that scores are no larger or smaller than normally distributed ones.
 """
