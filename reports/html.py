@@ -43,7 +43,7 @@ class TargetView:
     failure: Any
     matrix: summary.Matrix
     rows: list[Accuracy]
-    grids: list[summary.Grid]
+    grids: list[summary.CoverageGrid]
     recipes: summary.RecipesGrid
     gaps: list[summary.Gap]
     figure: Drawn | None

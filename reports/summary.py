@@ -186,7 +186,7 @@ def state(cell: Coverage) -> State:
 
 
 @dataclass(frozen=True)
-class Overview:
+class CellCounts:
     """One op and family: how many cells of order × dtype there are, and in how many something was decided."""
 
     cells: int
@@ -200,13 +200,13 @@ class Overview:
 
 
 @dataclass(frozen=True)
-class Grid:
+class CoverageGrid:
     """Coverage of one op: families across, order × dtype down."""
 
     op: str
     families: list[str]
     rows: list[tuple[str, str, list[Coverage | None]]]
-    overview: list[Overview | None]
+    overview: list[CellCounts | None]
 
     @property
     def counts(self) -> Counter[State]:
@@ -214,7 +214,7 @@ class Grid:
         return Counter(state(cell) for _, _, line in self.rows for cell in line if cell is not None)
 
 
-def coverage_grids(target: Target) -> list[Grid]:
+def coverage_grids(target: Target) -> list[CoverageGrid]:
     """The coverage table of `target`, one grid an op, all with the same columns."""
     families = sorted({cell.family for cell in target.coverage})
     grids = []
@@ -226,15 +226,15 @@ def coverage_grids(target: Target) -> list[Grid]:
         keys = sorted(by_row, key=lambda key: (dtype_key(key[1]), order_key(key[0])))
         rows = [(order, dtype, [by_row[order, dtype].get(name) for name in families]) for order, dtype in keys]
         overview = [_overview([line[at] for _, _, line in rows]) for at in range(len(families))]
-        grids.append(Grid(op, families, rows, overview))
+        grids.append(CoverageGrid(op, families, rows, overview))
     return grids
 
 
-def _overview(column: list[Coverage | None]) -> Overview | None:
+def _overview(column: list[Coverage | None]) -> CellCounts | None:
     found = [cell for cell in column if cell is not None]
     if not found:
         return None
-    return Overview(len(found), sum(cell.decided > 0 for cell in found), sum(cell.decided for cell in found))
+    return CellCounts(len(found), sum(cell.decided > 0 for cell in found), sum(cell.decided for cell in found))
 
 
 @dataclass(frozen=True)

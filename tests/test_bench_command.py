@@ -11,7 +11,7 @@ from kernelproof.cli import run
 from kernelproof.commands import bench as command
 from kernelproof.reports import bench as reports
 from kernelproof.reports.bench import readme
-from kernelproof.verify.bench.bench_record import BenchResults, State
+from kernelproof.verify.bench.bench_record import BenchResults, FigureState
 
 
 def sound() -> BenchResults:
@@ -41,7 +41,7 @@ def test_wrong_outputs_are_exit_1(tmp_path: Path) -> None:
 
 
 def test_a_missed_goal_is_exit_0(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert any(figure.state is State.MISSED for figure in sound().families[0].claims[1].figures)
+    assert any(figure.state is FigureState.MISSED for figure in sound().families[0].claims[1].figures)
     asked: list[object] = []
 
     def measure(**options: object) -> BenchResults:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kernelproof.reports import bench as reports
 from kernelproof.reports.bench import readme, words
-from kernelproof.verify.bench.bench_record import State
+from kernelproof.verify.bench.bench_record import FigureState
 from kernelproof.verify.bench.runner import annotated
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,6 +39,8 @@ def test_the_kept_run_is_whole_and_right() -> None:
     record = reports.read(KEPT)
     assert not record.quick
     assert record.command == "kernelproof bench"
-    assert words.counts(record)[State.WRONG] == 0
-    missed = [claim for family in record.families for claim in family.claims if words.state_of(claim) is State.MISSED]
+    assert words.counts(record)[FigureState.WRONG] == 0
+    missed = [
+        claim for family in record.families for claim in family.claims if words.state_of(claim) is FigureState.MISSED
+    ]
     assert [claim.id for claim in missed if claim.note is None] == [], "a missed goal says what is in the way"

@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("reference", "theory", "verify", "reports")
 SEAMS = {"backends": ("BACKEND", "name"), "cases.families": ("FAMILY", "id"), "checks": ("CHECK", "id")}
 ALLOWED = frozenset({"kernelproof.reference.model", "kernelproof.reference.errors"})
 
@@ -65,6 +66,47 @@ def imports_of(file: Path) -> set[str]:
                 inner = f"{node.module}.{alias.name}"
                 found.add(inner if file_of(inner) is not None else node.module)
     return {name for name in found if name.partition(".")[0] == "kernelproof" and file_of(name) is not None}
+
+
+def every_module() -> dict[str, Path]:
+    """Every module of the package by its name, kept results apart."""
+    found = {}
+    for top in ("reference", "theory", "verify", "reports", "src/kernelproof"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            inner = path.relative_to(ROOT / top).with_suffix("").parts
+            if "gallery" not in inner and (top != "src/kernelproof" or inner[0] not in FLOORS):
+                parts = ["kernelproof", *([] if top == "src/kernelproof" else [top]), *inner]
+                found[".".join(parts).removesuffix(".__init__")] = path
+    return found
+
+
+def circle_of(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of `graph`, or []."""
+    done: set[str] = set()
+
+    def walk(here: str, path: list[str]) -> list[str]:
+        if here in path:
+            return [*path[path.index(here) :], here]
+        if here in done:
+            return []
+        for inner in sorted(graph.get(here, ())):
+            if circle := walk(inner, [*path, here]):
+                return circle
+        done.add(here)
+        return []
+
+    return next((circle for module in graph if (circle := walk(module, []))), [])
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_inside_functions() -> None:
+    modules = every_module()
+    assert {"kernelproof", "kernelproof.cli", "kernelproof.verify.cases.case", "kernelproof.reports"} <= set(modules)
+    assert circle_of({name: imports_of(file) - {name} for name, file in modules.items()}) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circle_of({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle_of({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def reached_from(module: str) -> dict[str, str]:

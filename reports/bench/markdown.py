@@ -8,7 +8,7 @@ from kernelproof.reference.plain_text import one_line
 from kernelproof.reports import text
 from kernelproof.reports.bench import words
 from kernelproof.reports.summary import flat
-from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, PictureRecord, Spread
+from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, CostPictureRecord, Spread
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -67,7 +67,7 @@ def _claim(claim: ClaimRecord) -> list[str]:
     return parts
 
 
-def _picture(picture: PictureRecord) -> str:
+def _picture(picture: CostPictureRecord) -> str:
     rows = [
         (curve.label, curve.reason or words.fit_text(curve.fit), _ends(curve.xs), _milliseconds(curve.seconds))
         for curve in picture.curves

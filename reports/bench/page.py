@@ -9,16 +9,22 @@ from kernelproof.reports import text
 from kernelproof.reports.bench import pictures, words
 from kernelproof.reports.renderer import templates
 from kernelproof.reports.summary import flat
-from kernelproof.verify.bench.bench_record import BenchResults, PictureRecord, State
+from kernelproof.verify.bench.bench_record import BenchResults, CostPictureRecord, FigureState
 
 _TONES = {
-    State.MET: "pass",
-    State.MISSED: "doubt",
-    State.WRONG: "fail",
-    State.SHOWN: "none",
-    State.UNAVAILABLE: "none",
+    FigureState.MET: "pass",
+    FigureState.MISSED: "doubt",
+    FigureState.WRONG: "fail",
+    FigureState.SHOWN: "none",
+    FigureState.UNAVAILABLE: "none",
 }
-_SIGNS = {State.MET: "✓", State.MISSED: "✗", State.WRONG: "✗", State.SHOWN: "·", State.UNAVAILABLE: "–"}
+_SIGNS = {
+    FigureState.MET: "✓",
+    FigureState.MISSED: "✗",
+    FigureState.WRONG: "✗",
+    FigureState.SHOWN: "·",
+    FigureState.UNAVAILABLE: "–",
+}
 
 
 def page(results: BenchResults) -> str:
@@ -31,7 +37,7 @@ def page(results: BenchResults) -> str:
             results=results,
             lede=words.lede(results),
             counts=counts,
-            judged=sum(counts[state] for state in (State.MET, State.MISSED, State.WRONG)),
+            judged=sum(counts[state] for state in (FigureState.MET, FigureState.MISSED, FigureState.WRONG)),
             overview=_markup(pictures.overview(results)),
             environment=flat(results.environment),
         )
@@ -63,7 +69,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _growth(picture: PictureRecord) -> Markup | None:
+def _growth(picture: CostPictureRecord) -> Markup | None:
     return _markup(pictures.growth(picture))
 
 

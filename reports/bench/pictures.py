@@ -13,10 +13,10 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from kernelproof.reference.plain_text import one_line
 from kernelproof.reports.bench import words
 from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
-from kernelproof.verify.bench.bench_record import BenchResults, CurveRecord, PictureRecord, State
+from kernelproof.verify.bench.bench_record import BenchResults, CostCurveRecord, CostPictureRecord, FigureState
 
 OVERVIEW = "overview"
-_TONES = {State.MET: "grade-a", State.MISSED: "grade-c", State.WRONG: "grade-f"}
+_TONES = {FigureState.MET: "grade-a", FigureState.MISSED: "grade-c", FigureState.WRONG: "grade-f"}
 
 
 def overview(results: BenchResults) -> str | None:
@@ -61,7 +61,7 @@ def _power_ticks(axes: Axes, low: float, high: float) -> None:
     axes.minorticks_off()
 
 
-def growth(picture: PictureRecord) -> str | None:
+def growth(picture: CostPictureRecord) -> str | None:
     """The shortest time by x, one line a curve, with its fit dashed; None where nothing was measured."""
     measured = [curve for curve in picture.curves if curve.xs]
     if not measured:
@@ -99,7 +99,7 @@ def _time_ticks(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _fitted(axes: Axes, curve: CurveRecord, color: str) -> None:
+def _fitted(axes: Axes, curve: CostCurveRecord, color: str) -> None:
     fit = curve.fit
     if fit is None or fit.points < 2:
         return

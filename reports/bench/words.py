@@ -7,15 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernelproof.reports.text import number, short
-from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, FigureRecord, Fit, Goal, Spread, State
+from kernelproof.verify.bench.bench_record import (
+    BenchResults,
+    ClaimRecord,
+    FigureRecord,
+    FigureState,
+    Goal,
+    PowerLawFit,
+    Spread,
+)
 
 UNITS = {"times": "×", "faster": "× faster", "rate": "/s"}
 """What follows a number, by the kind of its goal."""
-BAD = (State.MISSED, State.WRONG)
+BAD = (FigureState.MISSED, FigureState.WRONG)
 
 
 @dataclass(frozen=True)
-class Row:
+class ClaimLine:
     """A claim in one line of the short table.
 
     Attributes:
@@ -34,7 +42,7 @@ class Row:
     measured: str
     worst: str
     met: str
-    state: State
+    state: FigureState
 
 
 def plain(value: float, kind: str) -> str:
@@ -101,10 +109,10 @@ def quartiles_text(spread: Spread, kind: str) -> str:
     return f"{plain(spread.median, kind)} ({plain(spread.lower, kind)} to {plain(spread.upper, kind)})"
 
 
-def fit_text(fit: Fit | None) -> str:
+def fit_text(fit: PowerLawFit | None) -> str:
     """The exponent with its interval.
 
-    >>> fit_text(Fit(exponent=1.02, interval=(0.98, 1.06), first=1, last=8, points=4))
+    >>> fit_text(PowerLawFit(exponent=1.02, interval=(0.98, 1.06), first=1, last=8, points=4))
     '1.02 (0.98 to 1.06)'
     """
     if fit is None:
@@ -115,9 +123,9 @@ def fit_text(fit: Fit | None) -> str:
     return f"{fit.exponent:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
 
 
-def state_of(claim: ClaimRecord) -> State:
+def state_of(claim: ClaimRecord) -> FigureState:
     """The worst state of the figures of a claim."""
-    ranked = (State.WRONG, State.MISSED, State.UNAVAILABLE, State.MET, State.SHOWN)
+    ranked = (FigureState.WRONG, FigureState.MISSED, FigureState.UNAVAILABLE, FigureState.MET, FigureState.SHOWN)
     return next(state for state in ranked if any(figure.state is state for figure in claim.figures))
 
 
@@ -130,7 +138,7 @@ def distance(claim: ClaimRecord, figure: FigureRecord) -> float | None:
 
 def far(claim: ClaimRecord, figure: FigureRecord) -> str:
     """How far from the goal: "" where it is met or has none."""
-    if figure.state is not State.MISSED:
+    if figure.state is not FigureState.MISSED:
         return ""
     found = distance(claim, figure)
     return figure.reason if found is None else f"{number(found)} times off"
@@ -143,20 +151,20 @@ def setting_text(figure: FigureRecord) -> str:
 
 def shared_reason(claim: ClaimRecord) -> str:
     """Why no figure of the claim could be measured, where the reason is one; else ""."""
-    reasons = {figure.reason for figure in claim.figures if figure.state is State.UNAVAILABLE}
-    return reasons.pop() if len(reasons) == 1 and state_of(claim) is State.UNAVAILABLE else ""
+    reasons = {figure.reason for figure in claim.figures if figure.state is FigureState.UNAVAILABLE}
+    return reasons.pop() if len(reasons) == 1 and state_of(claim) is FigureState.UNAVAILABLE else ""
 
 
-def row(claim: ClaimRecord) -> Row:
+def row(claim: ClaimRecord) -> ClaimLine:
     """The claim in one line."""
     kind = kind_of(claim)
     medians = sorted((figure.measured.median for figure in claim.figures if figure.measured), reverse=kind != "times")
     known = [(apart, figure) for figure in claim.figures if (apart := distance(claim, figure)) is not None]
     worst = max(known, key=lambda pair: pair[0])[1] if known else None
     told = "–" if worst is None else f"{setting_text(worst)}: {spread_text(worst.measured, kind)}"
-    count = sum(figure.state is State.MET for figure in claim.figures)
+    count = sum(figure.state is FigureState.MET for figure in claim.figures)
     met = "–" if claim.goal is None else f"{count} of {len(claim.figures)}"
-    return Row(
+    return ClaimLine(
         claim.title,
         goal_text(claim.goal),
         " / ".join(dict.fromkeys(figure.rival for figure in claim.figures)),
@@ -167,7 +175,7 @@ def row(claim: ClaimRecord) -> Row:
     )
 
 
-def counts(results: BenchResults) -> Counter[State]:
+def counts(results: BenchResults) -> Counter[FigureState]:
     """How many figures are in each state."""
     return Counter(figure.state for family in results.families for claim in family.claims for figure in claim.figures)
 
@@ -175,19 +183,19 @@ def counts(results: BenchResults) -> Counter[State]:
 def lede(results: BenchResults) -> str:
     """The run in a sentence or two."""
     found = counts(results)
-    wrong = f", {found[State.WRONG]} have wrong outputs" if found[State.WRONG] else ""
-    absent = f", {found[State.UNAVAILABLE]} could not be measured here" if found[State.UNAVAILABLE] else ""
-    judged = sum(found[state] for state in (State.MET, State.MISSED, State.WRONG))
+    wrong = f", {found[FigureState.WRONG]} have wrong outputs" if found[FigureState.WRONG] else ""
+    absent = f", {found[FigureState.UNAVAILABLE]} could not be measured here" if found[FigureState.UNAVAILABLE] else ""
+    judged = sum(found[state] for state in (FigureState.MET, FigureState.MISSED, FigureState.WRONG))
     quick = " This was a quick run on small inputs: its numbers say that the benchmarks work, and no more."
     return (
-        f"{found[State.MET]} of {judged} goals are met{wrong}{absent}. Every figure is measured in turns with its "
-        f"rival, and its outputs are held against the truth.{quick if results.quick else ''}"
+        f"{found[FigureState.MET]} of {judged} goals are met{wrong}{absent}. Every figure is measured in turns with "
+        f"its rival, and its outputs are held against the truth.{quick if results.quick else ''}"
     )
 
 
 def has_wrong(results: BenchResults) -> bool:
     """Whether any output was wrong."""
-    return counts(results)[State.WRONG] > 0
+    return counts(results)[FigureState.WRONG] > 0
 
 
 def cpu(results: BenchResults) -> str:

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernelproof.verify.fuzz.fuzz_record import Cell
+from kernelproof.verify.fuzz.fuzz_record import CoverageCell
 from kernelproof.verify.records import OPS
 
 
 @dataclass(frozen=True)
-class Tried:
+class OrderCoverage:
     """What was tried at one op, dtype and order, over `families` families."""
 
     op: str
@@ -25,13 +25,13 @@ class Tried:
     kappa: float
 
 
-def tried(cells: Sequence[Cell]) -> list[Tried]:
+def tried(cells: Sequence[CoverageCell]) -> list[OrderCoverage]:
     """What was tried, op by op, dtype by dtype and order by order; the JSON has every family too."""
-    held: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    held: dict[tuple[str, str, str], list[CoverageCell]] = defaultdict(list)
     for cell in cells:
         held[cell.op, cell.dtype, cell.order].append(cell)
     return [
-        Tried(
+        OrderCoverage(
             *key,
             families=len({cell.family for cell in found}),
             examples=sum(cell.examples for cell in found),
@@ -52,7 +52,7 @@ class FamilyGrid:
     rows: list[tuple[str, list[int]]]
 
 
-def families_tried(cells: Sequence[Cell]) -> FamilyGrid:
+def families_tried(cells: Sequence[CoverageCell]) -> FamilyGrid:
     """How many rows were tried of each family of each op."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for cell in cells:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from kernelproof.reports.text import number
-from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
 
 SHOWN = 4
 """Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
@@ -35,9 +35,10 @@ def cells(row: WorstRow) -> list[str]:
 
 
 def at(extreme: Extreme | None) -> str:
-    """The inputs of an extreme: the row of scores, or so much of q, k and v as to know them by; cut where it is long.
+    """The inputs of an extreme: the row of scores, or enough of q, k and v to tell them apart; cut where it is long.
 
-    >>> at(Extreme(error=1.5, inputs={"z": Numbers(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])}))
+    >>> z = ExactArray(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
+    >>> at(Extreme(error=1.5, inputs={"z": z}))
     '[0.0, 1.0]'
     """
     if extreme is None:
@@ -53,7 +54,7 @@ def _said(value: Any) -> str:
     return "[…]" if isinstance(value, list) else str(value)
 
 
-def _short(array: Numbers) -> str:
+def _short(array: ExactArray) -> str:
     """A few digits of a few numbers of `array`, those of one key in brackets of their own where it has several."""
     width = array.shape[-1]
     shown = [f"{float.fromhex(each):.4g}" for each in array.bits]

@@ -11,7 +11,7 @@ from kernelproof.reports.search.coverage import tried
 from kernelproof.reports.search.extremes import sections
 from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
-from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, FuzzResults
+from kernelproof.verify.fuzz.fuzz_record import CoverageCell, FuzzFinding, FuzzResults
 from kernelproof.verify.fuzz.worst_record import WorstResults
 
 PLACES = 12
@@ -45,7 +45,7 @@ def _fuzz_parts(results: FuzzResults) -> Iterator[str]:
     yield table(["", ""], ([escape(name), escape(value)] for name, value in flat(results.environment)))
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: FuzzFinding) -> Iterator[str]:
     yield f"## {escape(finding.op)}: {escape(finding.check)} ({escape(finding.kind)})"
     yield escape(finding.message)
     state = "shrunk to the end" if finding.shrunk else "shrinking was cut short"
@@ -62,7 +62,7 @@ def _finding(finding: Finding) -> Iterator[str]:
             yield f"and at {len(rows) - PLACES} more combinations of order and dtype, which fuzz.json lists"
 
 
-def _coverage(cells: Sequence[Cell]) -> str:
+def _coverage(cells: Sequence[CoverageCell]) -> str:
     head = ["op", "dtype", "order", "families", "recipes", "rows", "decided", "undecided", "worst κ"]
     lines = ([*map(escape, line[:3]), *map(number, line[3:])] for line in map(astuple, tried(cells)))
     return table(head, lines, right=3)

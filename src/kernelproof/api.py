@@ -241,12 +241,12 @@ def _plan(loaded: list[Target], selection: Selection) -> tuple[Case, ...]:
     return with_fitted(loaded, union(narrowed, alpha_only=alpha_only, fixed=fixed))
 
 
-def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> list[aggregate.Tried]:
+def _assign(loaded: list[Target], cases: tuple[Case, ...], *, single: bool) -> list[aggregate.TargetRun]:
     tried = []
     for target in loaded:
         reasons = {number: target.refuses(case) for number, case in enumerate(cases)}
         refused = {number: reason for number, reason in reasons.items() if reason is not None}
-        tried.append(aggregate.Tried(target, cases, {}, refused, single))
+        tried.append(aggregate.TargetRun(target, cases, {}, refused, single))
     return tried
 
 

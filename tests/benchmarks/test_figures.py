@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kernelproof.verify.bench.figure import Claim, Figure, Missing, Sizes
+from kernelproof.verify.bench.figure import Figure, FigureGroup, Missing, Sizes
 from kernelproof.verify.bench.runner import families, unit_of
 from kernelproof.verify.bench.timing import Effort, in_turns, spread
 
@@ -23,7 +23,7 @@ FIGURES = [
 
 
 @pytest.mark.parametrize(("claim", "figure"), FIGURES)
-def test_figure(benchmark: Any, claim: Claim, figure: Figure) -> None:
+def test_figure(benchmark: Any, claim: FigureGroup, figure: Figure) -> None:
     if benchmark.disabled:
         pytest.skip("benchmarks are disabled here; run make benchmarks")
     try:

@@ -7,11 +7,11 @@ import math
 import pytest
 
 from kernelproof.reports.overview import NOTES, overview
-from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
 
 
 def extreme(error: float | None) -> Extreme | None:
-    number = Numbers(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
+    number = ExactArray(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
     return None if error is None else Extreme(error=error, inputs={"z": number}, got=0.5, exact=0.5)
 
 

@@ -30,7 +30,7 @@ STEEP = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class RowTruth:
+class TimedRowTruth:
     """Entmax of one row of m keys.
 
     Attributes:
@@ -56,13 +56,13 @@ class RowTruth:
     lean: Floats
 
 
-def row_truth(row: NDArray[Any], order: float) -> RowTruth:
+def row_truth(row: NDArray[Any], order: float) -> TimedRowTruth:
     """The truth of a row of logits at an order, kept for the other figures that need it."""
     return _row_truth(row.tobytes(), row.dtype.name, order)
 
 
 @lru_cache(maxsize=256)
-def _row_truth(raw: bytes, dtype: str, order: float) -> RowTruth:
+def _row_truth(raw: bytes, dtype: str, order: float) -> TimedRowTruth:
     z = np.frombuffer(raw, dtype).astype(np.float64)
     found = reference.entmax(z, order=order)
     head, tail, _ = found.weights.split()
@@ -84,7 +84,7 @@ def _row_truth(raw: bytes, dtype: str, order: float) -> RowTruth:
             lean += order * found.margin.max() * np.where(u > 0, u * np.log(u) + 1 - u, 0.0)
     near |= found.boundary
     kept = slope > 0
-    return RowTruth(
+    return TimedRowTruth(
         head, tail, found.support, near, gaps, slope, np.where(kept, bent, 0.0), unit, np.where(kept, lean, 0.0)
     )
 
@@ -156,7 +156,7 @@ def parameter_agreement(z: NDArray[Any], cotangent: NDArray[Any], found: Any, or
     return _agreement(np.inf if np.isnan(kappa) else kappa, 1, 0, f"the derivative in the {name}")
 
 
-def _product_unit(truth: RowTruth, size: Floats) -> Floats:
+def _product_unit(truth: TimedRowTruth, size: Floats) -> Floats:
     """(m,) what one rounding of gaps, slopes and products moves ``w_i(g_i − Σ w_j g_j/W)`` by, over u.
 
     Every slope changes by the share `bent` and by a rounding; so does every π_j = w_j/W, twice.

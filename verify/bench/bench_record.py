@@ -11,7 +11,7 @@ from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 
 
-class State(StrEnum):
+class FigureState(StrEnum):
     """What became of a figure."""
 
     MET = "MET"
@@ -102,7 +102,7 @@ class FigureRecord(Record):
     """
 
     id: str
-    state: State
+    state: FigureState
     setting: dict[str, str]
     ours: str
     rival: str
@@ -135,7 +135,7 @@ class FamilyRecord(Record):
     claims: list[ClaimRecord]
 
 
-class Fit(Record):
+class PowerLawFit(Record):
     """Cost ~ x^exponent by least squares on logarithms; the interval is Student's, of 95 %, None for two points."""
 
     exponent: float
@@ -145,24 +145,24 @@ class Fit(Record):
     points: int
 
 
-class CurveRecord(Record):
+class CostCurveRecord(Record):
     """One line of a picture: seconds at every x, and their fit; or why there is none."""
 
     label: str
     reason: str = ""
     xs: list[float] = Field(default_factory=list)
     seconds: list[Spread] = Field(default_factory=list)
-    fit: Fit | None = None
+    fit: PowerLawFit | None = None
 
 
-class PictureRecord(Record):
+class CostPictureRecord(Record):
     """How cost grows with one thing."""
 
     id: str
     title: str
     x: str
     caption: str
-    curves: list[CurveRecord]
+    curves: list[CostCurveRecord]
 
 
 class BenchResults(HasBrief, Record):
@@ -175,7 +175,7 @@ class BenchResults(HasBrief, Record):
     quick: bool
     environment: dict[str, Any]
     families: list[FamilyRecord]
-    pictures: list[PictureRecord]
+    pictures: list[CostPictureRecord]
 
     def brief(self) -> Brief:
         """The families of figures, and how many figures each has."""

@@ -80,7 +80,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Claim:
+class FigureGroup:
     """Figures that share a goal: one row of the short table.
 
     Attributes:
@@ -97,7 +97,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CostCurve:
     """One line of a picture.
 
     Attributes:
@@ -110,7 +110,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Picture:
+class CostPicture:
     """How cost grows with x.
 
     Attributes:
@@ -128,14 +128,14 @@ class Picture:
     title: str
     x: str
     xs: Callable[[Sizes], tuple[float, ...]]
-    curves: tuple[Curve, ...]
+    curves: tuple[CostCurve, ...]
     fit_from: float = 0.0
     caption: str = ""
     done: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
-class Family:
+class FigureFamily:
     """What a module of `kernelproof.verify.bench.figures` holds as FAMILY.
 
     Attributes:
@@ -148,6 +148,6 @@ class Family:
 
     id: str
     title: str
-    claims: tuple[Claim, ...] = ()
-    pictures: tuple[Picture, ...] = field(default=())
+    claims: tuple[FigureGroup, ...] = ()
+    pictures: tuple[CostPicture, ...] = field(default=())
     rank: int = 0

@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from kernelproof.reference.errors import KernelproofError
 from kernelproof.verify.bench.bench_record import Note
-from kernelproof.verify.bench.figure import Family
+from kernelproof.verify.bench.figure import FigureFamily
 
 
 class NoteError(KernelproofError):
     """A file of notes is not what it should be."""
 
 
-def notes(family: Family) -> dict[str, Note]:
+def notes(family: FigureFamily) -> dict[str, Note]:
     """The notes of a family by the id of their claim; none where there is no file.
 
     Raises:

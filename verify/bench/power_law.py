@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from kernelproof.verify.bench.bench_record import Fit
+from kernelproof.verify.bench.bench_record import PowerLawFit
 
 CONFIDENCE = 0.95
 
 
-def exponent(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
+def exponent(xs: Sequence[float], ys: Sequence[float]) -> PowerLawFit | None:
     """The fit of ``y ~ x^e``; None for fewer than two different x; without an interval for two points.
 
     Args:
@@ -34,4 +34,4 @@ def exponent(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
         error = float(np.sqrt(rest @ rest / (len(xs) - 2) / (moved @ moved)))
         half = float(stdtrit(len(xs) - 2, (1 + CONFIDENCE) / 2)) * error
         interval = (slope - half, slope + half)
-    return Fit(exponent=slope, interval=interval, first=min(xs), last=max(xs), points=len(xs))
+    return PowerLawFit(exponent=slope, interval=interval, first=min(xs), last=max(xs), points=len(xs))

@@ -13,15 +13,24 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.verify.bench.bench_record import (
     BenchResults,
     ClaimRecord,
-    CurveRecord,
+    CostCurveRecord,
+    CostPictureRecord,
     FamilyRecord,
     FigureRecord,
+    FigureState,
     Memory,
-    PictureRecord,
     Spread,
-    State,
 )
-from kernelproof.verify.bench.figure import Claim, Contest, Curve, Family, Figure, Missing, Picture, Sizes
+from kernelproof.verify.bench.figure import (
+    Contest,
+    CostCurve,
+    CostPicture,
+    Figure,
+    FigureFamily,
+    FigureGroup,
+    Missing,
+    Sizes,
+)
 from kernelproof.verify.bench.isolation import Failed, peak_of
 from kernelproof.verify.bench.notes import notes
 from kernelproof.verify.bench.power_law import exponent
@@ -39,7 +48,7 @@ TRUSTED = (120.0, 16 << 30)
 Told = Callable[[str], None]
 
 
-def families() -> list[Family]:
+def families() -> list[FigureFamily]:
     """All families, by rank.
 
     Raises:
@@ -48,7 +57,7 @@ def families() -> list[Family]:
     return sorted(collect(PACKAGE, "FAMILY").values(), key=lambda family: (family.rank, family.id))
 
 
-def chosen(only: Sequence[str] | None) -> list[Family]:
+def chosen(only: Sequence[str] | None) -> list[FigureFamily]:
     """Families with the figures and pictures whose name begins with one of `only`, such as ``truth/rate-real-float32``.
 
     Raises:
@@ -73,20 +82,20 @@ def chosen(only: Sequence[str] | None) -> list[Family]:
         for claim in family.claims:
             figures = tuple(each for each in claim.figures if wanted(_name(family, claim, each)))
             if figures:
-                claims.append(Claim(claim.id, claim.title, claim.goal, figures))
+                claims.append(FigureGroup(claim.id, claim.title, claim.goal, figures))
         pictures = tuple(each for each in family.pictures if wanted(f"{family.id}/{each.id}"))
         if claims or pictures:
-            found.append(Family(family.id, family.title, tuple(claims), pictures, family.rank))
+            found.append(FigureFamily(family.id, family.title, tuple(claims), pictures, family.rank))
     return found
 
 
-def names_of(family: Family) -> list[str]:
+def names_of(family: FigureFamily) -> list[str]:
     """The names of all figures and pictures of a family."""
     figures = [_name(family, claim, figure) for claim in family.claims for figure in claim.figures]
     return figures + [f"{family.id}/{picture.id}" for picture in family.pictures]
 
 
-def _name(family: Family, claim: Claim, figure: Figure) -> str:
+def _name(family: FigureFamily, claim: FigureGroup, figure: Figure) -> str:
     return f"{family.id}/{claim.id}/{figure.id}"
 
 
@@ -150,16 +159,16 @@ def annotated(results: BenchResults) -> BenchResults:
     return results.model_copy(update={"families": [noted(family) for family in results.families]})
 
 
-def measured(figure: Figure, claim: Claim, sizes: Sizes) -> FigureRecord:
+def measured(figure: Figure, claim: FigureGroup, sizes: Sizes) -> FigureRecord:
     """The record of one figure."""
     base = {"id": figure.id, "setting": dict(figure.setting), "ours": figure.ours, "rival": figure.rival}
     try:
         memory = _memory(figure, sizes)
         contest = figure.prepare(sizes)
     except Missing as error:
-        return FigureRecord.model_validate({**base, "state": State.UNAVAILABLE, "reason": str(error)})
+        return FigureRecord.model_validate({**base, "state": FigureState.UNAVAILABLE, "reason": str(error)})
     except Failed as error:
-        return FigureRecord.model_validate({**base, "state": State.MISSED, "reason": f"{figure.ours}: {error}"})
+        return FigureRecord.model_validate({**base, "state": FigureState.MISSED, "reason": f"{figure.ours}: {error}"})
     try:
         agreement = contest.check(contest.ours(), contest.rival())
         seconds = in_turns((contest.ours, contest.rival), QUICK if sizes.quick else FULL)
@@ -167,11 +176,11 @@ def measured(figure: Figure, claim: Claim, sizes: Sizes) -> FigureRecord:
         contest.done()
     ours, rival = ([each / work for each in side] for side, work in zip(seconds, _works(contest), strict=True))
     values, best = unit_of(claim, ours, rival)
-    state = State.SHOWN
+    state = FigureState.SHOWN
     if not agreement.passed:
-        state = State.WRONG
+        state = FigureState.WRONG
     elif claim.goal is not None:
-        state = State.MET if claim.goal.holds(spread(values).median) else State.MISSED
+        state = FigureState.MET if claim.goal.holds(spread(values).median) else FigureState.MISSED
     return FigureRecord.model_validate(
         {
             **base,
@@ -188,7 +197,7 @@ def measured(figure: Figure, claim: Claim, sizes: Sizes) -> FigureRecord:
     )
 
 
-def unit_of(claim: Claim, ours: Sequence[float], rival: Sequence[float]) -> tuple[list[float], float]:
+def unit_of(claim: FigureGroup, ours: Sequence[float], rival: Sequence[float]) -> tuple[list[float], float]:
     """What was measured in the unit of the claim's goal, round by round, and from the shortest time of each side.
 
     Args:
@@ -229,7 +238,7 @@ def _side(prepare: Callable[[Sizes], Contest], sizes: Sizes, name: str) -> Calla
     return call
 
 
-def drawn(picture: Picture, sizes: Sizes, name: str) -> PictureRecord:
+def drawn(picture: CostPicture, sizes: Sizes, name: str) -> CostPictureRecord:
     """The record of a picture: at each x all curves in turns."""
     effort = QUICK_POINT if sizes.quick else POINT
     missing: dict[str, str] = {}
@@ -248,13 +257,13 @@ def drawn(picture: Picture, sizes: Sizes, name: str) -> PictureRecord:
     finally:
         picture.done()
     curves = [_curve(curve, points[curve.label], missing.get(curve.label, ""), picture) for curve in picture.curves]
-    return PictureRecord(id=name, title=picture.title, x=picture.x, caption=picture.caption, curves=curves)
+    return CostPictureRecord(id=name, title=picture.title, x=picture.x, caption=picture.caption, curves=curves)
 
 
-def _curve(curve: Curve, points: list[tuple[float, Spread]], reason: str, picture: Picture) -> CurveRecord:
+def _curve(curve: CostCurve, points: list[tuple[float, Spread]], reason: str, picture: CostPicture) -> CostCurveRecord:
     # The shortest time, which other work on the machine disturbs least.
     fitted = [(x, each.least) for x, each in points if x >= picture.fit_from]
     fit = exponent([x for x, _ in fitted], [y for _, y in fitted]) if fitted else None
-    return CurveRecord(
+    return CostCurveRecord(
         label=curve.label, reason=reason, xs=[x for x, _ in points], seconds=[each for _, each in points], fit=fit
     )

@@ -10,7 +10,7 @@ from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 
 
-class Place(Record):
+class AlsoSeen(Record):
     """Where else the same check failed: how often, and the first case."""
 
     order: str
@@ -19,7 +19,7 @@ class Place(Record):
     case: str
 
 
-class Finding(Record):
+class FuzzFinding(Record):
     """One fault: the check that saw it, the smallest witness, and a script that shows it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Finding(Record):
     small_recipe: str
     witness: dict[str, Any] | None
     script: str
-    also: list[Place] = Field(default_factory=list)
+    also: list[AlsoSeen] = Field(default_factory=list)
     examples: int
     seconds: float
     judged: int
@@ -57,7 +57,7 @@ class Finding(Record):
     replayed: bool = False
 
 
-class Cell(Record):
+class CoverageCell(Record):
     """What was tried at one op, order, dtype and family."""
 
     op: str
@@ -103,8 +103,8 @@ class FuzzResults(HasBrief, Record):
     mended: int
     environment: dict[str, Any]
     notes: list[str] = Field(default_factory=list)
-    findings: list[Finding] = Field(default_factory=list)
-    coverage: list[Cell] = Field(default_factory=list)
+    findings: list[FuzzFinding] = Field(default_factory=list)
+    coverage: list[CoverageCell] = Field(default_factory=list)
 
     def brief(self) -> Brief:
         """How many faults there are, and the smallest witness of each."""

@@ -26,7 +26,7 @@ from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
 from kernelproof.verify.fuzz.recipes import features
 from kernelproof.verify.fuzz.subject import Answer
-from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstRow
+from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstRow
 from kernelproof.verify.records import ACCURACY, Array, Floats, Inputs
 
 ELITE = 16
@@ -53,7 +53,7 @@ class _Best:
             return None
         return Extreme(
             error=self.error,
-            inputs={name: Numbers.of(array) for name, array in self.inputs.arrays.items()},
+            inputs={name: ExactArray.of(array) for name, array in self.inputs.arrays.items()},
             # A mask is an array, which JSON has as lists.
             options={
                 name: value.tolist() if hasattr(value, "dtype") else value

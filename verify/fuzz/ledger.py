@@ -9,7 +9,7 @@ from typing import Any
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.fuzz.fuzz_record import Cell
+from kernelproof.verify.fuzz.fuzz_record import CoverageCell
 from kernelproof.verify.records import Failure
 
 MOST = 12
@@ -34,7 +34,7 @@ class Budget:
 
 
 @dataclass
-class Tally:
+class CellTally:
     """What was tried at one op, order, dtype and family."""
 
     examples: int = 0
@@ -45,7 +45,7 @@ class Tally:
 
 
 @dataclass
-class Known:
+class SeenFailure:
     """A kind of failure: where it was first seen, and how often at each order and dtype, with the first case."""
 
     first: Subject
@@ -55,10 +55,10 @@ class Known:
     places: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
 
 
-def cells(tallies: Mapping[tuple[str, str, str, str], Tally]) -> list[Cell]:
+def cells(tallies: Mapping[tuple[str, str, str, str], CellTally]) -> list[CoverageCell]:
     """The coverage, sorted."""
     return [
-        Cell(
+        CoverageCell(
             op=op,
             order=order,
             dtype=dtype,

@@ -23,8 +23,8 @@ from kernelproof.verify.checks import headline
 from kernelproof.verify.fuzz.answers import Question
 from kernelproof.verify.fuzz.arena import Judge, OutOfTime
 from kernelproof.verify.fuzz.database import Database, Entry, record_of
-from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, Place
-from kernelproof.verify.fuzz.ledger import Budget, Known, Tally, cells, lists, places, rows_of
+from kernelproof.verify.fuzz.fuzz_record import AlsoSeen, CoverageCell, FuzzFinding
+from kernelproof.verify.fuzz.ledger import Budget, CellTally, SeenFailure, cells, lists, places, rows_of
 from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
 from kernelproof.verify.fuzz.subject import Answer, kind, size_of
@@ -81,9 +81,9 @@ class Session:
         self.told = self.dry = 0
         self.until = float("inf")
         self.examples = self.rows = self.compared = self.replayed = self.mended = 0
-        self.tallies: dict[tuple[str, str, str, str], Tally] = defaultdict(Tally)
-        self.known: dict[Signature, Known] = {}
-        self.findings: dict[Signature, Finding] = {}
+        self.tallies: dict[tuple[str, str, str, str], CellTally] = defaultdict(CellTally)
+        self.known: dict[Signature, SeenFailure] = {}
+        self.findings: dict[Signature, FuzzFinding] = {}
         self.answers: dict[tuple[str, str], Answer] = {}
         self.deaths: dict[tuple[str, ...], int] = defaultdict(int)
         self.notes: dict[str, None] = {}
@@ -101,7 +101,7 @@ class Session:
         """Whether the time is up."""
         return self.budget.seconds is not None and self.elapsed >= self.budget.seconds
 
-    def run(self) -> list[Finding]:
+    def run(self) -> list[FuzzFinding]:
         """Search until the time, the examples or the patience is up."""
         try:
             self._replay()
@@ -271,16 +271,16 @@ class Session:
         """Count a failure; whether its kind is new."""
         fresh = signature not in self.known
         if fresh:
-            self.known[signature] = Known(subject, failure, self.examples, self.elapsed)
+            self.known[signature] = SeenFailure(subject, failure, self.examples, self.elapsed)
         held = self.known[signature].places
         key = (subject.case.order_label, subject.case.dtype)
         count, first = held.get(key, (0, subject.case.text))
         held[key] = (count + 1, first)
         return fresh
 
-    def _also(self, signature: Signature) -> list[Place]:
+    def _also(self, signature: Signature) -> list[AlsoSeen]:
         return [
-            Place(order=order, dtype=dtype, count=count, case=first)
+            AlsoSeen(order=order, dtype=dtype, count=count, case=first)
             for (order, dtype), (count, first) in self.known[signature].places.items()
         ]
 
@@ -306,7 +306,7 @@ class Session:
         if self.database is not None and not replayed:
             self.database.save(Entry(check, small.subject))
         record = record_of(Entry(check, small.subject))
-        self.findings[signature] = Finding(
+        self.findings[signature] = FuzzFinding(
             op=op,
             check=check,
             kind=sort,
@@ -343,7 +343,7 @@ class Session:
         first = self.known[signature].first
         return str(self.judge.ask(replace(question, subject=first)))
 
-    def coverage(self) -> list[Cell]:
+    def coverage(self) -> list[CoverageCell]:
         """What was tried where."""
         return cells(self.tallies)
 

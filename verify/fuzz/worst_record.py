@@ -12,7 +12,7 @@ from kernelproof.reference.record import Record
 from kernelproof.verify.records import Array
 
 
-class Numbers(Record):
+class ExactArray(Record):
     """An array of a witness.
 
     Attributes:
@@ -48,7 +48,7 @@ class Extreme(Record):
     """
 
     error: float
-    inputs: dict[str, Numbers]
+    inputs: dict[str, ExactArray]
     options: dict[str, Any] = Field(default_factory=dict)
     got: float | None = None
     exact: float | None = None

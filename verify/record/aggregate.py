@@ -19,7 +19,7 @@ from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.grades import UNGRADED, grade_of
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Verdict, Worst
 from kernelproof.verify.record.schema import Target as TargetRecord
-from kernelproof.verify.record.xfail import Expected, Known
+from kernelproof.verify.record.xfail import Expected, ExpectedFailures
 from kernelproof.verify.records import ACCURACY, OPS, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.workers.runner import Found
@@ -50,7 +50,7 @@ class _Tally:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TargetRun:
     """What one target was tried on.
 
     Attributes:
@@ -73,7 +73,7 @@ class Tried:
     suite: str = "standard"
     unasked: dict[int, str] = field(default_factory=dict)
 
-    def answered(self, at: int, found: Found, unasked: Mapping[tuple[int, int], str]) -> Tried:
+    def answered(self, at: int, found: Found, unasked: Mapping[tuple[int, int], str]) -> TargetRun:
         """This, with what the target at this index answered; `found` and `unasked` go by index of case and target."""
         results = {number: result for (number, index), result in found.items() if index == at}
         return replace(
@@ -81,7 +81,7 @@ class Tried:
         )
 
 
-def unmatched(expected: Sequence[Expected], runs: Sequence[Tried]) -> list[str]:
+def unmatched(expected: Sequence[Expected], runs: Sequence[TargetRun]) -> list[str]:
     """A line for each expected failure that is about nothing that any target of a run was tried on."""
     return [
         f"the expected failure {entry.text} matches nothing that was tried: {entry.reason}"
@@ -102,7 +102,7 @@ def reproduce(target: Target, case: Case) -> str:
     return f"kernelproof verify {words}{device} --case '{case.text}'"
 
 
-def record(tried: Tried) -> TargetRecord:
+def record(tried: TargetRun) -> TargetRecord:
     """The record of one target."""
     found = _checks(tried)
     accuracy = _accuracy(tried)
@@ -136,7 +136,7 @@ def record(tried: Tried) -> TargetRecord:
     )
 
 
-def _recipes(tried: Tried) -> list[Recipes]:
+def _recipes(tried: TargetRun) -> list[Recipes]:
     """Per op and family, over all orders and dtypes; a case that the target refused was not tried."""
     asked = [case for number, case in enumerate(tried.cases) if number in tried.results]
     found = [
@@ -181,10 +181,10 @@ def _rank(failure: Failure) -> float:
     return 0.0 if kappa is None else np.inf if np.isnan(kappa) else kappa
 
 
-def _checks(tried: Tried) -> list[Check]:
+def _checks(tried: TargetRun) -> list[Check]:
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     unsupported: set[str] = set()
-    known_failures = Known(tried.target, tried.expected)
+    known_failures = ExpectedFailures(tried.target, tried.expected)
     for number, result in sorted(tried.results.items()):
         case = tried.cases[number]
         unsupported.update(result.unsupported)
@@ -229,7 +229,7 @@ def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool, know
         tally.worst = (rank, failure, case)
 
 
-def _check(name: str, tally: _Tally | None, tried: Tried, *, unsupported: bool) -> Check:
+def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bool) -> Check:
     title = checks()[name].title
     if tally is None:
         return Check(id=name, title=title, verdict=Verdict.UNSUPPORTED)
@@ -306,7 +306,7 @@ def _order_key(label: str) -> tuple[bool, float]:
     return alpha, number
 
 
-def _accuracy(tried: Tried) -> list[Accuracy]:
+def _accuracy(tried: TargetRun) -> list[Accuracy]:
     groups: dict[_Graded, list[Summary]] = defaultdict(list)
     for number, result in sorted(tried.results.items()):
         case = tried.cases[number]
@@ -346,7 +346,7 @@ def _row(group: _Graded, summaries: list[Summary]) -> Accuracy:
     )
 
 
-def _coverage(tried: Tried) -> list[Coverage]:
+def _coverage(tried: TargetRun) -> list[Coverage]:
     cells: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     reasons: dict[tuple[str, str, str, str], str] = {}
     for number, case in enumerate(tried.cases):

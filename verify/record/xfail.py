@@ -69,7 +69,7 @@ class Expected:
         return f"entry {self.number} ({', '.join([*told, *([self.case] if self.case else [])]) or 'anything'})"
 
 
-class Known:
+class ExpectedFailures:
     """The expected failures of one target: which came, and which did not although what they are about was tried."""
 
     def __init__(self, target: Target, expected: tuple[Expected, ...]) -> None:

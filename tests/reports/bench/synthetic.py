@@ -6,16 +6,16 @@ from kernelproof.verify.bench.bench_record import (
     Agreement,
     BenchResults,
     ClaimRecord,
-    CurveRecord,
+    CostCurveRecord,
+    CostPictureRecord,
     FamilyRecord,
     FigureRecord,
-    Fit,
+    FigureState,
     Goal,
     Memory,
     Note,
-    PictureRecord,
+    PowerLawFit,
     Spread,
-    State,
 )
 
 HOSTILE = "<script>alert(1)</script> | **x** \x1b[31m"
@@ -26,7 +26,7 @@ def spread(middle: float) -> Spread:
 
 
 def figure(
-    name: str, state: State, middle: float | None, reason: str = "", memory: Memory | None = None
+    name: str, state: FigureState, middle: float | None, reason: str = "", memory: Memory | None = None
 ) -> FigureRecord:
     known = middle is not None
     return FigureRecord(
@@ -42,7 +42,9 @@ def figure(
         ratio=spread(middle) if middle is not None else None,
         ours_seconds=spread(0.001) if known else None,
         rival_seconds=spread(0.002) if known else None,
-        agreement=Agreement(passed=state is not State.WRONG, compared=3, what=f"compared {name}") if known else None,
+        agreement=Agreement(passed=state is not FigureState.WRONG, compared=3, what=f"compared {name}")
+        if known
+        else None,
         memory=memory,
     )
 
@@ -56,14 +58,14 @@ def results(*, quick: bool = False) -> BenchResults:
             title="all met",
             goal=times,
             note=note,
-            figures=[figure("1", State.MET, 1.0), figure("2", State.MET, 1.5)],
+            figures=[figure("1", FigureState.MET, 1.0), figure("2", FigureState.MET, 1.5)],
         ),
         ClaimRecord(
             id="missed",
             title="one missed",
             goal=faster,
             note=note,
-            figures=[figure("1", State.MET, 40.0), figure("2", State.MISSED, 10.0)],
+            figures=[figure("1", FigureState.MET, 40.0), figure("2", FigureState.MISSED, 10.0)],
         ),
         ClaimRecord(
             id="never",
@@ -71,8 +73,8 @@ def results(*, quick: bool = False) -> BenchResults:
             goal=times,
             note=None,
             figures=[
-                figure("1", State.MISSED, None, "ours: no answer in 20 s"),
-                figure("2", State.MET, 1.0, memory=Memory(ours=2.0**20, rival=None)),
+                figure("1", FigureState.MISSED, None, "ours: no answer in 20 s"),
+                figure("2", FigureState.MET, 1.0, memory=Memory(ours=2.0**20, rival=None)),
             ],
         ),
         ClaimRecord(
@@ -80,23 +82,23 @@ def results(*, quick: bool = False) -> BenchResults:
             title="absent",
             goal=times,
             note=None,
-            figures=[figure("1", State.UNAVAILABLE, None, "not installed")],
+            figures=[figure("1", FigureState.UNAVAILABLE, None, "not installed")],
         ),
     ]
     others = [
-        ClaimRecord(id="wrong", title=HOSTILE, goal=rate, note=None, figures=[figure(HOSTILE, State.WRONG, 5e6)]),
-        ClaimRecord(id="shown", title="shown", goal=None, note=None, figures=[figure("1", State.SHOWN, 700.0)]),
+        ClaimRecord(id="wrong", title=HOSTILE, goal=rate, note=None, figures=[figure(HOSTILE, FigureState.WRONG, 5e6)]),
+        ClaimRecord(id="shown", title="shown", goal=None, note=None, figures=[figure("1", FigureState.SHOWN, 700.0)]),
     ]
-    fit = Fit(exponent=1.02, interval=(0.98, 1.06), first=2.0, last=4.0, points=3)
+    fit = PowerLawFit(exponent=1.02, interval=(0.98, 1.06), first=2.0, last=4.0, points=3)
     curves = [
-        CurveRecord(label="ours", xs=[1.0, 2.0, 4.0], seconds=[spread(0.001 * x) for x in (1, 2, 4)], fit=fit),
-        CurveRecord(
+        CostCurveRecord(label="ours", xs=[1.0, 2.0, 4.0], seconds=[spread(0.001 * x) for x in (1, 2, 4)], fit=fit),
+        CostCurveRecord(
             label="two points",
             xs=[1.0, 2.0],
             seconds=[spread(1.0), spread(2.0)],
             fit=fit.model_copy(update={"interval": None, "points": 2}),
         ),
-        CurveRecord(label="gone", reason="not installed"),
+        CostCurveRecord(label="gone", reason="not installed"),
     ]
     return BenchResults(
         command="kernelproof bench",
@@ -108,5 +110,5 @@ def results(*, quick: bool = False) -> BenchResults:
             FamilyRecord(id="f", title="First", claims=claims),
             FamilyRecord(id="g", title="Second", claims=others),
         ],
-        pictures=[PictureRecord(id="f_cost-rows", title="Rows", x="rows", caption="a caption", curves=curves)],
+        pictures=[CostPictureRecord(id="f_cost-rows", title="Rows", x="rows", caption="a caption", curves=curves)],
     )

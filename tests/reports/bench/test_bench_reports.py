@@ -13,7 +13,7 @@ from kernelproof.reports import bench as reports
 from kernelproof.reports.bench import pictures, readme, words
 from kernelproof.reports.bench.markdown import markdown, short_table
 from kernelproof.reports.bench.page import page
-from kernelproof.verify.bench.bench_record import State
+from kernelproof.verify.bench.bench_record import FigureState
 
 
 def test_the_json_comes_back_the_same() -> None:
@@ -49,7 +49,12 @@ def test_a_run_is_a_few_lines_for_a_reader() -> None:
 
 def test_counts_and_lede() -> None:
     found = words.counts(results())
-    assert (found[State.MET], found[State.MISSED], found[State.WRONG], found[State.UNAVAILABLE]) == (4, 2, 1, 1)
+    assert (
+        found[FigureState.MET],
+        found[FigureState.MISSED],
+        found[FigureState.WRONG],
+        found[FigureState.UNAVAILABLE],
+    ) == (4, 2, 1, 1)
     told = words.lede(results())
     assert told.startswith("4 of 7 goals are met, 1 have wrong outputs, 1 could not be measured here.")
     assert "quick run" not in told
@@ -58,18 +63,18 @@ def test_counts_and_lede() -> None:
 
 def test_the_row_of_a_claim_tells_its_range_and_its_worst() -> None:
     met, missed, never, absent = (words.row(claim) for claim in results().families[0].claims)
-    assert (met.goal, met.measured, met.met, met.state) == ("≤ 2.00×", "1.00 to 1.50×", "2 of 2", State.MET)
+    assert (met.goal, met.measured, met.met, met.state) == ("≤ 2.00×", "1.00 to 1.50×", "2 of 2", FigureState.MET)
     assert met.worst == "order 2, 4 × 8: 1.50× (1.12 to 2.25)"
-    assert (missed.measured, missed.met, missed.state) == ("40.0 to 10.0× faster", "1 of 2", State.MISSED)
+    assert (missed.measured, missed.met, missed.state) == ("40.0 to 10.0× faster", "1 of 2", FigureState.MISSED)
     assert missed.worst.startswith("order 2,")
-    assert (never.measured, never.met, never.state) == ("1.00×", "1 of 2", State.MISSED)
-    assert (absent.measured, absent.met, absent.state) == ("not measured", "0 of 1", State.UNAVAILABLE)
+    assert (never.measured, never.met, never.state) == ("1.00×", "1 of 2", FigureState.MISSED)
+    assert (absent.measured, absent.met, absent.state) == ("not measured", "0 of 1", FigureState.UNAVAILABLE)
 
 
 def test_a_wrong_claim_is_wrong_whatever_else_it_is() -> None:
     claim = results().families[0].claims[1]
     worse = claim.model_copy(update={"figures": [*claim.figures, results().families[1].claims[0].figures[0]]})
-    assert words.state_of(worse) is State.WRONG
+    assert words.state_of(worse) is FigureState.WRONG
 
 
 def test_notes_stand_where_a_goal_is_missed_and_only_there() -> None:

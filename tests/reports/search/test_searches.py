@@ -11,8 +11,8 @@ from kernelproof.reports.search.coverage import families_tried, tried
 from kernelproof.reports.search.fuzz import FUZZ_FILES, render_fuzz
 from kernelproof.reports.search.pages import fuzz_page, worst_page
 from kernelproof.reports.search.worst_case import WORST_FILES, render_worst
-from kernelproof.verify.fuzz.fuzz_record import Cell, Finding, FuzzResults, Place
-from kernelproof.verify.fuzz.worst_record import Extreme, Numbers, WorstResults, WorstRow
+from kernelproof.verify.fuzz.fuzz_record import AlsoSeen, CoverageCell, FuzzFinding, FuzzResults
+from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
 
 EVIL = "<script>alert(1)</script>\x1b[31m"
 CASE = "entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=4x8 feature=3 seed=5"
@@ -67,7 +67,7 @@ def parsed(source: str) -> Page:
     return page
 
 
-def finding(check: str, **changed: object) -> Finding:
+def finding(check: str, **changed: object) -> FuzzFinding:
     held: dict[str, object] = {
         "op": "entmax",
         "check": check,
@@ -80,23 +80,23 @@ def finding(check: str, **changed: object) -> Finding:
         "small_recipe": CASE.replace("4x8", "1x2"),
         "witness": {"z": [0.0, math.nan], "mask": [True, False]},
         "script": "import sys\nsys.exit(1 if 2 > 1 else 0)\n",
-        "also": [Place(order=each, dtype="float32", count=3, case=CASE) for each in ("2", "inf")],
+        "also": [AlsoSeen(order=each, dtype="float32", count=3, case=CASE) for each in ("2", "inf")],
         "examples": 7,
         "seconds": 1.5,
         "judged": 20,
         "shrunk": True,
         "confirmed": True,
     }
-    return Finding.model_validate(held | changed)
+    return FuzzFinding.model_validate(held | changed)
 
 
-def cell(family: str, rows: int, order: str = "2", op: str = "entmax") -> Cell:
-    return Cell(
+def cell(family: str, rows: int, order: str = "2", op: str = "entmax") -> CoverageCell:
+    return CoverageCell(
         op=op, order=order, dtype="float32", family=family, examples=2, rows=rows, decided=9, undecided=1, kappa=0.5
     )
 
 
-def fuzzed(*findings: Finding, coverage: tuple[Cell, ...] = (), replayed: int = 0) -> FuzzResults:
+def fuzzed(*findings: FuzzFinding, coverage: tuple[CoverageCell, ...] = (), replayed: int = 0) -> FuzzResults:
     return FuzzResults(
         passed=not findings and bool(coverage),
         target=f"mine.py:f{EVIL}",
@@ -168,7 +168,7 @@ def test_what_was_tried_is_summed_by_family_and_by_order() -> None:
 
 
 def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line() -> None:
-    number = Numbers(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
+    number = ExactArray(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
     extremes = [Extreme(error=error, inputs={"scores": number}) for error in (0.25, 40.0, math.nan)]
     table = [
         WorstRow(

@@ -11,8 +11,17 @@ import pytest
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.verify.bench import runner
-from kernelproof.verify.bench.bench_record import Agreement, Goal, Note, State
-from kernelproof.verify.bench.figure import Claim, Contest, Curve, Family, Figure, Missing, Picture, Sizes
+from kernelproof.verify.bench.bench_record import Agreement, FigureState, Goal, Note
+from kernelproof.verify.bench.figure import (
+    Contest,
+    CostCurve,
+    CostPicture,
+    Figure,
+    FigureFamily,
+    FigureGroup,
+    Missing,
+    Sizes,
+)
 from kernelproof.verify.bench.notes import NoteError, notes, parsed
 from kernelproof.verify.bench.runner import bench, chosen, drawn, families, measured, names_of, unit_of
 from kernelproof.verify.bench.timing import Effort
@@ -42,8 +51,8 @@ def figure(prepare: Callable[[Sizes], Contest] = contest, name: str = "one", **m
     return Figure(name, {"order": "2"}, "ours", "the rival", prepare, **more)
 
 
-def claim(goal: Goal | None, *figures: Figure) -> Claim:
-    return Claim("claim", "a claim", goal, figures or (figure(),))
+def claim(goal: Goal | None, *figures: Figure) -> FigureGroup:
+    return FigureGroup("claim", "a claim", goal, figures or (figure(),))
 
 
 LOOSE, TIGHT = Goal(kind="times", value=1e6), Goal(kind="times", value=1e-6)
@@ -58,16 +67,16 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("goal", "state"),
     [
-        (LOOSE, State.MET),
-        (TIGHT, State.MISSED),
-        (None, State.SHOWN),
-        (Goal(kind="faster", value=1e-6), State.MET),
-        (Goal(kind="faster", value=1e6), State.MISSED),
-        (Goal(kind="rate", value=1.0), State.MET),
-        (Goal(kind="rate", value=1e15), State.MISSED),
+        (LOOSE, FigureState.MET),
+        (TIGHT, FigureState.MISSED),
+        (None, FigureState.SHOWN),
+        (Goal(kind="faster", value=1e-6), FigureState.MET),
+        (Goal(kind="faster", value=1e6), FigureState.MISSED),
+        (Goal(kind="rate", value=1.0), FigureState.MET),
+        (Goal(kind="rate", value=1e15), FigureState.MISSED),
     ],
 )
-def test_the_goal_decides(goal: Goal | None, state: State) -> None:
+def test_the_goal_decides(goal: Goal | None, state: FigureState) -> None:
     found = measured(figure(), claim(goal), Sizes())
     assert found.state is state
     assert found.rounds == 2
@@ -77,18 +86,18 @@ def test_the_goal_decides(goal: Goal | None, state: State) -> None:
 
 def test_a_wrong_output_is_no_met_goal_however_fast() -> None:
     found = measured(figure(partial(contest, agreed=NO)), claim(LOOSE), Sizes())
-    assert found.state is State.WRONG
+    assert found.state is FigureState.WRONG
     assert found.agreement == NO
 
 
 def test_what_is_not_here_is_unavailable_with_its_reason() -> None:
     found = measured(figure(missing), claim(LOOSE), Sizes())
-    assert (found.state, found.reason, found.measured) == (State.UNAVAILABLE, "no such thing here", None)
+    assert (found.state, found.reason, found.measured) == (FigureState.UNAVAILABLE, "no such thing here", None)
 
 
 def test_a_call_that_does_not_come_back_misses_and_is_never_made_here() -> None:
     found = measured(figure(deadly, memory=True, guarded=(60.0, 1 << 30)), claim(LOOSE), Sizes())
-    assert found.state is State.MISSED
+    assert found.state is FigureState.MISSED
     assert found.reason == "ours: its process ended with exit code 3"
 
 
@@ -114,7 +123,7 @@ def test_work_is_counted() -> None:
         return Contest(nothing, nothing, lambda *_: YES, ours_work=1000.0, rival_work=1.0)
 
     found = measured(figure(uneven), claim(Goal(kind="faster", value=30)), Sizes())
-    assert found.state is State.MET
+    assert found.state is FigureState.MET
     assert found.measured is not None
     # The same function in both, timed within a factor of thirty of itself.
     assert 30 < found.measured.median < 30_000
@@ -126,8 +135,8 @@ def test_a_picture_without_one_curve_has_the_others() -> None:
         raise Missing(msg)
 
     told: list[str] = []
-    curves = (Curve("here", lambda x, _: lambda: sum(range(int(1000 * x)))), Curve("absent", absent))
-    picture = Picture("p", "P", "x", lambda _: (1.0, 2.0, 4.0), curves, 2.0, "c", lambda: told.append("done"))
+    curves = (CostCurve("here", lambda x, _: lambda: sum(range(int(1000 * x)))), CostCurve("absent", absent))
+    picture = CostPicture("p", "P", "x", lambda _: (1.0, 2.0, 4.0), curves, 2.0, "c", lambda: told.append("done"))
     found = drawn(picture, Sizes(), "f-p")
     here, gone = found.curves
     assert here.xs == [1.0, 2.0, 4.0]
@@ -205,20 +214,20 @@ def test_bad_notes_are_errors(text: str) -> None:
 
 
 def test_a_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Picture("grows", "G", "x", lambda _: (1.0, 2.0), (Curve("c", lambda *_: nothing),))
-    family = Family("mine", "Mine", (claim(LOOSE, figure(), figure(missing, "two")),), (picture,))
+    picture = CostPicture("grows", "G", "x", lambda _: (1.0, 2.0), (CostCurve("c", lambda *_: nothing),))
+    family = FigureFamily("mine", "Mine", (claim(LOOSE, figure(), figure(missing, "two")),), (picture,))
     monkeypatch.setattr(runner, "families", lambda: [family])
     told: list[str] = []
     found = bench(only=["mine"], quick=True, done=told.append)
     assert told == ["mine/claim/one", "mine/claim/two", "mine/grows"]
-    assert [each.state for each in found.families[0].claims[0].figures] == [State.MET, State.UNAVAILABLE]
+    assert [each.state for each in found.families[0].claims[0].figures] == [FigureState.MET, FigureState.UNAVAILABLE]
     assert (found.command, found.quick) == ("kernelproof bench --only mine --quick", True)
     assert found.environment["cpu"]["cores"]
     assert [each.id for each in found.pictures] == ["mine-grows"]
 
 
 def test_notes_are_those_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    family = Family("mine", "Mine", (claim(TIGHT),))
+    family = FigureFamily("mine", "Mine", (claim(TIGHT),))
     monkeypatch.setattr(runner, "families", lambda: [family])
     found = bench(quick=True)
     assert found.families[0].claims[0].note is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.record.aggregate import Tried, record, reproduce
+from kernelproof.verify.record.aggregate import TargetRun, record, reproduce
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.records import Errors, Failure, Judgement
 from kernelproof.verify.targets.scope import Scope
@@ -37,9 +37,9 @@ def bad(kappa: float | None) -> Judgement:
     return Judgement(decided=4, failed=1, failures=(failure,), worst=failure)
 
 
-def tried(*results: CaseResult, single: bool = False, **refused: str) -> Tried:
+def tried(*results: CaseResult, single: bool = False, **refused: str) -> TargetRun:
     reasons = {int(key[1:]): reason for key, reason in refused.items()}
-    return Tried(TARGET, CASES, dict(enumerate(results)), reasons, single)
+    return TargetRun(TARGET, CASES, dict(enumerate(results)), reasons, single)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_worst_failure_is_shown_before_any_larger_success() -> None:
 def test_the_accuracy_table_merges_cases() -> None:
     pieces = [Summary.of(errors(1.0, 3.0)), Summary.of(errors(2.0))]
     same = [result(accuracy=CheckResult(PASSED, {"output": piece})) for piece in pieces]
-    row = record(Tried(TARGET, (CASES[0], CASES[0]), dict(enumerate(same)), {})).accuracy[0]
+    row = record(TargetRun(TARGET, (CASES[0], CASES[0]), dict(enumerate(same)), {})).accuracy[0]
     assert (row.op, row.rule, row.order, row.dtype, row.output) == ("entmax", "adaptive", "1", "float64", "output")
     assert (row.compared, row.kappa_max, row.grade) == (3, 3.0, "A")
     assert (row.ulp_max, row.ulp_mean, row.ulp_signed_mean, row.ulp_p999) == (6.0, 4.0, -4.0, 6.0)
@@ -112,7 +112,7 @@ def test_reproduce_is_a_shell_line() -> None:
 
 def test_results_are_split_by_target() -> None:
     one, two = result(accuracy=GOOD), result()
-    tried = Tried(TARGET, CASES, {}, {}).answered(1, {(0, 0): one, (0, 1): two}, {(1, 0): "no", (2, 1): "hung"})
+    tried = TargetRun(TARGET, CASES, {}, {}).answered(1, {(0, 0): one, (0, 1): two}, {(1, 0): "no", (2, 1): "hung"})
     assert tried.results == {0: two}
     assert tried.unasked == {2: "hung"}
 
@@ -121,7 +121,7 @@ def test_the_grade_is_the_worst_of_the_dtypes_and_not_that_of_the_worst_error() 
     coarse = Case.parse(CASES[0].text.replace("float64", "bfloat16"))
     cases = (CASES[0], coarse)
     results = [result(accuracy=CheckResult(PASSED, {"output": Summary.of(errors(k))})) for k in (900.0, 40.0)]
-    found = record(Tried(TARGET, cases, dict(enumerate(results)), {}))
+    found = record(TargetRun(TARGET, cases, dict(enumerate(results)), {}))
     assert {row.dtype: row.grade for row in found.accuracy} == {"float64": "C", "bfloat16": "D"}
     assert found.grade == "D"
 
@@ -135,6 +135,6 @@ def test_failures_of_every_kind_are_kept() -> None:
     failures = [*nan[:37], wrong, other]
     judged = [Judgement(decided=1, failed=1, failures=(each,), worst=each) for each in failures]
     results = {at: result(accuracy=CheckResult(each)) for at, each in enumerate(judged)}
-    kept = record(Tried(TARGET, cases, results, {})).checks[0].failures
+    kept = record(TargetRun(TARGET, cases, results, {})).checks[0].failures
     assert [each.message for each in kept[:3]] == ["output[0, 0] is nan at 0", "output[0, 0] is 0.5", "d/dalpha[] is 2"]
     assert len(kept) == 8

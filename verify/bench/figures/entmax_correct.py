@@ -10,7 +10,7 @@ import numpy as np
 from kernelproof.reference import bulk
 from kernelproof.verify.bench.agreement import both, exact_agreement
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, numba_backend, order_text, shape_text
 
 ORDERS = (1.0, 2.0, 3.0, 5.0, 8.0, 64.0, np.inf, 0.5, 1.5, 2.7)
@@ -49,9 +49,9 @@ def _figures() -> tuple[Figure, ...]:
     )
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "entmax_correct",
     "Correct rounding beside the fast mode",
-    (Claim("correct", "entmax, correctly rounded, float32", Goal(kind="times", value=2.0), _figures()),),
+    (FigureGroup("correct", "entmax, correctly rounded, float32", Goal(kind="times", value=2.0), _figures()),),
     rank=3,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelproof.verify.bench.figure import Call, Curve, Family, Picture, Sizes
+from kernelproof.verify.bench.figure import Call, CostCurve, CostPicture, FigureFamily, Sizes
 from kernelproof.verify.bench.figures._rows import logits, module, numba_backend, torch
 
 KEYS = 1024
@@ -37,9 +37,9 @@ MADE: tuple[tuple[str, Callable[[Any], Call]], ...] = (
 )
 
 
-def curves(rows: Callable[[float, Sizes], Any]) -> tuple[Curve, ...]:
+def curves(rows: Callable[[float, Sizes], Any]) -> tuple[CostCurve, ...]:
     """One line an order, and softmax, on what `rows` makes."""
-    return tuple(Curve(label, partial(_on, rows, make)) for label, make in MADE)
+    return tuple(CostCurve(label, partial(_on, rows, make)) for label, make in MADE)
 
 
 def _on(rows: Callable[[float, Sizes], Any], make: Callable[[Any], Call], x: float, sizes: Sizes) -> Call:
@@ -63,10 +63,10 @@ def planted(support: float, _: Sizes) -> Any:
     return z
 
 
-def by_order(label: str, reals: bool) -> Curve:
+def by_order(label: str, reals: bool) -> CostCurve:
     """Entmax of 512 rows at the order x, or at a half above it."""
     z = logits(512, KEYS, "float32")
-    return Curve(label, lambda x, _: entmax(z, x + 0.5 if reals else x))
+    return CostCurve(label, lambda x, _: entmax(z, x + 0.5 if reals else x))
 
 
 def on_cores(make: Callable[[Any], Call], x: float, _: Sizes) -> Call:
@@ -96,11 +96,11 @@ def all_cores() -> None:
     library.set_num_threads(os.cpu_count() or 1)
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "entmax_cost",
     "How the cost of entmax grows",
     pictures=(
-        Picture(
+        CostPicture(
             "rows",
             "Rows of 1024 keys",
             "rows",
@@ -109,7 +109,7 @@ FAMILY = Family(
             fit_from=256,
             caption="float32, N(0, 2²). Fitted from 256 rows on: below, the cost of a call hides that of the rows.",
         ),
-        Picture(
+        CostPicture(
             "length",
             "64 rows of growing length",
             "keys in a row",
@@ -118,7 +118,7 @@ FAMILY = Family(
             fit_from=4096,
             caption="float32, N(0, 2²). Fitted from 4096 keys on.",
         ),
-        Picture(
+        CostPicture(
             "order",
             "512 rows of 1024 keys, by order",
             "order n",
@@ -127,24 +127,24 @@ FAMILY = Family(
             fit_from=1,
             caption="float32, N(0, 2²). Orders that are integers have powers of their own.",
         ),
-        Picture(
+        CostPicture(
             "support",
             "512 rows of 1024 keys, by the size of the support",
             "keys with weight",
             powers(0, 10),
             (
-                Curve("order 2", lambda x, sizes: entmax(planted(x, sizes), 2.0)),
-                Curve("torch.softmax", lambda x, sizes: softmax(planted(x, sizes))),
+                CostCurve("order 2", lambda x, sizes: entmax(planted(x, sizes), 2.0)),
+                CostCurve("torch.softmax", lambda x, sizes: softmax(planted(x, sizes))),
             ),
             fit_from=16,
             caption="float32; the keys with weight are planted, and the others far below. Fitted from 16 keys on.",
         ),
-        Picture(
+        CostPicture(
             "cores",
             "2048 rows of 1024 keys, by cores",
             "threads",
             cores,
-            tuple(Curve(label, partial(on_cores, make)) for label, make in MADE),
+            tuple(CostCurve(label, partial(on_cores, make)) for label, make in MADE),
             fit_from=1,
             caption="float32, N(0, 2²). An exponent of −1 would be a perfect speed-up; two points have no interval.",
             done=all_cores,

@@ -8,7 +8,7 @@ from typing import Any
 
 from kernelproof.verify.bench.agreement import both, weights_agreement, weights_kappa
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, module, numba_backend, order_text, shape_text, torch
 
 INSTALL = "pip install 'kernelproof[peers]'"
@@ -51,12 +51,14 @@ def _figures(peers: tuple[tuple[str, float, Peer], ...]) -> tuple[Figure, ...]:
     )
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "entmax_peers",
     "Entmax beside the package entmax",
     (
-        Claim("sorts", "entmax beside full sorts, float32", Goal(kind="faster", value=30.0), _figures(SORTS)),
-        Claim("bisection", "entmax beside bisection, float32", Goal(kind="faster", value=200.0), _figures(BISECTIONS)),
+        FigureGroup("sorts", "entmax beside full sorts, float32", Goal(kind="faster", value=30.0), _figures(SORTS)),
+        FigureGroup(
+            "bisection", "entmax beside bisection, float32", Goal(kind="faster", value=200.0), _figures(BISECTIONS)
+        ),
     ),
     rank=2,
 )

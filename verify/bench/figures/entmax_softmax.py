@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelproof.verify.bench.agreement import both, weights_agreement, weights_kappa
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, logits, numba_backend, order_text, shape_text, torch
 
 GROUPS: tuple[tuple[str, str, float, tuple[float, ...]], ...] = (
@@ -32,7 +32,7 @@ def prepare(order: float, shape: tuple[int, int], dtype: str, sizes: Sizes) -> C
     return Contest(lambda: found.entmax(z, order=order), lambda: library.softmax(tensor, -1), check)
 
 
-def _claim(group: tuple[str, str, float, tuple[float, ...]], dtype: str) -> Claim:
+def _claim(group: tuple[str, str, float, tuple[float, ...]], dtype: str) -> FigureGroup:
     slug, title, bound, orders = group
     figures = tuple(
         Figure(
@@ -45,10 +45,10 @@ def _claim(group: tuple[str, str, float, tuple[float, ...]], dtype: str) -> Clai
         for shape in SHAPES
         for order in orders
     )
-    return Claim(f"{slug}-{dtype}", f"entmax, {title}, {dtype}", Goal(kind="times", value=bound), figures)
+    return FigureGroup(f"{slug}-{dtype}", f"entmax, {title}, {dtype}", Goal(kind="times", value=bound), figures)
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "entmax_softmax",
     "Entmax beside softmax",
     tuple(_claim(group, dtype) for dtype in ("float32", "float64") for group in GROUPS),

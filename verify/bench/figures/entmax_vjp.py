@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelproof.verify.bench.agreement import joined, parameter_agreement, product_agreement
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures._rows import SHAPES, cotangents, logits, numba_backend, order_text, shape_text
 
 ORDERS = (1.0, 2.0, 3.0, 8.0, np.inf, 2.7)
@@ -48,11 +48,11 @@ def _figures(dtype: str, wrt: tuple[str, ...] | None) -> tuple[Figure, ...]:
     )
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "entmax_vjp",
     "Vector-Jacobian products beside the forward",
     tuple(
-        Claim(
+        FigureGroup(
             f"{name}-{dtype}", f"vjp of entmax in {what}, {dtype}", Goal(kind="times", value=1.5), _figures(dtype, wrt)
         )
         for name, what, wrt in (("vjp", "the logits", ("z",)), ("vjp-order", "logits and order", None))

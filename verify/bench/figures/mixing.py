@@ -11,7 +11,7 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures import _dense
 from kernelproof.verify.bench.figures._rows import numba_backend, torch
 from kernelproof.verify.cases.case import Case
@@ -28,7 +28,7 @@ BALL = 11.0
 
 
 @dataclass(frozen=True)
-class Variant:
+class MixingVariant:
     """A kernel and a rule, and how torch computes its weights.
 
     Attributes:
@@ -47,16 +47,16 @@ class Variant:
 
 
 ATTENTION = (
-    Variant("softmax", np.inf, "adaptive:1", "softmax", _dense.softmax),
-    Variant("sparsemax", 1, "adaptive:1", "sparsemax", partial(_dense.entmax, order=1)),
-    Variant("relumax", 1, "anchored:1", "ReLUmax, γ = 1", partial(_dense.anchored, order=1, gamma=1.0)),
+    MixingVariant("softmax", np.inf, "adaptive:1", "softmax", _dense.softmax),
+    MixingVariant("sparsemax", 1, "adaptive:1", "sparsemax", partial(_dense.entmax, order=1)),
+    MixingVariant("relumax", 1, "anchored:1", "ReLUmax, γ = 1", partial(_dense.anchored, order=1, gamma=1.0)),
 )
 REGRESSION = (
-    Variant("gaussian", np.inf, "adaptive:1", "Gaussian", _dense.softmax),
-    Variant(
+    MixingVariant("gaussian", np.inf, "adaptive:1", "Gaussian", _dense.softmax),
+    MixingVariant(
         "epanechnikov", 1, f"fixed:{BALL:g}", f"Epanechnikov, h = {BALL:g}", partial(_dense.fixed, order=1, h=BALL)
     ),
-    Variant("adaptive", 2, "adaptive:1", "biweight, adaptive", partial(_dense.entmax, order=2)),
+    MixingVariant("adaptive", 2, "adaptive:1", "biweight, adaptive", partial(_dense.entmax, order=2)),
 )
 DENSE: Mapping[str, Callable[..., Any]] = {"attention": _dense.attention, "regression": _dense.regression}
 
@@ -67,7 +67,7 @@ def inputs(tokens: int) -> dict[str, Any]:
     return {name: draw.normal(0, 1, (HEADS, tokens, WIDTH)).astype(np.float32) for name in "qkv"}
 
 
-def prepare(op: str, variant: Variant, sizes: Sizes) -> Contest:
+def prepare(op: str, variant: MixingVariant, sizes: Sizes) -> Contest:
     """Both on the same float32 inputs."""
     found, library = numba_backend(), torch()
     arrays = inputs(sizes.tokens(TOKENS))
@@ -101,14 +101,14 @@ def _picked(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return ends | {"q": ends["q"][:, :: arrays["q"].shape[1] - 1]}
 
 
-def _case(op: str, variant: Variant, arrays: Mapping[str, Any]) -> Case:
+def _case(op: str, variant: MixingVariant, arrays: Mapping[str, Any]) -> Case:
     size = arrays["k"].shape[1]
     shape = (2, 2, 2, size, WIDTH, WIDTH) if op == "attention" else (2, 2, size, WIDTH, WIDTH)
     order = "inf" if variant.order == np.inf else f"{variant.order:g}"
     return Case(op, order, None, variant.rule, "float32", "random", shape, "1")
 
 
-def _claim(op: str, variants: tuple[Variant, ...]) -> Claim:
+def _claim(op: str, variants: tuple[MixingVariant, ...]) -> FigureGroup:
     figures = tuple(
         Figure(
             variant.slug,
@@ -121,10 +121,10 @@ def _claim(op: str, variants: tuple[Variant, ...]) -> Claim:
         )
         for variant in variants
     )
-    return Claim(op, f"{op}, {TOKENS} tokens, {HEADS} heads of {WIDTH}", Goal(kind="times", value=1.0), figures)
+    return FigureGroup(op, f"{op}, {TOKENS} tokens, {HEADS} heads of {WIDTH}", Goal(kind="times", value=1.0), figures)
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "mixing",
     "Regression and attention beside dense torch",
     (_claim("attention", ATTENTION), _claim("regression", REGRESSION)),

@@ -12,7 +12,7 @@ from kernelproof import reference
 from kernelproof.reference import bulk
 from kernelproof.verify.bench.agreement import both, exact_agreement
 from kernelproof.verify.bench.bench_record import Agreement, Goal
-from kernelproof.verify.bench.figure import Claim, Contest, Family, Figure, Sizes
+from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures._rows import cotangents, logits, module, order_text
 
 KEYS = 1024
@@ -122,19 +122,19 @@ def _figure(slug: str, order: float, rival: str, prepare: Any, dtype: str, ours:
     return Figure(f"{slug}-{dtype}-{order:g}", setting, ours, rival, prepare)
 
 
-def _rates(dtype: str, *, integer: bool) -> Claim:
+def _rates(dtype: str, *, integer: bool) -> FigureGroup:
     orders, words = (INTEGERS, "integer orders and ∞") if integer else (REALS, "a real order")
     figures = tuple(_figure("arb", order, "arb", partial(beside_arb, order, dtype), dtype) for order in orders)
     goal = Goal(kind="rate", value=GOALS[dtype, integer])
-    return Claim(f"rate-{'integer' if integer else 'real'}-{dtype}", f"truth, {words}, {dtype}", goal, figures)
+    return FigureGroup(f"rate-{'integer' if integer else 'real'}-{dtype}", f"truth, {words}, {dtype}", goal, figures)
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "truth",
     "Truth in bulk, one core",
     (
         *(_rates(dtype, integer=integer) for dtype in ("float32", "float64") for integer in (True, False)),
-        Claim(
+        FigureGroup(
             "gradients",
             "truth of gradients beside that of the forward",
             Goal(kind="times", value=3.0),
@@ -150,7 +150,7 @@ FAMILY = Family(
                 for order in (*INTEGERS, *REALS)
             ),
         ),
-        Claim(
+        FigureGroup(
             "mpmath",
             "truth beside bisection in mpmath",
             None,

@@ -6,7 +6,7 @@ import os
 
 from kernelproof import reference
 from kernelproof.reference import bulk
-from kernelproof.verify.bench.figure import Call, Curve, Family, Picture, Sizes
+from kernelproof.verify.bench.figure import Call, CostCurve, CostPicture, FigureFamily, Sizes
 from kernelproof.verify.bench.figures._rows import logits
 
 
@@ -33,32 +33,32 @@ def cores(_: Sizes) -> tuple[float, ...]:
     return tuple(float(x) for x in sorted({*(2**p for p in range(count.bit_length())), count}))
 
 
-FAMILY = Family(
+FAMILY = FigureFamily(
     "truth_cost",
     "How the cost of truth grows",
     pictures=(
-        Picture(
+        CostPicture(
             "length",
             "Truth of one row, by its length",
             "keys in a row",
             lengths,
             (
-                Curve("bulk, order 2, 16 rows", lambda x, _: in_bulk(16, int(x), 2.0)),
-                Curve("bulk, order 2.7, 16 rows", lambda x, _: in_bulk(16, int(x), 2.7)),
-                Curve("arb, order 2", lambda x, _: by_arb(int(x), 2.0)),
-                Curve("arb, order 2.7", lambda x, _: by_arb(int(x), 2.7)),
+                CostCurve("bulk, order 2, 16 rows", lambda x, _: in_bulk(16, int(x), 2.0)),
+                CostCurve("bulk, order 2.7, 16 rows", lambda x, _: in_bulk(16, int(x), 2.7)),
+                CostCurve("arb, order 2", lambda x, _: by_arb(int(x), 2.0)),
+                CostCurve("arb, order 2.7", lambda x, _: by_arb(int(x), 2.7)),
             ),
             fit_from=256,
             caption="float32, N(0, 2²), one core; bulk does 16 rows in its time, arb one. Fitted from 256 keys on.",
         ),
-        Picture(
+        CostPicture(
             "cores",
             "Truth in bulk, by threads",
             "threads",
             cores,
             (
-                Curve("order 8", lambda x, _: in_bulk(256, 1024, 8.0, int(x))),
-                Curve("order 2.7", lambda x, _: in_bulk(256, 1024, 2.7, int(x))),
+                CostCurve("order 8", lambda x, _: in_bulk(256, 1024, 8.0, int(x))),
+                CostCurve("order 2.7", lambda x, _: in_bulk(256, 1024, 2.7, int(x))),
             ),
             caption="256 rows of 1024 keys, float32. An exponent of −1 would be a perfect speed-up.",
         ),
