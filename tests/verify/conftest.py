@@ -8,7 +8,7 @@ import pytest
 from tests.verify.witness.planted_faults import Fault, Shown, shows
 
 from kernelproof.verify.truth import cache
-from kernelproof.verify.truth.cache import Place
+from kernelproof.verify.truth.cache import CacheFile
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def cache_place(cache_home: Path) -> Place:
+def cache_place(cache_home: Path) -> CacheFile:
     """Its place, prepared."""
     found, trouble = cache.prepared()
     assert trouble == ""

@@ -88,7 +88,7 @@ def folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Place:
+class CacheFile:
     """Where truths are kept, in a form that is passed to worker processes.
 
     Attributes:
@@ -100,11 +100,11 @@ class Place:
     limit: int = LIMIT
 
 
-def prepared() -> tuple[Place | None, str]:
+def prepared() -> tuple[CacheFile | None, str]:
     """Create or reset the user's cache as needed; return its place, or None and the reason it cannot be used."""
     try:
         home = folder()
-        place = Place(str(home / FILE))
+        place = CacheFile(str(home / FILE))
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark = Path(f"{place.file}.{_MARK}")
         if mark.exists():
@@ -123,7 +123,7 @@ def prepared() -> tuple[Place | None, str]:
     return place, ""
 
 
-def _probe(place: Place) -> None:
+def _probe(place: CacheFile) -> None:
     """Check that `place` can be written.
 
     Raises:
@@ -137,7 +137,7 @@ def _probe(place: Place) -> None:
         connection.close()
 
 
-def _connect(place: Place) -> sqlite3.Connection:
+def _connect(place: CacheFile) -> sqlite3.Connection:
     connection = sqlite3.connect(place.file, timeout=PATIENCE, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -149,7 +149,7 @@ def _connect(place: Place) -> sqlite3.Connection:
     return connection
 
 
-def _remove(place: Place) -> None:
+def _remove(place: CacheFile) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(place.file + suffix).unlink(missing_ok=True)
 
@@ -177,7 +177,7 @@ class Store:
         clock: the time in seconds.
     """
 
-    place: Place
+    place: CacheFile
     clock: Callable[[], float] = time.time
     _tally: Tally = field(default_factory=Tally)
     _connection: sqlite3.Connection | None = None
@@ -285,10 +285,10 @@ class Store:
             raise
 
 
-_STORES: dict[Place, Store] = {}
+_STORES: dict[CacheFile, Store] = {}
 
 
-def store_of(place: Place | None) -> Store | None:
+def store_of(place: CacheFile | None) -> Store | None:
     """Return the store of this process at `place`; None for None."""
     if place is None:
         return None

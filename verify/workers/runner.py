@@ -30,8 +30,7 @@ from kernelproof.verify.process.service import Work, call
 from kernelproof.verify.process.spawning import threads_limited
 from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
-from kernelproof.verify.truth.cache import Place as CachePlace
-from kernelproof.verify.truth.cache import Tally, store_of
+from kernelproof.verify.truth.cache import CacheFile, Tally, store_of
 from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.workers.guard import described
 from kernelproof.verify.workers.judge import judge_target
@@ -82,7 +81,7 @@ class Runner:
         unasked: why a case was not tried on a target that was given up, by index of both.
     """
 
-    def __init__(self, pool: Pool | None, folder: str, limits: Limits, cache: CachePlace | None = None) -> None:
+    def __init__(self, pool: Pool | None, folder: str, limits: Limits, cache: CacheFile | None = None) -> None:
         self.pool, self.folder, self.limits, self.cache = pool, folder, limits, cache
         self.tally = Tally()
         self.lost = 0
@@ -306,7 +305,7 @@ def runner(
     serial: bool = False,
     limits: Limits | None = None,
     workers: Workers | None = None,
-    cache: CachePlace | None = None,
+    cache: CacheFile | None = None,
 ) -> Iterator[Runner]:
     """Provide a runner with its worker processes, and kill them at the end.
 

@@ -12,7 +12,7 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Errors, Judgement
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.truth.cache import Place as CachePlace
+from kernelproof.verify.truth.cache import CacheFile
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Task:
     targets: tuple[Target, ...]
     folder: str
     limits: Limits = field(default_factory=Limits)
-    cache: CachePlace | None = None
+    cache: CacheFile | None = None
 
     def given_up(self, target: int) -> Path:
         """The file that exists once the target of this index is asked no more."""

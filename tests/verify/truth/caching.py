@@ -11,7 +11,7 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.records import Contract
 from kernelproof.verify.truth import codec as cache_coding
-from kernelproof.verify.truth.cache import Place, Store
+from kernelproof.verify.truth.cache import CacheFile, Store
 from kernelproof.verify.truth.lookup import lookup, truth_for
 
 LINES = tuple(
@@ -42,7 +42,7 @@ def alike(one: cache_coding.Found, other: cache_coding.Found) -> bool:
     return flags and bool((apart <= a.radius + b.radius + 2.0**-104 * np.abs(a.head)).all())
 
 
-def flipped(place: Place, column: str, at: int) -> None:
+def flipped(place: CacheFile, column: str, at: int) -> None:
     """Flip one bit of a column of every entry."""
     with closing(sqlite3.connect(place.file)) as connection, connection:
         for key, held in connection.execute(f"SELECT key, {column} FROM truths").fetchall():  # noqa: S608 (a column)

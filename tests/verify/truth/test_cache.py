@@ -19,10 +19,10 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.truth import cache
 from kernelproof.verify.truth import codec as cache_coding
-from kernelproof.verify.truth.cache import Place, Store, Tally
+from kernelproof.verify.truth.cache import CacheFile, Store, Tally
 
 
-def test_what_is_read_is_what_was_computed(cache_place: Place) -> None:
+def test_what_is_read_is_what_was_computed(cache_place: CacheFile) -> None:
     first, second = Store(cache_place), Store(cache_place)
     computed, read = ask(first), ask(second)
     assert same(computed, read)
@@ -30,13 +30,13 @@ def test_what_is_read_is_what_was_computed(cache_place: Place) -> None:
     assert second.take() == Tally()
 
 
-def change(cache_place: Place, statement: str, *values: object) -> None:
+def change(cache_place: CacheFile, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(cache_place.file)) as connection, connection:
         connection.execute(statement, values)
 
 
 @pytest.mark.parametrize(("column", "at"), [("payload", 0), ("payload", 40), ("payload", -1), ("checksum", 5)])
-def test_a_flipped_bit_is_found_and_the_truth_computed_again(cache_place: Place, column: str, at: int) -> None:
+def test_a_flipped_bit_is_found_and_the_truth_computed_again(cache_place: CacheFile, column: str, at: int) -> None:
     computed = ask(Store(cache_place))
     flipped(cache_place, column, at)
     store = Store(cache_place)
@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_found_and_the_truth_computed_again(cache_place: Place,
     assert store.take() == Tally(hits=1)
 
 
-def test_the_entry_of_another_case_is_not_taken_for_this_one(cache_place: Place) -> None:
+def test_the_entry_of_another_case_is_not_taken_for_this_one(cache_place: CacheFile) -> None:
     store = Store(cache_place)
     ask(store, LINES[0])
     ask(store, LINES[1])
@@ -60,7 +60,7 @@ def test_the_entry_of_another_case_is_not_taken_for_this_one(cache_place: Place)
     assert same(computed[1], ask(Store(cache_place), LINES[1]))
 
 
-def test_an_entry_of_another_type_is_damaged(cache_place: Place) -> None:
+def test_an_entry_of_another_type_is_damaged(cache_place: CacheFile) -> None:
     ask(Store(cache_place))
     change(cache_place, "UPDATE truths SET payload = 3")
     store = Store(cache_place)
@@ -69,7 +69,7 @@ def test_an_entry_of_another_type_is_damaged(cache_place: Place) -> None:
 
 
 @pytest.mark.parametrize("used", ["abc", b"x", float("inf"), 1e300])
-def test_a_time_that_is_none_makes_an_entry_old_and_no_more(cache_place: Place, used: object) -> None:
+def test_a_time_that_is_none_makes_an_entry_old_and_no_more(cache_place: CacheFile, used: object) -> None:
     computed = ask(Store(cache_place))
     change(cache_place, "UPDATE truths SET used = ?", used)
     store = Store(cache_place)
@@ -77,7 +77,7 @@ def test_a_time_that_is_none_makes_an_entry_old_and_no_more(cache_place: Place, 
     assert store.take() == Tally(hits=1)
 
 
-def test_what_cannot_be_hashed_is_computed_and_not_kept(cache_place: Place) -> None:
+def test_what_cannot_be_hashed_is_computed_and_not_kept(cache_place: CacheFile) -> None:
     case = Case.parse(LINES[0])
     inputs = replace(inputs_of(case), options={"empty": object()})
     assert cache_coding.key_of(case, inputs, "dots") is None
@@ -96,7 +96,7 @@ def test_what_cannot_be_hashed_is_computed_and_not_kept(cache_place: Place) -> N
 
 @pytest.mark.parametrize("what", ["version", "source"])
 def test_another_oracle_reads_nothing_of_this_one(
-    what: str, cache_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, cache_place: CacheFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(Store(cache_place))
     cache_coding.oracle.cache_clear()
@@ -121,7 +121,7 @@ def test_the_file_is_bounded_and_what_was_not_used_for_longest_goes_first() -> N
     assert found is not None
     limit = 400 * 1024
     now = [0.0]
-    store = Store(Place(found.file, limit), clock=lambda: now[0])
+    store = Store(CacheFile(found.file, limit), clock=lambda: now[0])
     case = Case.parse(LINES[0])
     inputs = inputs_of(case)
     noise = np.random.default_rng(0)
@@ -153,21 +153,21 @@ def test_the_file_is_bounded_and_what_was_not_used_for_longest_goes_first() -> N
 def test_an_entry_that_would_take_all_the_room_is_not_kept() -> None:
     found, _ = cache.prepared()
     assert found is not None
-    store = Store(Place(found.file, 4096))
-    assert alike(ask(store), ask(Store(Place(found.file, 4096))))
+    store = Store(CacheFile(found.file, 4096))
+    assert alike(ask(store), ask(Store(CacheFile(found.file, 4096))))
     assert store.connection.execute("SELECT count(*) FROM truths").fetchone() == (0,)
 
 
 def _work(file: str, start: int) -> tuple[int, int, int, str]:
     """All lines in an order of this process's own; what was counted."""
-    store = Store(Place(file))
+    store = Store(CacheFile(file))
     for step in range(3 * len(LINES)):
         ask(store, LINES[(start + step) % len(LINES)])
     tally = store.take()
     return tally.hits, tally.misses, tally.damaged, tally.trouble
 
 
-def test_two_processes_at_once(cache_place: Place) -> None:
+def test_two_processes_at_once(cache_place: CacheFile) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         told = pool.starmap(_work, [(cache_place.file, 0), (cache_place.file, 2)])
     for hits, misses, damaged, trouble in told:
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_database_is_begun_anew(cache_home: Path) -> None:
     assert ask(Store(found)) is not None
 
 
-def test_a_database_that_is_damaged_inside_is_left_alone_until_the_next_run(cache_place: Place) -> None:
+def test_a_database_that_is_damaged_inside_is_left_alone_until_the_next_run(cache_place: CacheFile) -> None:
     store = Store(cache_place)
     for line in LINES:
         ask(store, line)

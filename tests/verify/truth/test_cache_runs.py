@@ -15,7 +15,7 @@ from tests.verify.truth.caching import LINES, flipped
 from kernelproof.api import verify
 from kernelproof.cli import run
 from kernelproof.verify.truth import cache
-from kernelproof.verify.truth.cache import Place, Store
+from kernelproof.verify.truth.cache import CacheFile, Store
 
 FAULT = next(fault for fault in FAULTS if fault.backend == "numpy" and "accuracy" in fault.checks)
 
@@ -31,7 +31,7 @@ def no_file(cache_home: Path) -> None:
 def read_only(cache_home: Path) -> None:
     # Root may write anywhere: for root this is the cache of a system that lets nobody.
     cache_home.mkdir()
-    cache._connect(Place(str(cache_home / cache.FILE))).close()
+    cache._connect(CacheFile(str(cache_home / cache.FILE))).close()
     for path in (cache_home / cache.FILE, cache_home):
         path.chmod(0o500 if path.is_dir() else 0o400)
 
@@ -42,7 +42,7 @@ def test_a_place_that_cannot_be_used_is_said_once_and_breaks_nothing(
 ) -> None:
     if spoil is read_only and hasattr(os, "geteuid") and os.geteuid() == 0:
 
-        def refuse(_: Place) -> None:
+        def refuse(_: CacheFile) -> None:
             msg = "attempt to write a readonly database"
             raise sqlite3.OperationalError(msg)
 
@@ -93,7 +93,7 @@ def test_the_command_has_the_switch(cache_home: Path, tmp_path: Path) -> None:
     assert (cache_home / cache.FILE).exists()
 
 
-def test_damage_is_said_and_changes_no_result(cache_place: Place) -> None:
+def test_damage_is_said_and_changes_no_result(cache_place: CacheFile) -> None:
     first = verify("numpy", case=LINES[0], serial=True)
     flipped(cache_place, "payload", -1)
     cache._STORES.clear()

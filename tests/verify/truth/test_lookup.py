@@ -15,7 +15,7 @@ from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
 from kernelproof.verify.records import Contract, Inputs, Outcome
 from kernelproof.verify.truth import truth as oracle
-from kernelproof.verify.truth.cache import Place, Store, Tally
+from kernelproof.verify.truth.cache import CacheFile, Store, Tally
 from kernelproof.verify.truth.lookup import lookup, truth_for
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,7 +66,7 @@ def test_contracts_that_mean_something_else_have_their_own(computed: list[tuple[
     assert computed[2:] == [(case, scores) for scores in ("dots", "differences", "dots")]
 
 
-def test_the_checks_read_the_cache(cache_place: Place, computed: list[tuple[Case, str]]) -> None:
+def test_the_checks_read_the_cache(cache_place: CacheFile, computed: list[tuple[Case, str]]) -> None:
     inputs, contract = inputs_of(ROW), Contract()
     check = checks()["convergence"]
     for turn in range(2):
