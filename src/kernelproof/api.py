@@ -87,10 +87,10 @@ def verify(
     limits = Limits.of(timeout)
     span = None if timeout is None else f"{limits.seconds:g}s"
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
-    chosen = with_patience(limits) if cold else limits
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     place, trouble = truth_cache.prepared() if cache else (None, "")
-    with runner(preload=preload, serial=serial, limits=chosen, cache=place) as work:
+    workers = Workers() if one is None else Workers(1)
+    with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place) as work:
         loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
         loaded = _told(loaded, selection, one)
         if any(compiles(target) for target in loaded):
@@ -120,7 +120,7 @@ def verify(
             held = {**environment.result(), "processes": work.modes}
             kept, cache_said = _of_cache(work.tally, wanted=cache, trouble=trouble)
         if any(record.verdict in {Verdict.FAIL, Verdict.CRASH} for record in records):
-            records = with_scripts(records, loaded, limits=chosen, serial=serial)
+            records = with_scripts(records, loaded, limits=limits, serial=serial)
     results = Results(
         passed=bool(records) and all(each.passed for each in records),
         suite=suite if one is None else "one case",

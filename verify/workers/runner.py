@@ -64,8 +64,12 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """The threads of each: its share of the cores, because more threads than cores slow every small call."""
-        return max(1, (os.cpu_count() or 1) // self.count)
+        """The threads of each: its share of the cores, because more threads than cores slow every small call.
+
+        A run of one case has one worker, with as many threads as in a whole run: sums may depend on that number.
+        """
+        cores = os.cpu_count() or 1
+        return max(1, cores // min(cores, MOST_WORKERS))
 
 
 class Runner:
@@ -336,5 +340,10 @@ def with_patience(limits: Limits, seconds: float = COLD_SECONDS) -> Limits:
 
 
 def compiles(target: Target) -> bool:
-    """Whether first calls of `target` may take minutes: foreign kernels for a GPU are compiled and tuned by them."""
-    return target.device == "cuda" and not target.place.module.startswith(BUILT_IN)
+    """Whether calls of `target` may take minutes because they compile.
+
+    Foreign kernels for a GPU are compiled and tuned by their first calls. The numba backend keeps what it has compiled
+    on disk, but may lack some functions there, and on a busy machine each takes a while.
+    """
+    module = target.place.module
+    return module == f"{BUILT_IN}numba" or (target.device == "cuda" and not module.startswith(BUILT_IN))

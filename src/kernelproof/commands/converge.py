@@ -19,12 +19,11 @@ from kernelproof.theory.convergence.pictures import PICTURES, PictureRecord
 from kernelproof.theory.convergence.records import StudyRecord
 from kernelproof.theory.convergence.studies import STUDIES
 from kernelproof.verify.backends import backend_names
-from kernelproof.verify.process.environment import environment, numba_is_cold
-from kernelproof.verify.process.limits import Limits
+from kernelproof.verify.process.environment import environment
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.convergence import BackendStudy
 from kernelproof.verify.targets.target import Place, Target, find
-from kernelproof.verify.workers.runner import Runner, runner, with_patience
+from kernelproof.verify.workers.runner import Runner, compiles, runner, with_patience
 
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)
@@ -78,9 +77,10 @@ def converge(
     if out is not None:
         paper.check_writable(Path(out), chosen)
     told = progress or (lambda _: None)
-    patient = with_patience(Limits()) if numba_is_cold() and places else Limits()
-    with runner(serial=serial, limits=patient) as work:
+    with runner(serial=serial) as work:
         loaded = _loaded(work, places, explicit=backends is not None)
+        if any(compiles(target) for target in loaded):
+            work.limits = with_patience(work.limits)
         jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}
         found = _collected(jobs, told)
         held = None

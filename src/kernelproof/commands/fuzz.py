@@ -91,9 +91,7 @@ def fuzz(
     kept = None if database is None else Database(Path(database), chosen.name)
     total, noun = (int(seconds), "seconds") if seconds is not None else (examples or 0, "examples")
     held = Limits.of(timeout, FUZZ_SECONDS)
-    # Its cache on disk may lack some functions though it is there.
-    cold = chosen.name == "numba"
-    held = with_patience(held) if cold or compiles(chosen) else held
+    held = with_patience(held) if compiles(chosen) else held
     with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
 
         def searched(judge: Any) -> tuple[Session, list[Any], int]:
@@ -104,7 +102,7 @@ def fuzz(
             session, findings, deaths = searched(Here(chosen))
         else:
             with Arena(chosen, held) as judge:
-                if cold:
+                if chosen.name == "numba":
                     shown.say("numba compiles its functions once, before the clock starts")
                     for name in space.dtypes:
                         judge.ask(

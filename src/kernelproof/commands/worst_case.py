@@ -96,9 +96,7 @@ def worst_case(
             rows = search(judge)
         else:
             held = Limits.of(timeout, WORST_SECONDS)
-            # Its cache on disk may lack some functions though it is there.
-            patient = chosen.name == "numba" or compiles(chosen)
-            with Arena(chosen, with_patience(held) if patient else held) as judge:
+            with Arena(chosen, with_patience(held) if compiles(chosen) else held) as judge:
                 rows = search(judge)
     results = WorstResults(
         passed=_holds(rows, chosen),

@@ -89,6 +89,7 @@ def test_what_compiles_for_a_gpu_has_more_time() -> None:
     assert not compiles(mine)
     foreign = replace(mine, place=replace(mine.place, module="mine"))
     assert compiles(foreign)
+    assert compiles(replace(mine, place=find("numba"), device="cpu"))
     assert not compiles(replace(foreign, device="cpu"))
     assert with_patience(Limits(seconds=10.0)).seconds == COLD_SECONDS
     assert with_patience(Limits(seconds=1e4)).seconds == 1e4
