@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("dask", "flint", "gmpy2", "jax", "matplotlib", "mpmath", "numba", "numpy", "scipy", "sympy", "torch")
+HEAVY = ("dask", "flint", "gmpy2", "jax", "jinja2", "matplotlib", "mpmath", "numba", "numpy", "scipy", "sympy", "torch")
 
 
 def loaded_after(program: str) -> list[str]:

@@ -1,213 +1,160 @@
-"""How a witness script is written: its head, its arrays, its calls, and the lines that hold numbers against claims."""
+"""Write the script of a failure: the template that shows it, filled in for one subject and one target."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.judging.claims import Claim, Seen
-from kernelproof.verify.records import Call, Inputs
-from kernelproof.verify.targets.caller import Calling
-from kernelproof.verify.targets.loading import PROGRAM
-from kernelproof.verify.targets.scope import case_of
-from kernelproof.verify.witness.pieces import (
-    array_text,
-    call_text,
-    has_vjp,
-    leaves,
-    model_imports,
-    number_lines,
-    picked_lines,
-    target_lines,
-    to_numpy,
-)
-from kernelproof.verify.witness.programs import asked, program_lines, request_line
+from kernelproof.verify.records import Call, Outcome
+from kernelproof.verify.targets.caller import CARRIES_NONE, Calling
+from kernelproof.verify.witness.calls import script_call, turned
+from kernelproof.verify.witness.origins import origin_of
+from kernelproof.verify.witness.rendering import REPEATED, rendered
+from kernelproof.verify.witness.states import ENVIRONMENT, STATES
 
-FALLBACK = "results = kernelproof.verify("
-"""A line of a script that runs the case again with this package begins so."""
+_UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
+"""What is said of a program that writes too many lines; the second may come with the answer or after it."""
+_ENDING = ("KeyboardInterrupt", "SystemExit")
+"""What ends a script that does not catch it, without a traceback or with the exit code of a success."""
 
 
 class Writer:
-    """Writes scripts for one subject."""
+    """Writes scripts for one subject.
 
-    def __init__(self, subject: Subject, inputs: Inputs, caller: Calling, message: str) -> None:
-        self.subject, self.inputs, self.caller, self.message = subject, inputs, caller, message
+    Args:
+        subject: the witness.
+        caller: the loaded target.
+        message: what the check said.
+    """
+
+    def __init__(self, subject: Subject, caller: Calling, message: str) -> None:
+        self.subject, self.caller, self.message = subject, caller, message
         self.case, self.target = subject.case, caller.target
-        self.program = self.target.place.name.startswith(PROGRAM)
-        found = getattr(caller, "found", None)
-        last = self.target.place.object.rpartition(".")[2]
-        self.made = last != "" and type(found).__name__ == last
+        self.origin = origin_of(caller)
 
-    def head(self, title: str, body: list[str]) -> str:
-        """The whole script: docstring, imports that `body` needs, the target, and `body`."""
-        text = "\n".join(body)
-        loaded = program_lines(self.target, text) if self.program else target_lines(self.target, made=self.made)
-        whole = "\n".join([*loaded, text])
-        plain = ["atexit", "base64", "contextlib", "gc", "importlib.util", "json", "locale", "math", "os", "random"]
-        plain += ["select", "signal", "subprocess", "sys", "threading", "time", "zlib"]
-        imports = [f"import {name}" for name in plain if re.search(rf"(?<![.\w]){re.escape(name)}\.", whole)]
-        named = [name for name in ("inf", "nan") if re.search(rf"(?<![.\w]){name}\b", text)]
-        imports += [f"from math import {', '.join(named)}"] if named else []
-        imports += [*model_imports(text)[:1]] if "Fraction(" in text else []
-        third = [line for line in model_imports(text) if "kernelproof" in line]
-        own = whole if self.program else text
-        third += [
-            f"import {name}"
-            for name in ("cupy", "flint", "jax", "ml_dtypes", "mpmath", "numba", "torch")
-            if f"{name}." in own
-        ]
-        third += ["import jax.numpy as jnp"] if "jnp." in text else []
-        third += ["import numpy as np"] if "np." in own else []
-        label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
-        quoted = safe(f"{title} of {label}" + (f"\n\n{self.message}" if self.message else ""))
-        lines = [f'"""{quoted}"""', "", *sorted(imports), "", *third, "", *loaded, "", text, ""]
-        return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    def claimed(
+        self, check: str, used: Sequence[Seen], claims: Sequence[Claim], turn: int, *, rows: bool = False
+    ) -> str:
+        """Numbers that are not as claimed, when the calls are made for the `turn`-th time.
 
-    def arrays(self, call: Call, suffix: str) -> tuple[list[str], dict[str, str]]:
-        """Lines that make the arrays of a call, and their variables."""
-        if self.program:
-            name = f"request{suffix}"
-            return [request_line(name, self.case, call)], {"request": name}
-        held: dict[str, Any] = {**call.inputs.arrays}
-        held |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
-        if call.mode == "vjp" and call.inputs.cotangent is not None:
-            held["cotangent"] = call.inputs.cotangent
-        lines, names = [], {}
-        for name, array in held.items():
-            names[name] = name + suffix
-            lines.append(f"{names[name]} = {array_text(np.asarray(array), self.target)}")
-            if self.target.array_library == "numpy" and not array.flags.writeable:
-                lines.append(f"{names[name]}.flags.writeable = False")
-        return lines, names
-
-    def text(self, call: Call, names: dict[str, str]) -> str:
-        """An expression for what a call returns."""
-        if self.program:
-            return asked(self.case, call, names["request"])
-        return call_text(self.case, call, self.caller, names)
-
-    def picked(self, variable: str) -> list[str]:
-        """Lines that leave the output in `variable`, which holds what a call returned."""
-        return [] if self.program else picked_lines(variable, self.caller, self.case.op)
-
-    @property
-    def raises(self) -> str:
-        """What a call of a script raises that fails."""
-        return "(Exception, SystemExit)" if self.program else "Exception"
-
-    def called(self, one: Seen, names: dict[str, str], width: int | None) -> list[str]:
-        """Lines that call the target and leave float64 rows, or gradients by name, in the variable of `one`.
-
-        Rows have the length `width`; with None the array has the shape that came.
+        Args:
+            check: its id.
+            used: the calls.
+            claims: about what comes of them.
+            turn: from 1 on.
+            rows: whether the claims are about rows, instead of the array in the shape that came.
         """
-        text, raw = self.text(one.call, names), f"{one.variable}_raw"
-        convert = to_numpy(self.target.array_library) + (
-            "" if self.target.array_library == "torch" else ".astype(np.float64)"
-        )
-        if one.call.mode == "forward":
-            lines = [f"{raw} = {text}", *self.picked(raw)]
-            if width is None:
-                return lines
-            value = convert.format(raw)
-            value = value if one.call.axis == -1 else f"np.moveaxis({value}, {one.call.axis}, -1)"
-            rows = one.call.inputs.rows
-            picked = "" if rows is None else f"[{rows.tolist()}]"
-            return [*lines, f"{one.variable} = {value}.reshape(-1, {max(width, 1)}){picked}"]
-        if self.program:
-            lines = [f"{raw} = {text}"]
-        elif has_vjp(self.caller):
-            lines = [f"{raw} = {{str(name): value for name, value in {text}.items()}}"]
-        else:
-            lines = self.differentiated(one, names)
-        each = "torch.as_tensor(value)" if self.target.array_library == "torch" else "value"
-        lines += [f"{one.variable} = {{name: {convert.format(each)} for name, value in {raw}.items()}}"]
-        return [*lines, *other_number(one, self.case)]
-
-    def differentiated(self, one: Seen, names: dict[str, str]) -> list[str]:
-        """Lines that leave the gradients of autograd, by name, in what is raw of `one`."""
-        raw, numbers = f"{one.variable}_raw", number_lines(self.case, one.call, self.caller)
-        held = {name: names[name] for name in leaves(self.case, one.call, self.caller)}
-        held |= {role: role for role in numbers}
-        text = call_text(self.case, one.call, self.caller, names, numbers)
-        called = [f"output = {text}", *picked_lines("output", self.caller, self.case.op)]
-        if self.target.array_library == "jax":
-            return [
-                *numbers.values(),
-                f"def output_of({', '.join(held.values())}):",
-                *(f"    {line}" for line in called),
-                "    return output",
-                f"_, pull = jax.vjp({', '.join(['output_of', *held.values()])})",
-                f"{raw} = dict(zip({list(held)!r}, pull({names['cotangent']})))",
-            ]
-        grads = ", ".join(f'"{name}": {leaf}.grad' for name, leaf in held.items())
-        return [
-            *numbers.values(),
-            *(f"{leaf}.requires_grad_(True)" for leaf in held.values()),
-            *called,
-            f"output.backward({names['cotangent']})",
-            f"{raw} = {{{grads}}}",
-            f"{raw} = {{name: value for name, value in {raw}.items() if value is not None}}",
+        calls = [
+            script_call(self.case, one, self.caller, suffix="" if at == 0 else f"_{one.variable}", rows=rows)
+            for at, one in enumerate(used)
         ]
+        return self._rendered("claimed", check, calls=calls, claims=claims, turns=_turns(turn))
+
+    def raised(self, check: str, one: Seen) -> str:
+        """A call that raises, or returns something else than an array."""
+        error = one.outcome.error or ""
+        title = f"{check}: {error or one.outcome.crash or 'no output'}"
+        call = script_call(self.case, one, self.caller)
+        if CARRIES_NONE in error:
+            call = replace(call, carries_none=CARRIES_NONE)
+        return self._rendered(
+            "raised",
+            title,
+            call=call,
+            # Uncaught it would end the script as if nothing were wrong.
+            ends=error.partition(":")[0] in _ENDING,
+            # A line too many is noticed with the request after it.
+            again=any(words in title for words in _UNASKED),
+        )
+
+    def unraised(self, check: str, one: Seen) -> str:
+        """A call that has to raise, and returns."""
+        return self._rendered("unraised", check, call=script_call(self.case, one, self.caller))
+
+    def repeated(self, check: str, seen: Mapping[str, Seen]) -> str:
+        """A call whose bits change."""
+        one = next(iter(seen.values()))
+        for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
+            if second in seen and not _same(seen[first], seen[second]):
+                one = seen[first]
+        call = script_call(self.case, one, self.caller)
+        other = None
+        if call.way == "program":
+            other = replace(script_call(self.case, turned(one, one.variable), self.caller), names={"request": "other"})
+        raises = any(each.outcome.error is not None for each in seen.values())
+        return self._rendered(
+            "repeated", check, call=call, other=other, given=next(iter(call.names.values())), raises=raises
+        )
+
+    def untouched(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
+        """A call that changes what it is given; "" if none does."""
+        one = next((each for each in seen.values() if each.outcome.modified), None)
+        if one is None:
+            return ""
+        call = script_call(self.case, one, self.caller)
+        given = call.names[one.outcome.modified[0]]
+        raises = one.outcome.error is not None
+        return self._rendered("untouched", check, call=call, given=given, raises=raises, turns=_turns(turn))
+
+    def changed(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
+        """A call that changes the state of its process; "" if none does, or no expression shows what it changes."""
+        one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
+        states = {name: STATES[name] for name in one.outcome.changed if name in STATES}
+        if not states:
+            return ""
+        return self._rendered(
+            "changed",
+            check,
+            call=script_call(self.case, one, self.caller),
+            states=states,
+            imports_may_change=list(states) == [ENVIRONMENT],
+            raises=one.outcome.error is not None,
+            turns=_turns(turn),
+        )
+
+    def crash(self, call: Call) -> str:
+        """A call that takes its process down, hangs or fills it."""
+        calls = [script_call(self.case, Seen("got", call, Outcome(), None), self.caller)]
+        if call.mode == "vjp" and self.origin.kind != "program":
+            # As a worker does: what a gradient ends in may be what the plain call left in memory.
+            plain = script_call(self.case, Seen("plain", Call(call.inputs), Outcome(), None), self.caller)
+            calls = [replace(plain, inputs=calls[0].inputs), *calls]
+        template = "crash_of_program" if self.origin.kind == "program" else "crash"
+        return self._rendered(template, "crash", calls=calls)
 
     def fallback(self, check: str) -> str:
         """The case run again by this package; "" where the subject is no recipe."""
         if self.subject.inputs is not None:
             return ""
-        words = f"{self.target.name!r}, case={self.case.text!r}, device={self.target.device!r}"
-        for name, value in zip(self.target.place.words[::2], self.target.place.words[1::2], strict=True):
-            words += f", {name.removeprefix('--')}={value!r}"
-        body = [
-            f"{FALLBACK}{words})",
-            "# What depends on earlier calls may show in another check here.",
-            'bad = [each for each in results.targets[0].checks if each.failed or each.verdict == "CRASH"]',
-            "for each in bad:",
-            "    print(each.id, each.verdict, each.worst.message if each.worst else '')",
-            "sys.exit(1 if bad else 0)",
+        place = self.target.place
+        options = [
+            (name.removeprefix("--").replace("-", "_"), value)
+            for name, value in zip(place.words[::2], place.words[1::2], strict=True)
         ]
-        quoted = safe(f"{check} of {self.target.name}: {self.case.text}")
-        guard = ['if __name__ == "__main__":', *(f"    {line}" for line in body)]
-        return "\n".join([f'"""{quoted}"""', "", "import sys", "", "import kernelproof", "", *guard, ""])
+        return rendered(
+            "fallback.py.j2",
+            title=check,
+            name=self.target.name,
+            case=self.case.text,
+            device=self.target.device,
+            options=options,
+        )
+
+    def _rendered(self, template: str, title: str, **data: Any) -> str:
+        label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
+        return rendered(f"{template}.py.j2", title=title, label=label, message=self.message, origin=self.origin, **data)
 
 
-def safe(text: str) -> str:
-    """`text` for a docstring: ASCII quotes and backslashes of targets' messages end none."""
-    return text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
+def _turns(turn: int) -> int | None:
+    """How often a script makes calls of which something was wrong at the `turn`-th time; None: once."""
+    return None if turn == 1 else max(REPEATED, 4 * turn)
 
 
-def other_number(one: Seen, case: Case) -> list[str]:
-    """Lines that add the gradient in the order from that in α, or the other way round, as calls of a target have it."""
-    case = case_of(case, one.call)
-    other, wanted = ("alpha", "order") if case.alpha is None else ("order", "alpha")
-    known = {} if one.truth is None else one.truth.gradients or {}
-    if wanted not in known or other not in one.outcome.arrays:
-        return []
-    order = float(case.kernel.order)
-    held = f'{one.variable}["{other}"]'
-    value = f"-{held} / {order!r}**2" if wanted == "order" else f"-{held} * {order!r}**2"
-    return [f"if {other!r} in {one.variable}:", f'    {one.variable}.setdefault("{wanted}", {value})  # α = 1 + 1/n']
-
-
-_PRINTED = 'print(f"{what} = {float(value)!r}, expected {expected!r}, allowed {low!r} to {high!r}", "WRONG" * fault)'
-
-
-def claimed_lines(found: list[Claim], *, quiet: bool = False) -> list[str]:
-    """Lines that hold the numbers of a script against what is allowed, and end it; `quiet`: they show what is wrong."""
-    rows = [
-        f"    ({claim.expression!r}, {claim.expression}, {claim.expected!r}, {claim.low!r}, {claim.high!r}),"
-        for claim in found
-    ]
-    return [
-        "wrong = 0",
-        "# what, what came, the exact value correctly rounded, the least and the largest that is allowed",
-        "for what, value, expected, low, high in [",
-        *rows,
-        "]:",
-        "    fault = not (low <= value <= high or (value != value and low != low))",
-        "    wrong += fault",
-        f"    {'if fault: ' * quiet}{_PRINTED}",
-        "sys.exit(1 if wrong else 0)",
-    ]
+def _same(one: Seen, other: Seen) -> bool:
+    """Whether two calls gave the same bits, or the same error."""
+    left, right = one.outcome.arrays, other.outcome.arrays
+    alike = set(left) == set(right) and one.outcome.error == other.outcome.error
+    return alike and all(left[name].tobytes() == right[name].tobytes() for name in left)

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.verify.targets.test_program import HEAD, LINE, LOOP
+from tests.verify.targets.test_program import HEAD, LINE, LOOP, caller
 from tests.verify.witness.test_script import failed, pasted
 
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.records import Call
+from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.protocol import request
-from kernelproof.verify.witness.programs import request_line
+from kernelproof.verify.witness.calls import script_call
+from kernelproof.verify.witness.rendering import rendered
 
 pytestmark = pytest.mark.shrinks
 
@@ -141,7 +143,8 @@ def test_the_script_of_a_program_that_ends_shows_how(wrong: str, tmp_path: Path)
 def test_a_long_request_is_compressed() -> None:
     case = Case.parse(LINE.replace("2x3", "3x1000"))
     call = Call(inputs_of(case))
-    text = request_line("request", case, call)
+    asked = script_call(case, Seen("got", call, Outcome(), None), caller(f"exec:{sys.executable}"))
+    text = rendered("inputs.py.j2", call=asked)
     assert text.count("\n") > 10
     held: dict[str, Any] = {"base64": base64, "zlib": zlib}
     exec(text, held)  # noqa: S102 (ours)

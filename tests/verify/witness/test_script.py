@@ -15,7 +15,7 @@ import kernelproof
 from kernelproof.api import verify
 from kernelproof.verify.judging.claims import Claim, least_float, rounded
 from kernelproof.verify.record.schema import Results, Verdict
-from kernelproof.verify.witness.pieces import numbers
+from kernelproof.verify.witness.literals import numbers
 from kernelproof.verify.witness.script import variable
 
 pytestmark = pytest.mark.shrinks
