@@ -20,7 +20,7 @@ CASE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x8 f
 SOURCE = """
 import numpy as np
 
-KERNELPROOF = {"order": "inf", "op": "entmax", "array": "numpy"}
+KERNELPROOF = {"order": "inf", "op": "entmax", "array_library": "numpy"}
 
 def entmax(z):
     e = np.exp(z - z.max(-1, keepdims=True))
@@ -66,11 +66,22 @@ def test_a_script_loads_a_file_that_no_import_finds(tmp_path: Path) -> None:
     assert run(script, tmp_path) == 0
 
 
-def written(place: Place) -> str:
+def test_a_script_that_runs_the_case_again_declares_what_the_command_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "declared.py").write_text(SOURCE, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    place = Place("declared:entmax", "declared", "entmax", words=("--array-library", "numpy"))
+    script = written(place, CASE.replace("3x8", "3x50000"))
+    assert "array_library='numpy')" in script
+    compile(script, "script", "exec")
+
+
+def written(place: Place, case: str = CASE) -> str:
     """The script of the check of accuracy for what is at `place`."""
     target = describe(place)
     assert not isinstance(target, str), target
-    return script_for(Subject(Case.parse(CASE)), "accuracy", Guard.load(target[0], None), lambda *_: None)
+    return script_for(Subject(Case.parse(case)), "accuracy", Guard.load(target[0], None), lambda *_: None)
 
 
 def run(script: str, folder: Path) -> int:
