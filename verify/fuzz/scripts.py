@@ -17,7 +17,7 @@ from kernelproof.verify.record.schema import Check, Verdict
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.witness.rendering import AGAIN, FALLBACK
+from kernelproof.verify.witness.renderer import AGAIN, FALLBACK
 
 SECONDS = 12.0
 """What shrinking may take in all, for every target of a run together."""

@@ -26,7 +26,7 @@ from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.witness.choice import shown
 from kernelproof.verify.witness.literals import LARGEST
-from kernelproof.verify.witness.rendering import REPEATED
+from kernelproof.verify.witness.renderer import REPEATED
 from kernelproof.verify.witness.writer import Writer
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.judge import Step

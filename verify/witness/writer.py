@@ -12,7 +12,7 @@ from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.caller import CARRIES_NONE, Calling
 from kernelproof.verify.witness.calls import script_call, turned
 from kernelproof.verify.witness.origins import origin_of
-from kernelproof.verify.witness.rendering import REPEATED, rendered
+from kernelproof.verify.witness.renderer import REPEATED, rendered
 from kernelproof.verify.witness.states import ENVIRONMENT, STATES
 
 _UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")

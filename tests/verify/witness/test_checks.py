@@ -32,7 +32,7 @@ from kernelproof.verify.targets.loading import find
 from kernelproof.verify.targets.target import describe
 from kernelproof.verify.witness.calls import ScriptCall
 from kernelproof.verify.witness.literals import literal
-from kernelproof.verify.witness.rendering import rendered
+from kernelproof.verify.witness.renderer import rendered
 from kernelproof.verify.witness.script import script_for
 from kernelproof.verify.witness.states import STATES
 from kernelproof.verify.workers.guard import Guard

@@ -22,7 +22,7 @@ from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.protocol import request
 from kernelproof.verify.witness.calls import script_call
-from kernelproof.verify.witness.rendering import rendered
+from kernelproof.verify.witness.renderer import rendered
 
 pytestmark = pytest.mark.shrinks
 
