@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import weakref
 from contextlib import suppress
 from math import inf
 from multiprocessing.connection import Connection, wait
@@ -70,6 +71,7 @@ class Child:
         self._connection: Connection | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._pidfd: int | None = None
+        self._reaper: weakref.finalize[..., Child] | None = None
         self._number = 0
         self._path = Path()
         self._reader = Reader("")
@@ -92,13 +94,16 @@ class Child:
         context = Context()
         self._connection, there = context.Pipe()
         self._folder = tempfile.TemporaryDirectory(prefix="kernelproof-")
-        self.process = context.Process(target=serve, args=(there,))
+        # The function comes along so that its imports are part of the start.
+        self.process = context.Process(target=serve, args=(there, self.preparation.function))
         if self.threads is None:
             self.process.start()
         else:
             with threads_limited(self.threads):
                 self.process.start()
         there.close()
+        # A child that nobody stopped would keep this process from exiting.
+        self._reaper = weakref.finalize(self, self.process.kill)
         if hasattr(os, "pidfd_open"):
             with suppress(OSError):
                 self._pidfd = os.pidfd_open(self.process.pid)
@@ -162,6 +167,8 @@ class Child:
         if self.process is not None:
             self.process.kill()
             self.process.join()
+        if self._reaper is not None:
+            self._reaper.detach()
         self._hang_up()
         if self._pidfd is not None:
             os.close(self._pidfd)

@@ -89,8 +89,11 @@ def call(_: Journal, function: Callable[..., Any], arguments: dict[str, Any]) ->
     return function(**arguments)
 
 
-def serve(connection: Connection) -> None:
-    """Do one piece of work after another until the parent is gone; this never returns."""
+def serve(connection: Connection, _: Callable[..., Any]) -> None:
+    """Do one piece of work after another until the parent is gone; this never returns.
+
+    The second argument is not used here: to unpickle it is to import its module, before there is any work.
+    """
     # An interrupt from the keyboard reaches the parent too, which then ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = Connection(moved_high(os.dup(connection.fileno())))

@@ -39,7 +39,7 @@ KEPT = 0.9
 """The share of the limit that is in use after making room, so that room is not made for every entry."""
 RECENT = 60.0
 """Seconds within which another use of an entry is not noted: reading should not mean writing."""
-PATIENCE = 10.0
+LOCK_SECONDS = 10.0
 """Seconds to wait for another process that is writing."""
 _MARK = "damaged"
 _TABLE = """
@@ -138,7 +138,7 @@ def _probe(place: CacheFile) -> None:
 
 
 def _connect(place: CacheFile) -> sqlite3.Connection:
-    connection = sqlite3.connect(place.file, timeout=PATIENCE, isolation_level=None)
+    connection = sqlite3.connect(place.file, timeout=LOCK_SECONDS, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -165,17 +166,22 @@ def test_waiting_ends_in_time(child: Child) -> None:
     child.stop()
 
 
-@pytest.mark.parametrize(("function", "text"), [(working.closes, "closed"), (working.floods, "flooded")])
-def test_files_that_a_target_spoils_lose_no_answer(child: Child, function: Any, text: str) -> None:
-    assert answer(child, function) == text
+@pytest.mark.parametrize("spoil", [Work(working.closes, (400,)), Work(working.floods)])
+def test_files_that_a_target_spoils_are_no_reason_to_replace_the_process(child: Child, spoil: Work) -> None:
+    pid = answer(child, spoil.function, *spoil.arguments)
+    assert answer(child, working.pid) == pid
+
+
+def test_a_target_that_closes_every_file_loses_no_answer(child: Child) -> None:
+    assert answer(child, working.closes, 4096) == child.pid
     assert answer(child, working.answers, 1) == 1
 
 
 @posix
 def test_a_process_that_came_back_reaches_nothing_of_ours(child: Child) -> None:
-    assert answer(child, working.forks) == "twice"
-    time.sleep(0.3)
-    assert answer(child, working.answers, 1) == 1
+    assert answer(child, working.forks) == "once"
+    assert child.told == [("from the other one",)]
+    assert child.returned == [()]
 
 
 def test_a_process_that_dies_idle_is_not_alive(child: Child, tmp_path: Path) -> None:
@@ -192,8 +198,22 @@ def test_a_process_without_memory_retires(child: Child) -> None:
     found = said(child, working.is_exhausted)
     assert isinstance(found, Done)
     assert found.retired
-    assert not child.alive
+    # The parent has ended it, whether or not it had the time to end itself.
+    assert child.handles == []
     assert answer(child, working.pid) != found.answer
+
+
+def test_a_child_that_nobody_stops_does_not_keep_the_parent() -> None:
+    text = (
+        "from tests.verify.process import working\nfrom kernelproof.verify.process.child import Child\n"
+        "from kernelproof.verify.process.service import Work\n"
+        "child = Child(Work(working.nothing))\nchild.start()\nchild.wait()\nprint(child.alive)"
+    )
+    root = Path(__file__).parents[3]
+    found = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=False, cwd=root, timeout=100
+    )
+    assert found.stdout == "True\n", found.stderr
 
 
 def test_a_new_process_replaces_the_old_one_and_its_folder(child: Child) -> None:

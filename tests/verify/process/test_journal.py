@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,12 @@ def test_every_kind_of_record_comes_back(path: str) -> None:
     assert Reader(path).new() == [call, Allowed(None), Told(("done", 3)), Returned((3, "vjp"))]
 
 
-@pytest.mark.parametrize("damage", [b"floods\n" * 1000, b"\xf1kproof\n" + bytes(12), b"\xf1kproof\n" + b"\xff" * 30])
+MARK = b"\xf1kproof\n"
+WRONG = struct.pack("<8sQI", MARK, 5, 7) + b"hello"
+"""A whole frame whose checksum is not that of its content."""
+
+
+@pytest.mark.parametrize("damage", [b"floods\n" * 1000, MARK + bytes(12), MARK + b"\xff" * 30, WRONG])
 def test_what_a_target_writes_into_it_is_skipped(path: str, damage: bytes) -> None:
     journal = Journal(path)
     journal.add("before")

@@ -103,15 +103,15 @@ def hangs_with_a_child(journal: Journal, seconds: float) -> None:
     time.sleep(600)
 
 
-def closes(journal: Journal) -> str:
-    """Close every file but the standard streams."""
+def closes(journal: Journal, end: int) -> int:
+    """Close every file but the standard streams, up to a number; return the number of the process."""
     journal.step(Doing.CALLING, call="forward")
-    os.closerange(3, 4096)
-    return "closed"
+    os.closerange(3, end)
+    return os.getpid()
 
 
-def floods(journal: Journal) -> str:
-    """Write into every file that takes it."""
+def floods(journal: Journal) -> int:
+    """Write into every file that takes it; return the number of the process."""
     journal.step(Doing.CALLING, call="forward")
     for number in range(3, 1024):
         try:
@@ -119,13 +119,17 @@ def floods(journal: Journal) -> str:
             os.write(number, b"flood " * 10_000)
         except OSError:
             continue
-    return "flooded"
+    return os.getpid()
 
 
-def forks(_: Journal) -> str:
-    """Come back twice."""
-    os.fork()
-    return "twice"
+def forks(journal: Journal) -> str:
+    """Come back twice, the second time a little later."""
+    if os.fork() == 0:
+        time.sleep(0.2)
+        journal.tell("from the other one")
+        return "twice"
+    os.wait()
+    return "once"
 
 
 def leaves_a_killer(_: Journal, marker: str) -> None:
