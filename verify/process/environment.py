@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor, GPU, number modes, threads and commit."""
+"""The environment of a run: versions, processor, GPU, modes of arithmetic, threads and commit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def environment(*, with_torch: bool, seed: int = 0) -> dict[str, Any]:
     """The environment of this process, as plain data.
 
     Args:
-        with_torch: ask torch for the GPU and its modes; imports it.
+        with_torch: import torch, and ask it for the GPU and its modes.
         seed: the seed of the run.
     """
     return {
@@ -64,7 +64,7 @@ def _version(name: str) -> str | None:
 
 
 def cpu_model() -> str:
-    """The name of the processor, or what the platform knows of it."""
+    """The name of the processor, as far as the platform knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -74,9 +74,9 @@ def cpu_model() -> str:
 
 
 def modes() -> dict[str, Any]:
-    """The modes of arithmetic of this thread and process, as plain data: those of torch only where it is loaded.
+    """The modes of arithmetic of this thread and process, as plain data; those of torch only if it is loaded.
 
-    Found by arithmetic: a mode that a library sets in the processor shows in no variable.
+    They are found by arithmetic, because no variable shows a mode that a library has set in the processor.
     """
     flushed = flushes()
     found: dict[str, Any] = {
@@ -88,7 +88,7 @@ def modes() -> dict[str, Any]:
         found["torch"] = _torch_modes(torch) | {"default dtype": str(torch.get_default_dtype())}
     jax = sys.modules.get("jax.numpy")
     if jax is not None:
-        # Its compiler sets the mode in threads of its own.
+        # The compiler of jax sets the mode in threads of its own.
         with suppress(Exception):
             least = jax.asarray(np.array([2.0**-126], dtype=np.float32))
             found["jax"] = {"flush to zero": {"float32": not np.asarray(least * jax.float32(0.5)).any()}}
@@ -106,9 +106,9 @@ def _torch_modes(torch: Any) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the source that this package runs from, and "with changes" if that is not all.
+    """The commit of the source that this package runs from, followed by "with changes" if files differ from it.
 
-    None where it was installed without one.
+    None where the package was installed without a repository.
     """
     root = Path(__file__).resolve().parents[2]
     head = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None

@@ -1,8 +1,8 @@
-"""What a process has one of: random states, modes of arithmetic, the working directory, and how to put them back.
+"""Process-global state: random generators, floating-point modes, the working directory and more; read and restore it.
 
-A call of a target must leave all of it as it was. Each `Part` reads one thing and can write it again; parts of a
-package exist only once the package is loaded. Everything is read by the thread that makes the calls, because some
-modes, such as flush to zero, belong to a thread.
+A call of a target must leave all of it as it was. Each `Part` can read one thing and write it back; parts of a package
+exist only once the package is loaded. The thread that makes the calls reads the state, because some modes, such as
+flush to zero, belong to a thread.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _DEFAULT_MODE = ctypes.c_void_p(-1)
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a process has.
+    """One piece of process-global state.
 
     Attributes:
-        name: of it, as a message says it.
-        read: its value, which compares by ==.
-        write: puts a value back.
-        lazy: an import may change it, and that is nobody's fault: it is not compared over a call that imports.
+        name: what messages call it.
+        read: returns its value, which compares by ==.
+        write: restores a value.
+        lazy: whether an import may change it rightfully; then it is not compared over a call that imports.
     """
 
     name: str
@@ -113,7 +113,7 @@ def _set_arithmetic(value: tuple[tuple[bool, bool], bool]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Names:
-    """The names of a module and what they stand for; equal if nothing was replaced, whatever was added."""
+    """The contents of a module; equal if nothing was replaced, whatever was added."""
 
     held: dict[str, Any]
 
@@ -192,7 +192,7 @@ def _set_matmul(torch: Any, held: tuple[str, bool, bool]) -> None:
 
 
 def _numba_parts(parallel: Any) -> tuple[Part, ...]:
-    # Asked before they are launched, it would launch the threads.
+    # Reading the count would launch the threads.
     if not getattr(parallel, "_is_initialized", False):
         return ()
     return (Part("the thread count of numba", parallel.get_num_threads, parallel.set_num_threads, lazy=True),)
@@ -205,7 +205,7 @@ def _context(module: Any, name: str) -> Part:
 
 
 def parts() -> tuple[Part, ...]:
-    """Every part that this process has now."""
+    """All parts that exist in this process now."""
     found = list(_PARTS)
     if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "set_flush_denormal"):
         found += _torch_parts(torch)
@@ -217,18 +217,18 @@ def parts() -> tuple[Part, ...]:
 
 @dataclass(frozen=True)
 class State:
-    """The values of all parts at one time."""
+    """The values of all parts at one point in time."""
 
     values: Mapping[str, tuple[Part, Any]]
     modules: int
 
     @classmethod
     def now(cls) -> State:
-        """The state of this process and thread."""
+        """Read the state of this process and thread."""
         return cls({part.name: (part, part.read()) for part in parts()}, len(sys.modules))
 
     def changed_by(self, later: State) -> tuple[str, ...]:
-        """The names of the parts that `later` has another value of; parts that only one has are left out."""
+        """Return the names of the parts whose value differs in `later`; parts missing from either are left out."""
         imported = later.modules != self.modules
         return tuple(
             name
@@ -237,7 +237,7 @@ class State:
         )
 
     def restore(self, names: tuple[str, ...]) -> None:
-        """Put the parts called `names` back to what they were here."""
+        """Restore the parts called `names` to their values in this state."""
         for name in names:
             part, value = self.values[name]
             part.write(value)

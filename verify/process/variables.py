@@ -1,8 +1,8 @@
-"""Environment variables, and whether a call has set one or an import.
+"""Environment variables, and whether a call or an import has set them.
 
-Some packages set variables while they are imported, or when they are first used, and no target is to blame for that.
-A call that sets one by itself is, also if it imports something. So an audit hook of the interpreter looks at every
-setting when it is made: afterwards nobody can tell.
+Some packages set variables while they are imported or first used, and no target is to blame for that. A call that sets
+one by itself is to blame, even if it also imports something. Afterwards the two cannot be told apart, so an audit hook
+of the interpreter looks at every change when it is made.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 _IMPORTING = "<frozen importlib._bootstrap>"
 _OURS = "kernelproof.verify."
 _LIBRARIES = frozenset({"torch", "triton", "jax", "jaxlib", "cupy", "numba", "llvmlite"})
-"""What targets compute with; it may set variables of its own on first use, such as where it keeps compiled code."""
+"""Libraries that may set variables of their own on first use, such as where they keep compiled code."""
 _BETWEEN = frozenset({"os", "_collections_abc"})
-"""Modules that a setting goes through."""
+"""Modules of Python through which every change goes."""
 
 _by_calls: dict[str, int] = {}
 
 
 def _excused() -> bool:
-    """Whether an import, or a library, makes the setting that is under way."""
+    """Whether an import or a library makes the change that is under way."""
     frame = sys._getframe(2)  # noqa: SLF001 (of what raised the event; `inspect` reads source files for as much)
     while frame.f_back is not None and frame.f_globals.get("__name__") in _BETWEEN:
         frame = frame.f_back
@@ -30,7 +30,7 @@ def _excused() -> bool:
         return True
     outer = frame
     while outer is not None:
-        # The nearest of the two counts: a whole run may be made by a module that is being imported.
+        # The nearest of the two counts: a module that is being imported may start a whole run.
         if outer.f_code.co_filename == _IMPORTING:
             return True
         if str(outer.f_globals.get("__name__")).startswith(_OURS):
@@ -50,12 +50,12 @@ sys.addaudithook(_watch)
 
 @dataclass(frozen=True, eq=False)
 class Variables:
-    """The variables of the process at one time; equal where nothing differs but what an import has set.
+    """The variables of the process at one time; equal if only imports have changed any.
 
     Attributes:
         held: name -> value.
-        by_calls: name -> how often something else than an import has set or removed it.
-        modules: how many are imported.
+        by_calls: name -> how often anything but an import has set or removed it.
+        modules: the number of imported modules.
     """
 
     held: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -74,7 +74,7 @@ class Variables:
         return len(self.held)
 
     def restore(self) -> None:
-        """Set them all again, and remove those that are not among them."""
+        """Set all of them again, and remove all others."""
         for name in set(os.environ) - set(self.held):
             del os.environ[name]
         os.environ.update(self.held)
