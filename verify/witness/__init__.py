@@ -1,1 +1,1 @@
-"""Witnesses: for each failure a script that shows it and needs the target alone."""
+"""Witnesses: for each failure a script that shows it and needs nothing but the target."""

@@ -1,4 +1,4 @@
-"""Calls of a target as plain data: what a script gives it, how it calls it, and where the output is."""
+"""Data of the calls in a script: the inputs, how the target is called, and where its output is."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kernelproof.verify.targets.target import functions_of
 from kernelproof.verify.witness import literals
 
 Way = Literal["function", "own vjp", "autograd", "program"]
-"""How a call is made; ``own vjp``: the target has vector-Jacobian products."""
+"""How a script calls the target; ``own vjp``: by its own function for vector-Jacobian products."""
 _LONGEST = 8 * literals.WRITTEN
-"""Requests of more letters are compressed."""
+"""Requests of more characters are compressed."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number that autograd differentiates in: the order, α or another, as a variable called `role`."""
+    """A number that autograd differentiates with respect to, such as the order or α; `role` names its variable."""
 
     role: str
     value: float
@@ -41,30 +41,30 @@ class Number:
 
 @dataclass(frozen=True)
 class ScriptCall:
-    """One call.
+    """One call as a script makes it.
 
     Attributes:
-        variable: the name of what it leaves in the script.
+        variable: the variable that holds the result.
         op: of the case.
         mode: "forward" or "vjp".
-        way: how it is made.
+        way: how the target is called.
         library: of the arrays.
         names: argument -> variable.
         inputs: variable -> array.
-        request: to a program; "" where it is compressed, or there is none.
+        request: to a program, as JSON; "" if it is compressed, or the target is not a program.
         packed: the compressed request.
-        is_method: whether the target has a function of the name of the op.
-        words: the arguments of the call.
-        output: which item of what the target returns is the output, see `Declaration`.
-        dtype: of what a program answers.
-        shape: of the output that a program answers; of its gradients, by name.
-        width: the length of a row; None: the array keeps the shape that came.
+        is_method: whether the target has a function named like the op.
+        words: the arguments of the call, as Python source.
+        output: which item of the returned value is the output, see `Declaration`.
+        dtype: of the arrays in the answer of a program.
+        shape: of the output in the answer of a program; for a vjp, the shape of each gradient by name.
+        width: the length of a row; None: the array keeps the shape that the target returned.
         axis: the axis of the rows.
-        rows: those that are checked; None: all.
-        leaves: role -> variable that autograd differentiates in.
-        numbers: of these, the ones that are no arrays.
-        derived: the gradient in the order that follows from that in α, or the other way round; None: none.
-        carries_none: the message for an output without a gradient, where the script looks for one; else "".
+        rows: the rows that are checked; None: all.
+        leaves: role -> variable that autograd differentiates with respect to.
+        numbers: the leaves that are not arrays.
+        derived: how one of the gradients in the order and in α follows from the other; None: neither is derived.
+        carries_none: the message for an output that carries no gradient, if the script looks for that; else "".
     """
 
     variable: str
@@ -91,14 +91,14 @@ class ScriptCall:
 
 
 def script_call(case: Case, one: Seen, caller: Calling, *, suffix: str = "", rows: bool = False) -> ScriptCall:
-    """The call of `one` as a script makes it.
+    """Return the data with which a script makes the call of `one`.
 
     Args:
         case: of the subject.
-        one: the call, and what came of it.
+        one: the call and its outcome.
         caller: the loaded target.
         suffix: of the variables that hold its inputs.
-        rows: whether the script looks at rows, instead of the array in the shape that came.
+        rows: whether the script looks at rows, instead of the array in the shape that the target returned.
     """
     call = one.call
     made = _asked(case, one, suffix) if not isinstance(caller, Caller) else _called(case, one, caller, suffix)
@@ -120,7 +120,7 @@ def has_vjp(caller: Calling) -> bool:
 
 
 def _asked(case: Case, one: Seen, suffix: str) -> ScriptCall:
-    """A call of a program."""
+    """Return the data of a call of a program."""
     call = one.call
     text = json.dumps(request(case_of(case, call), call, 1))
     compress = len(text) > _LONGEST
@@ -141,7 +141,7 @@ def _asked(case: Case, one: Seen, suffix: str) -> ScriptCall:
 
 
 def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
-    """A call of an object of Python."""
+    """Return the data of a call of a Python object."""
     call, target = one.call, caller.target
     way: Way = "function" if call.mode == "forward" else "own vjp" if has_vjp(caller) else "autograd"
     arrays: dict[str, Any] = {**call.inputs.arrays}
@@ -182,7 +182,7 @@ class _Variable:
 
 
 def _words(case: Case, call: Call, caller: Caller, names: Mapping[str, str], numbers: Sequence[Number]) -> list[str]:
-    """The arguments of a call as the binding gives them."""
+    """Return the arguments of a call, as Python source, in the form in which the binding passes them."""
     arrays = {name: _Variable(names[name], array.shape) for name, array in call.inputs.arrays.items()}
     options = {
         name: _Variable(names[name], value.shape) if name in names else value
@@ -195,14 +195,14 @@ def _words(case: Case, call: Call, caller: Caller, names: Mapping[str, str], num
 
 
 def _leaves(case: Case, call: Call, caller: Caller) -> list[str]:
-    """The arrays that autograd differentiates in."""
+    """Return the names of the arrays that autograd differentiates with respect to."""
     scope = caller.target.scope(case.op)
     wanted = None if scope is None else scope.gradients
     return [name for name in call.inputs.arrays if wanted is None or name in wanted]
 
 
 def _numbers(case: Case, call: Call, caller: Caller) -> list[Number]:
-    """The order and other numbers that autograd differentiates in."""
+    """Return the order and other numbers that autograd differentiates with respect to."""
     scope, target = caller.target.scope(case.op), caller.target
     wanted = (scope.gradients if scope is not None else None) or ()
     kind = next(iter(call.inputs.arrays.values())).dtype.name
@@ -212,7 +212,7 @@ def _numbers(case: Case, call: Call, caller: Caller) -> list[Number]:
             continue
         dtype = kind
         if target.array_library == "torch" and math.isfinite(value):
-            # Where the dtype of the arrays does not hold the number, float64 does.
+            # Use float64 if the dtype of the arrays cannot hold the number exactly.
             held = FORMATS[kind].round_fraction(Fraction(value))
             dtype = kind if float(held) == float(value) else "float64"
         found.append(Number(role, float(value), dtype, target.device))
@@ -220,7 +220,7 @@ def _numbers(case: Case, call: Call, caller: Caller) -> list[Number]:
 
 
 def _derived(one: Seen, case: Case) -> dict[str, Any] | None:
-    """The gradient in the order that follows from that in α, or the other way round, as calls of a target have it."""
+    """Say which gradient, in the order or in α, follows from the other one, as in the calls that a run makes."""
     case = case_of(case, one.call)
     other, wanted = ("alpha", "order") if case.alpha is None else ("order", "alpha")
     known = {} if one.truth is None else one.truth.gradients or {}
@@ -230,7 +230,7 @@ def _derived(one: Seen, case: Case) -> dict[str, Any] | None:
 
 
 def turned(one: Seen, variable: str) -> Seen:
-    """`one` with its first array the other way round."""
+    """Return `one` with its first array reversed along the last axis."""
     name, array = next(iter(one.call.inputs.arrays.items()))
     other: Array = np.ascontiguousarray(array[..., ::-1]) if array.ndim else array
     arrays: dict[str, Any] = {**one.call.inputs.arrays, name: other}

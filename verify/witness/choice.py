@@ -1,4 +1,4 @@
-"""Choose what shows a failure: a number against its claim, a call that raises, or an effect of a call."""
+"""Choose how a script shows a failure: by a number that breaks its claim, a call that raises, or a side effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kernelproof.verify.witness.writer import Writer
 
 
 def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-    """The script for a check whose calls gave `seen` when made for the `turn`-th time; "" if nothing is wrong."""
+    """Return the script for a check whose calls, made for the `turn`-th time, gave `seen`; "" if nothing is wrong."""
     judge, case, contract = checks()[check], writer.case, writer.target.contract
     if judge.evidence is Evidence.INPUTS:
         return writer.untouched(check, seen, turn)
@@ -35,11 +35,11 @@ def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> st
         return writer.raised(check, failed) if turn == 1 else writer.claimed(check, [*held.values()], [], turn)
     odd = [one for one in held.values() if _odd(one, case)]
     claims = shapes_kept(odd, case) if odd else judge.claims(case, held, contract)
-    # The unmet first.
+    # Unmet claims come first, because only `MOST` are kept.
     found = sorted(claims, key=lambda claim: claim.met)[:MOST]
     if all(claim.met for claim in found):
         return ""
-    # What earlier calls leave behind shows only where all calls are made.
+    # A fault that earlier calls cause shows only if the script makes all of them.
     used = [one for one in held.values() if turn > 1 or any(_names(one, claim) for claim in found)]
     return writer.claimed(check, used, found, turn, rows=not odd and judge.evidence is not Evidence.ARRAYS)
 
@@ -60,12 +60,12 @@ def _failed(one: Seen, may: Raises, contract: Contract) -> bool:
 
 
 def _excused(one: Seen, may: Raises) -> bool:
-    """Whether there is nothing to hold against claims, rightly: the call had to raise, or was free to and did."""
+    """Whether the call rightly gave nothing to compare: it had to raise, or it was free to raise and did."""
     return may is Raises.MUST or (may is Raises.MAY and broken(one.outcome) is not None)
 
 
 def _odd(one: Seen, case: Case) -> bool:
-    """Whether an output has a shape that does not hold the rows."""
+    """Whether the output has a shape that cannot be split into the rows of the case."""
     output = one.outcome.arrays.get("output")
     if one.call.mode != "forward" or output is None:
         return False
@@ -76,5 +76,5 @@ def _odd(one: Seen, case: Case) -> bool:
 
 
 def _names(one: Seen, claim: Claim) -> bool:
-    """Whether the claim is about what came of `one`."""
+    """Whether the claim mentions the result of `one`."""
     return re.search(rf"\b{one.variable}(_raw)?\b", claim.expression) is not None

@@ -1,4 +1,4 @@
-"""Arrays as literals: plain data from which a script makes them bit for bit, with their layout."""
+"""Arrays as literals: plain data from which a script makes the same arrays, bit for bit and in the same layout."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from kernelproof.verify.records import Array
 from kernelproof.verify.targets.arrays import Kind
 
 WRITTEN = 4096
-"""Arrays of more numbers are compressed, not written as lists."""
+"""Arrays of more elements are compressed instead of written as lists."""
 LARGEST = 2**17
-"""Arrays of more numbers stand in no script."""
+"""Arrays of more elements are not put into a script."""
 _NATIVE = frozenset({"float64", "float32", "float16"})
 
 
 @dataclass(frozen=True)
 class Literal:
-    """One array.
+    """One array, as a view of its memory.
 
     Attributes:
         library: of the array.
         device: of a tensor.
         dtype: as the script names it.
         shape: of the array.
-        strides: in bytes, of a tensor in elements; None where the array is all of its memory, in C order.
+        strides: in bytes, for a tensor in elements; None if the array fills its memory in C order.
         offset: of the first element, in the same unit.
-        memory_shape: of the memory.
-        values: the elements of the memory, as nested lists; "" where they are compressed.
-        packed: the compressed bytes of the memory as lines of base 85; empty where they are not.
+        memory_shape: the shape of the memory.
+        values: the elements of the memory, as nested lists; "" if they are compressed.
+        packed: the compressed bytes of the memory as lines of base 85; empty if `values` has them.
         read_only: whether the array may not be written to.
     """
 
@@ -55,7 +55,7 @@ class Literal:
 
 
 def literal(array: Array, library: Kind, device: str = "cpu") -> Literal:
-    """`array` as a target gets it that computes on arrays of `library`."""
+    """Return `array` as a target gets it whose arrays are of `library`."""
     if library in {"jax", "cupy"}:
         array = np.ascontiguousarray(array)
     memory, strides, offset = array, None, 0
@@ -83,7 +83,7 @@ def literal(array: Array, library: Kind, device: str = "cpu") -> Literal:
 
 
 def dtype_name(name: str) -> str:
-    """The dtype called `name` as a script writes it for NumPy.
+    """Return the NumPy source of the dtype called `name`.
 
     >>> dtype_name("float32"), dtype_name("bfloat16"), dtype_name("bool")
     ('np.float32', 'ml_dtypes.bfloat16', 'bool')
@@ -98,7 +98,7 @@ def _dtype(array: Array, library: Kind) -> str:
 
 
 def numbers(array: Array) -> str:
-    """The elements of `array` as nested lists of literals that read back to the same bits.
+    """Return the elements of `array` as nested lists of literals that read back to the same bits.
 
     >>> numbers(np.array([[0.1, -0.0]], dtype=np.float32))
     '[[0.10000000149011612, -0.0]]'
@@ -108,7 +108,7 @@ def numbers(array: Array) -> str:
 
 
 def packed_lines(data: bytes) -> list[str]:
-    """`data`, compressed, as lines of 100 letters of base 85.
+    """Compress `data`; return it as lines of 100 characters of base 85.
 
     >>> zlib.decompress(base64.b85decode("".join(packed_lines(bytes(1000))))) == bytes(1000)
     True

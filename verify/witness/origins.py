@@ -19,17 +19,17 @@ _PEERS = "kernelproof.verify.targets.peers."
 
 @dataclass(frozen=True)
 class Origin:
-    """The place of a target.
+    """Where a target is.
 
     Attributes:
-        kind: ``module``: on the path, where `folder` is first; ``file``: one that no import finds by its name.
-        module: its name.
+        kind: ``module``: importable by its name once `folder` is first on the path; ``file``: not importable by name.
+        module: the name of the module.
         object: dotted names in the module; "" for the module itself.
-        folder: of the module; None: the working directory, after what is installed.
+        folder: of the module; None: it is installed, or else in the working directory.
         file: the path of a file.
         definition: the source of a peer.
         words: the program and its arguments.
-        made: whether the target is an object of a class, which is called without arguments.
+        made: whether the target is an instance of the class `object`, made without arguments.
     """
 
     kind: Literal["built-in", "peer", "module", "file", "program"]
@@ -43,7 +43,7 @@ class Origin:
 
 
 def origin_of(caller: Calling) -> Origin:
-    """Where the target of `caller` is."""
+    """Return where the target of `caller` is."""
     place = caller.target.place
     if place.name.startswith(PROGRAM):
         return Origin("program", words=words_of(place))
@@ -67,7 +67,7 @@ def origin_of(caller: Calling) -> Origin:
 
 
 def _is_free(stem: str, file: str) -> bool:
-    """Whether no other module is called `stem`."""
+    """Whether no module other than `file` is called `stem`."""
     try:
         found = importlib.util.find_spec(stem)
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""How a script calls an implementation that others released: by the few lines of ours that do, written out."""
+"""Source of peers: the few lines of ours that call an implementation released by others, for use in a script."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from importlib import import_module
 
 
 def definition(module: str, name: str) -> list[str]:
-    """Lines that define the function `name` of a module of peers, without decorators, annotations and docstrings.
+    """Return lines that define a function of a module of peers, without decorators, annotations and docstrings.
 
     Args:
         module: the dotted name of the module.
-        name: the function; functions and imports of the module that it needs come before it.
+        name: the function; the functions and imports of the module that it needs come before it.
     """
     tree = ast.parse(inspect.getsource(import_module(module)))
     functions = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
@@ -36,7 +36,7 @@ def definition(module: str, name: str) -> list[str]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes from a function what only a reader of the module needs."""
+    """Removes decorators, annotations and docstrings, which serve only readers of the module."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         node.decorator_list, node.returns = [], None

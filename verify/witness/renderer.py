@@ -1,4 +1,4 @@
-"""Render scripts from the templates of jinja2 in `templates/`."""
+"""Render scripts from the jinja2 templates in `templates/`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 AGAIN = "wrong after the calls were made"
-"""Part of every script that repeats its calls until the fault shows."""
+"""Text that every script contains which repeats its calls until the fault shows."""
 FALLBACK = "results = kernelproof.verify("
-"""Part of every script that runs the case again with this package."""
+"""Text that every script contains which runs the case again with this package."""
 REPEATED = 100
 """How often a script repeats a call."""
 _STANDARD = (
@@ -21,11 +21,11 @@ _STANDARD = (
 )
 _THIRD_PARTY = ("cupy", "flint", "jax", "ml_dtypes", "mpmath", "numba", "torch")
 _MODEL = ("Adaptive", "Anchored", "Fixed", "Kernel", "Nearest")
-"""What a script imports from this package, for targets that take kernels and rules."""
+"""Names that a script imports from this package for targets that take kernels and rules."""
 
 
 def rendered(template: str, **data: Any) -> str:
-    """The text that `template` gives for `data`, with no more than one blank line in a row."""
+    """Fill in `template` with `data`, and leave no more than one blank line in a row."""
     return re.sub(r"\n{3,}", "\n\n", _environment().get_template(template).render(data))
 
 
@@ -47,7 +47,7 @@ def _environment() -> Environment:
 
 
 def docstring(text: str) -> str:
-    r"""`text` for a docstring: no backslash or quote of a target's message ends or escapes anything.
+    r"""Return `text` for a docstring, which no quote or backslash in a target's message can end or alter.
 
     >>> docstring('"' * 3 + " and \\d") == "''' and \\\\d"
     True
@@ -56,7 +56,7 @@ def docstring(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""`text` for between three apostrophes.
+    r"""Return `text` for a string between three apostrophes.
 
     >>> eval("'''" + quoted("a '''quoted''' \\d") + "'''")
     "a '''quoted''' \\d"
@@ -65,11 +65,11 @@ def quoted(text: str) -> str:
 
 
 def imports(body: str, loaded: str, kind: str) -> dict[str, list[str]]:
-    """The import lines that a script needs, as ``standard`` and ``third_party``.
+    """Return the import lines that a script needs, as ``standard`` and ``third_party``.
 
     Args:
         body: what the script does with the target.
-        loaded: what makes the target; it has its own imports of other packages, but for a program.
+        loaded: the code that makes the target; unless that is a program, it imports other packages itself.
         kind: of the target's origin.
     """
     whole = f"{loaded}\n{body}"

@@ -1,8 +1,8 @@
-"""Witness scripts: each calls a target on exact inputs and exits with status 1 on the fault.
+"""Witness scripts: each calls a target on exact inputs, and exits with status 1 if the fault shows.
 
-A script needs the target and NumPy, or the library whose arrays the target takes. It imports this package only where
-the target takes kernels and rules. For arrays too large to be written out, and for faults that show neither in a
-number nor in the state of the process, the script runs the case again with this package.
+A script needs the target and NumPy, or the library whose arrays the target takes. It imports this package only if the
+target takes kernels and rules. If an array is too large to be written out, or the fault shows neither in a number nor
+in the state of the process, the script runs the case again with this package instead.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.judge import Step
 
 SECONDS = 2.0
-"""How long the calls are repeated where they show nothing the first time."""
+"""Seconds for which the calls are repeated if they show nothing the first time."""
 _TAKEN = frozenset({"inf", "nan"})
-"""Names that stand for numbers in a script."""
+"""Variable names that a script needs for numbers."""
 
 
 def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: str = "") -> str:
-    """The script that shows the failure of `check` on `subject`; "" where only the case of the recipe can show it.
+    """Return the script that shows the failure of `check` on `subject`; "" if only a run of a recipe's case could.
 
     Args:
         subject: the witness.
-        check: id of the check; for `CRASH`, which ends the process, nothing is called here.
+        check: id of the check; for `CRASH` the target is not called here, because that would end the process.
         guard: holds the loaded target.
-        step: gets the check and the name of each call before the call.
+        step: called with the check and the name of each call before that call.
         message: of the failure.
     """
     caller = guard.caller
@@ -58,7 +58,7 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
     calls = checks()[check].calls(subject.case, inputs)
     calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
     if isinstance(caller, ProgramCaller):
-        # A script starts the program anew, so what it remembers of earlier calls must not show.
+        # The script starts a new process of the program, so the calls here must not depend on earlier ones either.
         caller.program.stop()
     truths = {name: _truth(subject, call, caller) for name, call in calls.items()}
     ends = time.monotonic() + SECONDS
@@ -78,7 +78,7 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
 
 
 def variable(name: str) -> str:
-    """The name of the output of a call in a script.
+    """Return the variable that holds the output of a call in a script.
 
     >>> variable("forward"), variable("forward again"), variable("row 3"), variable("nan"), variable("raise")
     ('got', 'forward_again', 'row_3', 'call_nan', 'call_raise')
@@ -89,14 +89,14 @@ def variable(name: str) -> str:
 
 
 def _asked(subject: Subject, contract: Contract) -> Inputs:
-    """The inputs that `judge_target` gives a target of this contract."""
+    """Return the inputs that `judge_target` gives a target of this contract."""
     inputs = subject.built(contract)
     truth = None if inputs.cotangent is None else truth_for(subject.case, inputs, contract)[0]
     return inputs if truth is None else zero_empty_cotangents(inputs, truth.empty, contract)
 
 
 def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) -> Call:
-    """The call that ended the process, by `message`."""
+    """Return the call that, as `message` says, ended the process."""
     found = re.match(r"the (.+?) call: ", message)
     for check in checks().values() if found else ():
         call = check.calls(subject.case, inputs).get(found[1] if found else "")
@@ -106,7 +106,7 @@ def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) ->
 
 
 def _along_last(outcome: Outcome, call: Call) -> Outcome:
-    """`outcome` with the keys along the last axis, as in the script; unchanged where the shape is wrong."""
+    """Return `outcome` with the keys along the last axis, as in the script; unchanged if the shape is wrong."""
     output = outcome.arrays.get("output")
     given = next(iter(call.inputs.arrays.values()))
     if call.axis == -1 or output is None or output.shape != given.shape:
@@ -116,7 +116,7 @@ def _along_last(outcome: Outcome, call: Call) -> Outcome:
 
 def _truth(subject: Subject, call: Call, caller: Calling) -> Truth | None:
     given = call.inputs if call.equivalent is None else call.equivalent
-    # The claim says what an empty row is filled with; truth would raise where the call has to.
+    # The claim says what fills an empty row; with the option, the truth would raise wherever the call has to.
     options = {name: value for name, value in given.options.items() if name != "empty"}
     arrays = {name: np.moveaxis(array, call.axis, -1).copy(order="C") for name, array in given.arrays.items()}
     inputs = replace(given, options=options, arrays=given.arrays if call.axis == -1 else arrays)

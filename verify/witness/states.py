@@ -1,4 +1,4 @@
-"""Expressions for the state of a process, one for each part that a call must leave as it was."""
+"""Expressions for the state of a process, one for each part that a call must leave unchanged."""
 
 from __future__ import annotations
 
@@ -33,4 +33,4 @@ STATES = {
 }
 """Name of a part, see `process.state` -> an expression for its value."""
 ENVIRONMENT = "environment variables"
-"""The part that an import may change; where it is the only one, a script makes a first call that does not count."""
+"""The part that an import may change; if no other part changes, the script makes a first call that does not count."""

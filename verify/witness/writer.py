@@ -1,4 +1,4 @@
-"""Write the script of a failure: the template that shows it, filled in for one subject and one target."""
+"""Write the script of a failure: fill in the template that shows it, for one subject and one target."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kernelproof.verify.witness.renderer import REPEATED, rendered
 from kernelproof.verify.witness.states import ENVIRONMENT, STATES
 
 _UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
-"""What is said of a program that writes too many lines; the second may come with the answer or after it."""
+"""Parts of messages about a program that writes too many lines; the extra line may come with the answer or after it."""
 _ENDING = ("KeyboardInterrupt", "SystemExit")
-"""What ends a script that does not catch it, without a traceback or with the exit code of a success."""
+"""Exceptions that, uncaught, end a script without a traceback or with the exit code of a success."""
 
 
 class Writer:
@@ -27,7 +27,7 @@ class Writer:
     Args:
         subject: the witness.
         caller: the loaded target.
-        message: what the check said.
+        message: of the check.
     """
 
     def __init__(self, subject: Subject, caller: Calling, message: str) -> None:
@@ -38,14 +38,14 @@ class Writer:
     def claimed(
         self, check: str, used: Sequence[Seen], claims: Sequence[Claim], turn: int, *, rows: bool = False
     ) -> str:
-        """Numbers that are not as claimed, when the calls are made for the `turn`-th time.
+        """Show numbers that are not as claimed, when the calls are made for the `turn`-th time.
 
         Args:
             check: its id.
             used: the calls.
-            claims: about what comes of them.
-            turn: from 1 on.
-            rows: whether the claims are about rows, instead of the array in the shape that came.
+            claims: about their results.
+            turn: 1 or more.
+            rows: whether the claims are about rows, instead of the array in the shape that the target returned.
         """
         calls = [
             script_call(self.case, one, self.caller, suffix="" if at == 0 else f"_{one.variable}", rows=rows)
@@ -54,7 +54,7 @@ class Writer:
         return self._rendered("claimed", check, calls=calls, claims=claims, turns=_turns(turn))
 
     def raised(self, check: str, one: Seen) -> str:
-        """A call that raises, or returns something else than an array."""
+        """Show a call that raises, or returns something other than an array."""
         error = one.outcome.error or ""
         title = f"{check}: {error or one.outcome.crash or 'no output'}"
         call = script_call(self.case, one, self.caller)
@@ -64,18 +64,18 @@ class Writer:
             "raised",
             title,
             call=call,
-            # Uncaught it would end the script as if nothing were wrong.
+            # Uncaught, it would end the script as if nothing were wrong.
             ends=error.partition(":")[0] in _ENDING,
-            # A line too many is noticed with the request after it.
+            # An extra line may be noticed only with the next request.
             again=any(words in title for words in _UNASKED),
         )
 
     def unraised(self, check: str, one: Seen) -> str:
-        """A call that has to raise, and returns."""
+        """Show a call that has to raise but returns."""
         return self._rendered("unraised", check, call=script_call(self.case, one, self.caller))
 
     def repeated(self, check: str, seen: Mapping[str, Seen]) -> str:
-        """A call whose bits change."""
+        """Show a call whose result changes in some bits when it is repeated."""
         one = next(iter(seen.values()))
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
             if second in seen and not _same(seen[first], seen[second]):
@@ -90,7 +90,7 @@ class Writer:
         )
 
     def untouched(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-        """A call that changes what it is given; "" if none does."""
+        """Show a call that changes its inputs; "" if none does."""
         one = next((each for each in seen.values() if each.outcome.modified), None)
         if one is None:
             return ""
@@ -100,7 +100,7 @@ class Writer:
         return self._rendered("untouched", check, call=call, given=given, raises=raises, turns=_turns(turn))
 
     def changed(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-        """A call that changes the state of its process; "" if none does, or no expression shows what it changes."""
+        """Show a call that changes the state of its process; "" if none does, or no expression shows the change."""
         one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
         states = {name: STATES[name] for name in one.outcome.changed if name in STATES}
         if not states:
@@ -116,17 +116,17 @@ class Writer:
         )
 
     def crash(self, call: Call) -> str:
-        """A call that takes its process down, hangs or fills it."""
+        """Show a call that ends its process, hangs, or uses up its memory."""
         calls = [script_call(self.case, Seen("got", call, Outcome(), None), self.caller)]
         if call.mode == "vjp" and self.origin.kind != "program":
-            # As a worker does: what a gradient ends in may be what the plain call left in memory.
+            # A worker makes the plain call first, and the gradient may crash on what that left in memory.
             plain = script_call(self.case, Seen("plain", Call(call.inputs), Outcome(), None), self.caller)
             calls = [replace(plain, inputs=calls[0].inputs), *calls]
         template = "crash_of_program" if self.origin.kind == "program" else "crash"
         return self._rendered(template, "crash", calls=calls)
 
     def fallback(self, check: str) -> str:
-        """The case run again by this package; "" where the subject is no recipe."""
+        """Run the case again with this package; "" if the subject is not a recipe."""
         if self.subject.inputs is not None:
             return ""
         place = self.target.place
@@ -149,7 +149,7 @@ class Writer:
 
 
 def _turns(turn: int) -> int | None:
-    """How often a script makes calls of which something was wrong at the `turn`-th time; None: once."""
+    """Return how often a script makes calls that showed a fault the `turn`-th time; None: once."""
     return None if turn == 1 else max(REPEATED, 4 * turn)
 
 

@@ -1,7 +1,7 @@
 """Call a target, then restore the process state that it changed; note what it prints, forks or leaves running.
 
-All targets and the truth share the state of the process. So a call starts in the state in which its target was loaded,
-what it changes is noted and put back, and a process that a call forked never reaches our code.
+All targets and the truth share the state of the process. So every call starts in the state in which its target was
+loaded, its changes are noted and undone, and a process that a call forked never goes on in our code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kernelproof.verify.targets.program import Program
 from kernelproof.verify.targets.target import Place, Target, describe, load
 
 WAIT = 2.0
-"""Seconds to wait for a process that a call forked to come back, before the next call is made."""
+"""Seconds to wait, before the next call, for a process that a call forked to return from that call."""
 SHOWN = 120
 """Characters kept of what a target printed."""
 
@@ -40,7 +40,7 @@ _forks = 0
 
 def _count_fork() -> None:
     global _forks  # noqa: PLW0603 (the hook of the interpreter takes no argument)
-    # The process of a target that is a program does not come back into our code.
+    # Starting a target that is a program also forks, but that process never comes back into our code.
     _forks += not Program.starting
 
 
@@ -52,18 +52,18 @@ class Sink:
 
     def __init__(self) -> None:
         held = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-        # High numbers, out of the way of a target that closes the first few.
+        # High numbers, because a target may close the lowest ones.
         self.descriptor = moved_high(held)
         self.own = tuple(moved_high(os.dup(number)) for number in (1, 2))
 
     def attach(self) -> None:
-        """Send the standard output and error of this process here, from now on."""
+        """Redirect the standard output and error of this process to this sink."""
         _flush()
         for number in (1, 2):
             os.dup2(self.descriptor, number)
 
     def detach(self) -> str:
-        """Send them where they went before; the first line of what came, "" if nothing did."""
+        """Undo `attach`; return the first line that was written, "" if nothing was."""
         _flush()
         for number, own in zip((1, 2), self.own, strict=True):
             os.dup2(own, number)
@@ -78,7 +78,7 @@ class Sink:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # A target may have closed it, or put something else there.
+        # A target may have closed or replaced the stream.
         with suppress(Exception):
             stream.flush()
 
@@ -101,14 +101,14 @@ def sunk() -> Iterator[None]:
 
 
 Home = tuple[State, tuple[str, ...]]
-"""The state in which a target was loaded, and what of it its import changed."""
+"""The state in which a target was loaded, and the names of the parts that its import changed."""
 _HOMES: dict[Place, tuple[Home | None, dict[str, Any]]] = {}
 
 
 def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
-    """Load what is at `place`, once; return what its import changed of this process, and the modes it left.
+    """Load what is at `place`, once; return the state that its import changed, and the modes that it left.
 
-    The changes are undone here and made again around the calls of this target only.
+    The changes are undone here, and made again only around the calls of this target.
 
     Raises:
         TargetError: it cannot be loaded.
@@ -133,7 +133,7 @@ def _load(place: Place) -> None:
 
 
 def described(place: Place, **options: Any) -> list[Target] | str:
-    """Return what `targets.describe` says of `place`, and undo what that changes of this process."""
+    """Return what `targets.describe` gives for `place`; undo its changes to the state of this process."""
     at_home(place)
     before, process = State.now(), os.getpid()
     try:
@@ -142,7 +142,7 @@ def described(place: Place, **options: Any) -> list[Target] | str:
     except Exception:
         raise
     except BaseException:
-        # A call that raises an exit or an interrupt: the cases will show it, so describe without calls.
+        # A probing call raised an exit or an interrupt. Describe without calls; the cases will show the fault.
         if options.get("seconds") is None:
             raise
         return describe(place, **{**options, "probe": False})
@@ -159,7 +159,7 @@ class Guard:
     Attributes:
         caller: makes the calls.
         home: what the import of the target changed of the process state; None if nothing.
-        sink: where the output of a worker goes; None in the user's own process, where an interrupt is the user's too.
+        sink: takes the output of a worker; None in the user's own process, where an interrupt comes from the user.
         loaded: the modes of arithmetic after loading the target.
         after: the modes that its calls left before they were restored; None if they changed none.
         remarks: lines for the report.
@@ -175,7 +175,7 @@ class Guard:
 
     @classmethod
     def load(cls, target: Target, sink: Sink | None) -> Guard:
-        """The guard of `target`, loaded."""
+        """Load `target`; return its guard."""
         home, loaded = at_home(target.place)
         guard = cls(load_caller(target), home, sink, loaded=loaded)
         if home is not None:
@@ -206,12 +206,12 @@ class Guard:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
 
     def call(self, case: Case, call: Call, returned: Callable[[], None]) -> Outcome:
-        """Make one call; its outcome says what it changed.
+        """Make one call; its outcome names the parts of the state that it changed.
 
         Args:
             case: the case.
             call: one of its calls.
-            returned: called in a process that the target forked and that came back; that process then ends.
+            returned: called in a process that the target forked and that returned from the call; it then ends.
         """
         process, forks = os.getpid(), _forks
         try:
@@ -257,7 +257,7 @@ def _context_is_lost() -> bool:
 
 
 def _await_children() -> None:
-    """Give processes that a call forked the time to come back; leave those that end for the target to reap."""
+    """Wait for processes that a call forked to return from it; leave those that end for the target to reap."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
         try:

@@ -21,7 +21,7 @@ Step = Callable[[str, str], None]
 
 
 def _nobody(check: str, call: str) -> None:
-    """Nobody is told."""
+    """Ignore the call."""
 
 
 def judge_target(
@@ -35,16 +35,16 @@ def judge_target(
     returned: Step = _nobody,
     only: frozenset[str] | None = None,
 ) -> CaseResult:
-    """Every check on one target; a call that several checks ask for is made once.
+    """Make every check on one target; a call that several checks ask for is made once.
 
     Args:
         case: the case.
         inputs: of the case, resolved by the contract of the target.
         truth: of the case.
         caller: the loaded target, with or without a guard around it.
-        step: told (check, call) before each call, and ("", JUDGING) after the last.
-        undecided: why there is no truth although the inputs are ordinary; then nothing is called.
-        returned: told (check, call) in a child process that came back from a call.
+        step: called with (check, call) before each call, and with ("", JUDGING) after the last.
+        undecided: why there is no truth although the inputs are ordinary; then the target is not called.
+        returned: called with (check, call) in a child process that returned from a call.
         only: ids of the checks to make; None means all.
     """
     guard = caller if isinstance(caller, Guard) else Guard(caller)
@@ -61,9 +61,9 @@ def judge_target(
         name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
     for name, calls in asked.items():
-        # A check that is about another order or axis has nothing to say of a target that knows but one.
+        # A check of another order or axis does not apply to a target that takes only one.
         special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
-        # And none can compare what the target gives with what it gives for inputs that it does not take.
+        # Nor can a check compare outputs if the target does not take the inputs of one of its plain calls.
         plain = {key for key, call in calls.items() if _plain(call)}
         if special or not (plain <= wanted[name].keys() or checks()[name].independent):
             wanted[name] = {}
@@ -84,7 +84,8 @@ def judge_target(
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         found[name] = CheckResult(replace(judgement, errors={}), summaries)
         if judgement == Judgement() and any(_plain(call) and key not in calls for key, call in asked[name].items()):
-            # An independent check, whose other calls the target has no parameter for: those might have decided.
+            # Nothing was judged, but a plain call, which the target does not take, might have decided this
+            # independent check.
             unsupported = (*unsupported, name)
             del found[name]
     failed = tuple(name for name, said in found.items() if said.judgement.failed)
@@ -101,7 +102,7 @@ def judge_target(
 
 
 def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
-    """The calls that each check needs; of bulky inputs only the checks that need the plain call alone have theirs."""
+    """Return the calls that each check needs; for bulky inputs, drop checks that need more than the plain call."""
     chosen = {name: check for name, check in checks().items() if only is None or name in only}
     asked = {name: check.calls(case, inputs) for name, check in chosen.items()}
     if not bulky(inputs):
@@ -113,7 +114,7 @@ def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str,
 def _make(
     guard: Guard, case: Case, wanted: dict[str, dict[str, Call]], step: Step, returned: Step
 ) -> dict[_Place, Outcome]:
-    """The outcome of every call, each made once."""
+    """Make every call once; return the outcomes."""
     made: dict[_Place, Outcome] = {}
     with guard:
         for name, calls in wanted.items():
@@ -128,7 +129,7 @@ _Place = tuple[int, str, str | None, int]
 
 
 def _place(call: Call) -> _Place:
-    """What makes two calls the same: the very same inputs, in the same mode, at the same order and axis."""
+    """Return a key by which calls are the same: identical inputs, mode, order and axis."""
     return id(call.inputs), call.mode, call.order, call.axis
 
 

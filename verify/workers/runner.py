@@ -1,9 +1,8 @@
 """The runner: deals the cases of a run to worker processes and collects their results, in the order of the cases.
 
-The parent only coordinates. A worker that dies takes one case of one target with it: the runner records a crash for
-that case, or whatever `kernelproof.verify.process.blame` says it is, and gives the rest of the task to another worker.
-What is particular to a run stands here: how many hangs and deaths it takes until a target is given up. Results do not
-depend on scheduling.
+The parent only coordinates. If a worker dies, one case of one target is lost: the runner records a crash for that case,
+or whatever `kernelproof.verify.process.blame` finds, and gives the rest of the task to another worker. After a number
+of hangs or deaths that is set here, the runner gives up a target. Results do not depend on scheduling.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ from kernelproof.verify.workers.worker import guard_of, prepare, run_task
 SPARE_WORKERS = 3
 """Workers that may be lost outside of any call before the run gives up."""
 HANGS = 5
-"""Calls without an answer after which a target is given up: each costs the whole time limit."""
+"""Calls without an answer after which a target is given up; each costs the whole time limit."""
 DEATHS = 20
-"""Calls that ended the process after which a target is given up: each costs a new process."""
+"""Calls that ended the process after which a target is given up; each costs a new process."""
 CHUNK = 12
 """Cases in a task; few enough that the workers end at about the same time."""
 MOST_WORKERS = 8
-"""Each worker holds every target: with PyTorch and CUDA that is a gigabyte."""
+"""Limit of the number of workers: each holds every target, which with PyTorch and CUDA takes a gigabyte."""
 COLD_SECONDS = 300.0
 """Time limit of a case while something compiles for the first time."""
 
@@ -64,20 +63,20 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """The threads of each: its share of the cores, because more threads than cores slow every small call.
+        """The threads of each worker: its share of the cores, because more threads than cores slow every small call.
 
-        A run of one case has one worker, with as many threads as in a whole run: sums may depend on that number.
+        A run of one case has one worker with as many threads as in a whole run, because sums may depend on that number.
         """
         cores = os.cpu_count() or 1
         return max(1, cores // min(cores, MOST_WORKERS))
 
 
 class Runner:
-    """Runs cases and other work where a target does no harm: in worker processes, or for tests in this one.
+    """Runs cases and other work in worker processes, where a target does no harm; for tests, in this process.
 
     Args:
         pool: the worker processes; None means this process.
-        folder: for notes to the workers.
+        folder: holds notes to the workers.
         limits: of every case.
         cache: where truths are kept; None: nowhere.
 
@@ -95,7 +94,7 @@ class Runner:
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
-        """Return what `described` says of every place.
+        """Return what `described` gives for every place.
 
         Raises:
             TargetError: one cannot be loaded, or its import ends the process.
@@ -110,7 +109,7 @@ class Runner:
         try:
             return future.result()
         except Ended:
-            # A call that ends the process is for the cases to show; an import that does so leaves nothing to verify.
+            # If a call ended the process, the cases will show that; if the import did, there is nothing to verify.
             again = self.limited(self._longest, described, place=place, probe=False)
         try:
             found: list[Target] | str = again.result()
@@ -124,7 +123,7 @@ class Runner:
 
     @property
     def _longest(self) -> float:
-        """The time limit of a description, which probes the target by calls that have a limit of their own."""
+        """The time limit of a description; the calls that probe the target have their own limit."""
         return self.limits.seconds * max(self.limits.patience, 1.0)
 
     def environment(self, *, with_torch: bool, seed: int) -> Any:
@@ -132,7 +131,7 @@ class Runner:
         return self.submit(environment, with_torch=with_torch, seed=seed)
 
     def _note_modes(self, target: Target, loaded: dict[str, Any], after: dict[str, Any]) -> None:
-        """Keep the modes of arithmetic of a target; one of its processes where its calls changed them, if any did."""
+        """Keep the modes of arithmetic of a target, preferably from a process in which its calls changed them."""
         name = f"{target.name} on {target.device}"
         held = self.modes.get(name)
         if held is None or held["after its calls"] == held["after loading"]:
@@ -161,7 +160,7 @@ class Runner:
         Args:
             items: cases, each with the indices of the targets to try on it.
             targets: all of them.
-            progress: is advanced by every case.
+            progress: advanced by one for every case.
 
         Raises:
             InternalError: our own fault; the message holds the case.
@@ -170,8 +169,8 @@ class Runner:
         numbered = [(number, case, indices) for number, (case, indices) in enumerate(items) if indices]
         if self.pool is None:
             return self._serial(numbered, targets, progress)
-        # Neighbours in the plan cost about the same: dealing in strides makes chunks of equal cost. A few cases may be
-        # large ones, and are spread over all workers.
+        # Neighbours in the plan cost about the same, so dealing in strides makes chunks of equal cost. If there are
+        # only a few cases, they may be large, and are spread over all workers.
         strides = max(1, -(-len(numbered) // CHUNK), min(len(numbered), MOST_WORKERS))
         chunks = [tuple(numbered[at::strides]) for at in range(strides)] if numbered else []
         found: Found = {}
@@ -192,7 +191,7 @@ class Runner:
         return pool.submit(Work(run_task, (task,), START_SECONDS)), task
 
     def _collect(self, task: Task, job: Job, found: Found) -> Items:
-        """Take the results of an ended task into `found`; return what is left to do of it."""
+        """Add the results of an ended task to `found`; return the part of it that is left to do."""
         error = job.exception()
         for word, *content in job.told:
             if word == "done":
@@ -202,7 +201,7 @@ class Runner:
                 self._note_modes(task.targets[content[0]], content[1], content[2])
             else:
                 self.tally += content[0]
-        # A call that forked and came back twice is a crash of that case, whatever its own process answered.
+        # A call that forked and returned in both processes is a crash of that case, whatever the worker answered.
         for number, index, check, name in filter(None, job.returned):
             result = found.get((number, index), CaseResult(calls=1))
             found[number, index] = _crashed(result, check, came_back(name))
@@ -220,7 +219,7 @@ class Runner:
         return tuple(item for item in left if item[2])
 
     def _to_ask(self, number: int, index: int, found: Found) -> bool:
-        """Whether a case is still to be tried on a target; if the target was given up, note why not."""
+        """Whether a case is still to be tried on a target; if the target was given up, note the reason."""
         if (number, index) in found:
             return False
         reason = self._given_up(index)
@@ -235,7 +234,7 @@ class Runner:
         return f"{DEATHS} calls before ended the process" if self.deaths[index] >= DEATHS else ""
 
     def _blame(self, end: End, task: Task, found: Found) -> None:
-        """Record the end of a worker for the case and target it was at.
+        """Record the end of a worker at the case and target that it was working on.
 
         Raises:
             InternalError: too many workers were lost outside of any call.
@@ -250,7 +249,7 @@ class Runner:
             if self._given_up(index):
                 task.given_up(index).touch()
         elif doing is Doing.OWN and end.timed_out:
-            # Neither the truth nor a judgement is the target's to answer for: the case stays undecided.
+            # The target is not to blame for a slow truth or judgement: the case stays undecided.
             note = f"the truth of the case, or judging it, took more than {self.limits.own_seconds:g} s"
             undecided = CaseResult({ACCURACY: CheckResult(Judgement(undecided=1))}, note=note)
             indices = next(indices for at, _, indices in task.items if at == place[0])
@@ -260,10 +259,10 @@ class Runner:
             msg = f"the target {name!r} cannot be loaded: loading it ended the process ({end.how})"
             raise TargetError(msg)
         elif self.lost < SPARE_WORKERS:
-            # Between two calls a worker may be lost to a thread that a target left behind, or to the system.
+            # Between two calls, a thread that a target left behind may end a worker, or the system may.
             self.lost += 1
         elif doing is Doing.BETWEEN and place:
-            # Time and again, and always after the calls of a target: then that target does it.
+            # Workers were lost repeatedly, this one after the calls of a target: blame that target.
             number, index = place
             found[number, index] = _crashed(
                 found[number, index], ACCURACY, f"after its calls the process ended: {end.how}"
@@ -292,12 +291,12 @@ class Runner:
 
 
 def _crashed(result: CaseResult, check: str, message: str) -> CaseResult:
-    """`result` with a crash in place of what `check` said."""
+    """Return `result` with a crash in place of the result of `check`."""
     return replace(result, checks={**result.checks, check: CheckResult(crash=message)})
 
 
 def _where(place: tuple[Any, ...], task: Task) -> str:
-    """The beginning of a message about a step at `place`: its case, if it is one of the task."""
+    """Return the beginning of a message about a step at `place`: its case, if the task has it."""
     case = next((case for number, case, _ in task.items if place and number == place[0]), None)
     return "" if case is None else f"in the case {case.text!r}:\n"
 
@@ -314,10 +313,10 @@ def runner(
     """Provide a runner with its worker processes, and kill them at the end.
 
     Args:
-        preload: modules that every worker imports when it starts, at the same time as the others.
+        preload: modules that every worker imports when it starts; all workers do so in parallel.
         serial: run everything in this process, without time limits: for tests.
         limits: of every case.
-        workers: how many processes.
+        workers: the number of processes.
         cache: where truths are kept; None: nowhere.
     """
     chosen = limits or Limits()
@@ -335,15 +334,15 @@ def runner(
 
 
 def with_patience(limits: Limits, seconds: float = COLD_SECONDS) -> Limits:
-    """`limits` with at least `seconds` for a case: for a first run, which compiles."""
+    """Return `limits` with at least `seconds` for a case, for a first run, which compiles."""
     return replace(limits, seconds=max(limits.seconds, seconds))
 
 
 def compiles(target: Target) -> bool:
     """Whether calls of `target` may take minutes because they compile.
 
-    Foreign kernels for a GPU are compiled and tuned by their first calls. The numba backend keeps what it has compiled
-    on disk, but may lack some functions there, and on a busy machine each takes a while.
+    The first calls of foreign kernels for a GPU compile and tune them. The numba backend caches compiled functions on
+    disk, but the cache may lack some, and on a busy machine each takes a while to compile.
     """
     module = target.place.module
     return module == f"{BUILT_IN}numba" or (target.device == "cuda" and not module.startswith(BUILT_IN))

@@ -34,7 +34,7 @@ class Task:
     cache: CacheFile | None = None
 
     def given_up(self, target: int) -> Path:
-        """The file that exists once the target of this index is asked no more."""
+        """Return the file that exists once the target of this index has been given up."""
         return Path(self.folder) / f"{target}.given-up"
 
 
@@ -51,7 +51,7 @@ class Summary:
 
     @classmethod
     def of(cls, errors: Errors) -> Summary:
-        """Reduce `errors`; its ulps are signed, those of a summary are absolute."""
+        """Reduce `errors`, whose ulps are signed, to a summary, whose ulps are absolute."""
         ulps = np.abs(errors.ulp)
         with np.errstate(invalid="ignore", over="ignore"):
             return cls(
@@ -84,8 +84,8 @@ class CaseResult:
     """The results of all checks on one case and target.
 
     Attributes:
-        checks: by id; only checks that apply and whose calls the target takes.
-        unsupported: ids of checks that apply and whose calls it does not take.
+        checks: by id; only checks that apply and whose calls the target accepts.
+        unsupported: ids of checks that apply but whose calls it does not accept.
         calls: how many calls were made.
         note: why nothing was decided, or "".
         remarks: side effects, such as output or threads that kept running.

@@ -1,7 +1,7 @@
 """The worker: compute the truth of a case once, then run every target and check on it.
 
-Whatever a target does to its process, the parent must know how far the worker came: so it announces each call in the
-journal before it makes it, see `kernelproof.verify.process.child`.
+Whatever a target does to its process, the parent must know how far the worker got. So the worker announces each call in
+the journal before it makes it, see `kernelproof.verify.process.child`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _GUARDS: dict[Target, Guard] = {}
 
 
 def guard_of(target: Target) -> Guard:
-    """The loaded `target` of this process."""
+    """Return the guard of `target` in this process; load the target if necessary."""
     if target not in _GUARDS:
         _GUARDS[target] = Guard.load(target, SINKS[0] if SINKS else None)
     return _GUARDS[target]
 
 
 def prepare(_: Journal, modules: tuple[str, ...]) -> None:
-    """Prepare a new worker: make a sink for what targets print, and import the oracle and what else it will need.
+    """Prepare a new worker: make a sink for what targets print, and import the oracle and `modules`.
 
     Args:
-        modules: our own and built-in ones only; one that cannot be imported is reported where it is used.
+        modules: only our own and built-in ones; if one cannot be imported, the code that uses it reports that.
     """
     SINKS.append(Sink())
     with suppress(ImportError):
@@ -51,19 +51,19 @@ def prepare(_: Journal, modules: tuple[str, ...]) -> None:
 
 
 def limit_memory(limits: Limits, targets: Sequence[Target]) -> None:
-    """Limit the data of calls on Linux, unless a target uses CUDA, which maps far more memory than it uses."""
+    """Limit the memory of calls on Linux, unless a target uses CUDA, which maps far more memory than it uses."""
     if sys.platform == "linux" and all(target.device == "cpu" for target in targets):
         limit_data(limits.memory)
 
 
 def run_task(journal: Journal, task: Task) -> None:
-    """Do `task`, and tell the journal of every result as soon as there is one.
+    """Do `task`, and write every result to the journal as soon as it is known.
 
     Records: ("truth", tally), ("done", case, target, CaseResult), ("modes", target, after loading, after its calls);
-    cases and targets by their index. The places of steps begin with the case, those of calls are (case, target, check,
-    call). It returns early when targets hold so much memory that the process has to retire.
+    cases and targets are given by their index. The place of a step begins with the case; that of a call is (case,
+    target, check, call). The function returns early if targets hold so much memory that the process has to retire.
     """
-    # Imports of ours come before the limits: they are not the target's time.
+    # Our own imports come before the limits, so that they do not count as time of the target.
     checks()
     families()
     load_oracle()
@@ -80,7 +80,7 @@ def run_task(journal: Journal, task: Task) -> None:
             with lookup(store_of(task.cache)):
                 _run_case(journal, task, number, case, left)
         if exhausted():
-            # What one target does not give back, another one would lack.
+            # Memory that one target does not free would be missing for the next.
             return
 
 
@@ -89,7 +89,7 @@ def _run_case(journal: Journal, task: Task, number: int, case: Case, indices: tu
     journal.step(Doing.OWN, number, seconds=limits.own_seconds)
     built = inputs_of(case)
     meant = [resolve(built, task.targets[index].contract) for index in indices]
-    # All of it before the first target runs, so that a death here cannot be one of a target.
+    # Find all truths before the first target runs, so that no target can be to blame if the process dies here.
     held = [truth_for(case, each, task.targets[index].contract) for index, each in zip(indices, meant, strict=True)]
     if store is not None:
         journal.tell("truth", store.take())
@@ -107,7 +107,7 @@ def _run_case(journal: Journal, task: Task, number: int, case: Case, indices: tu
         returned = partial(journal.returned, number, index)
         result = judge_target(case, inputs, truth, guard, step, undecided=undecided, returned=returned)
         if store is not None:
-            # Checks and remarks look for truths too.
+            # Checks and hints look up truths too.
             journal.tell("truth", store.take())
         journal.tell("done", number, index, result)
         journal.tell("modes", index, guard.loaded, guard.after or guard.loaded)
