@@ -1,1 +1,1 @@
-"""Fuzzing and worst-case search: a judge behind a wall, recipes to draw, and shrinking to a minimal witness."""
+"""Fuzzing and worst-case search: judge a target in a child process, draw recipes, shrink failures to witnesses."""

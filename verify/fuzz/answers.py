@@ -1,4 +1,4 @@
-"""What a worker does with one question: build the subject, prove its truth, call the target, judge."""
+"""Answer one question in a worker: build the subject, compute its certified truth, call the target, judge."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from kernelproof.verify.workers.judge import Step, judge_target
 from kernelproof.verify.workers.tasks import CaseResult
 
 GRADIENT_ELEMENTS = 256
-"""Recipes of more elements are judged without gradients: truth of those costs several times the rest."""
+"""Recipes with more elements are judged without gradients, whose truth costs several times as much as the rest."""
 
 NO_TRUTH = "the inputs have no truth"
 OPEN = -1.0
-"""Stands for the errors of a row of which nothing is decided: smaller than any error."""
+"""Marks a row in which no error was decided; smaller than any error."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Question:
     """One question to a worker.
 
     Attributes:
-        subject: what it is about.
-        only: the checks to make; None means all.
+        subject: what is judged.
+        only: the checks to run; None means all.
         wants: "answer", "script" or "errors".
         check: for a script, the check whose failure it shows.
-        message: for a script, what the check said.
+        message: for a script, the message of that check.
     """
 
     subject: Subject
@@ -52,14 +52,16 @@ class Question:
 
 @dataclass(frozen=True)
 class RowErrors:
-    """The worst errors of each row: (R,) in ulp of the exact value, and in κ to first order; `OPEN` if undecided.
+    """The worst error of each of R rows; `OPEN` where it is undecided.
 
     Attributes:
-        got: (R,) what came where the error in ulp is worst.
+        ulp: (R,) in ulp of the exact value.
+        kappa: (R,) κ to first order.
+        got: (R,) the value returned where the error in ulp is worst.
         exact: (R,) the exact value there, to the nearest float64.
         empty: (R,) rows with nothing to attend to.
-        raised: whether the call raised, as it may on an empty row: then nothing is decided.
-        seconds: processor time it took.
+        raised: whether the call raised, which is allowed on an empty row; then nothing is decided.
+        seconds: processor time of the measurement.
     """
 
     ulp: Floats
@@ -72,11 +74,18 @@ class RowErrors:
 
 
 def _nobody(check: str, call: str) -> None:
-    """Nobody is told."""
+    """Ignore the report."""
 
 
 def reply(question: Question, guard: Guard, step: Step, returned: Step = _nobody) -> Any:
-    """The answer to `question`; `step` is told before each call of the target, `returned` by a child that came back."""
+    """Answer `question`.
+
+    Args:
+        question: see `Question`.
+        guard: holds the target.
+        step: called before each call of the target.
+        returned: called if a child that the target forked returns from a call.
+    """
     if question.wants == "script":
         from kernelproof.verify.witness.script import script_for  # noqa: PLC0415 (only a failure needs it)
 
@@ -89,11 +98,11 @@ def reply(question: Question, guard: Guard, step: Step, returned: Step = _nobody
 def answer(
     subject: Subject, guard: Guard, step: Step, only: frozenset[str] | None = None, returned: Step = _nobody
 ) -> Answer:
-    """What the checks say of `subject`."""
+    """Run the checks on `subject`."""
     started = time.process_time()
     try:
         inputs = subject.built(guard.caller.target.contract)
-    except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is told, and left out)
+    except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is reported and left out)
         return Answer(rejected=f"{type(error).__name__}: {error}")
     if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
         inputs = replace(inputs, cotangent=None)
@@ -112,7 +121,7 @@ def _differentiates(subject: Subject, inputs: Inputs, only: frozenset[str]) -> b
 
 
 def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
-    """The `Answer` that `result` comes to."""
+    """Summarize `result` as an `Answer`."""
     failures: dict[str, Failure] = {}
     kappa = 0.0
     for name, said in result.checks.items():
@@ -135,13 +144,13 @@ def answer_of(result: CaseResult, seconds: float = 0.0) -> Answer:
 
 
 def _nothing(empty: Flags) -> RowErrors:
-    """What is said of rows of which nothing is decided."""
+    """Errors of rows in which nothing is decided."""
     none = np.full(len(empty), OPEN)
     return RowErrors(none, none, none, none, empty)
 
 
 def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None]) -> RowErrors | str:
-    """The errors of one forward call, row by row; the reason, where there are none."""
+    """Measure the errors of one forward call, row by row; return the reason instead if that is impossible."""
     started = time.process_time()
     contract = guard.caller.target.contract
     try:
@@ -150,7 +159,7 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
         return f"{type(error).__name__}: {error}"
     truth, undecided = truth_for(subject.case, inputs, contract)
     if truth is None:
-        # Where one row is undecided the others say nothing either, but that is no reason to ask no more.
+        # One undecided row leaves the whole call without truth. That must not end the search: other calls have truth.
         return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
     step(ACCURACY, "forward")
     with guard:
@@ -167,7 +176,7 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
     open_ = np.broadcast_to((truth.empty | truth.unsure)[:, None], raw.shape)
     ulp = np.where(open_, OPEN, np.abs(errors.ulp.reshape(raw.shape)))
     if subject.case.op not in {"entmax", "weights"}:
-        # Of weights, what kinks hide is decided one by one.
+        # Errors of mixed outputs may be hidden by a kink; for weights this is decided one witness at a time.
         open_ = open_ | hidden(subject.case, inputs, truth, raw, kappa, contract)
     kappa = np.where(open_, OPEN, kappa)
     at = (np.arange(len(raw)), ulp.argmax(axis=1))

@@ -1,7 +1,8 @@
-"""The arena: a target answers questions in a child process of its own, which it may take down.
+"""The arena: a target runs in its own child process, so that it cannot end the search.
 
-The child process is a `kernelproof.verify.process.child.Child`, which says how it ended and where. What is particular
-to a search stands here: every end is an answer, only ends in a call are failures, and waiting stops with the run.
+The child process is a `kernelproof.verify.process.child.Child`, which reports how and where it ended. This module
+adds what a search needs: every end of the process becomes an answer, only an end during a call of the target is a
+failure, and no wait outlasts the run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
 
 
 class OutOfTime(BaseException):
-    """The run has to end; no Exception, so that no search takes it for a failure."""
+    """The time of the run is up; not an `Exception`, so that no search mistakes it for a failure."""
 
 
 class Judge(Protocol):
@@ -35,20 +36,20 @@ class Judge(Protocol):
     deaths: int
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Return an `Answer`, whatever the target does; for other wants, a text that says why there is none."""
+        """Return an `Answer`, whatever the target does; for a script or errors, a text if they cannot be had."""
 
     def fresh(self) -> None:
-        """Forget whatever state earlier calls left in the target, if that is possible."""
+        """Discard the state that earlier calls left in the target, if possible."""
 
 
 class Here:
-    """Answers in this process, without protection from the target: for tests."""
+    """A judge in this process, without protection from the target: for tests."""
 
     def __init__(self, target: Target) -> None:
         self.target, self.deaths = target, 0
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Return the answer; no time is counted, because this process belongs to the caller."""
+        """Return the answer; its `seconds` are 0, because the time of this process belongs to the caller."""
         content = reply(question, guard_of(self.target), lambda *_: None)
         return replace(content, seconds=0.0) if isinstance(content, Answer) else content
 
@@ -57,12 +58,12 @@ class Here:
 
 
 class Arena:
-    """Answers from a process that is replaced whenever the target has ended it.
+    """A judge in a child process, which is replaced whenever the target ends it.
 
     Args:
-        target: what is judged.
-        limits: of each call of a question; truth and judging may take `patience` times as long.
-        ends: the value of `time.monotonic` at which every wait ends with `OutOfTime`; None: never.
+        target: the target to judge.
+        limits: limits of each call; truth and judging may take `patience` times as long.
+        ends: the value of `time.monotonic` at which every wait raises `OutOfTime`; None: never.
     """
 
     def __init__(self, target: Target, limits: Limits, ends: float | None = None) -> None:
@@ -80,15 +81,15 @@ class Arena:
         self.child.stop()
 
     def fresh(self) -> None:
-        """Have the next question answered by a new process."""
+        """Stop the process, so that a new one answers the next question."""
         self.child.stop()
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Return the answer; `seconds` replaces the time that each call may take.
+        """Return the answer; `seconds` replaces the time limit of each call.
 
         Raises:
-            InternalError: our own fault.
-            OutOfTime: the run is over.
+            InternalError: kernelproof itself failed.
+            OutOfTime: the time of the run is up.
             TargetError: the target can no longer be loaded.
         """
         self._prepare()
@@ -108,7 +109,7 @@ class Arena:
         return replace(said.answer, failures={**said.answer.failures, CRASH: crash})
 
     def _prepare(self) -> None:
-        """Have a process that has loaded the target and is idle."""
+        """Ensure that an idle process has loaded the target."""
         if not self.child.alive:
             self.child.start()
         if not self.child.busy:
@@ -123,7 +124,7 @@ class Arena:
             raise said.exception
 
     def _said(self) -> Done | Raised | End:
-        """What came of the work."""
+        """Wait for the outcome of the work."""
         said = self.child.wait(self.ends)
         if said is None:
             self.child.stop()
@@ -132,23 +133,23 @@ class Arena:
 
 
 def _answer_of(end: End, question: Question) -> Any:
-    """What the end of the process says about the target."""
+    """The answer that the end of the process stands for."""
     if question.wants == "script":
         return ""
     if question.wants != "answer":
         return end.message if end.in_call else f"no answer: {end.how}"
     if end.in_call:
         return Answer(failures={CRASH: Failure(message=end.message, kappa=float("inf"))}, called=True)
-    # Neither the truth nor a judgement is the target's to answer for.
+    # The process ended while it computed the truth or judged, for which the target is not responsible.
     return Answer(undecided=1)
 
 
 _LOADED: list[Guard] = []
-"""The target of this process, in the child of an arena."""
+"""The target that the child process of an arena has loaded."""
 
 
 def _load(journal: Journal, target: Target, limits: Limits) -> None:
-    """Load `target`, in the child."""
+    """Load `target`; runs in the child."""
     prepare(journal, ())
     journal.step(Doing.LOADING)
     _LOADED[:] = [guard_of(target)]
@@ -156,7 +157,7 @@ def _load(journal: Journal, target: Target, limits: Limits) -> None:
 
 
 def _reply(journal: Journal, question: Question, limits: Limits) -> Any:
-    """Answer `question`, in the child."""
+    """Answer `question`; runs in the child."""
 
     def step(check: str, call: str) -> None:
         if call == JUDGING:

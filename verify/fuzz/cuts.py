@@ -1,4 +1,4 @@
-"""Parts of a subject: which axis of which array a row, a key, a head or a width is, and cutting along it."""
+"""Cut a subject along rows, keys, heads or widths, in all arrays that have the corresponding axis."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kernelproof.verify.cases.subject import Subject, plain
 from kernelproof.verify.records import Array, Inputs
 
 Axes = dict[str, tuple[str, ...]]
-"""Argument -> the letter of each of its axes."""
+"""Argument -> the letters of its axes."""
 
 
 def letters(subject: Subject) -> tuple[str, ...]:
-    """The letter of each size in the shape of the case: b0, b1, … for batches, then those of docs/theory.md.
+    """The letter of each size in the shape of the case: b0, b1, … for batches, then the letters of docs/theory.md.
 
     T queries, S keys, d and e widths, H and G heads of queries and of keys.
     """
@@ -46,8 +46,8 @@ def axes_of(subject: Subject) -> Axes:
 
 
 def cut(subject: Subject, letter: str, kept: Sequence[int]) -> Subject:
-    """`subject` with only the indices `kept` along `letter`; cutting H takes the heads of keys that belong to them."""
-    assert subject.inputs is not None  # a shrinker has written them out
+    """Keep only the indices `kept` along `letter`; of heads of queries H, also their heads of keys."""
+    assert subject.inputs is not None  # a shrinker has made them explicit
     axes, inputs = axes_of(subject), subject.inputs
     wanted = {letter: list(kept)}
     sizes = dict(zip(letters(subject), subject.case.shape, strict=True))
@@ -78,7 +78,7 @@ def cut(subject: Subject, letter: str, kept: Sequence[int]) -> Subject:
 
 
 def shares(subject: Subject, axis: int, kept: Sequence[int]) -> bool:
-    """Whether each head of keys keeps as many heads of queries as any other; true of what is no head."""
+    """Whether all heads of keys that remain keep equally many heads of queries; true for other axes."""
     sizes = dict(zip(letters(subject), subject.case.shape, strict=True))
     if letters(subject)[axis] != "H":
         return True
@@ -87,8 +87,8 @@ def shares(subject: Subject, axis: int, kept: Sequence[int]) -> bool:
 
 
 def flattened(subject: Subject) -> Subject | None:
-    """`subject` without its axes of size 1 before the keys, or with one such axis; None where there is none to drop."""
-    assert subject.inputs is not None  # a shrinker has written them out
+    """Merge the axes before the keys into one, or drop them if there is one row; None if nothing would change."""
+    assert subject.inputs is not None  # a shrinker has made them explicit
     if subject.case.op not in {"entmax", "weights"} or len(subject.case.shape) == 1:
         return None
     size = subject.case.shape[-1]
@@ -109,7 +109,7 @@ def flattened(subject: Subject) -> Subject | None:
 
 
 def chunks(size: int) -> Iterator[list[int]]:
-    """What to keep of `size` indices: a single one at either end, then all but ever smaller parts.
+    """The subsets of `size` indices to try: one index at either end, then all but one part, of ever smaller parts.
 
     >>> list(chunks(3))
     [[0], [2], [1, 2], [0, 2], [0, 1]]

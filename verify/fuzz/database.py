@@ -1,7 +1,7 @@
-"""The example database: what failed before, tried first in the next run.
+"""The example database: witnesses of earlier runs, which the next run tries first.
 
-A folder for each target holds one JSON file for each witness: the line of its case, the check that failed, and the
-arrays as hexadecimal floats where it is no plain recipe. It can be read, kept under version control and edited.
+The folder of a target holds one JSON file for each witness: the line of its case, the check that failed, and, unless
+it is a plain recipe, the arrays as hexadecimal floats. The files can be read, edited and kept under version control.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from kernelproof.verify.records import Array, Inputs
 
 @dataclass(frozen=True)
 class Entry:
-    """One kept witness: the check that failed on `subject`."""
+    """A stored witness: the check that failed on `subject`."""
 
     check: str
     subject: Subject
 
 
 class Database:
-    """The kept witnesses of one target.
+    """The stored witnesses of one target.
 
     Args:
-        folder: of all targets.
+        folder: the folder of the database, shared by all targets.
         name: the text that names the target.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[-60:]
-        # The name of a file need not be text.
+        # The name of a file may hold characters that UTF-8 cannot encode.
         self.folder = folder / f"{slug}-{hashlib.sha256(encodable(name).encode()).hexdigest()[:8]}"
 
     def entries(self) -> Iterator[Entry]:
-        """What is kept, in the order of the file names.
+        """The stored witnesses, in the order of the file names.
 
         Raises:
-            DomainError: a file is none of ours.
+            DomainError: a file was not written by this class.
         """
         for path in sorted(self.folder.glob("*.json")) if self.folder.is_dir() else ():
             try:
@@ -60,7 +60,7 @@ class Database:
                 raise DomainError(msg) from None
 
     def save(self, entry: Entry) -> Path:
-        """Keep `entry`; the same one twice is one file.
+        """Store `entry`; storing it again writes the same file.
 
         Raises:
             DomainError: the folder cannot be written.
@@ -96,7 +96,7 @@ def entry_of(found: dict[str, Any]) -> Entry:
 
     Raises:
         KeyError: a field is missing.
-        ValueError: a number is none.
+        ValueError: a number cannot be parsed.
     """
     case = Case.parse(found["case"])
     if "arrays" not in found:
@@ -111,7 +111,7 @@ def entry_of(found: dict[str, Any]) -> Entry:
 
 
 def _written(array: Array) -> dict[str, Any]:
-    """Shape, dtype, and numbers: hexadecimal floats, which are exact in every dtype."""
+    """Shape, dtype and numbers; the numbers as hexadecimal floats, which are exact in every dtype."""
     flat = array.reshape(-1)
     if array.dtype.kind in "bi":
         return {"dtype": array.dtype.name, "shape": list(array.shape), "numbers": flat.tolist()}

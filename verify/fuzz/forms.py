@@ -1,7 +1,8 @@
-"""What a search for the worst error changes: the numbers of one witness as one row, whatever the op.
+"""Witnesses as rows of numbers, so that a search for the worst error changes the inputs of every op alike.
 
-A witness of entmax and weights is a row of scores; one of regression and attention is a query with keys and values of
-its own. Many go into one call, along its first axis. A row holds the numbers of all its arrays, one after the other.
+A witness of entmax or weights is a row of scores; a witness of regression or attention is a query with its own keys
+and values. A row holds the numbers of all its arrays, one after the other. One call takes many witnesses, along its
+first axis.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.targets.shapes import fitted_core, refused_shape, shapes_of
 
 SIZES = ((2, 1, 1), (3, 2, 1), (4, 2, 2), (2, 3, 1), (8, 2, 2), (3, 1, 3), (16, 4, 2), (33, 2, 1))
-"""Keys, width of q and k, width of v, in turn; the worst witness of few numbers says most."""
+"""Keys, width of q and k, width of v, in turn; a bad witness of few numbers is the easiest to understand."""
 MANY = -1
-"""Stands for the number of witnesses in the sizes of a call."""
+"""Placeholder for the number of witnesses in the sizes of a call."""
 _LEADS = ((MANY,), (MANY, 1), (MANY, 1, 1), ())
-"""The sizes before those of a witness, of which the first that a target takes is chosen."""
+"""Leading sizes, before those of a witness; the first entry that a target accepts is chosen."""
 _HEADS = ((MANY, 1, 1), (MANY, MANY), (1, 1))
 """The same for attention: many batches, many heads, or one at a time."""
 _OPTIONS = frozenset({"key_norm_term", "scale"})
@@ -42,10 +43,10 @@ class Form:
 
     Attributes:
         op: the op.
-        lead: the sizes before those of the witness, with `MANY` for the number of them.
+        lead: the sizes before those of the witness, with `MANY` for the number of witnesses.
         core: (m,) for entmax and weights, (T, m, d, e) for regression and attention.
-        most: witnesses of one call at most; None: any number.
-        requires: options without which the target is not called; they hide no key.
+        most: the most witnesses in one call; None: any number.
+        requires: options that the target requires; their values hide no key.
     """
 
     op: str
@@ -56,17 +57,17 @@ class Form:
 
     @property
     def scored(self) -> bool:
-        """Whether scores are given directly: then truth comes in bulk, and elsewhere row by row."""
+        """Whether the op takes scores directly; then truth is computed in bulk, otherwise row by row."""
         return self.op in {"entmax", "weights"}
 
     @property
     def block(self) -> int:
-        """Witnesses measured at once."""
+        """Witnesses measured in one call."""
         return self._fitting(256 if self.scored else 64)
 
     @property
     def chunk(self) -> int:
-        """The same where every number of a small format is tried."""
+        """Witnesses measured in one call while every number of a small format is tried."""
         return self._fitting(4096 if self.scored else 256)
 
     def _fitting(self, count: int) -> int:
@@ -76,11 +77,11 @@ class Form:
 
     @property
     def feasible(self) -> int:
-        """Formats of at most so many numbers are tried without exception: every finite one against 0."""
+        """Formats of at most this many numbers are tried exhaustively: every finite number against 0."""
         return 2**16 if self.scored else 2**8
 
     def octaves(self, precision: int) -> int:
-        """Numbers are scaled by powers of two up to this one: values as far as one may be lost beside another."""
+        """The largest k of the factors 2^±k that scale numbers: for values, until one may be lost beside another."""
         return 2 if self.scored else precision
 
     @property
@@ -90,7 +91,7 @@ class Form:
 
     @cached_property
     def spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """(L,) for each number of a row: where its array begins, how many numbers that has, and which it is."""
+        """For each number of a row, (L,) arrays: where its array begins, the size of that array, and its index."""
         sizes = np.array([prod(shape) for shape in self.shapes.values()], dtype=np.int64)
         starts = np.cumsum(sizes) - sizes
         return np.repeat(starts, sizes), np.repeat(sizes, sizes), np.repeat(np.arange(len(sizes)), sizes)
@@ -101,11 +102,11 @@ class Form:
         return shapes_of(Case(self.op, "1", None, "adaptive:1", "float64", "random", self.shape(1), "1"))
 
     def shape(self, count: int) -> tuple[int, ...]:
-        """The shape of a case of so many witnesses."""
+        """The shape of a case with `count` witnesses."""
         return (*(count if size == MANY else size for size in self.lead), *self.core)
 
     def subject(self, case: Case, rows: Floats, options: Options = ()) -> Subject:
-        """(R, L) numbers of witnesses as a subject of the op, order, rule and dtype of `case`."""
+        """The subject of the witnesses `rows`, (R, L), with the op, order, rule and dtype of `case`."""
         arrays, at, whole = {}, 0, replace(case, shape=self.shape(len(rows)))
         for name, shape in shapes_of(whole).items():
             size = prod(self.shapes[name])
@@ -114,9 +115,10 @@ class Form:
         return Subject(whole, Inputs(arrays, self._required(whole.shape) | dict(options)))
 
     def _required(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """The options that the target requires, such that they change nothing: all keys may be attended to.
+        """The options that the target requires, with values that change nothing: no key is masked.
 
-        A call of one query is causal as it is: the last query sees all keys. Of a square each sees those up to its own.
+        Causal changes nothing for a call of one query, because the last query sees all keys; in a square call each
+        query sees the keys up to its own.
         """
         plain: dict[str, Any] = {"empty": "nan"} if self.op != "entmax" else {}
         if self.op == "attention":
@@ -131,16 +133,16 @@ class Form:
         return {name: plain[name] for name in self.requires if name in plain}
 
     def rows(self, arrays: Mapping[str, Array]) -> Floats:
-        """(R, L) the numbers of the witnesses in `arrays`."""
+        """The numbers of the witnesses in `arrays`, (R, L)."""
         parts = [arrays[name].astype(np.float64).reshape(-1, prod(shape)) for name, shape in self.shapes.items()]
         return np.concatenate(parts, axis=1)
 
     def pairs(self, values: Floats) -> Floats:
-        """(R, L) witnesses of two keys: (R, 2) `values` are their scores, or the keys themselves, of values 1 and 0."""
+        """Witnesses of two keys, (R, L); `values`, (R, 2), are their scores, or the keys, whose values are 1 and 0."""
         if self.scored:
             return values
         arrays = {name: np.zeros((len(values), *shape[-2:])) for name, shape in self.shapes.items()}
-        # The score of a key is then the key itself, or falls with its square.
+        # With this query the score of a key is the key itself, or decreases with its square.
         arrays["q"][..., 0] = 0.0 if self.op == "regression" else 1.0
         arrays["k"][..., 0] = values
         arrays["v"][:, 0] = 1.0
@@ -148,7 +150,7 @@ class Form:
 
 
 def forms_of(case: Case, scope: Scope) -> tuple[Form, ...]:
-    """A form for each of `SIZES`, as near to it as the target takes; those of which it takes nothing are left out."""
+    """A form for each of `SIZES`, as close to it as the target accepts; sizes without such a form are left out."""
     return tuple(form for sizes in SIZES for form in _fitting(case, scope, *sizes))
 
 
@@ -163,6 +165,6 @@ def _fitting(case: Case, scope: Scope, keys: int, width: int, out: int) -> Itera
 
 
 def told(options: Mapping[str, Any], scope: Scope) -> Options:
-    """Those of `options` that do not depend on shapes and that the target takes."""
+    """The `options` that do not depend on shapes and that the target takes."""
     kept = sorted(_OPTIONS & set(options))
     return tuple((name, options[name]) for name in kept if scope.options is None or name in scope.options)

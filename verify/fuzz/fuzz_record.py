@@ -1,4 +1,4 @@
-"""The record of a fuzzing run: what `fuzz.json` holds and what its report is a pure function of."""
+"""The record of a fuzzing run: the content of `fuzz.json`, from which alone the report is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernelproof.reference.record import Record
 
 
 class AlsoSeen(Record):
-    """Where else the same check failed: how often, and the first case."""
+    """An order and dtype at which the same check failed: how often, and the first case."""
 
     order: str
     dtype: str
@@ -20,20 +20,20 @@ class AlsoSeen(Record):
 
 
 class FuzzFinding(Record):
-    """One fault: the check that saw it, the smallest witness, and a script that shows it.
+    """One fault: the check that found it, the smallest witness, and a script that shows it.
 
     Attributes:
         kind: "value", "not finite", "exception", or how the process ended: "death", "hang" or "memory".
         recipe: the case that first showed it.
         small_recipe: the smallest recipe that shows it.
-        witness: the arrays of the smallest witness as nested lists, by argument; None where it stayed a recipe.
-        script: runs as pasted, and exits nonzero on the fault; "" where a fault needs the history of the process.
+        witness: the arrays of the smallest witness as nested lists, by argument; None if it remained a recipe.
+        script: runs as pasted, and exits nonzero on the fault; "" if the fault needs the history of the process.
         also: every order and dtype at which the check failed.
         examples: how many examples had been judged when it was found.
-        seconds: when it was found, from the start.
-        judged: how many subjects shrinking took.
-        shrunk: whether shrinking ended by itself.
-        confirmed: whether it showed again in a fresh process.
+        seconds: seconds from the start until it was found.
+        judged: how many subjects were judged to shrink it.
+        shrunk: whether shrinking finished, instead of running out of its budget.
+        confirmed: whether it occurred again in a fresh process.
         replayed: whether it came from the example database.
     """
 
@@ -75,15 +75,15 @@ class FuzzResults(HasBrief, Record):
     """Everything one fuzzing run found.
 
     Attributes:
-        passed: nothing was found, and some number was held against the truth.
-        examples: recipes judged, without those of shrinking.
-        rows: rows of them.
-        cpu_seconds: processor time of the search and of truth, target and checks; not of shrinking.
-        rows_per_second: rows over that time: of one core.
+        passed: nothing was found, and at least one number was compared with the truth.
+        examples: recipes judged, except while shrinking.
+        rows: rows in these recipes.
+        cpu_seconds: processor time of the search and of truth, target and checks, without shrinking.
+        rows_per_second: `rows` over `cpu_seconds`: the rate of one core.
         deaths: processes that the target ended.
         replayed: entries of the database that were tried first.
-        mended: those of them that no longer fail.
-        notes: what was given up, and why.
+        mended: replayed entries that no longer fail.
+        notes: what the search gave up, and why.
     """
 
     format: Literal["kernelproof-fuzz/1"] = Field(default="kernelproof-fuzz/1", alias="schema")
@@ -107,7 +107,7 @@ class FuzzResults(HasBrief, Record):
     coverage: list[CoverageCell] = Field(default_factory=list)
 
     def brief(self) -> Brief:
-        """How many faults there are, and the smallest witness of each."""
+        """The number of faults, and the smallest witness of each."""
         count = len(self.findings)
         found = f"{count} found" if count else "nothing found" if self.passed else "nothing decided"
         title = f"kernelproof fuzz: {self.target} on {self.device}: {found} in {self.seconds:.0f} s, {self.rows:,} rows"

@@ -1,4 +1,4 @@
-"""Where a search for the worst error looks: every op, order, bandwidth rule and dtype that a target has."""
+"""The places that a search for the worst error visits: every op, order, bandwidth rule and dtype of a target."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from kernelproof.verify.records import RANKS
 from kernelproof.verify.targets.target import Target
 
 USUAL_ORDERS = ("1/2", "1", "2", "64", "inf")
-"""One below 1, where a weight rises steeply; sparsemax; entmax 1.5; a power so high that it is hard; softmax."""
+"""An order below 1, where weights rise steeply; sparsemax; entmax 1.5; an order so high that its power is hard to
+compute accurately; softmax."""
 USUAL_DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 def places(target: Target, selection: Selection) -> list[Case]:
-    """A case for each place of `selection` that `target` can be asked, of the shape of one witness."""
+    """A case, of the shape of one witness, for each place of `selection` that `target` supports."""
     found = []
     for narrowed in target.selections(selection):
         (op,) = narrowed.ops
         scope = target.scope(op)
-        assert scope is not None  # selections are of ops that it has
+        assert scope is not None  # the selections of a target name only ops that it has
         for order, alpha, rule in _mechanisms(op, narrowed):
             for dtype in selection.dtypes or target.dtypes:
                 case = Case(op, order, alpha, rule, dtype, "random", (1,) * RANKS[op], "1", selection.seed)
@@ -37,7 +38,7 @@ def places(target: Target, selection: Selection) -> list[Case]:
 
 
 def usual(cases: Sequence[Case], selection: Selection) -> list[Case]:
-    """Those of `cases` at `USUAL_ORDERS` and in `USUAL_DTYPES`; orders and dtypes that were asked for, and few, stay.
+    """The `cases` at `USUAL_ORDERS` and in `USUAL_DTYPES`; orders and dtypes that were asked for, or are few, stay.
 
     >>> cases = [Case("entmax", order, None, "adaptive:1", "float32", "random", (2,), "1") for order in ORDERS]
     >>> [case.order for case in usual(cases, Selection())], len(usual(cases[:3], Selection()))
@@ -56,7 +57,7 @@ def usual(cases: Sequence[Case], selection: Selection) -> list[Case]:
 
 
 def _few(held: Sequence[str], usual: Sequence[str]) -> list[str]:
-    """`held` without repetition; where that is more than the usual, only those of them, if there are any."""
+    """`held` without duplicates; if these outnumber `usual`, only those that are usual, if any are."""
     whole = list(dict.fromkeys(held))
     return ([each for each in whole if each in usual] if len(whole) > len(usual) else []) or whole
 
@@ -74,7 +75,7 @@ def left_out(whole: Sequence[Case], cases: Sequence[Case]) -> list[str]:
 
 
 def _mechanisms(op: str, selection: Selection) -> Iterator[tuple[str, str | None, str]]:
-    """Order, α and rule, one of the first two empty."""
+    """Yield order, α and rule; one of the first two is empty."""
     if op == "entmax":
         # Order 0 has no adaptive bandwidth.
         orders = [order for order in selection.orders if exact_number(order, "order") != 0]

@@ -1,9 +1,9 @@
-"""A search for the worst error of one op, order, rule and dtype: everything where feasible, else a hill climb on bits.
+"""Search for the worst error at one op, order, rule and dtype: exhaustive if feasible, otherwise a hill climb on bits.
 
-Blocks of witnesses are measured at once, each a row of all its numbers: see `kernelproof.verify.fuzz.forms`. The rows
-with the largest errors are kept, in ulp and in κ, and a part of each block is made of them by small changes: steps of
-a few ulps, ties, other exponents, bits of the mantissa. The other part comes from the case families, so that the
-climb starts from many places.
+Witnesses are measured in blocks; each is a row of all its numbers, see `kernelproof.verify.fuzz.forms`. The rows with
+the largest errors, in ulp and in κ, are kept. Some blocks are derived from these by small changes: steps of a few
+ulps, ties, other exponents, bits of the mantissa. The other blocks come from the case families, so that the climb
+starts from many points.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstRow
 from kernelproof.verify.records import ACCURACY, Array, Floats, Inputs
 
 ELITE = 16
-"""Rows kept of each form, for each kind of error."""
+"""Rows to keep for each form and each measure of error."""
 _LEFT_OUT = frozenset({"special", "masks", "tensors", "layouts"})
-"""Families whose rows have no finite value at some key, or too many keys for a climb."""
+"""Families whose rows are not finite at every key, or have too many keys for a climb."""
 Block = tuple[Form, Options, Floats]
-"""(R, L) rows of a form, and the options they are given with."""
+"""A form, the options of the call, and (R, L) rows."""
 
 
 @dataclass
 class _Best:
-    """The worst row yet in one measure."""
+    """The worst row so far in one measure of error."""
 
     error: float = OPEN
     inputs: Inputs | None = None
@@ -48,13 +48,13 @@ class _Best:
     message: str = ""
 
     def shown(self) -> Extreme | None:
-        """The record of it."""
+        """The record of the row; None if there is no row yet."""
         if self.inputs is None:
             return None
         return Extreme(
             error=self.error,
             inputs={name: ExactArray.of(array) for name, array in self.inputs.arrays.items()},
-            # A mask is an array, which JSON has as lists.
+            # A mask is an array, which JSON represents as lists.
             options={
                 name: value.tolist() if hasattr(value, "dtype") else value
                 for name, value in self.inputs.options.items()
@@ -71,7 +71,7 @@ class _Elite:
     errors: list[float] = field(default_factory=list)
 
     def take(self, rows: Floats, errors: Floats) -> None:
-        """Keep the best of what is held and of `rows`."""
+        """Keep the `ELITE` rows with the largest errors among those held and `rows`."""
         for at in np.argsort(-errors, kind="stable")[:ELITE]:
             if np.isfinite(errors[at]) and errors[at] > 0:
                 self.rows.append(rows[at])
@@ -81,18 +81,18 @@ class _Elite:
 
 
 class Climber:
-    """The search at one place, which goes on where it was left.
+    """The search at one place; it can be interrupted and continued.
 
     Args:
-        judge: who measures.
-        case: op, order, rule and dtype; shape and family are its own.
-        seed: of everything drawn.
+        judge: measures the errors.
+        case: gives op, order, rule and dtype; the search chooses shape and family.
+        seed: seeds everything that is drawn.
     """
 
     def __init__(self, judge: Judge, case: Case, seed: int) -> None:
         self.judge, self.case = judge, replace(case, family="random", feature="1", seed=seed)
         scope = judge.target.scope(case.op)
-        assert scope is not None  # a place has an op of its target
+        assert scope is not None  # a place names an op that its target has
         self.scope, self.forms = scope, forms_of(case, scope)
         self.draw = self.case.generator("worst")
         self.rows = self.blocks = 0
@@ -110,17 +110,17 @@ class Climber:
 
     @property
     def due(self) -> int:
-        """Blocks that a search may not end before: all of a small format and its sample of pairs, or the first."""
+        """The least number of blocks of a search: all of a small format and its sample of pairs, otherwise one."""
         return 1 + -(-len(self.values) // self.forms[0].chunk)
 
     def run(self, over: Callable[[], bool], blocks: int | None = None) -> None:
-        """Search on until the time is up or so many blocks are measured in all."""
+        """Continue the search until `over` returns True or `blocks` blocks have been measured in all."""
         while not self.note and not over() and (blocks is None or self.blocks < blocks):
             self.measure(*next(self.source))
             self.blocks += 1
 
     def row(self) -> WorstRow:
-        """What was found."""
+        """The line of the tables for this place."""
         nothing = "nothing was tried: the time was up" if not self.rows and not self.note else ""
         return WorstRow(
             op=self.case.op,
@@ -135,7 +135,7 @@ class Climber:
         )
 
     def _drawn(self) -> Iterator[Block]:
-        """All of a small format first, then families and changed rows by turns."""
+        """Yield all of a small format first, then alternate between families and changed rows."""
         if len(self.values):
             yield from self._exhaustive(self.forms[0])
         turn = 0
@@ -151,7 +151,7 @@ class Climber:
             turn += 1
 
     def _exhaustive(self, form: Form) -> Iterator[Block]:
-        """Every finite number against 0, and a seeded sample of pairs."""
+        """Yield every finite number against 0, and a seeded sample of pairs."""
         values = self.values
         for start in range(0, len(values), form.chunk):
             part = values[start : start + form.chunk]
@@ -169,7 +169,7 @@ class Climber:
         return form, told(inputs.options, self.scope), form.rows(inputs.arrays)
 
     def _changed(self, held: list[Floats], form: Form) -> Floats:
-        """Rows made of the worst ones by one or two small changes each."""
+        """Rows derived from the worst ones by one or two small changes each."""
         pick = integers(self.draw, len(held), (form.block,))
         rows = np.array([held[at] for at in pick])
         for _ in range(2):
@@ -177,7 +177,7 @@ class Climber:
         return rows
 
     def _change(self, rows: Floats, form: Form) -> Floats:
-        """One number of each row changed; what it is compared with or becomes equal to is of the same array."""
+        """Change one number of each row; if another number takes part in the change, it is of the same array."""
         count, size = rows.shape
         dtype = self.case.dtype
         starts, sizes, arrays = form.spans
@@ -207,18 +207,18 @@ class Climber:
         return np.where(np.isfinite(changed), changed, rows)
 
     def _ulps(self, count: int) -> Array:
-        """Steps of ±2^k ulps, small ones more often."""
+        """Steps of ±2^k ulps; small steps are more frequent."""
         size = 2 ** integers(self.draw, min(FORMATS[self.case.dtype].precision, 12), (count,))
         return np.asarray(np.where(integers(self.draw, 2, (count,)) == 1, size, -size))
 
     def measure(self, form: Form, options: Options, rows: Floats) -> None:
-        """The errors of a block; keep what is worst."""
+        """Measure the errors of a block, and keep the worst rows."""
         errors = self.judge.ask(Question(form.subject(self.case, rows, options), wants="errors"))
         if not isinstance(errors, RowErrors):
             self.note = str(errors)
             return
         if errors.raised:
-            # It may raise on rows that are empty, which says nothing of the others.
+            # The target may raise on empty rows; the others are measured without them.
             rows = rows[~errors.empty.reshape(len(rows), -1).any(axis=1)]
             if len(rows):
                 self.measure(form, options, rows)
@@ -240,7 +240,7 @@ class Climber:
                 self._decide(form.subject(self.case, rows[place : place + 1], options))
 
     def _decide(self, subject: Subject) -> None:
-        """κ of one witness as the check of accuracy has it: near a kink first order says too much."""
+        """Compute κ of one witness as the accuracy check does, because the first-order κ is too large near a kink."""
         answer: Answer = self.judge.ask(Question(subject, frozenset({ACCURACY})))
         failure = answer.failures.get(ACCURACY)
         kappa = answer.kappa if failure is None or failure.kappa is None else max(answer.kappa, failure.kappa)
@@ -254,6 +254,6 @@ def _finite(name: str) -> Floats:
     dtype = FORMATS[name].dtype
     bits = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
     with np.errstate(invalid="ignore"):
-        # Some of them are signalling NaN.
+        # Some of the bit patterns are signalling NaN.
         values: Floats = bits.view(dtype).astype(np.float64)
     return values[np.isfinite(values)]

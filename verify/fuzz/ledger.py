@@ -1,4 +1,4 @@
-"""What a fuzzing run counts: its budget, what was tried where, and which kinds of failure are known."""
+"""Bookkeeping of a fuzzing run: its budget, its coverage, and the kinds of failure already seen."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kernelproof.verify.fuzz.fuzz_record import CoverageCell
 from kernelproof.verify.records import Failure
 
 MOST = 12
-"""Findings of a run; with so many faults, the next is of little use."""
+"""The default limit on findings in a run; after this many, one more is of little use."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a run may take.
+    """When a run ends.
 
     Attributes:
-        seconds: of the clock; None: no limit.
-        examples: recipes to judge, without those of shrinking; None: no limit.
-        seed: of everything drawn.
-        findings: the run ends when it has so many.
+        seconds: seconds of wall-clock time; None: no limit.
+        examples: recipes to judge, not counting those judged while shrinking; None: no limit.
+        seed: seeds everything that is drawn.
+        findings: the run ends when it has this many.
     """
 
     seconds: float | None = 60.0
@@ -46,7 +46,7 @@ class CellTally:
 
 @dataclass
 class SeenFailure:
-    """A kind of failure: where it was first seen, and how often at each order and dtype, with the first case."""
+    """A kind of failure: where it was first seen, and for each order and dtype how often, with the first case."""
 
     first: Subject
     failure: Failure
@@ -56,7 +56,7 @@ class SeenFailure:
 
 
 def cells(tallies: Mapping[tuple[str, str, str, str], CellTally]) -> list[CoverageCell]:
-    """The coverage, sorted."""
+    """The coverage table, sorted."""
     return [
         CoverageCell(
             op=op,
@@ -74,12 +74,12 @@ def cells(tallies: Mapping[tuple[str, str, str, str], CellTally]) -> list[Covera
 
 
 def places(case: Case) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Where a death of the process counts: in the family, and at the order and dtype."""
+    """The two places against which a death of the process is counted: the family, and the order and dtype."""
     return ("family", case.op, case.family), ("order", case.op, case.order_label, case.dtype)
 
 
 def rows_of(case: Case) -> int:
-    """How many rows of weights a case has.
+    """The number of rows of weights in a case.
 
     >>> rows_of(Case.parse("entmax order=1 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0"))
     4
@@ -90,8 +90,8 @@ def rows_of(case: Case) -> int:
 
 
 def lists(subject: Subject, record: dict[str, Any]) -> dict[str, Any]:
-    """The arrays of an explicit subject as nested lists of numbers, for a reader."""
-    assert subject.inputs is not None  # the caller has seen to it
+    """The arrays of an explicit subject as nested lists of numbers, for people to read."""
+    assert subject.inputs is not None  # the caller has checked this
     held = dict(subject.inputs.arrays)
     if subject.inputs.cotangent is not None:
         held["cotangent"] = subject.inputs.cotangent

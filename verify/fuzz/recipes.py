@@ -1,7 +1,8 @@
-"""Recipes to draw: every family, feature, shape, order, rule, dtype and seed that a target takes.
+"""Draw recipes: any family, feature, shape, order, rule, dtype and seed that a target takes.
 
-Hypothesis draws a recipe of a dozen small choices and never an array: its buffer of 8 KiB could not hold a row of
-1000 floats, and a recipe of one line stands for thousands of rows. What comes first in a list is what it shrinks to.
+Hypothesis draws the dozen small choices of a recipe, and never an array: its buffer of 8 KiB could not hold a row of
+1000 floats, whereas a recipe of one line stands for thousands of rows. Hypothesis shrinks towards the first element
+of a list.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from kernelproof.verify.targets.target import Target
 
 KEYS = (1, 2, 3, 4, 5, 8, 64, 64, 16, 64, 33, 7, 64, 9, 64, 129, 31, 64, 257)
 ROWS = (1, 2, 3, 128, 256, 8, 256, 17, 256, 33, 256, 512)
-"""Most draws are blocks of rows, because a call costs more than a row; the small ones are to shrink to."""
+"""Numbers of rows. Most are large, because a call costs more than a row; the small ones come first, to shrink to."""
 CELLS = 2**15
-"""The most scores of one recipe: a run has to end on time."""
+"""The most scores in one recipe, so that a run can end on time."""
 SEEDS = 2**20
 
 
 @dataclass(frozen=True)
 class Space:
-    """What recipes are drawn from.
+    """The space from which recipes are drawn.
 
     Attributes:
-        target: whom they are for.
-        ops: a part of `OPS`.
-        orders: texts of orders; empty: the grid of the suites, and any other.
-        alphas: texts of α, for entmax.
+        target: the target that they must suit.
+        ops: a subset of `OPS`.
+        orders: orders as text; empty: the orders of the suites, and any others.
+        alphas: values of α as text, for entmax.
         dtypes: names of dtypes.
     """
 
@@ -55,18 +56,18 @@ class Space:
     dtypes: tuple[str, ...] = ("float32", "float64")
 
     def allows(self, case: Case) -> bool:
-        """Whether `case` can be asked of the target."""
+        """Whether the target supports `case`."""
         return self.target.refuses(case) is None
 
     def asks(self, case: Case) -> bool:
-        """Whether the op, the order and the dtype of `case` are among those that recipes are drawn from."""
+        """Whether the op, the order and the dtype of `case` belong to this space."""
         numbers: list[tuple[str, str | None]] = [(order, None) for order in self.orders]
         numbers += [("", alpha) for alpha in self.alphas if case.op == "entmax"]
         asked = not (self.orders or self.alphas) or any(kernel_of(*each) == case.kernel for each in numbers)
         return asked and case.op in self.ops and case.dtype in self.dtypes
 
     def holds(self, subject: Subject) -> bool:
-        """Whether `subject` might have been shrunk from a recipe drawn from here."""
+        """Whether `subject` may have been shrunk from a recipe in this space."""
         scope = self.target.scope(subject.case.op)
         return self.asks(subject.case) and scope is not None and not scope.refuses_made(subject.case, subject.inputs)
 
@@ -84,16 +85,16 @@ def features(family: str, op: str) -> tuple[tuple[str, ...], tuple[tuple[int, ..
 
 @st.composite
 def recipes(draw: Any, space: Space) -> Case | None:
-    """A case for the target of `space`; None where the draw came to no legal one."""
+    """Draw a case for the target of `space`; None if the choices do not make a legal one."""
     ops = [op for op in OPS if op in space.ops]
-    # Scores are many rows a call, the other ops a few: they get every fourth draw.
+    # Ops on scores have many rows in a call, the others few: these get every fourth draw.
     scored = [op for op in ops if op in {"entmax", "weights"}]
     op = draw(st.sampled_from([*scored, *scored, *ops]))
     dtype = draw(st.sampled_from(space.dtypes))
     order, alpha = draw(_numbers(space, op))
     rule = "adaptive:1" if op == "entmax" else draw(_rules(space, op, order))
     names = [name for name in families() if features(name, op)[0] and not pointless(op, name, order, dtype)]
-    # The plainest first, to shrink to.
+    # The simplest families come first, to shrink to.
     names.sort(key=lambda name: (name not in {"random", "ties"}, name))
     family = draw(st.sampled_from(names))
     words, shapes, span = features(family, op)
@@ -102,7 +103,7 @@ def recipes(draw: Any, space: Space) -> Case | None:
     seed = draw(st.integers(0, SEEDS))
     try:
         case = Case(op, order, alpha, rule, dtype, family, shape, feature, seed)
-    except DomainError:  # an order that does not go with the rule; nothing is to be learned from it
+    except DomainError:  # the order is not allowed with this rule, so there is no case to judge
         return None
     return case if space.allows(case) else fitted_case(space.target, case)
 
@@ -113,9 +114,9 @@ def _whole(words: tuple[str, ...], least: int, most: int) -> st.SearchStrategy[s
 
 
 def _numbers(space: Space, op: str) -> st.SearchStrategy[tuple[str, str | None]]:
-    """(order, α) with one of them empty."""
+    """Draw (order, α), one of which is empty."""
     scope = space.target.scope(op)
-    assert scope is not None  # a space has ops of its target only
+    assert scope is not None  # a space has only ops of its target
     if scope.fixed:
         alpha = scope.alpha if op == "entmax" else None
         order = _order_text(scope) if alpha is None else ""
@@ -137,13 +138,13 @@ def _numbers(space: Space, op: str) -> st.SearchStrategy[tuple[str, str | None]]
     ]
     if op == "entmax":
         free.append(st.integers(1, 192).map(lambda n: ("", str(1 + Fraction(n, 64)))))
-    # Orders with code of their own in most implementations: sparsemax, entmax15, softmax.
+    # Most implementations have separate code for these orders: sparsemax, entmax15, softmax.
     usual: list[tuple[str, str | None]] = [("1", None), ("2", None), ("inf", None)]
     return st.one_of(st.sampled_from(usual), st.sampled_from(usual), st.sampled_from(grid), *free)
 
 
 def _order_text(scope: Scope) -> str:
-    """The order of a target that computes one, as text."""
+    """The order of a target that computes only one, as text."""
     if scope.order is not None:
         return scope.order
     order = Kernel.from_alpha(float(number_of(scope.alpha or "1", "alpha"))).order

@@ -1,4 +1,4 @@
-"""Scripts for the failures of a verification: the smallest of the failing cases, shrunk within a small budget."""
+"""Scripts for the failures of a verification: the smallest failing case, shrunk further within a small budget."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.renderer import AGAIN, FALLBACK
 
 SECONDS = 12.0
-"""What shrinking may take in all, for every target of a run together."""
+"""Seconds that shrinking may take in all, for all targets of a run together."""
 SHARE = 3.0
-"""What it may take for one check."""
+"""Seconds that shrinking may take for one check."""
 SUBJECTS = 150
-"""Subjects that may be judged for one check."""
+"""The most subjects to judge for one check."""
 QUICK = 5.0
-"""The time limit of a call while shrinking: the case is small, or it becomes so."""
+"""Seconds that a call may take while shrinking: the case is small, or soon will be."""
 
 
 def with_scripts(
     records: Sequence[TargetRecord], targets: Sequence[Target], *, limits: Limits, serial: bool
 ) -> list[TargetRecord]:
-    """`records` with a script at every check that failed or whose call ended the process.
+    """Add a script to every check that failed or whose call ended the process.
 
     Args:
         records: one for each of `targets`, in their order.
-        targets: what was verified.
-        limits: of a case in the run.
-        serial: in this process, for tests.
+        targets: the targets that were verified.
+        limits: limits of a case in the run.
+        serial: run in this process, for tests.
     """
     ends = time.monotonic() + SECONDS
     found = []
@@ -51,18 +51,18 @@ def with_scripts(
             quick = Limits(min(limits.seconds, QUICK), limits.memory)
             judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
             shown = {check.id: _witness(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
-            # Pasted, a script is what the target sees first: so it is written by a process that has called nothing.
+            # A pasted script makes the first calls of a target, so a process that has made no calls has to write it.
             judge.fresh()
             scripts: dict[str, str | None] = {}
             for check in wanted:
                 script = _script(judge, check, *shown[check.id])
                 if script is not None and FALLBACK in script:
-                    # The scripts before have called the target too; what shows in its first calls shows again here.
+                    # Earlier scripts have called the target too; a fresh process shows what only its first calls do.
                     judge.fresh()
                     script = _script(judge, check, *shown[check.id])
                 scripts[check.id] = script
                 if script is not None and AGAIN in script:
-                    # The target remembers its calls.
+                    # The target keeps state between calls.
                     judge.fresh()
         checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
         found.append(record.model_copy(update={"checks": checks}))
@@ -70,8 +70,8 @@ def with_scripts(
 
 
 def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
-    """The smallest subject found on which a check fails, and what it says of it."""
-    assert check.worst is not None  # the caller has seen to it
+    """The smallest subject found on which a check fails, and the message of the check."""
+    assert check.worst is not None  # the caller has checked this
     name = CRASH if check.verdict is Verdict.CRASH else check.id
     held = _cases(check)
     subject = min((Subject(Case.parse(text)) for text in held), key=size_of)
@@ -79,7 +79,7 @@ def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
     if name != CRASH:
         answer: Answer = judge.ask(Question(subject, frozenset({name})))
         if name in answer.failures:
-            # At another order the same check may fail for another reason, such as that nobody promised that order.
+            # At another order the same check may fail for another reason, such as an order that was never promised.
             orders = frozenset(Case.parse(text).order_label for text in held)
             shrinker = Shrinker(
                 judge,
@@ -98,13 +98,13 @@ def _script(judge: Judge, check: Check, subject: Subject, message: str) -> str |
     name = CRASH if check.verdict is Verdict.CRASH else check.id
     script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))
     if not script and subject.inputs is not None:
-        # No single number shows it: then the recipe is run again.
+        # No explicit array shows the failure, so the script runs the recipe again.
         case = min((Subject(Case.parse(text)) for text in _cases(check)), key=size_of)
         script = str(judge.ask(Question(case, wants="script", check=name, message=message)))
     return script or None
 
 
 def _cases(check: Check) -> list[str]:
-    """The texts of the cases that are known to fail."""
+    """The cases that are known to fail, as text."""
     assert check.worst is not None  # as above
     return list(dict.fromkeys([*(each.case for each in check.failures), check.worst.case]))

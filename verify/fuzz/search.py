@@ -1,7 +1,7 @@
-"""A search for the worst error at every place: what no place may lack comes first, then the time is shared.
+"""Search for the worst error at every place: the required work of each place first, then shares of the time left.
 
-Each place has one block of rows in its turn, so that a short time leaves no hole in the tables; then what is tried
-without exception where that is feasible; then all climb, each with its share of the time that is left.
+First, one block of rows is measured at each place, so that a short run leaves no gap in the tables. Next come the
+exhaustive searches, where they are feasible. Then every place climbs, with an equal share of the time that is left.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def searched(
     blocks: int | None = None,
     tell: Callable[[int], None] | None = None,
 ) -> list[WorstRow]:
-    """What was found at each of `cases`.
+    """Search at each of `cases` and return the lines of the tables.
 
     Args:
-        judge: who measures.
+        judge: measures the errors.
         cases: the places.
-        seed: of everything drawn.
-        seconds: for all of them together; None: no limit.
-        blocks: at most so many for each.
-        tell: is told after each turn how many places have had their last one.
+        seed: seeds everything that is drawn.
+        seconds: seconds for all places together; None: no limit.
+        blocks: the most blocks to measure at each place.
+        tell: called after each turn with the number of places that are finished.
     """
     told = tell or (lambda _: None)
     begun = time.monotonic()
@@ -45,7 +45,7 @@ def searched(
             told(0)
     for at, climber in enumerate(climbers):
         now = time.monotonic()
-        # Each may take its share of what is left.
+        # Each place may take its share of the time that is left.
         climber.run(_clock(None if ends is None else now + (ends - now) / (len(climbers) - at)), blocks)
         told(at + 1)
     return [climber.row() for climber in climbers]

@@ -1,7 +1,7 @@
-"""One fuzzing run: what was found before, then rounds of Hypothesis, each finding shrunk twice.
+"""One fuzzing run: replay earlier witnesses, then run rounds of Hypothesis and shrink each finding twice.
 
-A round ends at the first failure of a kind not yet known; Hypothesis shrinks the recipe, the delta debugger of
-`shrinking` the arrays. Later rounds count failures of that kind, and look for others.
+A round ends at the first failure of a new kind. Hypothesis shrinks its recipe, then the delta debugger of `shrinker`
+shrinks the arrays. Later rounds count further failures of that kind, and look for others.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ from kernelproof.verify.fuzz.subject import Answer, kind, size_of
 from kernelproof.verify.records import CRASH, Failure
 
 ROUND = 100
-"""Examples of a round; Hypothesis explores in the first half and climbs κ in the second."""
+"""Examples in a round; Hypothesis explores in the first half and climbs κ in the second."""
 RECIPES = 80
-"""Recipes that shrinking one finding may judge; then the arrays have their turn."""
+"""The most recipes to judge while shrinking one finding; then its arrays are shrunk."""
 RECIPE_SHARE = 0.1
-"""The part of the time that it may take."""
+"""The share of the run's time that shrinking a recipe may take."""
 LATE = 3.0
-"""Seconds beyond its time that a run may take to shrink what it has found last."""
+"""Seconds that a run may exceed its time by, to shrink its last finding."""
 DRY = 5
-"""Rounds in a row without a new recipe, after which there is nothing left to draw."""
+"""After this many consecutive rounds without a new recipe, there is nothing left to draw."""
 SUBJECTS = 400
-"""Subjects that shrinking one finding's arrays may judge."""
+"""The most subjects to judge while shrinking the arrays of one finding."""
 DEATHS = {"death": 24, "memory": 16, "hang": 8}
-"""The same for what ends the process: each costs a new one, or the time limit."""
+"""The same for failures that end the process, each of which costs a new process or the time limit."""
 QUICK_SECONDS = 2.0
-"""The time limit while a hang is shrunk."""
+"""Seconds that a call may take while a hang is shrunk."""
 GIVEN_UP = 3
-"""Deaths in one family of an op, or at one order and dtype of it, after which such recipes are left out."""
+"""After this many deaths in one family of an op, or at one order and dtype of it, such recipes are left out."""
 
 Signature = tuple[str, str, str]
 """Op, check, and kind of failure."""
 
 
 class Found(Exception):
-    """A failure for Hypothesis to shrink."""
+    """Tells Hypothesis that a recipe failed, so that it shrinks the recipe."""
 
 
 class _Enough(BaseException):
-    """Shrinking a recipe has had its share; no Exception, so that Hypothesis lets it pass."""
+    """The budget for shrinking a recipe is spent; not an `Exception`, so that Hypothesis does not catch it."""
 
 
 class Session:
-    """A run on one target.
+    """A fuzzing run on one target.
 
     Args:
-        judge: who answers; its clock must end later than the run, so that findings can be written.
-        space: what recipes are drawn from.
-        budget: how long.
-        database: where witnesses are kept; None keeps none.
-        progress: is told of seconds or of examples.
+        judge: answers the questions; its deadline must be later than that of the run, so that findings can be written.
+        space: the space from which recipes are drawn.
+        budget: when the run ends.
+        database: where witnesses are stored; None stores none.
+        progress: counts seconds or examples.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Session:
         return self.budget.seconds is not None and self.elapsed >= self.budget.seconds
 
     def run(self) -> list[FuzzFinding]:
-        """Search until the time, the examples or the patience is up."""
+        """Search until the time or the examples are used up, or nothing new can be drawn."""
         try:
             self._replay()
             number = 0
@@ -142,14 +142,14 @@ class Session:
             self._conclude(signature, replayed=True)
 
     def _round(self, number: int) -> None:
-        """One run of Hypothesis, up to the first new failure."""
+        """Run Hypothesis once, up to the first new failure."""
         before = self.examples
         quiet = settings(
             max_examples=ROUND,
             database=None,
             deadline=None,
             derandomize=False,
-            # Every second round only explores: climbing κ keeps to what it has found.
+            # Every second round only explores, because climbing κ stays near what was already found.
             phases=(Phase.generate, *([Phase.target] if number % 2 else []), Phase.shrink),
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
@@ -161,7 +161,7 @@ class Session:
         @quiet
         @given(recipes(self.space))
         def example(case: Case | None) -> None:
-            # One place to raise from: Hypothesis takes two for two faults.
+            # Raise from one line only: Hypothesis treats exceptions from two lines as two faults.
             if self._fails(case):
                 raise Found
 
@@ -170,7 +170,7 @@ class Session:
         try:
             example()
         except (Found, _Enough, Flaky):
-            # Flaky: a recipe that showed a known fault too was let pass when it was drawn, and not while shrinking.
+            # Flaky: a recipe that also has a known fault passed when it was drawn, and failed while shrinking.
             pass
         except Unsatisfiable:
             self.notes["a round drew no recipe that the target can be asked"] = None
@@ -185,7 +185,7 @@ class Session:
         self.dry = self.dry + 1 if self.examples == before and found is None else 0
 
     def _tick(self) -> None:
-        """Tell how far it is, and end the run on time."""
+        """Report progress, and end the run on time."""
         unit = int(self.elapsed) if self.budget.seconds is not None else self.examples
         if unit > self.told:
             self.progress.advance(unit - self.told)
@@ -194,7 +194,7 @@ class Session:
             raise OutOfTime
 
     def _fails(self, case: Case | None) -> bool:
-        """Judge one recipe; whether it has the failure that is to be shrunk, which is the first new one of a round."""
+        """Judge one recipe; return whether it has the failure to shrink, the first new one of a round."""
         self._tick()
         if case is None or (self.hunting is None and self._is_given_up(case)):
             hypothesis.reject()
@@ -209,7 +209,7 @@ class Session:
             self.notes[f"not tried: {case.family} of {case.op} as drawn ({answer.rejected[:120]})"] = None
             hypothesis.reject()
         if not answer.failures:
-            # What fails already is no slope to climb: the search is for what nearly does.
+            # A recipe that fails already gives no direction to climb: the search is for those that nearly fail.
             hypothesis.target(min(answer.kappa, 1e9), label=f"κ {case.op} {case.dtype}")
             return False
         subject = Subject(case)
@@ -221,10 +221,10 @@ class Session:
         if not self._note(signature, subject, failure):
             return False
         if signature[1] == CRASH:
-            # Each probe costs a process or the time limit: Hypothesis would take hundreds.
+            # Each probe costs a process or the time limit, and Hypothesis would need hundreds.
             self.pending.append(signature)
             return False
-        # From here on it is shrinking, which is not counted.
+        # From here on Hypothesis shrinks, and its time is not counted.
         self.cpu += time.process_time() - self.clock
         self.hunting, self.best = signature, (subject, failure)
         self.until = self.elapsed + RECIPE_SHARE * (self.budget.seconds or float("inf"))
@@ -236,7 +236,7 @@ class Session:
         return (case.op, name, kind(answer.failures[name])), answer.failures[name]
 
     def _answer(self, case: Case) -> Answer:
-        """What the checks say of a recipe; while one is shrunk, what the check that failed says."""
+        """Run the checks on a recipe; while shrinking, only the check that failed."""
         name = (case.text, "" if self.hunting is None else self.hunting[1])
         if name in self.answers:
             return self.answers[name]
@@ -268,7 +268,7 @@ class Session:
         return False
 
     def _note(self, signature: Signature, subject: Subject, failure: Failure) -> bool:
-        """Count a failure; whether its kind is new."""
+        """Count a failure; return whether its kind is new."""
         fresh = signature not in self.known
         if fresh:
             self.known[signature] = SeenFailure(subject, failure, self.examples, self.elapsed)
@@ -287,7 +287,7 @@ class Session:
     def _conclude(
         self, signature: Signature, best: tuple[Subject, Failure] | None = None, *, replayed: bool = False
     ) -> None:
-        """Shrink the arrays of a finding, confirm it in a fresh process, write its script, keep it."""
+        """Shrink the arrays of a finding, confirm it in a fresh process, write its script, and store it."""
         known = self.known[signature]
         op, check, sort = signature
         subject, failure = best or (known.first, known.failure)
@@ -296,7 +296,7 @@ class Session:
             check,
             most=DEATHS.get(sort, SUBJECTS),
             seconds=QUICK_SECONDS if sort == "hang" else None,
-            # A finding of the last moment is shrunk a little all the same.
+            # Even a finding of the last moment gets a little time to be shrunk.
             stop=lambda: self.budget.seconds is not None and self.elapsed >= self.budget.seconds + LATE,
             within=self.space.asks,
         )
@@ -339,17 +339,17 @@ class Session:
         script = str(self.judge.ask(question))
         if script:
             return script
-        # No single number of the smallest witness shows it: then the recipe is run again.
+        # No explicit array of the smallest witness shows the failure, so the script runs the recipe again.
         first = self.known[signature].first
         return str(self.judge.ask(replace(question, subject=first)))
 
     def coverage(self) -> list[CoverageCell]:
-        """What was tried where."""
+        """The coverage table of the run."""
         return cells(self.tallies)
 
 
 def _guarded(action: Callable[[], Any], otherwise: Any) -> Any:
-    """What `action` gives, or `otherwise` if the run's last seconds end first."""
+    """The result of `action`, or `otherwise` if the grace period of the run ends first."""
     try:
         return action()
     except OutOfTime:

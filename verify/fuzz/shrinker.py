@@ -1,7 +1,7 @@
-"""A delta debugger: the smallest arrays of the simplest numbers on which the same check still fails.
+"""A delta debugger: find the smallest arrays with the simplest numbers on which the same check still fails.
 
-Each step is judged against the truth anew, and stays only if the check that failed fails again. The steps are
-tried in the order of what they save: rows and keys, the order and the rule, the cotangent, then every number.
+Each candidate is judged against its own truth, and is kept only if the same check fails again. Steps that save the
+most come first: rows and keys, then the order and the rule, the cotangent, and finally single numbers.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from kernelproof.verify.fuzz.subject import complexity, floats, kind, size_of
 from kernelproof.verify.records import CRASH, Array, Failure, Inputs
 
 SIMPLE_ORDERS = ("1", "2", "inf", "3", "1/2")
-"""Orders to try in the place of another, the simplest first."""
+"""Orders to try instead of the one that failed, the simplest first."""
 SIMPLE_RULES = ("adaptive:1", "fixed:1", "fixed:2", "fixed:3", "anchored:1", "nearest:1:adaptive:1")
 ROUNDS = 8
-"""Passes over all steps; a pass that changes nothing is the last."""
+"""The most passes over all steps; a pass that changes nothing is the last."""
 WHOLE = 4096
-"""Arrays of more numbers are not rounded number by number, but only together."""
+"""In arrays of more numbers, numbers are simplified all together and not one by one."""
 
 
 @dataclass(frozen=True)
 class Shrunk:
-    """Where a shrinker came to.
+    """The result of shrinking.
 
     Attributes:
         subject: the smallest subject on which the check fails.
         failure: the failure there.
         tried: how many subjects were judged.
-        complete: False if the budget ended it.
+        complete: False if the budget ended the search.
     """
 
     subject: Subject
@@ -50,19 +50,19 @@ class Shrunk:
 
 
 class _Spent(Exception):
-    """The budget is used up."""
+    """The budget is spent."""
 
 
 class Shrinker:
     """Shrinks the witness of one check on one target.
 
     Args:
-        judge: who judges.
+        judge: judges the candidates.
         check: the check that fails.
-        most: subjects to judge at most.
-        seconds: what the calls of one subject may take; None: the limit of the judge.
-        stop: asked before every judgement; True ends the search with what there is.
-        within: whether a witness may be of this case, that is of its op, order, rule and dtype.
+        most: the most subjects to judge.
+        seconds: seconds that the calls of one subject may take; None: the limit of the judge.
+        stop: called before every judgement; True ends the search with the smallest subject so far.
+        within: whether a witness may have the op, order, rule and dtype of this case.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Shrinker:
         self.steps = (_parts, _options, _model, _cotangents, _numbers)
 
     def fails(self, subject: Subject) -> Failure | None:
-        """The failure of the check on `subject`, None where it passes, decides nothing or cannot be asked."""
+        """The failure of the check on `subject`; None if it passes, decides nothing or does not apply."""
         if self.tried >= self.most or self.stop():
             raise _Spent
         scope = self.judge.target.scope(subject.case.op)
@@ -95,11 +95,11 @@ class Shrinker:
         only = None if self.check == CRASH else frozenset({self.check})
         answer = self.judge.ask(Question(subject, only), seconds=self.seconds)
         failure: Failure | None = answer.failures.get(self.check)
-        # An exception is another fault than a wrong number, though the same check sees both.
+        # An exception and a wrong number are different faults, although the same check finds both.
         return failure if failure is None or not self.kind or kind(failure) == self.kind else None
 
     def shrink(self, subject: Subject, failure: Failure) -> Shrunk:
-        """The smallest subject found from `subject`, on which the check failed with `failure`."""
+        """Shrink `subject`, on which the check failed with `failure`."""
         self.kind = kind(failure) if kind(failure) != "not finite" else ""
         try:
             return self._shrunk(subject, failure)
@@ -110,7 +110,7 @@ class Shrinker:
         written = explicit(subject)
         again = self.fails(written)
         if again is None:
-            # Its layout, its sampled rows or the history of the process matter: it stays a recipe.
+            # The failure depends on the layout, the sampled rows or the history of the process: keep the recipe.
             return Shrunk(subject, failure, self.tried, complete=False)
         best = (written, again)
         try:
@@ -130,7 +130,7 @@ class Shrinker:
         best: tuple[Subject, Failure],
         step: Callable[[Subject, Failure], Iterator[Subject]],
     ) -> tuple[Subject, Failure]:
-        """Take the first candidate that still fails, until none does."""
+        """Replace the subject by the first candidate that still fails, until no candidate fails."""
         self.best = best
         going = True
         while going:
@@ -156,7 +156,7 @@ def _fingerprint(subject: Subject) -> tuple[object, ...]:
 
 
 def _parts(subject: Subject, failure: Failure) -> Iterator[Subject]:
-    """Fewer rows, keys, heads and widths; first the row that failed alone."""
+    """Try fewer rows, keys, heads and widths; first, only the row that failed."""
     names, shape = letters(subject), subject.case.shape
     rows = tuple(at for at, name in enumerate(names) if name.startswith("b") or name in "HT")
     if failure.index and subject.case.op in {"entmax", "weights"} and len(shape) > 1:
@@ -174,7 +174,7 @@ def _parts(subject: Subject, failure: Failure) -> Iterator[Subject]:
 
 
 def _options(subject: Subject, failure: Failure) -> Iterator[Subject]:
-    """Fewer keywords."""
+    """Leave out one keyword at a time."""
     assert subject.inputs is not None  # every candidate is explicit
     for name in subject.inputs.options:
         rest = {key: value for key, value in subject.inputs.options.items() if key != name}
@@ -182,14 +182,14 @@ def _options(subject: Subject, failure: Failure) -> Iterator[Subject]:
 
 
 def _model(subject: Subject, failure: Failure) -> Iterator[Subject]:
-    """A simpler order and rule."""
+    """Try simpler orders and rules."""
     case = subject.case
     orders = SIMPLE_ORDERS[: SIMPLE_ORDERS.index(case.order)] if case.order in SIMPLE_ORDERS else SIMPLE_ORDERS
     rules = SIMPLE_RULES[: SIMPLE_RULES.index(case.rule)] if case.rule in SIMPLE_RULES else SIMPLE_RULES
     for order in orders:
         try:
             yield replace(subject, case=replace(case, order=order, alpha=None))
-        except DomainError:  # such an order does not go with this rule: there is nothing to try
+        except DomainError:  # this order is not allowed with this rule
             continue
     for rule in rules if case.op != "entmax" else ():
         try:
@@ -199,7 +199,7 @@ def _model(subject: Subject, failure: Failure) -> Iterator[Subject]:
 
 
 def _cotangents(subject: Subject, failure: Failure) -> Iterator[Subject]:
-    """No cotangent, all ones, or a single one."""
+    """Try no cotangent, all ones, and then a single one."""
     assert subject.inputs is not None  # every candidate is explicit
     upstream = subject.inputs.cotangent
     if upstream is None:
@@ -214,7 +214,7 @@ def _cotangents(subject: Subject, failure: Failure) -> Iterator[Subject]:
 
 
 def _numbers(subject: Subject, failure: Failure) -> Iterator[Subject]:
-    """Simpler numbers: all of an array at once, then one after the other."""
+    """Try simpler numbers: those of an array all at once, then one by one."""
     assert subject.inputs is not None  # every candidate is explicit
     held = {**subject.inputs.arrays}
     if subject.inputs.cotangent is not None:
@@ -241,14 +241,14 @@ def _bits(values: Array) -> int:
 
 
 def _together(values: Array) -> Iterator[Array]:
-    """Every number of an array made simpler in one way."""
+    """Simplify all numbers of an array in the same way; yield one array for each way."""
     finite = np.isfinite(values)
     safe = np.where(finite, values, 0.0)
     top = safe.max(initial=0.0)
     exponent = np.frexp(safe)[1] - 1
     with np.errstate(over="ignore", invalid="ignore"):
         candidates = [np.zeros_like(safe), safe - top, np.sign(safe), np.round(safe)]
-        # Scaling the smallest and the largest numbers overflows: those stay.
+        # Scaling overflows for the smallest and the largest numbers, which stay as they are.
         candidates += [
             np.ldexp(np.round(np.ldexp(safe, bits - exponent)), exponent - bits) for bits in (0, 1, 3, 7, 15)
         ]
@@ -257,7 +257,7 @@ def _together(values: Array) -> Iterator[Array]:
 
 
 def _simpler(value: float, dtype: str) -> Iterator[float]:
-    """Simpler numbers than `value`, the simplest first, as numbers of `dtype`."""
+    """Yield numbers of `dtype` that are simpler than `value`, the simplest first."""
     if not math.isfinite(value):
         candidates = [0.0]
     else:
@@ -265,7 +265,7 @@ def _simpler(value: float, dtype: str) -> Iterator[float]:
         candidates = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, math.copysign(1.0, value), float(round(value))]
         candidates += [math.copysign(2.0**k, value) for k in (exponent, exponent - 1) if abs(k) < 1000]
         with np.errstate(over="ignore"):
-            # The largest numbers may round up to infinity, which is no simpler number; math.ldexp would raise.
+            # The largest numbers may round up to infinity, which is not simpler; math.ldexp would raise.
             candidates += [float(np.ldexp(round(mantissa * 2.0**bits), exponent - bits)) for bits in _WIDTHS]
         candidates += [math.trunc(value) * 1.0, -value]
     target = FORMATS[dtype]
@@ -281,7 +281,7 @@ _WIDTHS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 40)
 
 
 def _with(subject: Subject, name: str, array: Array | None) -> Subject:
-    """`subject` with another array of this name."""
+    """`subject` with the array of this name replaced."""
     assert subject.inputs is not None  # every candidate is explicit
     if name == "cotangent":
         return replace(subject, inputs=replace(subject.inputs, cotangent=array))

@@ -1,4 +1,4 @@
-"""What is judged: a case with the inputs of its recipe, or with explicit arrays that a shrinker made of them."""
+"""The answer of a judge, the kind of a failure, and the size of a subject, by which shrinking compares witnesses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kernelproof.verify.records import Array, Failure
 
 @dataclass(frozen=True)
 class Answer:
-    """What the checks said of one subject.
+    """The outcome of the checks on one subject.
 
     Attributes:
-        failures: the worst failure of every check that failed; under `CRASH` what ended the process or the call.
-        kappa: the worst κ of the outputs that was decided; 0 if none was.
-        decided: comparisons decided.
-        undecided: comparisons not decided.
-        compared: numbers held against the truth.
+        failures: the worst failure of every check that failed; under `CRASH`, what ended the process or the call.
+        kappa: the worst decided κ of the outputs; 0 if none was decided.
+        decided: how many comparisons were decided.
+        undecided: how many comparisons were not decided.
+        compared: how many numbers were compared with the truth.
         called: whether the target was called at all.
         rejected: why no family can build the recipe, or "".
-        seconds: processor time that truth, target and checks took.
+        seconds: processor time of truth, target and checks.
     """
 
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Answer:
 
 
 def kind(failure: Failure) -> str:
-    """What sort of failure it is: a value, an exception, or what ended a call."""
+    """The kind of a failure: a wrong value, a value that is not finite, an exception, or what ended the call."""
     for word, name in (
         ("no answer in", "hang"),
         ("out of memory", "memory"),
@@ -50,7 +50,7 @@ def kind(failure: Failure) -> str:
 
 
 def size_of(subject: Subject) -> tuple[int, int, int, str]:
-    """The smaller, the simpler: how many numbers, how many bits and letters they take."""
+    """A sort key, the simplest subject first: how many numbers, their bits, and the text of the case."""
     if subject.inputs is None:
         return (subject.elements, 10**9, len(subject.case.text), subject.case.text)
     bits = sum(complexity(value) for array in subject.inputs.arrays.values() for value in floats(array).flat)
@@ -63,7 +63,7 @@ def floats(array: Array) -> Array:
 
 
 def complexity(value: float) -> int:
-    """How far `value` is from the simplest numbers: 0, then 1, −1, small integers, powers of two, short mantissas.
+    """How complex a number is; simplest is 0, then 1, −1, small integers, powers of two and short mantissas.
 
     >>> [complexity(value) for value in (0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 0.1)]
     [0, 1, 2, 2, 3, 3, 56]
@@ -75,5 +75,5 @@ def complexity(value: float) -> int:
     mantissa, exponent = math.frexp(abs(value))
     scaled = int(mantissa * 2**53)
     bits = 53 - ((scaled & -scaled).bit_length() - 1)
-    # The distance of the exponent from that of 1 counts by its length, so that 2^100 is simpler than 0.1.
+    # The exponent's distance from that of 1 counts by its bit length, so that 2^100 is simpler than 0.1.
     return bits + abs(exponent - 1).bit_length() + (exponent < 1) + (value < 0)

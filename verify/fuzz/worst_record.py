@@ -1,4 +1,4 @@
-"""The record of a search for the worst error: what `worst-case.json` holds."""
+"""The record of a search for the worst error: the content of `worst-case.json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExactArray(Record):
     Attributes:
         shape: its shape.
         bits: its numbers in C order, as hexadecimal floats.
-        shown: the same in decimal, each as short as it reads back.
+        shown: the same in decimal, each with the fewest digits that read back as the same number.
     """
 
     shape: list[int]
@@ -37,13 +37,13 @@ class ExactArray(Record):
 
 
 class Extreme(Record):
-    """The worst error found, and where.
+    """The worst error found, and the inputs at which it occurs.
 
     Attributes:
         error: in ulp of the exact value, or κ.
-        inputs: z, or scores, or q, k and v of a call that has nothing else in it.
-        options: what the call was given beside them, the order and the rule.
-        got: what came; None for κ, where `message` says it.
+        inputs: z, or scores, or q, k and v, of a call with only this witness.
+        options: the other arguments of the call, besides the order and the rule.
+        got: the value returned; None for κ, where `message` has it.
         exact: the exact value there, to the nearest float64; None for κ.
     """
 
@@ -59,11 +59,11 @@ class WorstRow(Record):
     """One line of the tables.
 
     Attributes:
-        rule: the bandwidth rule; "" for entmax, which has one.
-        rows: how many rows of scores, or queries with keys and values of their own, were tried.
-        every: what was tried without exception, such as "every z against 0: 63 488 rows", or "".
+        rule: the bandwidth rule; "" for entmax, which has only one.
+        rows: how many rows of scores, or queries with their own keys and values, were tried.
+        every: what was tried exhaustively, such as "every z against 0: 63 488 rows", or "".
         ulp: the worst error in ulp; None if nothing was decided.
-        kappa: the worst κ, as the check of accuracy decides it.
+        kappa: the worst κ, as the accuracy check decides it.
         note: what ended the search early, or "".
     """
 
@@ -82,9 +82,9 @@ class WorstResults(HasBrief, Record):
     """Everything one search for the worst error found.
 
     Attributes:
-        passed: every κ is within the grade that the target promises, nothing ended a search early, and something was
-            decided of each op.
-        left_out: orders and dtypes that the target has and the tables do not, in words.
+        passed: every κ is within the grade that the target promises, no search ended early, and at least one
+            comparison was decided for each op.
+        left_out: orders and dtypes of the target that the tables leave out, in words.
     """
 
     format: Literal["kernelproof-worst/1"] = Field(default="kernelproof-worst/1", alias="schema")
@@ -103,7 +103,7 @@ class WorstResults(HasBrief, Record):
     table: list[WorstRow] = Field(default_factory=list)
 
     def brief(self) -> Brief:
-        """Whether the errors are within the promised grade, and the largest of them."""
+        """Whether the errors are within the promised grade, and the largest errors."""
         verdict = "within" if self.passed else "NOT within"
         title = (
             f"kernelproof worst-case: {self.target} on {self.device}: {verdict} the promised grade {self.promised}, "
