@@ -1,1 +1,1 @@
-"""Judging: error measures, grades, and the slack that rounding is allowed; what every check has in common."""
+"""Judging, shared by all checks: error measures, grades, and the slack that rounding is allowed."""

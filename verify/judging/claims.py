@@ -1,8 +1,8 @@
-"""What the script of a failure claims of its calls: numbers, each with the interval that is allowed for it.
+"""Claims: the numbers that the script of a failure checks, each with the interval that is allowed for it.
 
-Every claim follows from the truth of the very inputs in the script and from the promise of the target, so a target
-that is mended fulfils all of them. Where two calls must agree, each has its own truth to agree with: if they differ
-by more than both may be off, one of them is beyond what is claimed of it.
+Every claim follows from the truth of the exact inputs in the script and from the contract of the target, so a repaired
+target meets all of them. Where two calls must agree, each is compared with its own truth: if they differ by more than
+the sum of the errors allowed to both, at least one of them does not meet its claim.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kernelproof.verify.records import Call, Floats, Judgement, Outcome, Truth, 
 MOST = 24
 """How many claims a script shows; those that are not met come first."""
 _LOOKED_AT = 64 * MOST
-"""How many elements of one array may become claims; the worst ones do."""
+"""How many elements of one array may become claims; the worst ones are taken."""
 
 
 class Evidence(Enum):
@@ -50,11 +50,11 @@ class Claim:
     """One number.
 
     Attributes:
-        expression: Python for the number in the script, and its name in what the script prints.
+        expression: the Python expression for the number in the script, and its name in the output of the script.
         expected: the exact value, correctly rounded to the dtype.
         low: the least that is allowed; NaN if the number must be NaN.
         high: the largest that is allowed.
-        value: what came.
+        value: the number that the target returned.
     """
 
     expression: str
@@ -65,17 +65,17 @@ class Claim:
 
     @property
     def met(self) -> bool:
-        """Whether what came is allowed."""
+        """Whether `value` is allowed."""
         return self.low <= self.value <= self.high or (math.isnan(self.low) and math.isnan(self.value))
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One call of a check with what came of it.
+    """One call of a check, with its outcome.
 
     Attributes:
         variable: the name of its output in the script.
-        truth: of the inputs of this call, or None where there is none.
+        truth: the truth of the inputs of this call; None if they have none.
     """
 
     variable: str
@@ -93,7 +93,7 @@ class Seen:
 
 
 def rounded(head: float, tail: float, target: Format) -> float:
-    """head + tail rounded once to `target`; what is not finite stays."""
+    """Round head + tail once to `target`; a number that is not finite is returned as it is."""
     return target.round_fraction(Fraction(head) + Fraction(tail)) if math.isfinite(head) else head
 
 
@@ -111,18 +111,18 @@ def interval(head: float, tail: float, allowed: float, expected: float) -> tuple
     if not math.isfinite(head):
         return head, head
     if not math.isfinite(allowed):
-        # No grade allows what is not finite, where the exact value is.
+        # No grade allows a result that is not finite where the exact value is finite.
         return -FORMATS["float64"].largest, FORMATS["float64"].largest
     exact, slack = Fraction(head) + Fraction(tail), Fraction(allowed)
     low, high = least_float(exact - slack), -least_float(-(exact + slack))
-    # A number beyond the format may come as what stands for it.
+    # A number beyond the range of the format may be returned as its rounded value, such as an infinity.
     return (low, high) if math.isfinite(expected) else (min(low, expected), max(high, expected))
 
 
 def elements(
     variable: str, raw: Floats, values: Values, allowed: Floats, decided: Any, target: Format
 ) -> Iterator[Claim]:
-    """Claim each element that is `decided`; of large arrays, the worst ones. `raw` is what came."""
+    """Claim each `decided` element of `raw`, which the target returned; of large arrays, only the worst ones."""
     places = np.argwhere(np.broadcast_to(decided, raw.shape))
     if len(places) > _LOOKED_AT:
         with np.errstate(all="ignore"):
@@ -136,7 +136,7 @@ def elements(
         low, high = interval(head, tail, float(allowed[at]), expected)
         expression, value = f"{variable}{list(at) if at else '[()]'}", float(raw[at])
         if math.isnan(expected) and math.isfinite(head):
-            # In a format without infinities NaN stands for what is beyond it, or its largest number does.
+            # In a format without infinities, NaN or the largest number stands for a number beyond its range.
             expected = math.copysign(target.largest, head)
             expression = f"np.nan_to_num({expression}, nan={expected!r})"
             value = expected if math.isnan(value) else value
@@ -150,7 +150,7 @@ def flag(expression: str, *, came: bool) -> Claim:
 
 
 def lacking(one: Seen, name: str, shape: tuple[int, ...]) -> Claim | None:
-    """Claim that there is a gradient for `name`, or else that it has this shape; None where both are so."""
+    """Claim that there is a gradient for `name` or, if there is one, that it has this shape; None if both hold."""
     held = one.outcome.arrays.get(name)
     if held is None:
         return flag(f'"{name}" in {one.variable}', came=False)

@@ -25,15 +25,15 @@ from kernelproof.verify.records import (
 NEAR = 40.0
 """A key is near a kink if NEAR roundings of the inputs may move it across: ten times what grade A allows."""
 MAY_RAISE = frozenset({"raise", "any"})
-"""What a contract says of empty rows, if a call on arrays without keys may raise."""
+"""The values of `Contract.empty_row` under which a call on arrays without keys may raise."""
 
 
 def broken(outcome: Outcome, truth: Truth | None = None, contract: Contract | None = None) -> Judgement | None:
     """Return a failed judgement if the call raised, crashed or gave no output; else None.
 
-    With `truth` and `contract`, a call that raised is undecided where it was given an empty row: whether it may do so
-    is for the check of empty rows alone to say, and other checks have nothing to compare. That check does not see
-    arrays without any key; there the contract decides.
+    With `truth` and `contract`, a call that raised on an empty row is undecided: only the check of empty rows judges
+    whether it may raise, and other checks have nothing to compare. That check gets no arrays without keys; for these
+    the contract decides.
     """
     reason = outcome.crash or outcome.error
     empty = truth is not None and contract is not None and bool(truth.empty.any())
@@ -78,7 +78,7 @@ def ulp_of(values: Floats, target: Format) -> Floats:
 def first_order(
     raw: Floats, truth: Values, target: Format, *, flush: bool = False, strict: bool = False, terms: int = 1
 ) -> Errors:
-    """Errors of `raw` (any shape); κ is NaN-free: a NaN or an infinity against a number is infinite.
+    """Compute the errors of `raw` (any shape); κ is never NaN: it is ∞ where `raw` is not finite and the truth is.
 
     Args:
         raw: the numbers that the target returned.
@@ -104,14 +104,14 @@ def first_order(
 
 
 def first_order_bound(kappa: float, truth: Values, target: Format, *, flush: bool = False, terms: int = 1) -> Floats:
-    """The largest error that has the κ `kappa` by `first_order`; arguments as there."""
+    """The largest error to which `first_order` gives the κ `kappa`; arguments as in `first_order`."""
     with np.errstate(over="ignore", invalid="ignore"):
         bound = kappa * (target.unit_roundoff * truth.unit + terms * eta(target)) + truth.radius
     return np.asarray(bound + terms * flushed(target, flush=flush))
 
 
 def _overflowed(raw: Floats, truth: Floats, target: Format) -> Flags:
-    """Where `truth` does not fit the format and `raw` says so: an infinity of its sign, or what stands for one."""
+    """Where `truth` is beyond the format and `raw` is ±∞ of its sign; without infinities, NaN or the largest number."""
     beyond = np.isfinite(truth) & ~np.isfinite(target.round_floats(truth))
     if np.isinf(target.overflow):
         return np.asarray(beyond & (raw == np.copysign(np.inf, truth)))
@@ -127,7 +127,7 @@ def near_kink(truth: Truth, target: Format) -> Flags:
 
 
 def nonlinear(truth: Truth, target: Format, order: float) -> Flags:
-    """(R, m) elements where first order does not bound what the box allows."""
+    """(R, m) elements where first order does not bound the errors that the box allows."""
     near = near_kink(truth, target)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         share = 4 * target.unit_roundoff * (truth.output.unit / np.abs(truth.output.head) - 1.0)
@@ -146,7 +146,7 @@ def verdict(
     name: str,
     target: Format,
 ) -> Judgement:
-    """The judgement of elements with these κ; those not `decided` are counted as undecided, and no grade allows ∞."""
+    """Judge elements by their κ; those not `decided` are counted as undecided, and no grade allows ∞."""
     count = int(decided.sum())
     bad = decided & ~((kappa <= limit_of(contract.grade, target)) & np.isfinite(kappa))
     shown = np.where(decided, np.where(np.isnan(kappa), np.inf, kappa), -1.0)

@@ -9,9 +9,9 @@ from kernelproof.reference.formats import Format
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
 """The largest κ of each grade, before `WIDEST`."""
 WIDEST = 2.0**-4
-"""The largest κ·u of grades B and C: a wider box allows a sixteenth of a weight and more, and says nothing."""
+"""The largest κ·u of grades B and C: a wider box would allow errors above a sixteenth of a weight and mean nothing."""
 SHARPEST = 2.0**-8
-"""The same for what conditioning has no part in: a sum of weights, a distance from a hull."""
+"""The same for quantities that do not depend on conditioning: a sum of weights, a distance from a hull."""
 UNGRADED = "–"
 """Stands for a grade where no error was measured."""
 
@@ -30,7 +30,7 @@ def limit_of(grade: str, target: Format) -> float:
 
 
 def sharp_of(grade: str, target: Format) -> float:
-    """The κ that `grade` allows of a sum of weights or of a distance from a hull: as `limit_of`, within `SHARPEST`."""
+    """The κ that `grade` allows for a sum of weights or a distance from a hull: as `limit_of`, within `SHARPEST`."""
     return max(GRADE_LIMITS["A"], min(limit_of(grade, target), SHARPEST / target.unit_roundoff))
 
 

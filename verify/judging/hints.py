@@ -1,7 +1,7 @@
 """Hints for a target that fails: would its answers be right under another reading of the same call?
 
-A hint is not a verdict. It is given only where everything that was compared is right under the other reading, and it
-names the line of a declaration that says so.
+A hint is not a verdict. It is given only if everything that was compared is right under the other reading, and it
+names the line of a declaration that states this reading.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def hints(
 
     Args:
         case: the case.
-        inputs: as the target was called with.
+        inputs: the inputs that the target was called with.
         forward: the outcome of the plain call, if it was made.
         failed: ids of the checks that failed.
         contract: of the target.

@@ -24,8 +24,8 @@ class Pair:
     """Two arrays of one shape (R, …) that must agree.
 
     Attributes:
-        base: of the plain call.
-        other: of the call that must not differ.
+        base: the result of the plain call.
+        other: the result of the call that must not differ.
         slack: what the grade allows each element of either; broadcasts.
         rows: (R,) rows with one admissible value.
         loose: (R,) rows where the slack is not a bound.
@@ -43,8 +43,8 @@ class Pair:
 def judge_same(pair: Pair, contract: Contract, difference: str) -> Judgement:
     """Judge every element; `difference` says how the inputs of the other call differ.
 
-    Where the contract promises the same bits, two NaNs are the same and everything else must be equal. Else an element
-    that is equal passes in every row, and one that differs is measured by twice the slack.
+    Where the contract promises the same bits, two NaNs are the same and everything else must be equal. Otherwise an
+    equal element passes in every row, and the difference of any other element is compared with twice the slack.
     """
     if pair.base.shape != pair.other.shape:
         message = f"{pair.what} has shape {pair.other.shape} {difference}, and {pair.base.shape} without"

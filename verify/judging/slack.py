@@ -1,7 +1,7 @@
 """Slack: what a grade allows each element, the rows where that is a bound, and judgements of ratios to it.
 
-A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check compares what it measures with the
-sum of the slacks of the elements it measured; the ratio of the two passes up to 1. The unit is first order:
+A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check divides the deviation that it
+measures by the sum of the slacks of the elements involved; a ratio of at most 1 passes. The unit is first order:
 in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
 """
 
@@ -37,7 +37,7 @@ class Bounds:
         rows: (R,) rows with one admissible value.
         loose: (R,) rows where the slack is not a bound.
         limit: κ of the grade.
-        band: (R, w) as `slack`, for what no grade forgives; it differs from it for grades D and E only.
+        band: (R, w) as `slack`, for errors that no grade forgives; it differs from `slack` for grades D and E only.
         width: κ of the band.
     """
 
@@ -69,18 +69,18 @@ def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
 
 
 def forward(inputs: Inputs) -> dict[str, Call]:
-    """One forward call; all checks that ask for it on the very same inputs share it."""
+    """Ask for one forward call; all checks that ask for it on the same inputs share it."""
     return {"forward": Call(inputs)}
 
 
 def forward_of_weights(case: Case, inputs: Inputs, keys: int = 1) -> dict[str, Call]:
-    """`forward`, for ops that return weights, rows of at least so many keys, and scores that are no special values."""
+    """`forward`, if the op returns weights, rows have at least `keys` keys, and the family is not ``special``."""
     applies = case.op in {"entmax", "weights"} and case.size >= keys and case.family != "special"
     return forward(inputs) if applies else {}
 
 
 def forward_and_vjp(inputs: Inputs) -> dict[str, Call]:
-    """`forward`, and the vector-Jacobian product where there is a cotangent and no choice of rows."""
+    """`forward`, and the vector-Jacobian product if there is a cotangent and all rows are checked."""
     wanted = forward(inputs)
     if inputs.cotangent is not None and inputs.rows is None:
         wanted["vjp"] = Call(inputs, "vjp")
@@ -97,7 +97,7 @@ def scores_of(inputs: Inputs, truth: Truth) -> Floats:
 def rows_of(
     outcomes: dict[str, Outcome], names: tuple[str, ...], truth: Truth, inputs: Inputs, contract: Contract
 ) -> list[Floats] | Judgement:
-    """The checked rows of the outputs of these calls; if one has none, what `broken` says of it."""
+    """The checked rows of the outputs of these calls; the judgement of `broken` if a call has no output."""
     found: list[Floats] = []
     for name in names:
         if (fault := broken(outcomes[name], truth, contract)) is not None:
@@ -121,7 +121,7 @@ def exact_sums(rows: Floats) -> Floats:
             return math.nan
         if float(np.abs(row).max(initial=0.0)) < 2.0**960:
             return math.fsum(row)
-        # Partial sums may overflow where the elements do not; what 2^−64 loses is far below these.
+        # Partial sums may overflow where the elements do not; the bits lost by the scaling are far below these.
         with np.errstate(over="ignore", under="ignore"):
             return float(np.float64(math.fsum(row * 2.0**-64)) * 2.0**64)
 
@@ -136,10 +136,10 @@ def judge_ratios(
     describe: Callable[[tuple[int, ...]], str],
     undecided: int = 0,
 ) -> Judgement:
-    """The judgement of `ratio` (R, …): up to 1 passes, NaN fails.
+    """Judge `ratio` (R, …): at most 1 passes, NaN fails.
 
     Args:
-        ratio: what was measured over what is allowed.
+        ratio: the measured deviation over the allowed one.
         rows: (R,) rows that are judged.
         loose: (R,) rows where a finite ratio above 1 decides nothing.
         limit: κ of the grade, for the κ that is shown.
@@ -170,7 +170,7 @@ def judge_ratios(
 
 
 def judge_flags(wrong: Flags, decided: Flags, describe: Callable[[tuple[int, ...]], str]) -> Judgement:
-    """The judgement of yes-or-no comparisons; those not `decided` are counted as undecided."""
+    """Judge yes-or-no comparisons; those not `decided` are counted as undecided."""
     failed = wrong & decided
     places = [tuple(int(i) for i in place) for place in np.argwhere(failed)[:KEPT]]
     failures = tuple(Failure(message=describe(place), index=place) for place in places)
@@ -186,7 +186,7 @@ def judge_flags(wrong: Flags, decided: Flags, describe: Callable[[tuple[int, ...
 def ratio_of(excess: Floats, slack: Floats) -> Floats:
     """`excess` over `slack`, where a NaN or an infinite excess is infinite and 0 over 0 is 0.
 
-    A finite excess has a finite ratio, however small the slack: near a kink it decides nothing.
+    A finite excess has a finite ratio, however small the slack, so that it decides nothing near a kink.
     """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         ratio = np.where(excess <= 0, 0.0, np.minimum(excess / slack, LARGEST))

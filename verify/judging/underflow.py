@@ -1,14 +1,14 @@
 """Underflow: what it may add to an error beyond u·unit, the η of docs/theory.md §4.
 
-Two amounts are kept apart, because one grows with κ and the other does not.
+Two amounts are kept distinct, because one grows with κ and the other does not.
 
 * A rounding to a subnormal number is off by up to `eta`, half the smallest of them. The first-order unit contains it
   (unit = … + η/u), so κ counts it as it counts every other rounding.
 * A target that flushes returns 0 for what is subnormal, and is off by up to the smallest normal number. It does so once
   for each number that it returns or adds up, whatever κ is: `flushed` is added to what κ allows.
 
-A slack that is added to what κ allows, as that of the box and those of sums and pairs, has room for the larger of the
-two once: `underflow`, or `eta_of` as a float.
+A slack that is added to what κ allows, such as that of the box, of sums or of pairs, includes the larger of the two
+amounts once: `underflow`, or `eta_of` as a float.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def underflow(target: Format, *, flush: bool) -> Fraction:
 
 
 def eta(target: Format) -> float:
-    """Half the smallest subnormal, as a float64: for float64 the whole of it, since half of it is none."""
+    """Half the smallest subnormal as a float64; for float64 the whole of it, because its half is no float64."""
     return max(float(underflow(target, flush=False)), 5e-324)
 
 

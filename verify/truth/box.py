@@ -1,9 +1,9 @@
 """The condition-normalized error by its definition: exact weights at the corners of the input box (docs/theory.md §4).
 
 A weight rises in its own score and falls in every other, under every rule, so its extremes over the box
-``|δ_j| ≤ κu·moved_j`` lie at two corners. They are computed by the oracle on exact perturbed scores. This is
-for elements where first order does not hold: near a kink, or where an input error moves a weight by a good
-part of itself.
+``|δ_j| ≤ κu·moved_j`` lie at two corners. The oracle computes them on exact perturbed scores. The box is used
+for elements where first order is no bound: near a kink, or where an input error changes a weight by a large
+fraction of itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BEYOND = (1e9, 1e20, 1e60, 1e160, 1e300)
 
 
 def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, *, flush: bool = False) -> float:
-    """The least κ, up to the resolution of `STEPS` and never too small, that admits `got` as weight `key` of `scores`.
+    """Compute the least κ that admits `got` as weight `key` of `scores`, rounded up to the resolution of `STEPS`.
 
     Args:
         case: gives kernel and rule.
@@ -72,12 +72,12 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
 def box_interval(
     case: Case, scores: Floats, key: int, kappa: float, target: Format, *, flush: bool = False
 ) -> tuple[Fraction, Fraction]:
-    """The least and the largest number that `kappa` admits as weight `key` of `scores`; arguments as of `box_kappa`."""
+    """Return the least and largest number that `kappa` admits as weight `key`; arguments as in `box_kappa`."""
     return _bounds(case, scores, key, target, flush=flush)(Fraction(kappa))
 
 
 Corner = Callable[[Fraction, int], tuple[Fraction, Fraction]]
-"""(κu, sign) -> a proved interval of the weight whose gap is (1 − sign·κu) times itself, the others' (1 + sign·κu)."""
+"""(κu, sign) -> a proved interval of the weight if its own gap is scaled by 1 − sign·κu, all others by 1 + sign·κu."""
 
 
 def _corner(case: Case, scores: Floats, key: int) -> Corner:
@@ -86,7 +86,7 @@ def _corner(case: Case, scores: Floats, key: int) -> Corner:
     solver = Solver(mechanism, choose("arb", mechanism), "zeros")
     exact = [None if np.isneginf(s) else Fraction(float(s)) for s in scores]
     top = max(s for s in exact if s is not None)
-    # The bandwidth of a fixed rule is rounded too: that moves all scores together, by as much again.
+    # The bandwidth of a fixed rule is rounded too, which moves all scores together by the same amount again.
     factor = 1 if isinstance(rule, Adaptive) else 2
     moved = [None if s is None else factor * (abs(s) if isinstance(rule, Fixed) else top - s) for s in exact]
 

@@ -2,8 +2,8 @@
 
 A truth is stored under the hash of everything it depends on (`codec.key_of`), so a truth that is found is the one
 that would be computed. Every entry has a checksum over its key and its bytes: a damaged entry is counted, computed
-again and replaced, and never used. The file is bounded: the entries that were not used for longest go first. Whatever
-is wrong with the file, a run goes on without it and says so once.
+again and replaced, and never used. The size of the file is limited: the least recently used entries are removed first.
+If the file cannot be used, a run continues without it and reports that once.
 
 SQLite's write-ahead log lets several processes read while one writes; each statement here is its own transaction,
 so that a process may end at any point.
@@ -38,7 +38,7 @@ LIMIT = 1 << 29
 KEPT = 0.9
 """The share of the limit that is in use after making room, so that room is not made for every entry."""
 RECENT = 60.0
-"""Seconds within which another use of an entry is not noted: reading should not mean writing."""
+"""Seconds within which a further use of an entry is not recorded, so that most reads do not write to the file."""
 LOCK_SECONDS = 10.0
 """Seconds to wait for another process that is writing."""
 _MARK = "damaged"
@@ -76,7 +76,7 @@ def folder() -> Path:
     """Return the folder of the cache: the one that `VARIABLE` names, or the system's folder for caches of the user.
 
     Raises:
-        OSError: there is no such place, because the user has no home.
+        OSError: there is no such folder, because the user has no home folder.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:
@@ -89,11 +89,11 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class CacheFile:
-    """Where truths are kept, in a form that is passed to worker processes.
+    """The location of the cache, in a form that can be passed to worker processes.
 
     Attributes:
-        file: of the database.
-        limit: of its size, in bytes.
+        file: path of the database.
+        limit: its largest size, in bytes.
     """
 
     file: str
@@ -101,7 +101,7 @@ class CacheFile:
 
 
 def prepared() -> tuple[CacheFile | None, str]:
-    """Create or reset the user's cache as needed; return its place, or None and the reason it cannot be used."""
+    """Create or reset the user's cache as needed; return its location, or None and the reason it cannot be used."""
     try:
         home = folder()
         place = CacheFile(str(home / FILE))
@@ -115,7 +115,7 @@ def prepared() -> tuple[CacheFile | None, str]:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:
-            # Not a database at all: nothing in it can be of use.
+            # Not a database at all, so nothing in it can be used.
             _remove(place)
             _probe(place)
     except _FAULTS as error:
@@ -170,11 +170,11 @@ def checksum(key: bytes, payload: bytes) -> bytes:
 
 @dataclass
 class Store:
-    """The truths at a place, for one process; after its first error the place is not used again.
+    """The cache as one process uses it; after the first error of the file, the process does not use it again.
 
     Attributes:
-        place: where.
-        clock: the time in seconds.
+        place: the location of the file.
+        clock: returns the time in seconds.
     """
 
     place: CacheFile
@@ -194,9 +194,9 @@ class Store:
 
         Args:
             case: the recipe.
-            inputs: what it makes.
+            inputs: the inputs that the case makes.
             scores: the unit of errors, as in `Contract`.
-            compute: what is called where nothing sound is kept.
+            compute: called if the cache has no intact entry.
         """
         key = key_of(case, inputs, scores)
         found = None if key is None else self._guarded(self._read, key)
@@ -211,7 +211,7 @@ class Store:
         return computed
 
     def _guarded(self, action: Callable[[bytes], Found | None], key: bytes) -> Found | None:
-        """Return the result of `action`; None once the place has failed."""
+        """Return the result of `action`; None if the file fails or has failed before."""
         if self._failed:
             return None
         try:
@@ -219,7 +219,7 @@ class Store:
         except _FAULTS as error:
             self._tally += Tally(trouble=_told(error))
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-                # The next run begins anew; now others may have the file open.
+                # The next run starts a new file; at this moment other processes may have this one open.
                 with suppress(OSError):
                     Path(f"{self.place.file}.{_MARK}").touch()
             self._failed = True
@@ -227,7 +227,7 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection of this process; one that a parent opened must not be used by its fork."""
+        """The connection of this process; a forked process must not use the connection of its parent."""
         if self._connection is None or self._owner != os.getpid():
             self._connection, self._owner = _connect(self.place), os.getpid()
         return self._connection
@@ -240,13 +240,13 @@ class Store:
         try:
             found = decode(payload) if stored == checksum(key, payload) else None
         except (TypeError, ValueError):
-            # TypeError: a column that holds another type than it was given.
+            # TypeError: a column holds another type than the one that was written.
             found = None
         if found is None:
             self._tally += Tally(damaged=1)
             return None
         now = self.clock()
-        # The checksum does not cover this column: what is no time is an old one.
+        # The checksum does not cover this column; a value that is no time counts as an old time.
         if not isinstance(used, float | int) or not abs(now - used) < RECENT:
             self.connection.execute("UPDATE truths SET used = ? WHERE key = ?", [now, key])
         return found
@@ -268,7 +268,7 @@ class Store:
         return int((pages - free) * page)
 
     def _make_room(self) -> None:
-        """Remove what was not used for longest, until `KEPT` of the limit is left."""
+        """Remove the least recently used entries until at most the share `KEPT` of the limit is in use."""
         write = self.connection.execute
         write("BEGIN IMMEDIATE")
         try:
@@ -289,7 +289,7 @@ _STORES: dict[CacheFile, Store] = {}
 
 
 def store_of(place: CacheFile | None) -> Store | None:
-    """Return the store of this process at `place`; None for None."""
+    """Return the store of this process at `place`; None if `place` is None."""
     if place is None:
         return None
     if place not in _STORES:

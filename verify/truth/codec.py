@@ -1,7 +1,7 @@
 """Truths as bytes and back, and the key of a case: the hash of everything that its truth depends on.
 
-The bytes are a header in JSON, which names every array with its dtype and shape, and the compressed arrays one
-after the other; reading them builds arrays of two dtypes and nothing else.
+The bytes are a header in JSON, which names every array with its dtype and shape, followed by the concatenated arrays,
+compressed. Decoding creates arrays of float64 and bool and no objects of other types.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Found = tuple[Truth | None, str]
 
 ORACLE = "kernelproof.verify.truth.truth"
 PACKAGES = ("gmpy2", "kernelproof", "ml-dtypes", "mpmath", "numba", "numpy", "python-flint", "scipy")
-"""What the oracle computes with: another version may be one with a fault mended."""
+"""Packages that the oracle computes with; their versions are hashed, because another version may have fixed a bug."""
 _FLAGS = ("support", "boundary", "empty", "unsure", "kink")
 _FLOATS = ("margin", "margin_unit")
 _VALUES = ("head", "tail", "radius", "unit")
@@ -102,13 +102,13 @@ def _truth(arrays: dict[str, Array], *, with_gradients: bool) -> Truth:
 
 
 def key_of(case: Case, inputs: Inputs, scores: str) -> bytes | None:
-    """Hash everything that the truth of a case depends on; None where that is unknown, and the truth is not kept.
+    """Hash everything that the truth of a case depends on; None if that is unknown, and then the truth is not stored.
 
-    Known are the kernels and rules of `kernelproof.reference` alone: what others define may change unseen.
+    It is known for the kernels and rules of `kernelproof.reference` only: other definitions may change undetected.
 
     Args:
         case: the recipe.
-        inputs: what it makes.
+        inputs: the inputs that the case makes.
         scores: the unit of errors, as in `Contract`.
     """
     rule = case.parsed_rule
@@ -125,7 +125,7 @@ def key_of(case: Case, inputs: Inputs, scores: str) -> bytes | None:
 
 
 def _feed(digest: Any, value: Any) -> None:
-    """Hash `value` so that no other value gives the same bytes."""
+    """Add `value` to the hash in an encoding that no other value shares."""
     if isinstance(value, dict):
         _feed(digest, f"{len(value)} entries")
         for name in sorted(value):
@@ -147,7 +147,7 @@ def _feed(digest: Any, value: Any) -> None:
 
 @cache
 def oracle() -> bytes:
-    """The hash of what computes the truth: versions, and the source of `reference` and of all that `ORACLE` imports."""
+    """Hash what computes the truth: versions of packages, the source of `reference` and all that `ORACLE` imports."""
     digest = hashlib.sha256()
     for name in PACKAGES:
         _feed(digest, f"{name} {_version(name)}")
@@ -166,7 +166,7 @@ def _version(name: str) -> str:
 
 
 def sources() -> dict[str, Path]:
-    """Files that the truth depends on: all of `reference`, this one, and those of `verify` that `ORACLE` imports."""
+    """Find the files that the truth depends on: `reference`, this one, and those of `verify` that `ORACLE` imports."""
     root = Path(__file__).parents[2]
     whole = sorted((root / "reference").rglob("*.py"))
     found = {f"reference/{path.relative_to(root / 'reference').as_posix()}": path for path in whole}
@@ -182,7 +182,7 @@ def sources() -> dict[str, Path]:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    """The modules of `kernelproof.verify` that the file at `path` imports, at its top or in a function."""
+    """Yield the modules of `kernelproof.verify` that the file at `path` imports, at its top or in a function."""
     own = "kernelproof.verify"
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(own):

@@ -1,9 +1,10 @@
-"""Gradients of entmax next to a kink at orders between 1 and 2: the box of docs/theory.md §4 in the place of a unit.
+"""Bound gradients of entmax next to a kink at orders from 1 to 2 by the box of docs/theory.md §4 instead of a unit.
 
-There ``w_i = u_i^{n−1}`` is continuous and infinitely steep at ``u_i = 0``, so no first-order unit bounds what
-errors κu·d_j of the logits do to ``c = β(diag(w) − wwᵀ/W)g``. But every w_i is monotone in its own margin
-``n·u_i = z_i − nτ``, and n times the error of τ is a mean of the errors of the logits with weights w/W at a point of
-the box (mean value theorem). So intervals for the margins give intervals for the w, and those one for each c_i.
+At these orders ``w_i = u_i^{n−1}`` is continuous and infinitely steep at ``u_i = 0``, so no first-order unit bounds
+the effect of errors κu·d_j of the logits on ``c = β(diag(w) − wwᵀ/W)g``. But every w_i is monotone in its own margin
+``n·u_i = z_i − nτ``, and n times the error of τ is a mean of the errors of the logits, with the weights w/W at some
+point of the box (mean value theorem). So intervals for the margins give intervals for every w_i, and these give an
+interval for every c_i.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import numpy as np
 from kernelproof.verify.records import Floats
 
 STEPS = tuple(4.0 * 2.0 ** (half / 2) for half in range(-8, 37))
-"""Values of κ that are tried: every κ found is at most √2 too large; 4 and 32, of grades A and B, are among them."""
+"""Values of κ that are tried: a κ found is at most √2 times too large; they include the limits 4 (A) and 32 (B)."""
 
 
 def extreme_mean(values: Floats, low: Floats, high: Floats) -> float:
-    """The largest ``Σ w·values/Σ w`` over weights w between `low` and `high`: the largest values get the most.
+    """Maximize ``Σ w·values/Σ w`` over weights w between `low` and `high`: the largest values get the weights `high`.
 
     >>> extreme_mean(np.array([0.0, 1.0]), np.array([1.0, 1.0]), np.array([1.0, 3.0]))
     0.75
@@ -59,19 +60,19 @@ class Row:
     def weights(self, kappa: float) -> tuple[Floats, Floats]:
         """Intervals for w over the box of κ."""
         error = kappa * self.unit
-        # A key of the support is less than n below the best one, wherever in the box.
+        # At every point of the box, a key of the support is less than n below the best one.
         shift = self.order * (1 + 4 * error)
         for _ in range(3):
             moved = error * (self.gaps + shift)
             low, high = (
                 (np.clip(self.margins + sign * moved, 0.0, None) / self.order) ** (self.order - 1) for sign in (-1, 1)
             )
-            # The error of the threshold is a mean of those of the logits, with weights of these intervals.
+            # The error of the threshold is a mean of the errors of the logits, with weights in these intervals.
             shift = min(shift, max(extreme_mean(self.gaps, low, high), 0.0))
         return low, high
 
     def interval(self, kappa: float) -> tuple[Floats, Floats]:
-        """What c may be over the box of κ, and by κ roundings of its terms."""
+        """Intervals for c over the box of κ, widened by κ roundings of its terms."""
         low, high = self.weights(kappa)
         g = self.upstream
         most, least = extreme_mean(g, low, high), -extreme_mean(-g, low, high)

@@ -1,8 +1,8 @@
 """Gradients at a kink of order 1: a correct backend returns a point of the hull of the limiting Jacobians (G3).
 
-With K keys exactly at the threshold each may be counted in or out as the logits move, which gives 2^K limits
+As the logits move, each of the K keys exactly at the threshold may be in the support U or not, which gives 2^K limits
 of the Jacobian ``diag(1_U) − 1_U 1_Uᵀ/|U|``. A returned vector-Jacobian product is right if it is a convex
-combination of theirs, up to the rounding that its grade allows.
+combination of the products with these limits, up to the rounding that the grade allows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from scipy.optimize import nnls
 from kernelproof.verify.records import Flags, Floats
 
 MOST = 6
-"""Keys at the threshold up to which the hull is decided; beyond, the row is undecided."""
+"""The largest number of keys at the threshold for which the hull is examined; a row with more is undecided."""
 
 
 def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flags, scale: float) -> float:
-    """Largest distance, over the keys, from `got` to the nearest point of the hull, over the size of the terms.
+    """Compute the largest distance, over the keys, from `got` to the nearest point of the hull, relative to the terms.
 
     Args:
         got: (m,) the gradient of one row.
@@ -36,7 +36,7 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
     if size == 0.0:
         return float(np.abs(got).max()) and np.inf
     corners = points.T
-    # The last row asks for weights that sum to 1; a point of the hull solves the system exactly.
+    # The last row requires that the weights sum to 1; a point of the hull solves the system exactly.
     system = np.vstack([corners / size, np.ones((1, corners.shape[1]))])
     weights, _ = nnls(system, np.append(got / size, 1.0))
     weights /= weights.sum()
@@ -44,7 +44,7 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
 
 
 def corners_of(cotangent: Floats, support: Flags, boundary: Flags, scale: float) -> Floats:
-    """(n, m) the gradients that the limiting Jacobians give, one for each choice of keys; arguments as above.
+    """(n, m) gradients that the limiting Jacobians give, one for each choice of keys; arguments as in `hull_distance`.
 
     >>> g = np.array([1.0, 3.0])
     >>> corners_of(g, np.array([True, False]), np.array([False, True]), 1.0).tolist()

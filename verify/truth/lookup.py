@@ -1,7 +1,7 @@
-"""The truth of a case: found in memory or in the cache, or else computed and kept.
+"""Look up the truth of a case in memory or in the cache, or else compute and store it.
 
-Everything that needs a truth asks `truth_for`. The process that works on a case opens a `Lookup` around it; then the
-truths that checks and remarks ask for beyond that of the case come from the same cache.
+Code that needs a truth calls `truth_for`. The process that works on a case opens a `Lookup` around it, so that checks
+and remarks that need further truths get them from the same cache.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Lookup:
     """Truths by case, inputs and units: those found before, and those in the cache.
 
     Args:
-        store: the cache; None: there is none.
+        store: the cache; None for no cache.
     """
 
     def __init__(self, store: Store | None = None) -> None:
@@ -34,16 +34,16 @@ class Lookup:
         self._found: dict[_Key, tuple[Inputs, Found]] = {}
 
     def find(self, case: Case, inputs: Inputs, scores: str) -> Found:
-        """Find the truth in these units; it is computed once for the same case and the very same arrays."""
+        """Find the truth in these units; it is computed once for the same case and the same array objects."""
         parts = (inputs.arrays, inputs.options, inputs.cotangent, inputs.rows)
         key = (case, *map(id, parts), inputs.diagonal, scores)
         if key not in self._found:
-            # The inputs are kept too, so that no other array gets an id of theirs.
+            # The inputs are kept alive too, so that no other array gets the id of one of them.
             self._found[key] = inputs, self._read(case, inputs, scores)
         return self._found[key][1]
 
     def _read(self, case: Case, inputs: Inputs, scores: str) -> Found:
-        # The definition of a variant may change unseen.
+        # The definition of a variant may change undetected, so its truths are not stored.
         if self.store is None or isinstance(case.parsed_rule, Variant):
             return _computed(case, inputs, scores)
         return self.store.find(case, inputs, scores, lambda: _computed(case, inputs, scores))
@@ -54,7 +54,7 @@ _OPEN: list[Lookup] = []
 
 @contextmanager
 def lookup(store: Store | None) -> Iterator[None]:
-    """Let `truth_for` read and write `store`, and remember what it found, until the block ends."""
+    """Let `truth_for` read and write `store`, and remember the truths it found, until the block ends."""
     _OPEN.append(Lookup(store))
     try:
         yield
@@ -65,11 +65,11 @@ def lookup(store: Store | None) -> Iterator[None]:
 def truth_for(case: Case, inputs: Inputs, contract: Contract) -> Found:
     """Find the truth of `case` in the units of `contract`: the truth and "", or None and the reason it is undecided.
 
-    Where the op has no value, because an input is NaN or +∞, it is None and "".
+    Where the op has no value, because an input is NaN or +∞, the result is None and "".
 
     Args:
         case: the recipe.
-        inputs: what it makes, resolved by `contract`.
+        inputs: the inputs that the case makes, resolved by `contract`.
         contract: says how scores are computed, which sets the units of errors.
     """
     from kernelproof.verify.truth.truth import has_two_units  # noqa: PLC0415 (see `load_oracle`)
@@ -79,9 +79,9 @@ def truth_for(case: Case, inputs: Inputs, contract: Contract) -> Found:
 
 
 def load_oracle() -> None:
-    """Import what computes truths, which takes seconds: a worker does so before its time is measured.
+    """Import the module that computes truths, which takes seconds: a worker does so before its time is measured.
 
-    It is imported nowhere at the top of a module that the parent of a run or the command line loads.
+    No module that the parent of a run or the command line loads imports it at its top.
     """
     import kernelproof.verify.truth.truth  # noqa: F401, PLC0415 (as above)
 
@@ -94,7 +94,7 @@ def _computed(case: Case, inputs: Inputs, scores: str) -> Found:
     except UndecidedError as error:
         return None, f"the truth is undecided: {error}"
     except DomainError as error:
-        # Functions of the user's own may raise; whatever else is outside of its domain is ours.
+        # The functions that a variant's user wrote may raise it; anywhere else it is a fault of this package.
         if not isinstance(case.parsed_rule, Variant):
             raise
         return None, f"the truth is undecided: {error}"

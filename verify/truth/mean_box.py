@@ -1,4 +1,4 @@
-"""How far the box of input errors may move a mean of values where first order is no bound (docs/theory.md §4)."""
+"""Bound how far the box of input errors may move a mean of values where first order is no bound (docs/theory.md §4)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats, contract: Contract) -> Flags:
     """(R, e) where a mean is beyond the grade to first order, and errors of the inputs within the grade may explain it.
 
-    Near a kink the slopes are bounded by those inside it from order 1 on, up to the keys that may join: 64 of
-    them. Below order 1 they are not, but a mean of values stays among the values. And at any order errors of the
-    scores may be as large as what scores differ by, far from 0 for one: see `_exchanged`.
+    Near a kink, from order 1 on, the slopes are bounded by those on its inner side, except for the keys that may join
+    the support; a factor of 64 allows for these. Below order 1 the slopes are unbounded, but a mean of values stays in
+    the range of the values. At any order, errors of the scores may be as large as the differences between the scores,
+    for example far from 0: see `_exchanged`.
     """
     target, order = FORMATS[case.dtype], float(case.kernel.order)
     limit = limit_of(contract.grade, target)
@@ -43,9 +44,9 @@ def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats,
 def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, rows: list[int]) -> Floats:
     """(R, e) how far a mean may move because keys gain or lose weight beyond first order.
 
-    With r the ratio of a weight to that of the nearest key, and each score moved as the grade allows, a key has a ratio
-    in [r(gap + shift), r(gap − shift)], and the ratios add up to 1 at least. Only keys count that may cross the
-    threshold, or whose shift is a good part of the bandwidth; first order bounds what the others do.
+    Let r be the ratio of a weight to that of the nearest key. If each score moves as far as the grade allows, the ratio
+    of a key lies in [r(gap + shift), r(gap − shift)], and the ratios sum to at least 1. Only those keys count that may
+    cross the threshold, or whose shift is a large fraction of the bandwidth; first order bounds the effect of others.
     """
     target, order, rule = FORMATS[case.dtype], float(case.kernel.order), case.inner_rule
     held = scores_of_means(case, inputs, contract.scores, rows)
@@ -71,7 +72,7 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
 
         spread = np.where(near | (shift >= scale / 2), ratio(gap - shift) - ratio(gap + shift), 0.0)
         spread = np.where(np.isfinite(gap), spread, 0.0)
-        # The nearest key's ratio is 1 whatever moves, unless another may come nearer.
+        # The ratio of the nearest key stays 1, unless another key may become the nearest.
         nearest = np.arange(gap.shape[1]) == first
         rivalled = ((gap <= shift) & ~nearest).any(axis=1, keepdims=True)
         spread = np.where(nearest & ~rivalled, 0.0, spread)
@@ -83,8 +84,8 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
 def _bandwidth(case: Case) -> float:
     """Return the number that scores are divided by at order ∞."""
     rule = case.inner_rule
-    assert not isinstance(rule, Variant)  # no mean has one
+    assert not isinstance(rule, Variant)  # a variant computes weights only, never a mean
     if isinstance(rule, Adaptive):
         return 1.0 / float(rule.exact)
-    # Anchored is argmax there, whose ties are no single answer anyway.
+    # Anchored is argmax there; its ties have no single answer anyway.
     return 0.0 if isinstance(rule, Anchored) else float(rule.exact) ** 2

@@ -1,4 +1,4 @@
-"""Rows of weights, and their condition units in groups of rows of like supports (docs/theory.md §4).
+"""Condition units of rows of weights, computed in groups of rows with supports of similar size (docs/theory.md §4).
 
 Everything is first order and float64; nothing here decides what is true.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 GROUP = 1 << 16
-"""Numbers to a matrix of the rows whose units are found together: they should fit the caches."""
+"""Numbers in a matrix of the rows whose units are computed together: they should fit the caches of the processor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proved:
-    """What the oracle says of R rows, in float64."""
+    """What the oracle proved about R rows, in float64."""
 
     weights: Floats
     support: Flags
@@ -36,7 +36,7 @@ class Proved:
 
 
 class Rows:
-    """Units of rows of weights: what moves each score, and the first-order sensitivities of the rows."""
+    """Rows of weights, with the input error of each score and the first-order sensitivities of each row."""
 
     def __init__(self, case: Case, proved: Proved, scores: Floats, moved: Floats | None = None) -> None:
         self.mechanism = case.mechanism
@@ -65,11 +65,14 @@ class Rows:
         return np.flatnonzero(self.counted[r])
 
     def groups(self, power: int) -> Iterator[Group]:
-        """The rows that have such keys, in groups of like numbers S of keys: `GROUP` numbers if a row has S^power."""
+        """Yield the rows that have such keys, in groups of similar key counts S.
+
+        A row counts as S^power numbers; a group has at most `GROUP` of them, or a single row.
+        """
         counts = self.counted.sum(axis=1)
         rows = np.argsort(counts, kind="stable")[int((counts == 0).sum()) :]
         while len(rows):
-            # All rows of a group are padded to its last one, the longest.
+            # All rows of a group are padded to the length of its last row, the longest.
             sizes = counts[rows].astype(np.int64) ** power * np.arange(1, len(rows) + 1)
             taken = max(int(np.searchsorted(sizes, GROUP, side="right")), 1)
             picked, rows = rows[:taken], rows[taken:]
@@ -107,7 +110,7 @@ class Rows:
         return out
 
     def margin_unit(self) -> Floats:
-        """(R, m) what one unit roundoff of the scores moves γ − d by, over u: own error and that of γ."""
+        """(R, m) how far one unit roundoff in the scores moves γ − d, over u: the error of d plus that of γ."""
         with np.errstate(over="ignore"):
             moved = np.clip(self.moved * self.scale, 0.0, 1e300)
         if not isinstance(self.rule, Adaptive):
@@ -137,19 +140,19 @@ class Rows:
         return out
 
     def coefficient(self) -> float:
-        """What multiplies ``Σ J x`` in the gradient of the rule's parameter."""
+        """The factor of ``Σ J x`` in the gradient of the rule's parameter."""
         parameter = float(self.rule.exact)
         return {Fixed: -2.0, Anchored: 1.0, Adaptive: -1.0}[type(self.rule)] / parameter
 
 
 class Group:
-    """Rows of similar numbers of keys, side by side.
+    """Rows with similar numbers of keys, padded to one length.
 
     Attributes:
-        rows: (G,) their numbers.
-        keys: (G, S) their keys, and others where a row has fewer.
-        real: (G, S) which are its keys.
-        units: of all of them, (G, S).
+        rows: (G,) row numbers.
+        keys: (G, S) the keys of each row, padded with other keys where a row has fewer.
+        real: (G, S) which entries of `keys` are not padding.
+        units: the sensitivities of all rows, (G, S).
     """
 
     def __init__(self, of: Rows, rows: NDArray[np.intp], keys: NDArray[np.intp], real: Flags) -> None:
@@ -159,7 +162,7 @@ class Group:
         self.units = of.units_of(weights, margins, self.pick(of.shift), self.pick(of.moved))
 
     def pick(self, array: Floats) -> Floats:
-        """(G, S) entries of (R, m) at the keys, 0 where there is none."""
+        """(G, S) entries of (R, m) at the keys, 0 in the padding."""
         return np.where(self.real, array[self.rows[:, None], self.keys], 0.0)
 
     def put(self, out: Floats, values: Floats) -> None:
@@ -169,5 +172,5 @@ class Group:
 
 
 def moved_by_rule(rule: Any, scores: Floats, gaps: Floats) -> Floats:
-    """The input error of scores given directly: |s| where the rule reads distances D = −2s, gaps else."""
+    """The input error of scores given directly: |s| if the rule reads distances D = −2s, the gaps otherwise."""
     return np.abs(np.where(np.isfinite(scores), scores, 0.0)) if isinstance(rule, Fixed) else gaps

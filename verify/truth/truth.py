@@ -36,11 +36,11 @@ def has_two_units(case: Case, inputs: Inputs) -> bool:
 
 
 def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth | None:
-    """What is proved about `case`; None where an input is NaN or +∞, for which the op has no value.
+    """Prove the outputs of `case`; None if an input is NaN or +∞, for which the op has no value.
 
     Args:
         case: the recipe.
-        inputs: what it makes.
+        inputs: the inputs that the case makes.
         scores: "differences" or "dots", as in `Contract`; it changes units only.
 
     Raises:
@@ -57,11 +57,11 @@ def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth |
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of queries in float64: they size an allowed error, and decide nothing.
+    """Scores of queries in float64: they set the size of an allowed error and decide nothing.
 
     Attributes:
         scores: (R, m), −∞ where masked.
-        moved: (R, m) what an input error of one unit roundoff moves them by, over u.
+        moved: (R, m) how far an input error of one unit roundoff moves each score, over u.
         values: (R, m, e) the values of the keys.
     """
 
@@ -207,7 +207,7 @@ class _Mixed:
         )
 
     def _pieces(self) -> list[tuple[Floats, Floats, Floats, dict[str, Any]]]:
-        """One query row at a time, with its keys and the options that concern it."""
+        """The query rows one by one, each with its keys, its values and its options."""
         lead = self.q.shape[:-2]
         heads, groups = lead[-1], self.k.shape[-3]
         count, size = self.q.shape[-2], self.k.shape[-2]
@@ -226,22 +226,22 @@ class _Mixed:
         return pieces
 
     def _scores(self, q: Floats, k: Floats, options: dict[str, Any]) -> tuple[Floats, Floats]:
-        """(m,) scores of one query in float64, and what an input error of one roundoff moves each by, over u."""
+        """(m,) scores of one query in float64, and how far an input error of one roundoff moves each, over u."""
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
-        # Largest numbers overflow here: a unit that is infinite allows anything, and the truth itself is exact.
+        # The largest numbers overflow here: an infinite unit allows any error, and the truth itself is exact.
         with np.errstate(over="ignore", invalid="ignore"):
             squares = ((point - keys) ** 2).sum(-1)
             products = np.abs(keys) @ np.abs(point)
             if not options["key_norm_term"]:
                 scores, moved = scale * (keys @ point), scale * products
             elif self.convention == "differences":
-                # Differences are exact to a rounding each; squares and sums keep the relative error.
+                # Each difference is rounded once; squares and sums keep its relative error.
                 scores, moved = -scale * squares / 2, scale * squares
             else:
                 scores, moved = -scale * squares / 2, scale * (products + (keys**2).sum(-1) / 2)
             if options["scale"] is None:
-                # 1/√d by a root and a division is within two roundings of the float nearest to it.
+                # 1/√d, computed by a root and a division, is within two roundings of the float nearest to it.
                 moved = moved + 2 * np.abs(scores)
             bias = options["mask"][0, 0]
             scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
@@ -316,7 +316,7 @@ class _Mixed:
 
 
 def _without_causal(inputs: Inputs) -> dict[str, Any]:
-    """The options of `inputs`, with their causal mask made a part of the mask (..., T, S)."""
+    """The options of `inputs`, with the causal mask merged into the mask (..., T, S)."""
     options = {name: value for name, value in inputs.options.items() if name != "causal"}
     seen, mask = inputs.causal_keys, options.get("mask")
     if seen is None:
@@ -329,7 +329,7 @@ def _without_causal(inputs: Inputs) -> dict[str, Any]:
 
 
 def _bias(options: dict[str, Any], shape: tuple[int, ...]) -> Floats:
-    """What is added to the scores (..., H, T, S) by the mask and the lengths."""
+    """The terms that the mask and the lengths add to the scores (..., H, T, S)."""
     bias = np.zeros(shape)
     mask = options.get("mask")
     if mask is not None:

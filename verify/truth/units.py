@@ -1,11 +1,11 @@
 """Condition units: how far an error of one unit roundoff in the inputs may move each output (docs/theory.md §4).
 
-Everything here is first order, in float64, from the proved weights of rows; it sizes the allowed error
+Everything here is first order, in float64, from the proved weights of rows; it sets the size of the allowed error
 and never decides what is true. Notation: slopes ``l_i = ∂w_i/∂s_i`` before centring, ``J_ij = l_i(δ_ij − π_j)``
 with π = w, or π = l/Σl for the adaptive rule; `moved` is the input error of each score over u.
 
-Rows come alone, (S,), or many at once, (R, S), a shorter one filled up with keys of weight 0, margin ∞ and cotangent 0:
-they add nothing, and what comes out for them means nothing.
+Arrays hold one row, (S,), or several rows, (R, S). Shorter rows are padded with keys of weight 0, margin ∞ and
+cotangent 0: these keys add nothing to other results, and the results for them have no meaning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kernelproof.reference.model import Adaptive, Anchored, Fixed
 Floats = NDArray[np.float64]
 
 DENSE = 1 << 16
-"""Second derivatives of more entries are not written down: compiled loops sum them as they come."""
+"""Arrays of second derivatives with more entries are not stored: the compiled loops of `curvature` sum them."""
 
 
 def _eye(values: Floats) -> Floats:
@@ -51,7 +51,7 @@ def _dot(a: Floats, b: Floats) -> Floats:
 
 
 def _others(values: Floats) -> Floats:
-    """The sum of all other values of its row, for each of nonnegative values."""
+    """For each of nonnegative values, the sum of all other values in its row."""
     before, after = np.zeros_like(values), np.zeros_like(values)
     before[..., 1:] = np.cumsum(values[..., :-1], axis=-1)
     after[..., :-1] = np.cumsum(values[..., :0:-1], axis=-1)[..., ::-1]
@@ -67,8 +67,8 @@ class RowUnits:
         margins: (S,) γ − d in the unit of the logits (+inf at order ∞).
         order: n as a float, inf allowed.
         rule: Fixed, Anchored or Adaptive.
-        rate: at order ∞ the factor of the scores in the exponent, else ignored.
-        shift: (S,) what the parameters act on: scores for Fixed, gaps else; in the unit of the logits.
+        rate: at order ∞ the factor of the scores in the exponent, otherwise ignored.
+        shift: (S,) what the parameters act on: scores for Fixed, gaps otherwise; in the unit of the logits.
         moved: (S,) input error of each score over u, in the unit of the logits.
     """
 
@@ -105,7 +105,7 @@ class RowUnits:
         if isinstance(self.rule, Adaptive):
             total = self.slopes.sum(axis=-1, keepdims=True)
             return np.asarray(self.slopes / np.where(total > 0, total, 1.0))
-        # ∂w_i/∂s_j = w_i(δ_ij a_i − a_j w_j): centring by w acts on cotangents; on scores it is by the slopes.
+        # ∂w_i/∂s_j = w_i(δ_ij a_i − a_j w_j): cotangents are centred by w, scores by the slopes.
         return self.weights
 
     @cached_property
@@ -122,7 +122,7 @@ class RowUnits:
 
     @cached_property
     def _doubled(self) -> float:
-        """Fixed and Anchored also take one rounding of their parameter, which moves all scores together."""
+        """2 for Fixed and Anchored, which also round their parameter, so that all scores move together; else 1."""
         return 1.0 if isinstance(self.rule, Adaptive) else 2.0
 
     @cached_property
@@ -144,7 +144,7 @@ class RowUnits:
 
     @cached_property
     def _power(self) -> float:
-        """c = 1 − 1/n, by which ``∂ log l_i/∂s_i`` is the stiffness; 1 where nothing bends."""
+        """c = 1 − 1/n, the ratio of ``∂ log l_i/∂s_i`` to the stiffness; 1 at orders 0 and ∞."""
         return 1.0 - 1.0 / self.order if 0 < self.order < np.inf else 1.0
 
     @cached_property
@@ -214,7 +214,7 @@ class RowUnits:
     def parameter_gradient(self, cotangent: Floats, coefficient: float) -> Floats:
         """Unit of ``coefficient·Σ_ij g_j J_ij x_i`` with x = `shift`: the gradient in h, gamma or beta."""
         size, x = np.abs(cotangent), self.shift
-        # x is the scores themselves for Fixed, and falls as they rise for gaps.
+        # For Fixed, x holds the scores; for the other rules it holds the gaps, which fall as the scores rise.
         sign = 1.0 if isinstance(self.rule, Fixed) else -1.0
         turned = np.swapaxes(self._base, -1, -2)
         moved = self._times_bend(turned * x[..., None, :]) - _dot(self.slopes, x)[..., None, None] * self._moved_pi

@@ -1,7 +1,7 @@
 """The truth of cases of a variant, with its condition units.
 
-The units are first order, as those of `units`: an error of one unit roundoff in every gap d_j, one in the argument t of
-the profile, and one in the result. They size the allowed error and never decide what is true.
+The units are first order, as in `units`: an error of one unit roundoff in every gap d_j, one in the argument t of the
+profile, and one in the result. They set the size of the allowed error and never decide what is true.
 
 Source: docs/theory.md §4; docs/variants.md.
 """
@@ -26,17 +26,18 @@ from kernelproof.verify.records import Floats, Inputs, Truth, Values
 
 BITS = 128
 LARGEST = Fraction(2**1000)
-"""Where gaps are cut, so that sums of them stay finite; a key so far away has no slope."""
+"""Gaps are cut off here, so that sums of them stay finite; a key this far away has no slope."""
 GRADIENT_KEYS = 32
-"""Rows of at most so many keys have gradients: their units take the cube of it."""
+"""Rows of at most this many keys have gradients: the cost of their units is cubic in the number of keys."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Slopes:
-    """float64 of one solved row over its support: K and its derivatives, t and its own, and how γ moves.
+    """One solved row over its support, in float64: K and t with their derivatives, and the derivatives of γ.
 
-    `first` is ∂K/∂t, `second` ∂²K/∂t², `by_gap` ∂t/∂d and `by_gamma` ∂t/∂γ, `share` ∂E/∂K of the equation (0 where γ is
-    given), `bend` ∂²E/∂K_j∂K_l (S, S); K everywhere over its sum, `moved` ∂γ/∂d; all others (S,).
+    K (`value`) and its derivatives are divided by Σ K. `first` is ∂K/∂t, `second` ∂²K/∂t², `by_gap` ∂t/∂d, `by_gamma`
+    ∂t/∂γ, and `moved` ∂γ/∂d. For the equation E of γ, `share` is ∂E/∂K, 0 if γ is given, and `bend` is
+    ∂²E/∂K_j∂K_l, (S, S). All other arrays are (S,).
     """
 
     ratio: bool
@@ -78,13 +79,13 @@ class _Slopes:
         return np.asarray((self.terms_by_gap - np.outer(weights, self.terms_by_gap.sum(axis=0))) / self.total)
 
     def weight_unit(self) -> Floats:
-        """(S,) what errors of one unit roundoff in gaps, arguments and results move each weight by, over u."""
+        """(S,) how far errors of one unit roundoff in gaps, arguments and results move each weight, over u."""
         weights = self.value / self.total
         own = np.abs(self.first * self.t) / self.total
         return np.asarray(weights + own + weights * own.sum() + np.abs(self.jacobian) @ self.gaps)
 
     def gradient_unit(self, g: Floats) -> Floats:
-        """(S,) what errors of one unit roundoff in the gaps and in each term move ∂L/∂d by, over u."""
+        """(S,) how far errors of one unit roundoff in the gaps and in each term move ∂L/∂d, over u."""
         weights, total = self.value / self.total, self.total
         pull = (g - weights @ g) / total
         size = (np.abs(g) + np.abs(weights @ g)) / total
@@ -132,7 +133,7 @@ def _slopes(variant: Variant, each: RowOfVariant) -> _Slopes:
     assert found is not None
     terms = found.terms
     bandwidth = variant.bandwidth
-    # As parts of their sum, which floats hold: a profile may be as large as it likes.
+    # Divided by their sum, so that floats can hold them: a profile may take values of any size.
     total = X.total([term.value for term in terms])
     share, bend = np.zeros(found.size), np.zeros((found.size, found.size))
     if isinstance(bandwidth, Root):
@@ -161,7 +162,7 @@ def _floats(gaps: list[Fraction]) -> Floats:
 
 
 def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb], total: arb) -> Floats:
-    """∂²E/∂K_j∂K_l as difference quotients over 2^-40 of each term; the equation of a mass is linear and needs none."""
+    """∂²E/∂K_j∂K_l by difference quotients with steps of 2^-40·K_j; a mass needs none, because its E is linear."""
     columns = []
     for at, each in enumerate(terms):
         step = each.value.mid() * arb((1, -40))
@@ -172,7 +173,7 @@ def _bend(variant: Variant, root: Root, terms: list[Term], by_term: list[arb], t
 
 
 def truth_of_variant(variant: Variant, inputs: Inputs, scores: Floats) -> Truth:
-    """What is proved about a case of a variant; `scores` (..., m) float64, finite or −∞."""
+    """Prove the outputs of a case of a variant; `scores` (..., m) float64, finite or −∞."""
     size = scores.shape[-1]
     flat = scores.reshape(-1, size) if scores.size else np.empty((int(np.prod(scores.shape[:-1])), size))
     picked = flat if inputs.rows is None else flat[inputs.rows]
@@ -215,10 +216,10 @@ def corner_of_variant(
 ) -> Callable[[Fraction, int], tuple[Fraction, Fraction]]:
     """(κu, sign) -> a proved interval of weight `key` at the corner of the box where it is largest, or smallest.
 
-    A weight falls with its own gap and rises with every other, in all of the class whose equation is a mass or whose γ
-    is given: its own term falls, and either the sum of the terms is held or the others' terms fall. For another
-    equation the corners are points of the box all the same, so that what lies between them is admitted rightly; what
-    does not may be, and `Accuracy` leaves it undecided.
+    If the equation of a variant is a mass or its γ is given, a weight falls with its own gap and rises with every
+    other: its own term falls, and either the sum of the terms is fixed or the other terms fall. For other equations the
+    corners are still points of the box, so a number between them is rightly admitted; a number that is not between them
+    may be admissible too, and `Accuracy` leaves it undecided.
 
     Raises:
         UndecidedError: a corner lies too close to an edge.
@@ -263,7 +264,7 @@ def _gradients(variant: Variant, rows: list[RowOfVariant], g: Floats, shape: tup
         own, moved = g[r, keys], slopes_of(variant, each)
         by_gap = moved.gradient_unit(own)
         unit[r, keys] = by_gap
-        # All of it moves the largest score too, from which gaps are counted.
+        # Gaps are measured from the largest score, so its gradient has the errors of all of them.
         unit[r, keys[: each.row.tied]] += by_gap.sum()
         for name in scalars:
             scalars[name] += _parameter_unit(variant, each, g[r, each.row.keys], name)
@@ -272,9 +273,10 @@ def _gradients(variant: Variant, rows: list[RowOfVariant], g: Floats, shape: tup
 
 
 def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) -> float:
-    """What one unit roundoff in the gaps and in each term moves ∂L/∂θ by, over u; `g` runs over all live keys.
+    """How far one unit roundoff in the gaps and in each term moves ∂L/∂θ, over u; `g` covers all keys not masked.
 
-    ``∂²L/∂θ∂d`` is a difference quotient of ``∂L/∂d`` over 2^-40·θ, whose own error of that order a unit may have.
+    ``∂²L/∂θ∂d`` is a difference quotient of ``∂L/∂d`` with the step 2^-40·θ; its error, of that order, is small enough
+    for a unit.
     """
     assert each.found is not None
     exact = variant.exact_parameters[name]
@@ -284,7 +286,7 @@ def _parameter_unit(variant: Variant, each: RowOfVariant, g: Floats, name: str) 
     cotangent = upstream[: each.found.size]
     with ctx.workprec(BITS + 32):
         here = vjp(variant, each.found, cotangent)
-        # A key at the edge may enter; the row is a kink then, or the key has next to no slope.
+        # A key at the edge may enter; then the row is a kink, or the key has almost no slope.
         beside = solve(moved, each.gaps, BITS)
         there = vjp(moved, beside, upstream[: beside.size])
         pairs = list(zip(here.by_gap, there.by_gap, strict=False))
