@@ -1,5 +1,6 @@
-"""Speed, side by side: each figure is measured in turns with its rival in one run, and checked on the same outputs.
+"""Benchmarks: time each figure alternately with a rival in one run, and check the outputs that were timed.
 
-`figure` has what a family of figures declares, `timing` the turns and their ratios, `fitting` the exponents of cost,
-`agreement` the checks of outputs, `running` the run, `records` what it leaves. The folder `figures` is a seam.
+`figure` defines what a family of figures declares, `timing` takes the samples, `power_law` fits the exponents of cost,
+`agreement` checks outputs, `runner` runs everything, and `bench_record` holds the results. A module added to the folder
+`figures` is found without being registered.
 """

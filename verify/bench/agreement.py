@@ -1,8 +1,8 @@
-"""Outputs that were timed, held against the truth: sampled rows of weights and of their vector-Jacobian products.
+"""Compare outputs that were timed with the truth: sampled rows of weights and of their vector-Jacobian products.
 
-The units are those of docs/theory.md §4 to first order, in closed form, because the rows here are too long for the
-matrices of `kernelproof.verify.truth.units`; a test compares the two. Keys that a few roundings may move across the
-threshold, and weights that lose their digits there, are left out and counted.
+The condition units are those of docs/theory.md §4, to first order and in closed form, because the rows here are too
+long for the matrices of `kernelproof.verify.truth.units`; a test compares the two. Keys that a few roundings may move
+across the threshold, and weights that lose their digits near it, are left out and counted.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from kernelproof.verify.judging.underflow import eta
 Floats = NDArray[np.float64]
 
 SAMPLED = 8192
-"""Elements that are held against the truth, in whole rows from the first on, and in two rows at least."""
+"""Elements to compare with the truth, in whole rows from the first on; at least two rows."""
 STEEP = 0.1
-"""First order is trusted while grade A moves a weight by less than this share, as in `judging.errors`."""
+"""First order is valid while errors of grade A change a weight by less than this share, as in `judging.errors`."""
 
 
 @dataclass(frozen=True, eq=False)
 class TimedRowTruth:
-    """Entmax of one row of m keys.
+    """The exact entmax of one row of m keys, with its condition.
 
     Attributes:
-        head: (m,) weights, with `tail` exact to twice float64.
-        tail: (m,).
-        support: (m,) decided exactly.
+        head: (m,) weights in float64; the sum head + tail is accurate to twice the precision of float64.
+        tail: (m,) see `head`.
+        support: (m,) keys with a positive weight, decided exactly.
         near: (m,) keys that `NEAR` roundings may move across the threshold.
-        gaps: (m,) d.
+        gaps: (m,) d, the distance of each logit from the largest.
         slope: (m,) w = p^(1 − 1/n) on the support.
         bent: (m,) the relative change of `slope` for one rounding of the gaps, over u.
-        unit: (m,) condition unit of the weights.
+        unit: (m,) condition unit of each weight.
         lean: (m,) T ≥ 0, with which the derivative in α is ``Σ w_i(g_i − ḡ)T_i``, ḡ the mean of g under w (G2).
     """
 
@@ -57,7 +57,7 @@ class TimedRowTruth:
 
 
 def row_truth(row: NDArray[Any], order: float) -> TimedRowTruth:
-    """The truth of a row of logits at an order, kept for the other figures that need it."""
+    """The truth of a row of logits at an order; cached for the other figures that need it."""
     return _row_truth(row.tobytes(), row.dtype.name, order)
 
 
@@ -71,7 +71,7 @@ def _row_truth(raw: bytes, dtype: str, order: float) -> TimedRowTruth:
         slope = np.where(found.support & (head > 0), head ** (1 - 1 / order), 0.0)
         share = slope / slope.sum()
         mean = float(share @ np.where(slope > 0, gaps, 0.0))
-        # w_i[(1 − 2w_i/W)d_i + Σ_j w_j d_j/W]: what the gaps' roundings move p_i by.
+        # w_i[(1 − 2w_i/W)d_i + Σ_j w_j d_j/W]: the change of p_i caused by rounding the gaps.
         unit = np.where(slope > 0, head + slope * (np.abs(1 - share) * gaps + mean - share * gaps), 0.0)
         step = gaps + mean
         bent = step if np.isinf(order) else np.abs(order - 1) * step / np.maximum(found.margin, 1e-300)
@@ -90,13 +90,13 @@ def _row_truth(raw: bytes, dtype: str, order: float) -> TimedRowTruth:
 
 
 def weights_agreement(z: NDArray[Any], weights: NDArray[Any], order: float, what: str = "weights") -> Agreement:
-    """Sampled rows of `weights`, in the dtype of z, against entmax: the support, and κ within grade A."""
+    """Check sampled rows of `weights`, in the dtype of z: the support must be exact, and κ within grade A."""
     worst, compared, left = weights_kappa(z, weights, order)
     return _agreement(worst, compared, left, f"{what} of {_counted(z)}")
 
 
 def weights_kappa(z: NDArray[Any], weights: NDArray[Any], order: float) -> tuple[float, int, int]:
-    """(worst κ, compared, left out) over the sampled rows; a weight off the support has κ = ∞."""
+    """(worst κ, compared, left out) over the sampled rows; a nonzero weight outside the support has κ = ∞."""
     worst, compared, left = 0.0, 0, 0
     target = FORMATS[z.dtype.name]
     for at in sampled(z.shape):
@@ -118,7 +118,7 @@ def weights_kappa(z: NDArray[Any], weights: NDArray[Any], order: float) -> tuple
 def product_agreement(
     z: NDArray[Any], cotangent: NDArray[Any], gradient: NDArray[Any], order: float, what: str = "gradients"
 ) -> Agreement:
-    """Sampled rows of the vector-Jacobian product ``J g`` against the certified one, κ within grade A."""
+    """Check sampled rows of the vector-Jacobian product ``J g`` against the certified one: κ within grade A."""
     worst, compared, left = 0.0, 0, 0
     target = FORMATS[z.dtype.name]
     for at in sampled(z.shape):
@@ -137,10 +137,10 @@ def product_agreement(
 
 
 def parameter_agreement(z: NDArray[Any], cotangent: NDArray[Any], found: Any, order: float) -> Agreement:
-    """The derivative of all rows together in the order, at ∞ in α, against the certified one, κ within grade A.
+    """Check the derivative of all rows together in the order, at ∞ in α, against the certified one: κ within grade A.
 
-    Its unit is that of the sampled rows, times the rows there are for each of them: a rounding of every term, with the
-    slopes and the mean as in the product of the logits.
+    Its unit is summed over the sampled rows and scaled to the number of all rows. It counts a rounding of every term,
+    with the slopes and the mean as in the product with respect to the logits.
     """
     name, given = ("alpha", {"alpha": 1}) if np.isinf(order) else ("order", {"order": order})
     exact = float(reference.entmax_vjp(z, cotangent, **given)[name].round("float64"))
@@ -157,9 +157,9 @@ def parameter_agreement(z: NDArray[Any], cotangent: NDArray[Any], found: Any, or
 
 
 def _product_unit(truth: TimedRowTruth, size: Floats) -> Floats:
-    """(m,) what one rounding of gaps, slopes and products moves ``w_i(g_i − Σ w_j g_j/W)`` by, over u.
+    """(m,) the change of ``w_i(g_i − Σ w_j g_j/W)`` for one rounding of gaps, slopes and products, over u.
 
-    Every slope changes by the share `bent` and by a rounding; so does every π_j = w_j/W, twice.
+    Every slope changes by the share `bent` and by a rounding; every π_j = w_j/W does so twice.
     """
     share = truth.slope / truth.slope.sum()
     mean = float(share @ size)
@@ -168,7 +168,7 @@ def _product_unit(truth: TimedRowTruth, size: Floats) -> Floats:
 
 
 def exact_agreement(got: NDArray[Any], truth: NDArray[Any], what: str) -> Agreement:
-    """Every element equal, bit for bit but for the sign of zero."""
+    """Check that every element is equal, bit for bit except for the sign of zero."""
     same = np.asarray(got == truth)
     wrong = int(same.size - same.sum())
     told = "all equal" if wrong == 0 else f"{wrong} differ"
@@ -176,14 +176,14 @@ def exact_agreement(got: NDArray[Any], truth: NDArray[Any], what: str) -> Agreem
 
 
 def joined(one: Agreement, other: Agreement) -> Agreement:
-    """Both of two outputs of one call."""
+    """Combine the agreements of two outputs of one call."""
     return Agreement(
         passed=one.passed and other.passed, compared=one.compared + other.compared, what=f"{one.what}; {other.what}"
     )
 
 
 def both(ours: Agreement, rival: str) -> Agreement:
-    """`ours` with a remark on the rival's output, which is not ours to answer for."""
+    """`ours` with a remark on the rival's output, which does not affect whether ours passes."""
     return ours.model_copy(update={"what": f"{ours.what}; {rival}"})
 
 

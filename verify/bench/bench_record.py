@@ -1,4 +1,4 @@
-"""The record of a benchmark run: what `bench.json` holds and what its page, table and pictures are made from."""
+"""The record of a benchmark run: the content of `bench.json`, from which its page, table and pictures are made."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from kernelproof.reference.record import Record
 
 
 class FigureState(StrEnum):
-    """What became of a figure."""
+    """The outcome of a figure."""
 
     MET = "MET"
     MISSED = "MISSED"
     SHOWN = "SHOWN"
-    """Measured, and there is no goal."""
+    """Measured; the figure has no goal."""
     WRONG = "WRONG"
-    """The outputs do not agree with the truth, so that their speed says nothing."""
+    """The outputs do not agree with the truth, so their speed is meaningless."""
     UNAVAILABLE = "UNAVAILABLE"
-    """What it measures is not here."""
+    """What the figure measures is not available on this machine."""
 
 
 class Spread(Record):
-    """Quantiles of what was measured, one value a round."""
+    """Minimum, quartiles and maximum of a measurement that has one value per round."""
 
     least: float
     lower: float
@@ -35,11 +35,11 @@ class Spread(Record):
 
 
 class Goal(Record):
-    """What a figure is held against.
+    """The goal of a figure.
 
     Attributes:
-        kind: "times": the time of ours over the rival's, at most; "faster": the rival's over ours, at least;
-            "rate": elements a second, at least.
+        kind: "times": our time over the rival's, at most; "faster": the rival's time over ours, at least;
+            "rate": elements per second, at least.
         value: the bound.
     """
 
@@ -47,7 +47,7 @@ class Goal(Record):
     value: float
 
     def holds(self, measured: float) -> bool:
-        """Whether `measured`, in the unit of `kind`, meets it; NaN never does.
+        """Whether `measured`, in the unit of `kind`, meets the goal; NaN never does.
 
         >>> Goal(kind="times", value=1.5).holds(1.4), Goal(kind="faster", value=30).holds(1.4)
         (True, False)
@@ -55,7 +55,7 @@ class Goal(Record):
         return measured <= self.value if self.kind == "times" else measured >= self.value
 
     def distance(self, measured: float) -> float:
-        """How many times as good as it is `measured` would have to be; at most 1 where it is met.
+        """The factor by which `measured` would have to improve to meet the goal; at most 1 if it is met.
 
         >>> Goal(kind="rate", value=3e6).distance(1e6)
         3.0
@@ -64,11 +64,11 @@ class Goal(Record):
 
 
 class Agreement(Record):
-    """How the outputs that were timed compare with the truth.
+    """The comparison of the outputs that were timed with the truth.
 
     Attributes:
-        passed: whether ours are what they should be.
-        compared: how many numbers of ours were held against the truth.
+        passed: whether our outputs are correct.
+        compared: how many numbers of our outputs were compared with the truth.
         what: what was compared with what, and how far off each was.
     """
 
@@ -78,7 +78,7 @@ class Agreement(Record):
 
 
 class Memory(Record):
-    """The most memory that one call needed beyond what was there before it, in bytes; None: not measured."""
+    """The peak memory of one call beyond the memory in use before it, in bytes; None: not measured."""
 
     ours: float | None
     rival: float | None
@@ -92,13 +92,13 @@ class Note(Record):
 
 
 class FigureRecord(Record):
-    """One figure, as measured.
+    """One measured figure.
 
     Attributes:
-        measured: of every round, in the unit of the goal ("times" where there is none).
-        best: the same of the shortest time of each side.
-        ours_seconds: of every round.
-        rival_seconds: of every round.
+        measured: the measurements of all rounds, in the unit of the goal ("faster" if there is no goal).
+        best: the same from the shortest time of each side.
+        ours_seconds: the times of ours, over all rounds.
+        rival_seconds: the times of the rival, over all rounds.
     """
 
     id: str
@@ -118,7 +118,7 @@ class FigureRecord(Record):
 
 
 class ClaimRecord(Record):
-    """Figures that share a goal, and why it is not met where it is not."""
+    """Figures that share a goal, and a note that explains why it is not met, if so."""
 
     id: str
     title: str
@@ -136,7 +136,7 @@ class FamilyRecord(Record):
 
 
 class PowerLawFit(Record):
-    """Cost ~ x^exponent by least squares on logarithms; the interval is Student's, of 95 %, None for two points."""
+    """Cost ~ x^exponent by least squares on logarithms, with Student's 95 % interval, which is None for two points."""
 
     exponent: float
     interval: tuple[float, float] | None
@@ -146,7 +146,7 @@ class PowerLawFit(Record):
 
 
 class CostCurveRecord(Record):
-    """One line of a picture: seconds at every x, and their fit; or why there is none."""
+    """One line of a picture: seconds at every x, and their fit; or the reason why it is missing."""
 
     label: str
     reason: str = ""
@@ -156,7 +156,7 @@ class CostCurveRecord(Record):
 
 
 class CostPictureRecord(Record):
-    """How cost grows with one thing."""
+    """A picture of how cost grows with one quantity."""
 
     id: str
     title: str
@@ -178,7 +178,7 @@ class BenchResults(HasBrief, Record):
     pictures: list[CostPictureRecord]
 
     def brief(self) -> Brief:
-        """The families of figures, and how many figures each has."""
+        """The families of figures, and the number of figures in each."""
         title = f"kernelproof bench: {'a quick run' if self.quick else 'a whole run'} of {self.seconds:.0f} s"
         counts = [(each.title, sum(len(claim.figures) for claim in each.claims)) for each in self.families]
         return Brief(title, ("family", "figures"), [(name, str(count)) for name, count in counts])

@@ -1,4 +1,4 @@
-"""What a family of figures declares: claims with a goal, figures under them, pictures of how cost grows."""
+"""The declaration of a family of figures: groups of figures with a goal, and pictures of how cost grows."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ Call = Callable[[], Any]
 
 
 class Missing(KernelproofError):
-    """What a figure measures is not here; the message says what, and where there is one, the line that installs it."""
+    """Something that a figure needs is missing; the message says what, and if possible how to install it."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large inputs are.
+    """The sizes of inputs.
 
     Attributes:
-        quick: a sixteenth of the rows and an eighth of the tokens: to try the benchmarks, not to judge by them.
+        quick: use a sixteenth of the rows and an eighth of the tokens: to try the benchmarks, not to judge by them.
     """
 
     quick: bool = False
 
     def rows(self, count: int) -> int:
-        """As many rows of a matrix."""
+        """The number of rows of a matrix that has `count` in a full run."""
         return max(1, count // 16) if self.quick else count
 
     def tokens(self, count: int) -> int:
-        """As many tokens of a sequence."""
+        """The number of tokens of a sequence that has `count` in a full run."""
         return max(1, count // 8) if self.quick else count
 
 
 @dataclass(frozen=True)
 class Contest:
-    """A figure made ready, in the process that measures it.
+    """The prepared calls of a figure, in the process that measures it.
 
     Attributes:
-        ours: a call; what it returns is what `check` gets.
-        rival: the same.
-        check: holds both outputs against the truth.
-        ours_work: elements that one call of ours gives.
-        rival_work: elements that one call of the rival gives; the two are compared by element.
-        done: called at the end, to put right what was changed.
+        ours: our call; its result is the first argument of `check`.
+        rival: the rival's call; its result is the second argument of `check`.
+        check: compares both outputs with the truth.
+        ours_work: elements that one call of ours computes.
+        rival_work: elements that one call of the rival computes; times are compared per element.
+        done: called at the end, to undo changes.
     """
 
     ours: Call
@@ -61,13 +61,14 @@ class Figure:
     """One measurement.
 
     Attributes:
-        id: unique in its family; the family's id, a slash and this name it.
-        setting: what it is measured at, for tables.
-        ours: what is measured.
-        rival: what it is held against.
-        prepare: makes it ready; raises `Missing` where it cannot be measured.
-        memory: also measure the most memory that a call of each needs, in processes of their own.
-        guarded: seconds and bytes that a first call of ours may take, in a process of its own; None: it is trusted.
+        id: unique in its group; names start with the ids of family and group, separated by slashes.
+        setting: the conditions of the measurement, for tables.
+        ours: the name of what is measured.
+        rival: the name of what it is compared with.
+        prepare: prepares the calls; raises `Missing` if the figure cannot be measured.
+        memory: also measure the peak memory of a call of each side, in separate processes.
+        guarded: limits, in seconds and bytes, of a first call of ours in a separate process; None: the limits of
+            `runner.TRUSTED`.
     """
 
     id: str
@@ -85,8 +86,8 @@ class FigureGroup:
 
     Attributes:
         id: unique in its family; the key of its note.
-        title: what is claimed, without the number.
-        goal: None: it is only shown.
+        title: the claim, without its number.
+        goal: the goal of all figures; None: they are only shown.
         figures: at least one.
     """
 
@@ -101,7 +102,7 @@ class CostCurve:
     """One line of a picture.
 
     Attributes:
-        label: of the line.
+        label: the label of the line.
         prepare: x -> the call to time; raises `Missing`.
     """
 
@@ -111,17 +112,17 @@ class CostCurve:
 
 @dataclass(frozen=True)
 class CostPicture:
-    """How cost grows with x.
+    """A picture of how cost grows with x.
 
     Attributes:
         id: unique in its family.
-        title: of the picture.
-        x: what grows.
+        title: the title of the picture.
+        x: the name of the quantity that grows.
         xs: its values, ascending.
         curves: the lines.
-        fit_from: x from which on the exponent is fitted: below it the cost of a call hides that of the work.
-        caption: what else to know.
-        done: called at the end, to put right what was changed.
+        fit_from: the least x of the fit of the exponent; below it the cost of a call hides that of the work.
+        caption: further information.
+        done: called at the end, to undo changes.
     """
 
     id: str
@@ -136,13 +137,13 @@ class CostPicture:
 
 @dataclass(frozen=True)
 class FigureFamily:
-    """What a module of `kernelproof.verify.bench.figures` holds as FAMILY.
+    """The object `FAMILY` of a module of `kernelproof.verify.bench.figures`.
 
     Attributes:
-        id: of its module.
-        title: of its section.
-        claims: in their order.
-        pictures: in their order.
+        id: the name of its module.
+        title: the title of its section.
+        claims: groups of figures, in the order to show them.
+        pictures: pictures, in the order to show them.
         rank: families are shown by rank, then by id.
     """
 

@@ -1,7 +1,7 @@
-"""The memory of a call, measured in a child process of its own, and whether the call comes back at all.
+"""Measure the memory of a call in a separate child process, and find out whether the call returns at all.
 
-The peak of the resident set is reset before the call (Linux: /proc/self/clear_refs), so that what loading and
-compiling needed does not count. `kernelproof.verify.process.child` watches the process.
+The peak of the resident set is reset before the call (Linux: /proc/self/clear_refs), so that memory used for loading
+and compiling does not count. `kernelproof.verify.process.child` supervises the process.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from kernelproof.verify.process.service import Raised, Work
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
 _PEAK = "5"
-"""What resets the peak of the resident set, see proc(5)."""
+"""The text that resets the peak of the resident set, see proc(5)."""
 
 
 class Failed(Exception):
-    """A call did not come back: it ran out of time or memory, raised, or ended its process."""
+    """A call did not return: it ran out of time or memory, raised, or ended its process."""
 
 
 def peak_of(prepare: Callable[[], Callable[[], Any]], seconds: float, memory: int) -> float | None:
-    """Return the bytes that the call made by `prepare` needs beyond those held before it; None if unknown here.
+    """Return the bytes that a call needs beyond those in use before it; None if this system cannot measure them.
 
     Args:
-        prepare: pickled; makes the call, and calls it on something small first if it compiles.
-        seconds: what both may take.
-        memory: bytes of data beyond what is held before the call, where the system can limit it.
+        prepare: returns the call; pickled; if the call compiles, `prepare` first calls it on something small.
+        seconds: time limit of `prepare` and the call together.
+        memory: limit on the bytes of data beyond those in use before the call, if the system can enforce it.
 
     Raises:
         Failed: no answer in time, out of memory, an exception, or the end of the process.
@@ -47,7 +47,7 @@ def peak_of(prepare: Callable[[], Callable[[], Any]], seconds: float, memory: in
             said = child.wait()
     finally:
         child.stop()
-    assert said is not None  # there is none only at the end of a wait
+    assert said is not None  # only a wait with a deadline returns None
     if isinstance(said, End):
         raise Failed(said.reason)
     if isinstance(said, Raised):
@@ -59,11 +59,11 @@ def peak_of(prepare: Callable[[], Callable[[], Any]], seconds: float, memory: in
 
 
 def _start(_: Journal) -> None:
-    """Do nothing: the process has to start before its time counts."""
+    """Do nothing; waiting for it keeps the start of the process out of the time of the call."""
 
 
 def _measured(_: Journal, prepare: Callable[[], Callable[[], Any]], memory: int) -> tuple[str, int | None]:
-    """Return why the call failed, or "", and its peak, if it is known."""
+    """Return why the call failed, or "", and its peak if known."""
     out_of_memory = f"it needs more than {memory / 2**30:.3g} GiB beyond its inputs"
     try:
         call = prepare()
@@ -74,16 +74,16 @@ def _measured(_: Journal, prepare: Callable[[], Callable[[], Any]], memory: int)
             del kept
     except MemoryError:
         return out_of_memory, None
-    except Exception as error:  # noqa: BLE001 (any exception is a way in which the call failed)
+    except Exception as error:  # noqa: BLE001 (any exception means that the call failed)
         text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        # How torch says that there is no memory.
+        # The messages of torch when it runs out of memory.
         short = "not enough memory" in text or "can't allocate" in text
         return out_of_memory if short else text, None
     return "", None if before is None or after is None else max(after - before, 0)
 
 
 def _reset() -> int | None:
-    """Reset the peak and return the resident bytes it starts from; None where the system has no such thing."""
+    """Reset the peak and return the resident bytes it starts from; None if the system does not support this."""
     with suppress(OSError):
         _RESET.write_text(_PEAK, encoding="ascii")
         return _status("VmRSS")

@@ -1,4 +1,4 @@
-"""Why a goal is not met: notes that people write, in a TOML file beside the family's module."""
+"""Notes that explain why a goal is not met; people write them in a TOML file beside the module of the family."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kernelproof.verify.bench.figure import FigureFamily
 
 
 class NoteError(KernelproofError):
-    """A file of notes is not what it should be."""
+    """A file of notes is malformed."""
 
 
 def notes(family: FigureFamily) -> dict[str, Note]:
-    """The notes of a family by the id of their claim; none where there is no file.
+    """The notes of a family by the id of their claim; empty if there is no file.
 
     Raises:
-        NoteError: the file is no TOML, names a claim that there is not, or a note has other fields.
+        NoteError: the file is not TOML, names a claim that does not exist, or a note has the wrong fields.
     """
     name = f"{family.id}.toml"
     file = files("kernelproof.verify.bench.figures") / name
@@ -30,10 +30,10 @@ def notes(family: FigureFamily) -> dict[str, Note]:
 
 
 def parsed(text: str, name: str, claims: set[str]) -> dict[str, Note]:
-    r"""The notes in `text`.
+    r"""Parse the notes in `text`.
 
     Raises:
-        NoteError: as `notes`.
+        NoteError: as for `notes`.
 
     >>> parsed("[low]\ntried = 'a'\nin_the_way = 'b'\n", "x.toml", {"low"})
     {'low': Note(tried='a', in_the_way='b')}

@@ -1,4 +1,4 @@
-"""The exponent of cost: a straight line through logarithms, with the interval that its scatter allows."""
+"""The exponent of cost: fit a straight line to logarithms, with a confidence interval from the residuals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 
 def exponent(xs: Sequence[float], ys: Sequence[float]) -> PowerLawFit | None:
-    """The fit of ``y ~ x^e``; None for fewer than two different x; without an interval for two points.
+    """Fit ``y ~ x^e``; None for fewer than two different x; without an interval for two points.
 
     Args:
         xs: positive.

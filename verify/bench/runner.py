@@ -1,4 +1,4 @@
-"""A run of the benchmarks: figures one after the other, in this process; what is in their way is said."""
+"""Run the benchmarks: measure figures one after the other in this process; a figure that cannot run has a reason."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from kernelproof.verify.registry import collect
 PACKAGE = "kernelproof.verify.bench.figures"
 FULL, QUICK = Effort(), Effort(seconds=0.15, least=2, most=5)
 POINT, QUICK_POINT = Effort(seconds=0.8, least=3, most=51), Effort(seconds=0.2, least=2, most=3)
-"""For the points of a picture, all curves together."""
+"""Effort for each point of a picture, all curves together."""
 TRUSTED = (120.0, 16 << 30)
-"""Seconds and bytes of a call whose memory is measured and that has no limits of its own."""
+"""Limits, in seconds and bytes, of a call whose memory is measured and whose figure sets no limits."""
 
 Told = Callable[[str], None]
 
@@ -52,16 +52,18 @@ def families() -> list[FigureFamily]:
     """All families, by rank.
 
     Raises:
-        SeamError: as `kernelproof.verify.registry.collect`.
+        SeamError: see `kernelproof.verify.registry.collect`.
     """
     return sorted(collect(PACKAGE, "FAMILY").values(), key=lambda family: (family.rank, family.id))
 
 
 def chosen(only: Sequence[str] | None) -> list[FigureFamily]:
-    """Families with the figures and pictures whose name begins with one of `only`, such as ``truth/rate-real-float32``.
+    """The families, reduced to figures and pictures whose name starts with one of `only`; None means everything.
+
+    A name is, for example, ``truth/rate-real-float32``.
 
     Raises:
-        DomainError: nothing has such a name.
+        DomainError: no name starts with one of them.
     """
     known = families()
     if only is None:
@@ -100,16 +102,16 @@ def _name(family: FigureFamily, claim: FigureGroup, figure: Figure) -> str:
 
 
 def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told = lambda _: None) -> BenchResults:
-    """Measure and return what was found.
+    """Measure and return the results.
 
     Args:
-        only: beginnings of names, see `chosen`; None means all.
-        quick: small inputs and few rounds: to try the benchmarks, not to judge by them.
-        done: hears the name of everything that was measured.
+        only: prefixes of names, see `chosen`; None means all.
+        quick: use small inputs and few rounds: to try the benchmarks, not to judge by them.
+        done: called with the name of each figure and picture when it has been measured.
 
     Raises:
-        DomainError: `only` names nothing.
-        NoteError: a file of notes is not what it should be.
+        DomainError: a part of `only` matches nothing.
+        NoteError: a file of notes is malformed.
     """
     selected = chosen(only)
     held = {family.id: notes(family) for family in selected}
@@ -142,10 +144,10 @@ def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told 
 
 
 def annotated(results: BenchResults) -> BenchResults:
-    """`results` with the notes as they are now, so that a run need not be repeated for a note.
+    """Replace the notes of `results` by the current ones, so that a change of a note needs no new run.
 
     Raises:
-        NoteError: a file of notes is not what it should be.
+        NoteError: a file of notes is malformed.
     """
     held = {family.id: notes(family) for family in families()}
 
@@ -160,7 +162,7 @@ def annotated(results: BenchResults) -> BenchResults:
 
 
 def measured(figure: Figure, claim: FigureGroup, sizes: Sizes) -> FigureRecord:
-    """The record of one figure."""
+    """Measure one figure and return its record."""
     base = {"id": figure.id, "setting": dict(figure.setting), "ours": figure.ours, "rival": figure.rival}
     try:
         memory = _memory(figure, sizes)
@@ -198,12 +200,12 @@ def measured(figure: Figure, claim: FigureGroup, sizes: Sizes) -> FigureRecord:
 
 
 def unit_of(claim: FigureGroup, ours: Sequence[float], rival: Sequence[float]) -> tuple[list[float], float]:
-    """What was measured in the unit of the claim's goal, round by round, and from the shortest time of each side.
+    """Convert times to the unit of the claim's goal: round by round, and from the shortest time of each side.
 
     Args:
-        claim: whose goal says the unit; without one it is how many times faster ours is.
-        ours: seconds an element, round by round.
-        rival: the same.
+        claim: its goal determines the unit; without a goal the unit is how many times faster ours is.
+        ours: seconds per element of ours, round by round.
+        rival: seconds per element of the rival, round by round.
     """
     kind = "faster" if claim.goal is None else claim.goal.kind
     if kind == "rate":
@@ -218,28 +220,28 @@ def _works(contest: Contest) -> tuple[float, float]:
 
 
 def _memory(figure: Figure, sizes: Sizes) -> Memory | None:
-    """The peaks of both sides; raises `Failed` where ours does not come back, and `Missing`."""
+    """Measure the peak memory of both sides; raises `Failed` if ours does not return, and `Missing`."""
     if not figure.memory or sizes.quick:
         return None
     figure.prepare(sizes).done()
     seconds, memory = figure.guarded or TRUSTED
     ours = peak_of(partial(_side, figure.prepare, sizes, "ours"), seconds, memory)
     rival = None
-    # A rival that does not come back loses, and its memory is not known.
+    # A rival that does not return loses, and its memory is unknown.
     with suppress(Failed):
         rival = peak_of(partial(_side, figure.prepare, sizes, "rival"), *TRUSTED)
     return Memory(ours=ours, rival=rival)
 
 
 def _side(prepare: Callable[[Sizes], Contest], sizes: Sizes, name: str) -> Callable[[], object]:
-    """One side of a figure, called before on a small input so that what compiles has compiled."""
+    """One side of a figure, called once on a small input so that compiling is not measured."""
     getattr(prepare(Sizes(quick=True)), name)()
     call: Callable[[], object] = getattr(prepare(sizes), name)
     return call
 
 
 def drawn(picture: CostPicture, sizes: Sizes, name: str) -> CostPictureRecord:
-    """The record of a picture: at each x all curves in turns."""
+    """Measure a picture and return its record; at each x, all curves take turns."""
     effort = QUICK_POINT if sizes.quick else POINT
     missing: dict[str, str] = {}
     points: dict[str, list[tuple[float, Spread]]] = {curve.label: [] for curve in picture.curves}
@@ -261,7 +263,7 @@ def drawn(picture: CostPicture, sizes: Sizes, name: str) -> CostPictureRecord:
 
 
 def _curve(curve: CostCurve, points: list[tuple[float, Spread]], reason: str, picture: CostPicture) -> CostCurveRecord:
-    # The shortest time, which other work on the machine disturbs least.
+    # Fit the shortest times, because other work on the machine disturbs them least.
     fitted = [(x, each.least) for x, each in points if x >= picture.fit_from]
     fit = exponent([x for x, _ in fitted], [y for _, y in fitted]) if fitted else None
     return CostCurveRecord(

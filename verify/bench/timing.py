@@ -1,4 +1,4 @@
-"""Turns: ours and the rival's one after the other, so that what else the machine does hurts both alike."""
+"""Time calls in turns, ours and the rival's, so that other work on the machine affects both alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 from kernelproof.verify.bench.bench_record import Spread
 
 SHORTEST = 2e-4
-"""Seconds of one sample at least: shorter calls are repeated in it. Not more: one interruption spoils a sample."""
+"""The least seconds of one sample; shorter calls are repeated in it. It is small, because a long sample is more
+likely to be interrupted."""
 
 Call = Callable[[], Any]
 Clock = Callable[[], float]
@@ -26,10 +27,10 @@ class Effort:
     """How long to measure.
 
     Attributes:
-        seconds: of all rounds of a figure, after the first calls.
-        least: rounds at least, while they fit into `patience`.
-        most: rounds at most.
-        patience: seconds that the least rounds may take; beyond it there are fewer, and one at least.
+        seconds: seconds of all rounds of a figure, after the first calls.
+        least: the least number of rounds, if they fit into `patience`.
+        most: the most rounds.
+        patience: seconds that `least` rounds may take; if they take longer there are fewer, but at least one.
     """
 
     seconds: float = 1.0
@@ -38,7 +39,7 @@ class Effort:
     patience: float = 12.0
 
     def rounds(self, once: float) -> int:
-        """The rounds that fit if one takes `once` seconds.
+        """The number of rounds if one takes `once` seconds.
 
         >>> Effort(1.0, 3, 21).rounds(0.1), Effort(1.0, 3, 21).rounds(3.0), Effort(1.0, 3, 21).rounds(20.0)
         (10, 3, 1)
@@ -50,7 +51,7 @@ class Effort:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Quantiles of `values`, at least one.
+    """Minimum, quartiles and maximum of `values`, which must not be empty.
 
     >>> spread([3.0, 1.0, 2.0]).median
     2.0
@@ -60,16 +61,16 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def in_turns(calls: Sequence[Call], effort: Effort, clock: Clock = time.perf_counter) -> list[list[float]]:
-    """Seconds of one call of each of `calls`, one list a call; in every round all are called, in alternating order.
+    """Time each of `calls`, and return one list of seconds per call; every round times all calls, in alternating order.
 
-    Each was called before, so that nothing is compiled or allocated for the first time in a sample. Calls that are
+    The caller must have called each once, so that no sample includes compiling or a first allocation. Calls that are
     too short to time are repeated within a sample.
     """
     with _uncollected():
         first = [_sample(call, 1, clock) for call in calls]
         repeats = [1 if once >= SHORTEST else math.ceil(SHORTEST / max(once, 1e-7)) for once in first]
         rounds = effort.rounds(sum(once * count for once, count in zip(first, repeats, strict=True)))
-        # A first round of long calls is as good as any other, and costs as much.
+        # The first round of long calls is as good as any other, and costs as much, so it counts.
         long = max(repeats, default=1) == 1
         seconds: list[list[float]] = [[once] if long else [] for once in first]
         for turn in range(1 if long else 0, rounds):
@@ -80,7 +81,7 @@ def in_turns(calls: Sequence[Call], effort: Effort, clock: Clock = time.perf_cou
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Round by round.
+    """Quotients, round by round.
 
     >>> ratios([2.0, 3.0], [1.0, 2.0])
     [2.0, 1.5]
@@ -97,7 +98,7 @@ def _sample(call: Call, count: int, clock: Clock) -> float:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, whose turn would fall to whoever is measured then."""
+    """Disable the garbage collector, whose work would count for the call that happens to be measured."""
     was = gc.isenabled()
     gc.collect()
     gc.disable()

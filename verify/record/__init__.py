@@ -1,1 +1,1 @@
-"""The record of a run: its schema, how it is made from the results of cases, and the failures that were expected."""
+"""The record of a run: its schema, its aggregation from the results of cases, and expected failures."""

@@ -1,4 +1,4 @@
-"""From the results of cases to the record of a run: verdicts, worst cases, the accuracy and coverage tables."""
+"""Aggregate the results of cases into the record of a run: verdicts, worst cases, accuracy and coverage tables."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from kernelproof.verify.workers.runner import Found
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
 
 KEPT = 8
-"""Failures of a check that the record has."""
+"""The most failures of a check to put into the record."""
 _Ranked = tuple[tuple[bool, float], int, Failure, Case]
 _Graded = tuple[str, str, str, str, str]
 
 
 @dataclass
 class _Tally:
-    """One check on one target, while it is counted."""
+    """Counts of one check on one target, while they are collected."""
 
     applied: int = 0
     decided: int = 0
@@ -51,17 +51,17 @@ class _Tally:
 
 @dataclass(frozen=True)
 class TargetRun:
-    """What one target was tried on.
+    """The cases and results of one target in a run.
 
     Attributes:
-        target: which.
+        target: the target.
         cases: all cases of the run.
-        results: by index of case.
-        refused: why it was not asked, by index of case.
+        results: the results, by index of case.
+        refused: why the target does not support a case, by index of case.
         single: whether the run is one case that the user named; then a check may have nothing to decide.
         expected: the failures that are known.
-        suite: whose recipes are counted.
-        unasked: why it was not asked although it takes the case, by index of case.
+        suite: the suite whose recipes are counted.
+        unasked: why a case was not run although the target supports it, by index of case.
     """
 
     target: Target
@@ -74,7 +74,7 @@ class TargetRun:
     unasked: dict[int, str] = field(default_factory=dict)
 
     def answered(self, at: int, found: Found, unasked: Mapping[tuple[int, int], str]) -> TargetRun:
-        """This, with what the target at this index answered; `found` and `unasked` go by index of case and target."""
+        """Add the answers of the target with index `at`; keys of `found` and `unasked` are (case, target) indices."""
         results = {number: result for (number, index), result in found.items() if index == at}
         return replace(
             self, results=results, unasked={number: why for (number, index), why in unasked.items() if index == at}
@@ -82,7 +82,7 @@ class TargetRun:
 
 
 def unmatched(expected: Sequence[Expected], runs: Sequence[TargetRun]) -> list[str]:
-    """A line for each expected failure that is about nothing that any target of a run was tried on."""
+    """A line for each expected failure that matches nothing that was tried in `runs`."""
     return [
         f"the expected failure {entry.text} matches nothing that was tried: {entry.reason}"
         for entry in expected
@@ -96,7 +96,7 @@ def unmatched(expected: Sequence[Expected], runs: Sequence[TargetRun]) -> list[s
 
 
 def reproduce(target: Target, case: Case) -> str:
-    """The command that runs one case on one target again."""
+    """The command that repeats one case on one target."""
     device = f" --device {target.device}" if target.device != "cpu" else ""
     words = shlex.join((target.name, *target.place.words))
     return f"kernelproof verify {words}{device} --case '{case.text}'"
@@ -110,7 +110,7 @@ def record(tried: TargetRun) -> TargetRecord:
     decided = sum(check.decided for check in found)
     verdict = _verdict(found, called, decided, single=tried.single)
     if tried.unasked and verdict in {Verdict.PASS, Verdict.XFAIL, Verdict.XPASS}:
-        # All of its failures were expected: what was not asked is not known to be right.
+        # No unexpected failure was found, but cases that were not run may still fail.
         verdict = Verdict.UNDECIDED
     remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
     notes = [tried.target.note, *_first_of_each(remarks)]
@@ -137,7 +137,7 @@ def record(tried: TargetRun) -> TargetRecord:
 
 
 def _recipes(tried: TargetRun) -> list[Recipes]:
-    """Per op and family, over all orders and dtypes; a case that the target refused was not tried."""
+    """Count recipes for each op and family, over all orders and dtypes; cases that the target refused do not count."""
     asked = [case for number, case in enumerate(tried.cases) if number in tried.results]
     found = [
         Recipes(op=op, family=family, tried=held, known=known)
@@ -147,7 +147,7 @@ def _recipes(tried: TargetRun) -> list[Recipes]:
 
 
 def _first_of_each(remarks: Iterable[str]) -> list[str]:
-    """One remark of each kind: those that begin alike differ only in their example."""
+    """Keep one remark of each kind; remarks of a kind have the same beginning and differ only in their example."""
     return list({remark.partition(", such as")[0]: remark for remark in reversed(list(remarks))}.values())[::-1]
 
 
@@ -159,14 +159,14 @@ def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool)
         if each in said:
             return each
     undecided = {check.id for check in found if check.verdict is Verdict.UNDECIDED}
-    # A case that the user names may leave a check nothing to decide, but not the accuracy.
+    # If the user names one case, a check may have nothing to decide, except for accuracy.
     if not decided or (undecided and not single) or ACCURACY in undecided:
         return Verdict.UNDECIDED
     return Verdict.XFAIL if Verdict.XFAIL in said else Verdict.PASS
 
 
 def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
-    # A grade is what was found, whether or not it was expected.
+    # The grade counts every failure, whether or not it was expected.
     if any(check.failed and checks()[check.id].fatal for check in found):
         return "F"
     if any(check.statistics.get("crashes") for check in found):
@@ -223,7 +223,7 @@ def _failed(said: CheckResult) -> bool:
 
 
 def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool, known: bool) -> None:
-    """Keep the worst comparison: an unexpected failure, then any, then the larger κ, then the earlier case."""
+    """Keep the worst comparison. Rank: unexpected failures, other failures, the larger κ, the earlier case."""
     rank = failed and not known, failed, _rank(failure)
     if tally.worst is None or rank > tally.worst[0]:
         tally.worst = (rank, failure, case)
@@ -246,7 +246,7 @@ def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bo
     else:
         verdict = Verdict.UNSUPPORTED if unsupported else Verdict.UNDECIDED
     ranked = sorted(tally.failures, key=lambda each: (not each[0][0], -each[0][1], each[1]))
-    # One failure a case first: five elements of one row say less than five cases.
+    # Keep one failure of each case, because five elements of one row are less informative than five cases.
     seen: set[int] = set()
     spread = [each for each in ranked if each[1] not in seen and not seen.add(each[1])]  # type: ignore[func-returns-value]
     spread = _varied(spread)
@@ -270,9 +270,10 @@ def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bo
 
 
 def _varied(ranked: list[_Ranked]) -> list[_Ranked]:
-    """`ranked` with failures of another kind in turn: of another output, not a number or one, and then another order.
+    """Reorder `ranked` so that kinds of failure alternate; within a kind, different orders come first.
 
-    Five rows of NaN, one for each of five orders, would hide a wrong number at a sixth.
+    A kind is an output together with whether the value is finite. Without this, rows of NaN at five orders would hide a
+    wrong number at a sixth.
     """
     kinds: dict[tuple[str, bool], list[_Ranked]] = defaultdict(list)
     for each in ranked:
@@ -338,7 +339,7 @@ def _row(group: _Graded, summaries: list[Summary]) -> Accuracy:
         ulp_max=float(ulps[-1]),
         ulp_mean=float(np.sum([summary.ulp_sum for summary in summaries])) / compared,
         ulp_signed_mean=signed,
-        # The least ulp that 99.9 % of the comparisons do not exceed.
+        # The smallest error in ulp that 99.9 % of the comparisons do not exceed.
         ulp_p999=float(ulps[max(-(-999 * compared // 1000) - 1, 0)]),
         absolute_max=max(summary.absolute_max for summary in summaries),
         kappa_max=kappa,
@@ -387,7 +388,7 @@ def _coverage(tried: TargetRun) -> list[Coverage]:
 
 
 def _grid(cases: Iterable[Case]) -> Iterable[tuple[str, str, str, str]]:
-    """Every combination of what the run has at all, α's only with what they were tried on."""
+    """Every combination of op, order, dtype and family in the run; each op only with its own orders and α."""
     ops = dict.fromkeys(case.op for case in cases)
     dtypes = dict.fromkeys(case.dtype for case in cases)
     for op in ops:

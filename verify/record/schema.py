@@ -1,4 +1,4 @@
-"""The record of a run: what `results.json` holds and what every report is a pure function of.
+"""The record of a run: the content of `results.json`, from which alone every report is made.
 
 The JSON Schema is `Results.model_json_schema()`.
 """
@@ -15,7 +15,7 @@ from kernelproof.reference.record import Record
 
 
 class Verdict(StrEnum):
-    """What a check says; only PASS passes, and XFAIL, a failure that was expected, does not fail a run."""
+    """The verdict of a check or a target; PASS passes, and so does XFAIL, a failure that was expected."""
 
     PASS = "PASS"
     XFAIL = "XFAIL"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 class Worst(Record):
-    """The worst comparison of one check on one target, with the line that reproduces it."""
+    """One comparison of a check on a target, with the command that reproduces it."""
 
     case: str
     reproduce: str
@@ -42,10 +42,11 @@ class Worst(Record):
 
 
 class Check(Record):
-    """One check on one target: its verdict, and how much it compared.
+    """One check on one target: its verdict, and how many comparisons it made.
 
-    Of its failed comparisons, `expected` were expected; `reasons` says why, or which expected failure did not come.
-    `script` shows the smallest witness found of a failure: it runs as pasted, and exits nonzero on the fault.
+    Of its `failed` comparisons, `expected` were expected. `reasons` says why they were expected, or which expected
+    failures did not occur. `script` shows the smallest witness found of a failure; it runs as pasted, and exits nonzero
+    on the fault.
     """
 
     id: str
@@ -63,7 +64,7 @@ class Check(Record):
 
 
 class Accuracy(Record):
-    """Errors of one op at one order and dtype: the row of the accuracy table."""
+    """A row of the accuracy table: the errors of one op at one order and dtype."""
 
     op: str
     rule: str
@@ -81,7 +82,7 @@ class Accuracy(Record):
 
 
 class Coverage(Record):
-    """One cell of the coverage table; a cell with nothing decided was not verified."""
+    """A cell of the coverage table; a cell in which nothing was decided is not verified."""
 
     op: str
     order: str
@@ -94,7 +95,7 @@ class Coverage(Record):
 
 
 class Recipes(Record):
-    """How many of the recipes of a family a target was tried on, over all orders and dtypes, of how many there are."""
+    """The recipes of a family: how many a target was tried on, over all orders and dtypes, and how many exist."""
 
     op: str
     family: str
@@ -103,9 +104,9 @@ class Recipes(Record):
 
 
 class Target(Record):
-    """One implementation: its grade, its checks, and what was and was not tried on it.
+    """The results of one implementation: its grade, its checks, and what was tried on it.
 
-    `by_default` is whether it promised no grade itself, so that the default was asked of it.
+    `by_default` says that it promises no grade itself, so that the default grade was required of it.
     """
 
     name: str
@@ -133,7 +134,7 @@ class Table(Record):
 
 
 class Results(HasBrief, Record):
-    """Everything one run found."""
+    """All results of one run."""
 
     format: Literal["kernelproof-results/1"] = Field(default="kernelproof-results/1", alias="schema")
     passed: bool
@@ -148,7 +149,7 @@ class Results(HasBrief, Record):
     studies: list[Table] = Field(default_factory=list)
 
     def brief(self) -> Brief:
-        """The grade and the verdict of each target, and its worst case."""
+        """The grade, the verdict and the worst case of each target."""
         verdict = "passed" if self.passed else "FAILED"
         lines = [(each.name, each.device, each.grade, each.verdict.value, _worst_case(each)) for each in self.targets]
         title = f"kernelproof verify: {verdict} in {self.seconds:.0f} s, suite {self.suite}, seed {self.seed}"
@@ -156,7 +157,7 @@ class Results(HasBrief, Record):
 
 
 def _worst_case(target: Target) -> str:
-    """The worst case of a check that failed, or else the one of largest κ; the note of a target without one."""
+    """The worst case of a failed check, or otherwise the one with the largest κ; without any, the target's note."""
     compared = [(check, check.worst) for check in target.checks if check.worst is not None]
     if not compared:
         return target.note or "-"

@@ -1,12 +1,12 @@
-"""Known failures: a file that names them with their reasons, so that a run can pass and still shows each of them.
+"""Expected failures: a file lists them with their reasons, so that a run can pass and still shows each of them.
 
     [[xfail]]
-    target = "entmax_bisect"     # a pattern for its name, as of a shell; left out: any
+    target = "entmax_bisect"     # a shell-style pattern for its name; left out: any
     check = "curve"              # a pattern for the id of the check; left out: any
     order = "1/9"                # filters, each optional: op, order (or alpha), dtype, family, device
     reason = "bisection stops early at large α"
 
-In the place of filters, ``case`` may have the line of one case as a report prints it.
+Instead of op, order, alpha, dtype and family, ``case`` may give the line of one case as a report prints it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ KEYS = (*FILTERS, "case", "reason")
 
 @dataclass(frozen=True)
 class Expected:
-    """One entry: what it is about, and why that fails.
+    """One entry of the file: which failures it expects, and why.
 
     Attributes:
-        number: its place in the file, from 1.
+        number: its position in the file, from 1.
         filters: (key, pattern) pairs, all of which must match.
-        case: the text of the only case that it is about, or None.
-        reason: why it fails.
+        case: the text of the only case that it matches, or None.
+        reason: why the failure is expected.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Expected:
     reason: str
 
     def matches(self, target: Target, case: Case, check: str) -> bool:
-        """Whether a failure of `check` on `case` of `target` would be this one."""
+        """Whether a failure of `check` on `case` of `target` is expected by this entry."""
         if self.case is not None and self.case != case.text:
             return False
         found = {
@@ -55,7 +55,7 @@ class Expected:
             "dtype": case.dtype,
             "family": case.family,
         }
-        # A target in a file is named by the path of the user, and a pattern for its last part is enough.
+        # The name of a target in a file contains the path that the user gave, so a pattern may match its last part.
         short = target.name.rpartition("/")[2].rpartition(":")[2]
         return all(
             fnmatchcase(found[key], pattern) or (key == "target" and fnmatchcase(short, pattern))
@@ -64,13 +64,13 @@ class Expected:
 
     @property
     def text(self) -> str:
-        """The entry in a few words."""
+        """A short description of the entry."""
         told = [f"{key} {pattern}" for key, pattern in self.filters]
         return f"entry {self.number} ({', '.join([*told, *([self.case] if self.case else [])]) or 'anything'})"
 
 
 class ExpectedFailures:
-    """The expected failures of one target: which came, and which did not although what they are about was tried."""
+    """The expected failures of one target: which occurred, and which did not although their cases were tried."""
 
     def __init__(self, target: Target, expected: tuple[Expected, ...]) -> None:
         self.target, self.expected = target, expected
@@ -78,7 +78,7 @@ class ExpectedFailures:
         self.passed: dict[int, dict[str, None]] = {}
 
     def of(self, case: Case, check: str, *, failed: bool, decided: bool) -> Expected | None:
-        """The expected failure that this result of a check on a case is, or None."""
+        """The entry that expects this result of a check on a case, or None."""
         for entry in self.expected:
             if not entry.matches(self.target, case, check):
                 continue
@@ -90,7 +90,7 @@ class ExpectedFailures:
         return None
 
     def missed(self) -> dict[str, dict[str, None]]:
-        """Per check, the reasons of the failures that did not come: of an entry one case must fail, not each."""
+        """For each check, the reasons of the failures that did not occur; one failing case is enough for an entry."""
         reasons = {entry.number: entry.reason for entry in self.expected}
         found: dict[str, dict[str, None]] = {}
         for number, checks in self.passed.items():
@@ -100,11 +100,11 @@ class ExpectedFailures:
 
 
 def read(path: Path) -> tuple[Expected, ...]:
-    """The entries of the file at `path`.
+    """Read the entries of the file at `path`.
 
     Raises:
-        DomainError: it cannot be read, is no TOML, or an entry has an unknown key, no reason or no text where one
-            belongs; the message says which.
+        DomainError: the file cannot be read or is not TOML, or an entry has an unknown key, no reason, or a value that
+            is not a text; the message says which.
     """
     try:
         held: Any = tomllib.loads(path.read_text(encoding="utf-8"))

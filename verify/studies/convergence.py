@@ -1,7 +1,7 @@
-"""Float backends and foreign targets on their way to softmax: where rounding, κ·u, meets c₁/n, and what happens there.
+"""The convergence of float backends and other targets to softmax: where rounding, κ·u, meets c₁/n, and what follows.
 
-Every target gets one row, rounded to its dtype and exact from then on, at many orders. The distance of what it returns
-from softmax, and from the certified weights of the very order it received, are enclosed by arb.
+Every target gets the same row at many orders. The row is rounded to the dtype once, and exact from then on. Arb
+encloses the distance of the returned weights from softmax, and from the certified weights of the order received.
 
 The predicted floor is κ·u times the condition unit of the row (docs/theory.md §4), in the norm of the curve, with
 κ = 1: the error that one rounding of every input and output may cause. Source: docs/theory.md §3 and §4.
@@ -44,16 +44,17 @@ from kernelproof.verify.workers.runner import Runner
 from kernelproof.verify.workers.worker import guard_of, limit_memory
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-"""Tried by default."""
+"""The dtypes to try by default."""
 KEYS = 16
 NORM = Norm.VARIATION
 AT_FLOOR = Fraction(1, 1000)
-"""A point is at its floor if the target's own error is at least this part of the distance of truth to softmax."""
+"""A point is at its floor if the target's own error is at least this part of the distance from truth to softmax."""
 LOCAL = Fraction(1, 1000)
-"""How near its limit every later local slope of the truth is on the orders of a fit. They end at the floor, so that the
-1/n² term must be smaller where they start than for a fit of the truth."""
+"""On the orders of a fit, every later local slope of the truth is at most this far from its limit. These orders end at
+the floor, so the 1/n² term must be smaller at their start than for a fit of the truth."""
 TURN = 4
-"""Predicted floors that a target may be off, the κ of grade A; without a turn a curve rises by twice that at most."""
+"""How many predicted floors the error of a target may be: the κ of grade A. A curve turns upward only if it rises by
+more than twice this many floors."""
 
 
 class BackendPoint(Record):
@@ -61,10 +62,10 @@ class BackendPoint(Record):
 
     Attributes:
         order: n as the target received it.
-        error: distance of what it returned from softmax.
-        own: its distance from the certified weights at that order: the floor that is seen.
-        floor: the floor that is predicted, ``u·Σ unit/2``.
-        kept: above its floor, and so part of a fit.
+        error: distance of the returned weights from softmax.
+        own: distance of the returned weights from the certified weights at that order: the observed floor.
+        floor: the predicted floor, ``u·Σ unit/2``.
+        kept: whether the point is above its floor, and so may be part of a fit.
     """
 
     order: str
@@ -75,22 +76,22 @@ class BackendPoint(Record):
 
 
 class BackendCurve(Record):
-    """One target, device and dtype.
+    """The curve of one target, device and dtype.
 
     Attributes:
-        target: its name.
-        device: where it ran.
-        dtype: of the row and the weights.
-        built_in: one of ours, which must not turn upward.
-        failure: why there is no curve, or what ended it; "" else.
+        target: the name of the target.
+        device: the device on which it ran.
+        dtype: the dtype of the row and the weights.
+        built_in: whether it is a built-in backend, whose curve must not turn upward.
+        failure: why there is no curve, or what ended it; otherwise "".
         refused: why orders were left out, or "".
-        points: by ascending order.
+        points: the points, by ascending order.
         meets: the order where the first-order term meets the predicted floor, ``c₁/(u·Σ unit/2)``.
-        kappa: the largest ``own/floor``: the κ that is seen.
+        kappa: the largest ``own/floor``: the observed κ.
         lowest: the order at which the distance to softmax is smallest.
         turns: the order from which the curve first turns upward, or None.
-        fit: over the asymptotic orders above the floor; None if there are too few.
-        state: what became of it.
+        fit: the fit over the asymptotic orders above the floor; None if there are too few.
+        state: the outcome of the fit.
     """
 
     target: str
@@ -109,17 +110,17 @@ class BackendCurve(Record):
 
     @property
     def label(self) -> str:
-        """For a legend: the target and its dtype, and the device where that is no CPU."""
+        """The label in a legend: target and dtype, and the device unless it is the CPU."""
         return " ".join([self.target, self.dtype, *([] if self.device == "cpu" else [self.device])])
 
 
 class BackendStudy(Record):
-    """All targets, and the truth of the row they were given.
+    """The curves of all targets, and the truth of the row.
 
     Attributes:
-        row: its logits in float64; each dtype gets its rounding of them.
-        truth: the curve without rounding, over the orders that were asked for.
-        curves: one a target, device and dtype.
+        row: the logits in float64; each dtype gets them rounded to it.
+        truth: the exact curve of the row, over all orders of the study.
+        curves: one for each target, device and dtype.
     """
 
     row: list[float]
@@ -128,15 +129,15 @@ class BackendStudy(Record):
 
     @property
     def passed(self) -> bool:
-        """Whether every built-in backend ran and did not turn upward, and no fit is off."""
+        """Whether every built-in backend ran without an upward turn, and no fit of one failed."""
         ours = [curve for curve in self.curves if curve.built_in]
         steady = all(not curve.failure and curve.turns is None for curve in ours)
         return steady and all(curve.state is not CurveState.FAILS for curve in ours)
 
 
 def row(seed: int) -> tuple[float, ...]:
-    """Logits N(0, 2²) with every bit of a float64 in use; each dtype gets its own rounding of them."""
-    # Logits of few bits would hide what is lost: z/n − τ is exact for them where n is a power of 2.
+    """Logits N(0, 2²) that use every bit of a float64; each dtype gets them rounded to it."""
+    # Logits of few bits would hide rounding errors: for them z/n − τ is exact if n is a power of 2.
     return tuple((2.0 * data.generator(seed, 5).standard_normal(KEYS)).tolist())
 
 
@@ -145,10 +146,10 @@ class _Known:
     """The truth of a row at one order.
 
     Attributes:
-        distance: from softmax.
-        limit: softmax.
-        weights: the certified ones.
-        unit: what the predicted floor is u times.
+        distance: distance of the certified weights from softmax.
+        limit: the softmax weights.
+        weights: the certified weights.
+        unit: the predicted floor over u.
     """
 
     distance: arb
@@ -159,7 +160,7 @@ class _Known:
 
 @cache
 def known(logits: tuple[float, ...], order: Fraction) -> _Known:
-    """What is true of a row at an order."""
+    """Compute the truth of a row at an order."""
     bits = first_bits(order)
     with ctx.workprec(bits):
         found = entmax(list(logits), order=order, precision=bits)
@@ -172,7 +173,7 @@ def known(logits: tuple[float, ...], order: Fraction) -> _Known:
 
 
 def floor_at_limit(logits: tuple[float, ...]) -> float:
-    """The unit of softmax: what the floor is u times, once the order is large."""
+    """The predicted floor over u in the limit of large orders, that is, for softmax."""
     p = np.array([float(each) for each in SoftmaxExpansion.of(logits).p])
     gaps = max(logits) - np.array(logits)
     units = RowUnits(p, np.full_like(p, inf), inf, Adaptive(1), 1.0, gaps, gaps)
@@ -182,14 +183,14 @@ def floor_at_limit(logits: tuple[float, ...]) -> float:
 def study(
     work: Runner, targets: Sequence[Target], orders: Sequence[Fraction], seed: int, dtypes: Sequence[str] | None = None
 ) -> BackendStudy:
-    """The curves of `targets`, each called in a worker process of `work`; a crash or hang is a result of its curve.
+    """Measure the curves of `targets` in worker processes of `work`; a crash or hang becomes the result of its curve.
 
     Args:
-        work: where targets run.
-        targets: what `describe` gave.
-        orders: those to try; a target that takes α gets those with ``1 + 1/n`` exact in the dtype.
-        seed: of the row.
-        dtypes: some of those the targets take; None means `DTYPES`.
+        work: runs the targets.
+        targets: targets that `describe` returned.
+        orders: the orders to try; a target that takes α gets those with ``1 + 1/n`` exact in the dtype.
+        seed: seeds the row.
+        dtypes: dtypes that the targets take; None means `DTYPES`.
 
     Raises:
         TargetError: a target has no op entmax, or no parameter for the order.
@@ -217,7 +218,7 @@ def study(
 
 
 def rounded(logits: Sequence[float], dtype: str) -> tuple[float, ...]:
-    """The logits as a dtype holds them."""
+    """The logits, rounded to a dtype."""
     return tuple(np.array(logits).astype(FORMATS[dtype].dtype).astype(np.float64).tolist())
 
 
@@ -227,7 +228,7 @@ def _takes(target: Target) -> tuple[str, ...]:
 
 
 def orders_for(target: Target, dtype: str, orders: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """The orders that a target can be told exactly; α also in the dtype, which the target may turn it into."""
+    """The orders that can be passed to a target exactly; α must be exact in the dtype, as the target may convert it."""
     if "order" in _takes(target):
         return tuple(order for order in orders if Fraction(float(order)) == order)
     precision = FORMATS[dtype].precision
@@ -241,7 +242,7 @@ def _fits(number: Fraction, precision: int) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """What one worker does: one target on one row in one dtype."""
+    """The job of one worker: one target on one row in one dtype."""
 
     target: Target
     dtype: str
@@ -250,15 +251,15 @@ class _Job:
 
 
 Answers = list[list[float] | str]
-"""For every order the weights, or how the call raised."""
+"""For every order, the weights, or a text that says how the call failed."""
 
 
 def ask(job: _Job, limits: Limits | None = None) -> Answers:
-    """What the target returns for every order; runs in a worker.
+    """Call the target for every order; runs in a worker.
 
     Args:
-        job: what to ask.
-        limits: of memory, where the process is a worker's.
+        job: the target, its row and its orders.
+        limits: limits on memory, to be set if this is a worker process.
     """
     caller = guard_of(job.target).caller
     if limits is not None:
@@ -285,7 +286,7 @@ def _started(work: Runner, job: _Job) -> Future[Answers]:
 
 
 def _answer(future: Future[Answers]) -> Answers | str:
-    """What a worker found, or how it ended."""
+    """The answers of a worker, or how it ended."""
     try:
         return future.result()
     except Ended as error:
@@ -312,7 +313,7 @@ def _curve(job: _Job, answers: Answers | str, asked: int) -> BackendCurve:
 
 
 def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) -> BackendCurve:
-    """The curve with its points, its floors and its fit."""
+    """Add points, floors and fit to `curve`."""
     if not answers:
         return curve
     u = FORMATS[job.dtype].unit_roundoff
@@ -351,7 +352,10 @@ def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) 
 
 
 def turning(points: Sequence[BackendPoint]) -> str | None:
-    """The lowest order before the first rise that is the target's own: by `TURN` floors at both of its ends."""
+    """The order of the lowest point before the first rise that the target causes; None without such a rise.
+
+    The target causes a rise of more than ``2 · TURN`` floors if its own error there is more than `TURN` floors.
+    """
     lowest: BackendPoint | None = None
     for point in points:
         if lowest is None or point.error.middle <= lowest.error.middle:

@@ -1,4 +1,4 @@
-"""The studies of the real tensors as tables of the record; `reports` draws those whose id it knows."""
+"""The studies of real tensors as tables of the record; `reports` draws the tables whose id it knows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def order_text(order: Order) -> str:
 
 
 def real_tensor_studies(seed: int = 0) -> list[Table]:
-    """Everything the report shows on the real tensors, on rows drawn from `seed`; a few seconds on one core."""
+    """All tables on the real tensors, from rows drawn with `seed`; takes a few seconds on one core."""
     layers = real_tensors.load()
     distances, limits = real_tensors.softmax_distance(layers, seed=seed)
     return [
@@ -32,7 +32,7 @@ def real_tensor_studies(seed: int = 0) -> list[Table]:
 
 
 def key_norm_table(found: list[KeyNorms]) -> Table:
-    """One row a head: mean and standard deviation of ‖k‖, and their ratio."""
+    """One row per head: mean and standard deviation of ‖k‖, and their ratio."""
     return Table(
         id="key-norms",
         title="How far key norms are from constant",
@@ -44,7 +44,7 @@ def key_norm_table(found: list[KeyNorms]) -> Table:
 
 
 def term_cost_table(found: list[TermCost]) -> Table:
-    """One row a head and order: total variation between weights with and without the ‖k‖² term."""
+    """One row per head and order: total variation between weights with and without the ‖k‖² term."""
     return Table(
         id="key-norm-term",
         title="What dropping the ‖k‖² term costs",
@@ -56,7 +56,7 @@ def term_cost_table(found: list[TermCost]) -> Table:
 
 
 def sparsity_table(found: list[Sparsity]) -> Table:
-    """One row a layer and order: mean exact support, and effective number of keys."""
+    """One row per layer and order: mean exact support, and effective number of keys."""
     return Table(
         id="sparsity",
         title="How sparse each order is",
@@ -68,7 +68,7 @@ def sparsity_table(found: list[Sparsity]) -> Table:
 
 
 def distance_table(found: list[Distance]) -> Table:
-    """One row a layer and order: distance to softmax."""
+    """One row per layer and order: distance to softmax."""
     return Table(
         id="softmax-distance",
         title="How n → ∞ closes on softmax",
@@ -80,7 +80,7 @@ def distance_table(found: list[Distance]) -> Table:
 
 
 def limit_table(found: list[LimitFit]) -> Table:
-    """One row a layer and distance: slope and constant, fitted and of theory."""
+    """One row per layer and distance: slope and constant, both fitted and predicted by theory."""
     return Table(
         id="softmax-slopes",
         title="Slopes and constants of that limit",

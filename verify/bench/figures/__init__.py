@@ -1,1 +1,1 @@
-"""The families of figures, one module each with an object FAMILY and, beside it, its notes as NAME.toml."""
+"""The families of figures: each is a module with an object `FAMILY`, and its notes are in NAME.toml beside it."""

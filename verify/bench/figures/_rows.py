@@ -1,4 +1,4 @@
-"""What families of figures share: rows of logits, backends, and peers that may be missing."""
+"""Shared by the families of figures: rows of logits, backends, and peers that may be missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCALE = 2.0
 
 @lru_cache(maxsize=8)
 def logits(rows: int, keys: int, dtype: str, seed: int = 0) -> NDArray[Any]:
-    """(rows, keys) logits N(0, 2²); the same array each time, and read-only."""
+    """(rows, keys) logits N(0, 2²); read-only, and cached, so that equal arguments return the same array."""
     z = np.random.default_rng(seed).normal(0, SCALE, (rows, keys)).astype(dtype)
     z.setflags(write=False)
     return z
@@ -36,20 +36,20 @@ def cotangents(rows: int, keys: int, dtype: str) -> NDArray[Any]:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """Such as 4096 × 1024."""
+    """A shape as text, such as 4096 × 1024."""
     return " × ".join(map(str, shape))
 
 
 def order_text(order: float) -> str:
-    """Such as 2, 2.7 or ∞."""
+    """An order as text, such as 2, 2.7 or ∞."""
     return "∞" if order == np.inf else f"{order:g}"
 
 
 def numba_backend(argument: str = "") -> Any:
-    """The Numba backend, whose entmax takes `argument` if one is named.
+    """The Numba backend; its entmax must take `argument`, if one is given.
 
     Raises:
-        Missing: it cannot run here, or does not take it.
+        Missing: the backend cannot run here, or its entmax does not take the argument.
     """
     try:
         found = backend("numba")
@@ -62,10 +62,10 @@ def numba_backend(argument: str = "") -> Any:
 
 
 def module(name: str, line: str = "") -> Any:
-    """The module `name`.
+    """Import and return the module `name`.
 
     Raises:
-        Missing: it is not here; the message has `line`, which installs it.
+        Missing: it is not installed; the message has `line`, the command that installs it.
     """
     try:
         return importlib.import_module(name)
@@ -75,7 +75,7 @@ def module(name: str, line: str = "") -> Any:
 
 
 def torch() -> Any:
-    """PyTorch.
+    """Import and return PyTorch.
 
     Raises:
         Missing: it is not installed.

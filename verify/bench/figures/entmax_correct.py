@@ -1,4 +1,4 @@
-"""Entmax with ``rounding="correct"`` beside the fast mode: every element proved to be the nearest float32."""
+"""Compare entmax with ``rounding="correct"``, which proves every element the nearest float32, with the fast mode."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kernelproof.verify.bench.figures._rows import SHAPES, logits, numba_backend
 
 ORDERS = (1.0, 2.0, 3.0, 5.0, 8.0, 64.0, np.inf, 0.5, 1.5, 2.7)
 CHECKED = 1 << 18
-"""Elements that are held against the truth, from the first rows on."""
+"""Elements to compare with the truth, in whole rows from the first on."""
 
 
 def prepare(order: float, shape: tuple[int, int], sizes: Sizes) -> Contest:
-    """Both modes on the same float32 logits."""
+    """Prepare both modes on the same float32 logits."""
     found = numba_backend("rounding")
     z = logits(sizes.rows(shape[0]), shape[1], "float32")
 

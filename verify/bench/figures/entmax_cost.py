@@ -1,4 +1,4 @@
-"""How the cost of entmax grows: with rows, length, order, support and cores; the Numba backend beside torch.softmax."""
+"""How the cost of entmax in the Numba backend, and of torch.softmax, grows with rows, length, order, support, cores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ KEYS = 1024
 
 
 def entmax(z: Any, order: float) -> Call:
-    """The Numba backend on float32 rows."""
+    """A call of the Numba backend on float32 rows."""
     found = numba_backend()
     return lambda: found.entmax(z, order=order)
 
 
 def softmax(z: Any) -> Call:
-    """Torch on the same rows."""
+    """A call of torch.softmax on the same rows."""
     library = torch()
     tensor = library.from_numpy(z.copy())
     return lambda: library.softmax(tensor, -1)
@@ -38,7 +38,7 @@ MADE: tuple[tuple[str, Callable[[Any], Call]], ...] = (
 
 
 def curves(rows: Callable[[float, Sizes], Any]) -> tuple[CostCurve, ...]:
-    """One line an order, and softmax, on what `rows` makes."""
+    """One line for each order and one for softmax, on the logits that `rows` returns."""
     return tuple(CostCurve(label, partial(_on, rows, make)) for label, make in MADE)
 
 
@@ -47,12 +47,12 @@ def _on(rows: Callable[[float, Sizes], Any], make: Callable[[Any], Call], x: flo
 
 
 def powers(first: int, last: int, step: int = 1) -> Callable[[Sizes], tuple[float, ...]]:
-    """2^first to 2^last; every second one in a quick run."""
+    """Powers of two, with exponents from `first` to `last` in steps of `step`, doubled in a quick run."""
     return lambda sizes: tuple(float(2**power) for power in range(first, last + 1, 2 * step if sizes.quick else step))
 
 
 def planted(support: float, _: Sizes) -> Any:
-    """(512, 1024) rows of which entmax of order 2 keeps `support` keys: nearly tied at 0, and the others at −8."""
+    """(512, 1024) rows in which entmax of order 2 keeps `support` keys: these are nearly tied at 0, the rest at −8."""
     size = int(support)
     draw = np.random.default_rng(0)
     z = np.full((512, KEYS), -8.0, np.float32)
@@ -64,18 +64,18 @@ def planted(support: float, _: Sizes) -> Any:
 
 
 def by_order(label: str, reals: bool) -> CostCurve:
-    """Entmax of 512 rows at the order x, or at a half above it."""
+    """The line of entmax on 512 rows at order x, or at order x + 1/2."""
     z = logits(512, KEYS, "float32")
     return CostCurve(label, lambda x, _: entmax(z, x + 0.5 if reals else x))
 
 
 def on_cores(make: Callable[[Any], Call], x: float, _: Sizes) -> Call:
-    """A call by x threads of Numba and of torch."""
+    """A call with x threads, set in both Numba and torch."""
     count, z = int(x), logits(2048, KEYS, "float32")
     numba, library, call = module("numba", "pip install numba"), torch(), make(z)
 
     def limited() -> Any:
-        # Here, because the calls of other points take their turns between those of this one.
+        # Set on every call, because calls with other numbers of threads take turns with this one.
         numba.set_num_threads(count)
         library.set_num_threads(count)
         return call()
@@ -84,13 +84,13 @@ def on_cores(make: Callable[[Any], Call], x: float, _: Sizes) -> Call:
 
 
 def cores(_: Sizes) -> tuple[float, ...]:
-    """1, 2, 4, … and all cores."""
+    """The numbers of cores to try: 1, 2, 4, … and all."""
     count = os.cpu_count() or 1
     return tuple(float(x) for x in sorted({*(2**p for p in range(count.bit_length())), count}))
 
 
 def all_cores() -> None:
-    """Let both libraries use what they used."""
+    """Restore the default number of threads of both libraries."""
     numba, library = module("numba", "pip install numba"), torch()
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     library.set_num_threads(os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Entmax of the Numba backend beside the package entmax 1.3 (Peters, Niculae, Martins): its sorts and its bisection."""
+"""Compare entmax of the Numba backend with the package entmax 1.3 (Peters, Niculae, Martins): sorts and bisection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BISECTIONS: tuple[tuple[str, float, Peer], ...] = (
 
 
 def prepare(order: float, shape: tuple[int, int], name: str, call: Peer, sizes: Sizes) -> Contest:
-    """Both on the same float32 logits."""
+    """Prepare both on the same float32 logits."""
     found, library = numba_backend(), torch()
     peer = module("entmax", INSTALL)
     z = logits(sizes.rows(shape[0]), shape[1], "float32")

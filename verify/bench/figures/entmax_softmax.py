@@ -1,4 +1,4 @@
-"""Entmax of the Numba backend beside torch.softmax: the sparse transform at the price of the dense one."""
+"""Compare entmax of the Numba backend with torch.softmax: does the sparse transform cost more than the dense one?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUPS: tuple[tuple[str, str, float, tuple[float, ...]], ...] = (
 
 
 def prepare(order: float, shape: tuple[int, int], dtype: str, sizes: Sizes) -> Contest:
-    """Both on the same logits."""
+    """Prepare both on the same logits."""
     found, library = numba_backend(), torch()
     z = logits(sizes.rows(shape[0]), shape[1], dtype)
     tensor = library.from_numpy(z.copy())

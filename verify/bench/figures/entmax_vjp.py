@@ -1,4 +1,4 @@
-"""The vector-Jacobian product of entmax beside its forward, on the Numba backend."""
+"""Compare the vector-Jacobian product of entmax in the Numba backend with its forward pass."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ORDERS = (1.0, 2.0, 3.0, 8.0, np.inf, 2.7)
 
 
 def prepare(order: float, shape: tuple[int, int], dtype: str, wrt: tuple[str, ...] | None, sizes: Sizes) -> Contest:
-    """Both on the same logits; the product is taken from the logits, as a user of the library takes it."""
+    """Prepare both on the same logits; the product starts from the logits, as it does for a user of the library."""
     found = numba_backend()
     rows = sizes.rows(shape[0])
     z, g = logits(rows, shape[1], dtype), cotangents(rows, shape[1], dtype)
 
-    # In the order itself the derivative at ∞ is 0; α tells.
+    # At ∞ the derivative in the order is 0, so the derivative in α is measured.
     number: dict[str, Any] = {"alpha": 1} if np.isinf(order) and wrt is None else {"order": order}
 
     def check(ours: Any, _: Any) -> Agreement:

@@ -1,4 +1,4 @@
-"""Regression and attention of the Numba backend beside the same op in torch, written densely."""
+"""Compare regression and attention of the Numba backend with a dense implementation of the same op in torch."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from kernelproof.verify.truth.truth import truth_of
 
 HEADS, TOKENS, WIDTH = 8, 4096, 64
 GUARD = (20.0, 4 << 30)
-"""Seconds and bytes of one call: the weights of all pairs in float64 alone would be 1 GiB."""
+"""Limits, in seconds and bytes, of one call: the weights of all pairs in float64 alone would be 1 GiB."""
 BALL = 11.0
-"""Of the fixed rule: distances of N(0, 1) points in 64 dimensions are 11.3 ± 1, so that two in five are inside."""
+"""The h of the fixed rule: distances of N(0, 1) points in 64 dimensions are 11.3 ± 1, so two in five are inside."""
 
 
 @dataclass(frozen=True)
 class MixingVariant:
-    """A kernel and a rule, and how torch computes its weights.
+    """A kernel and a rule, and the function with which torch computes its weights.
 
     Attributes:
-        slug: of its figures.
+        slug: the id of its figures.
         order: n.
-        rule: as in a case.
-        name: for tables.
-        weigh: of torch.
+        rule: the bandwidth rule, as in the text of a case.
+        name: its name in tables.
+        weigh: maps scores to weights in torch.
     """
 
     slug: str
@@ -68,7 +68,7 @@ def inputs(tokens: int) -> dict[str, Any]:
 
 
 def prepare(op: str, variant: MixingVariant, sizes: Sizes) -> Contest:
-    """Both on the same float32 inputs."""
+    """Prepare both on the same float32 inputs."""
     found, library = numba_backend(), torch()
     arrays = inputs(sizes.tokens(TOKENS))
     tensors = [library.from_numpy(arrays[name]) for name in "qkv"]
@@ -96,7 +96,7 @@ def prepare(op: str, variant: MixingVariant, sizes: Sizes) -> Contest:
 
 
 def _picked(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """The first and the last query of the first and the last head, with all their keys."""
+    """The inputs of the first and the last query of the first and the last head, with all their keys."""
     ends = {name: array[:: HEADS - 1] for name, array in arrays.items()}
     return ends | {"q": ends["q"][:, :: arrays["q"].shape[1] - 1]}
 

@@ -1,4 +1,4 @@
-"""Truth in bulk, one core: certified weights a second, beside arb and beside bisection in mpmath."""
+"""Truth in bulk on one core: certified weights per second, compared with arb and with bisection in mpmath."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kernelproof.verify.bench.figures._rows import cotangents, logits, module, o
 
 KEYS = 1024
 ROWS = {"float32": 512, "float64": 128}
-"""Rows of a call: a tenth of a second or so."""
+"""Rows in a call, such that it takes about a tenth of a second."""
 ARB_ROWS, MPMATH_ROWS = 4, 1
 BITS = 120
-"""Of the bisection in mpmath."""
+"""Bits of precision of the bisection in mpmath."""
 INTEGERS = (1.0, 2.0, 3.0, 8.0, 64.0, np.inf)
 REALS = (2.7,)
 GOALS = {("float32", True): 3e6, ("float32", False): 1e6, ("float64", True): 3e5, ("float64", False): 1e5}
-"""Weights a second by dtype and whether the order is an integer (or ∞)."""
+"""Weights per second, by dtype and whether the order is an integer (or ∞)."""
 
 
 def beside_arb(order: float, dtype: str, sizes: Sizes) -> Contest:
-    """Rounded weights of the same logits; arb does fewer rows."""
+    """Prepare rounded weights of the same logits by both; arb computes fewer rows."""
     z = logits(sizes.rows(ROWS[dtype]), KEYS, "float32")
     few = z[:ARB_ROWS]
 
@@ -47,11 +47,11 @@ def beside_arb(order: float, dtype: str, sizes: Sizes) -> Contest:
 
 
 def beside_mpmath(order: float, sizes: Sizes) -> Contest:
-    """Weights of float32; mpmath does a row from the definition."""
+    """Prepare float32 weights; mpmath computes one row from the definition."""
     z = logits(sizes.rows(ROWS["float32"]), KEYS, "float32")
 
     def check(ours: Any, rival: Any) -> Agreement:
-        # The nearest float64 first, so that a double rounding may cost an ulp of float32.
+        # mpmath's result is rounded to float64 first, and this double rounding may cost an ulp of float32.
         second = np.array(rival).astype(np.float32)
         apart = np.abs(ours.values[0].astype(np.float64) - second) / np.spacing(np.maximum(second, 2.0**-126))
         worst = float(apart.max())
@@ -71,7 +71,7 @@ def beside_mpmath(order: float, sizes: Sizes) -> Contest:
 
 
 def bisection(row: Any, order: float, bits: int = BITS) -> list[float]:
-    """Entmax of one row from its definition, in mpmath.
+    """Compute entmax of one row from its definition, in mpmath.
 
     >>> bisection([0.0, 0.5], 1.0)
     [0.25, 0.75]
@@ -94,7 +94,7 @@ def bisection(row: Any, order: float, bits: int = BITS) -> list[float]:
 
 
 def gradients(order: float, sizes: Sizes) -> Contest:
-    """Everything `verify` asks of a row, with and without the certified gradients."""
+    """Prepare everything that `verify` needs of a row, with and without the certified gradients."""
     bulk_rows = module("kernelproof.reference.bulk.bulk_rows")
     z = logits(sizes.rows(ROWS["float64"]), KEYS, "float32").astype(np.float64)
     g = cotangents(len(z), KEYS, "float32").astype(np.float64)

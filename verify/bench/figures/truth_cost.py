@@ -1,4 +1,4 @@
-"""How the cost of truth grows: bulk and arb, one core, certified weights rounded to float32."""
+"""How the cost of truth grows, in bulk and by arb: certified weights rounded to float32, on one core."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from kernelproof.verify.bench.figures._rows import logits
 
 
 def in_bulk(rows: int, keys: int, order: float, workers: int = 1) -> Call:
-    """The filter, with arb behind it."""
+    """A call of the filter, which leaves undecided elements to arb."""
     z = logits(rows, keys, "float32")
     return lambda: bulk.round_entmax(z, order, "float32", workers=workers, small=0)
 
 
 def by_arb(keys: int, order: float) -> Call:
-    """Arb on one row."""
+    """A call of arb on one row."""
     z = logits(1, keys, "float32")
     return lambda: reference.entmax(z, order=order).weights.round("float32")
 
 
 def lengths(sizes: Sizes) -> tuple[float, ...]:
-    """2^6 to 2^14 keys."""
+    """The numbers of keys: 2^6 to 2^14."""
     return tuple(float(2**power) for power in range(6, 15, 4 if sizes.quick else 2))
 
 
 def cores(_: Sizes) -> tuple[float, ...]:
-    """1, 2, 4, … and all cores."""
+    """The numbers of cores to try: 1, 2, 4, … and all."""
     count = os.cpu_count() or 1
     return tuple(float(x) for x in sorted({*(2**p for p in range(count.bit_length())), count}))
 
