@@ -1,6 +1,7 @@
-"""Reports: one record of a run as JSON, a page for people, Markdown and JUnit XML.
+"""Reports of a run: its record as JSON, an HTML page, Markdown and JUnit XML.
 
-JSON comes first and the others are made from it, so that a report of a kept `results.json` is the report of the run.
+The JSON is written first and the others are made from it, so that a report made from a kept `results.json` equals the
+report of the run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FILES = (RESULTS.name, "index.html", "report.md", "junit.xml")
 
 
 def read(path: Path) -> Results:
-    """The results in the file `path`, or in ``path/results.json`` if `path` is a folder.
+    """Read the results in the file `path`, or in ``path/results.json`` if `path` is a folder.
 
     Raises:
         DomainError: there is no such file, it cannot be read, or it does not follow the schema.
@@ -27,7 +28,7 @@ def read(path: Path) -> Results:
 
 
 def check_writable(out: Path) -> None:
-    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+    """Check that `write` can put its files into the folder `out`; call it before a long run.
 
     Raises:
         DomainError: `out` is a file, cannot be written, or holds a folder named like one of `FILES`.
@@ -36,7 +37,7 @@ def check_writable(out: Path) -> None:
 
 
 def render(results: Results) -> dict[str, str]:
-    """The text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
+    """Return the text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
     # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
     from kernelproof.reports.html import page  # noqa: PLC0415
     from kernelproof.reports.junit import junit  # noqa: PLC0415
@@ -48,10 +49,10 @@ def render(results: Results) -> dict[str, str]:
 
 
 def write(results: Results, out: Path) -> None:
-    """Write `FILES` into the folder `out`, which is made if it is missing; other files there stay.
+    """Write `FILES` into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out)
     put(render(results), out)

@@ -1,6 +1,6 @@
 """The figures of a report, each a pure function of the record.
 
-A figure whose columns are missing from a study is left out; its table is in the report all the same.
+If a study lacks columns that its figure needs, the figure is left out; the report still has the table.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from kernelproof.reports.svg import COLOR, MARKERS, SERIES, drawing, power, svg
 from kernelproof.verify.judging.grades import GRADE_LIMITS
 from kernelproof.verify.record.schema import Results, Table, Target
 
-_FLOOR = 1e-2  # κ below this is drawn here: the scale is logarithmic, and an exact result has κ = 0
-_LIMIT = 1e30  # no study has numbers beyond this or below its inverse; such are left out
+_FLOOR = 1e-2  # a smaller κ is drawn here: the scale is logarithmic, and an exact result has κ = 0
+_LIMIT = 1e30  # no study has numbers beyond this or below its inverse; larger ones are left out, smaller are 0
 Cell = float | int | str
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure for a page: `svg` is markup made here, `caption` is plain text."""
+    """A figure for a page: `svg` is our own markup, `caption` is plain text."""
 
     svg: str
     caption: str
 
 
 def accuracy_figure(target: Target, name: str) -> Drawn | None:
-    """Worst κ by order, one line a dtype, over the bands of the grades; None without accuracy rows."""
+    """Plot the worst κ by order, one line per dtype, over the bands of the grades; None without accuracy rows."""
     worst: dict[str, dict[str, float]] = defaultdict(dict)
     for row in target.accuracy:
         line = worst[row.dtype]
@@ -44,7 +44,7 @@ def accuracy_figure(target: Target, name: str) -> Drawn | None:
         return None
     orders = sorted({row.order for row in target.accuracy}, key=order_key)
     finite = [error for line in worst.values() for error in line.values() if error < math.inf]
-    # One decade above the data and grade A always in sight; what is not finite sits on the upper edge.
+    # Leave about a decade above the data and always show grade A; what is not finite is drawn at the upper edge.
     top = 10.0 ** math.ceil(math.log10(min(max([*finite, 20.0]), _LIMIT)) + 0.35)
     with drawing() as axes:
         _bands(axes, top)
@@ -67,7 +67,7 @@ def accuracy_figure(target: Target, name: str) -> Drawn | None:
 
 
 def _short(label: str) -> str:
-    """A label from outside on one line, cut where it would push the axes out of the figure."""
+    """Return a label from outside on one line, cut if it would push the axes out of the figure."""
     line = one_line(label)
     return line if len(line) <= 16 else line[:15] + "…"
 
@@ -89,7 +89,7 @@ def _log(axes: Axes, which: Literal["x", "y"], base: int) -> None:
     shown = np.concatenate([*drawn, np.zeros(0)])
     shown = shown[shown > 0]
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (1.0, 1.0)
-    # Limits first, a tenth of the scale beyond the data: a locator cannot place ticks where nothing is positive.
+    # Set the limits, with a margin, before the scale: a locator cannot place ticks if nothing is positive.
     room = max((high / low) ** 0.05, base**0.25)
     (axes.set_xlim if which == "x" else axes.set_ylim)(low / room, high * room)
     (axes.set_xscale if which == "x" else axes.set_yscale)("log", base=base, nonpositive="mask")
@@ -112,7 +112,7 @@ def _legend(axes: Axes, count: int) -> None:
 
 
 def study_figure(study: Table, name: str) -> Drawn | None:
-    """The figure of a study by its id; None if there is none for it, or its columns are not those it needs."""
+    """Draw the figure of a study; None if there is none for its id, or it lacks columns that the figure needs."""
     draw = _STUDIES.get(study.id)
     if draw is None:
         return None
@@ -151,7 +151,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _dots(axes: Axes, x: float, values: list[float], color: str) -> None:
-    """Every head a dot, side by side in the order of the heads, and their mean a bar."""
+    """Draw a dot for every head, side by side in the order of the heads, and a bar at their mean."""
     width = 0.5
     xs = [x + width * ((i + 0.5) / len(values) - 0.5) for i in range(len(values))]
     axes.plot(xs, values, "o", color=color, ms=5, alpha=0.75, mew=0)
@@ -230,7 +230,7 @@ def _softmax_distance(axes: Axes, rows: list[list[Cell]]) -> None:
 
 
 def _reference(axes: Axes, points: list[tuple[float, float]], slope: int) -> None:
-    """A dotted line of `slope` over the last ten doublings of n, a little above the points."""
+    """Draw a dotted line of `slope` over the last ten doublings of n, a little above the points."""
     points = [(n, distance) for n, distance in points if n > 0 and distance > 0]
     if not points:
         return
@@ -275,6 +275,6 @@ _STUDIES: dict[str, tuple[tuple[str, ...], Callable[[Axes, list[list[Cell]]], No
 
 
 def study_figures(results: Results) -> dict[str, Drawn]:
-    """The figure of each study that has one, by the id of the study."""
+    """Return the figure of each study that has one, by the id of the study."""
     found = {study.id: study_figure(study, f"study{at}") for at, study in enumerate(results.studies)}
     return {key: drawn for key, drawn in found.items() if drawn is not None}

@@ -1,4 +1,4 @@
-"""Files put into a folder so that a reader never meets half of one."""
+"""Write files into a folder so that a reader never sees an incomplete one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kernelproof.reference.errors import DomainError
 
 
 def check_writable(out: Path, names: tuple[str, ...] = ()) -> None:
-    """Nothing, if files called `names` can be put into the folder `out`, which may not exist yet.
+    """Check that files called `names` can be put into the folder `out`, which may not exist yet.
 
-    The test is to make a folder there and to remove it: permissions alone do not tell (a full or a read-only disk).
+    The test creates a folder there and removes it, because permissions do not reveal a full or a read-only disk.
 
     Raises:
         DomainError: `out` is a file, cannot be written, or holds a folder with one of the names.
@@ -49,14 +49,14 @@ def _scratch(place: Path) -> Path:
 
 
 def put(files: Mapping[str, str] | Mapping[str, bytes], out: Path) -> None:
-    """Write every text (in UTF-8) or bytes of `files` under its name into `out`; other files there stay.
+    """Write the contents of `files` (texts in UTF-8, or bytes) under their names into `out`; other files there stay.
 
-    The files are complete in a scratch folder on the same disk before the first moves. A new `out` appears
-    in one rename; in an `out` that is there, each file is replaced in one rename.
+    All files are written to a scratch folder on the same disk before the first is moved. A new `out` appears in one
+    rename; in an existing `out`, each file is replaced in one rename.
 
     Raises:
-        DomainError: as `check_writable`, before anything is written; or the disk failed while writing, and what
-            was there before is unharmed.
+        DomainError: as `check_writable`, before anything is written; or the disk failed while writing, which leaves
+            earlier files unharmed.
     """
     check_writable(out, tuple(files))
     fresh = not out.exists()
@@ -67,7 +67,7 @@ def put(files: Mapping[str, str] | Mapping[str, bytes], out: Path) -> None:
         scratch.mkdir()
         try:
             for name, content in files.items():
-                # Not write_text, which gives lines the ending of the system.
+                # Not write_text, which translates line endings to those of the system.
                 (scratch / name).write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
             if fresh:
                 scratch.rename(out)

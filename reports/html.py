@@ -1,6 +1,6 @@
-"""The report as one page that opens offline: styles and figures are inside, and it has no script.
+"""The report as one page that opens offline: styles and figures are embedded, and it has no script.
 
-Everything from outside passes through `rendering.templates`, which spells control characters and escapes.
+Every text from outside passes through `renderer.templates`, which escapes it and spells out control characters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class TargetView:
-    """A target with everything the page shows of it; `anchor` is its name in the page's links."""
+    """A target with everything that the page shows of it; `anchor` is its name in the links of the page."""
 
     anchor: str
     target: Target
@@ -59,7 +59,7 @@ class StudyView:
 
 
 def page(results: Results) -> str:
-    """`results` as a page of HTML; a pure function of its argument."""
+    """Return `results` as an HTML page; a pure function of its argument."""
     figures = study_figures(results)
     return (
         _environment()
@@ -107,22 +107,22 @@ def _environment() -> Environment:
 
 
 def _drawn(figure: Drawn) -> Markup:
-    return Markup(figure.svg)  # noqa: S704  figures.py makes it; text from outside is escaped there
+    return Markup(figure.svg)  # noqa: S704  figures.py made it, and escaped text from outside
 
 
 def tone(verdict: Verdict) -> str:
-    """The class of a verdict: pass, fail, doubt or none."""
+    """Return the CSS class of a verdict: pass, fail, doubt or none."""
     tones = {Verdict.PASS: "pass", Verdict.FAIL: "fail", Verdict.XPASS: "fail", Verdict.CRASH: "fail"}
     return {**tones, Verdict.UNDECIDED: "doubt", Verdict.XFAIL: "doubt"}.get(verdict, "none")
 
 
 def grade_class(grade: str) -> str:
-    """The class of a grade; text that is no grade gets ``g-none``."""
+    """Return the CSS class of a grade, ``g-none`` if the text is not a grade."""
     return f"g-{grade.lower()}" if grade in summary.GRADES and len(grade) == 1 else "g-none"
 
 
 def heat_class(cell: Coverage | None) -> str:
-    """The class of a coverage cell: h1 to h5 by the power of ten decided, or why it verified nothing."""
+    """Return the CSS class of a coverage cell: h1 to h5 by the power of ten decided, or why it verified nothing."""
     if cell is None:
         return "absent"
     if cell.decided:

@@ -1,7 +1,7 @@
-"""JUnit XML, for machines that show test results: one suite a target, one case a check.
+"""JUnit XML, for services that show test results: one suite per target, one case per check.
 
-FAIL, UNDECIDED and XPASS are failures, CRASH is an error, UNSUPPORTED, UNAVAILABLE and XFAIL are skips with their
-reasons: only PASS passes.
+FAIL, UNDECIDED and XPASS become failures; CRASH becomes an error; UNSUPPORTED, UNAVAILABLE and XFAIL become skips with
+their reasons. Only PASS passes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAGS = {
 
 
 def junit(results: Results) -> str:
-    """`results` as JUnit XML 1.0 text; characters that XML does not have are spelled as escapes."""
+    """Return `results` as JUnit XML 1.0 text; characters that XML does not allow become escapes."""
     root = ET.Element(
         "testsuites", name="kernelproof", time=f"{results.seconds if isfinite(results.seconds) else 0:.3f}"
     )

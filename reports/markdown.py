@@ -37,18 +37,18 @@ _MARKS = {
 
 
 def escape(value: Any) -> str:
-    r"""`value` as Markdown text on one line in which nothing is markup.
+    r"""Return `value` as Markdown text on one line, with everything escaped that would be markup.
 
     >>> escape("a|b `c`")
     'a\\|b \\`c\\`'
     """
     text = _SPECIAL.sub(r"\\\1", one_line(number(value)))
-    # What would begin a heading, a list or a rule if the text began a line.
+    # These characters would begin a heading, a list or a rule if the text began a line.
     return _LEADING.sub(lambda found: f"&#{ord(text[0])};{found[0][1:]}", text)
 
 
 def code_block(text: str, language: str = "text") -> str:
-    """`text` as a fenced block; the fence is longer than any run of backticks inside."""
+    """Return `text` as a fenced block, whose fence is longer than any run of backticks inside."""
     body = clean(text).rstrip("\n")
     longest = max((len(run) for run in re.findall("`+", body)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -56,7 +56,7 @@ def code_block(text: str, language: str = "text") -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], right: int | None = None) -> str:
-    """A table of cells that are escaped already; columns from `right` on are set flush right."""
+    """Return a table of cells that are already escaped; columns from `right` on are aligned right."""
     names = list(head)
     rule = [":---" if right is None or at < right else "---:" for at in range(len(names))]
     lines = [names, rule, *(list(row) for row in rows)]
@@ -64,7 +64,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], right: int | None 
 
 
 def markdown(results: Results) -> str:
-    """`results` as Markdown; everything that came from outside is escaped."""
+    """Return `results` as Markdown; every text from outside is escaped."""
     return "\n\n".join(part for part in _parts(results) if part) + "\n"
 
 

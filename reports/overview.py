@@ -1,4 +1,4 @@
-"""The largest errors at a glance: a line for each op and order, a cell for each dtype, the worst of the rules in it."""
+"""Table of the largest errors: a line for each op and order, a cell for each dtype with the worst of all rules."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
 from kernelproof.verify.judging.grades import grade_of, limit_of
 
 NOTES = 6
-"""Ends of a search that are told one by one; worst-case.json has all."""
+"""Searches that ended early and are listed one by one; worst-case.json has all."""
 
 
 @dataclass(frozen=True)
 class Square:
-    """One op, order and dtype, whatever the rule.
+    """The largest errors at one op, order and dtype, over all rules.
 
     Attributes:
         ulp: the largest error in ulp; None if nothing was decided.
-        kappa: the same in κ.
-        rule: where κ is that; "" for entmax.
-        grade: of that κ, "F" of NaN; "" if nothing was decided.
-        beyond: whether it is more than the promised grade allows.
-        early: whether a search ended early, or came to nothing.
+        kappa: the largest error in κ; None if nothing was decided.
+        rule: the rule with that κ; "" for entmax.
+        grade: of that κ, "F" if it is NaN; "" if nothing was decided.
+        beyond: whether that κ is more than the promised grade allows.
+        early: whether a search ended early, or tried no rows.
     """
 
     ulp: float | None
@@ -39,7 +39,7 @@ class Square:
 
     @property
     def text(self) -> str:
-        """The cell of a table.
+        """The text of a cell in the table.
 
         >>> Square(0.5, 1.25, "fixed:3", "A", beyond=False, early=False).text
         '0.500 / 1.25'
@@ -54,7 +54,7 @@ class Overview:
 
     Attributes:
         dtypes: its columns.
-        groups: op -> (order, a square for each dtype or None where the target has none).
+        groups: op -> (order, a square for each dtype, None where the target has none).
         notes: how to read it, and what was and was not tried.
     """
 
@@ -69,7 +69,7 @@ class Overview:
 
     @property
     def lines(self) -> list[list[str]]:
-        """The cells as text; the op stands in the first line of its own."""
+        """The cells as text; the op is named only in its first line."""
         return [
             [op if at == 0 else "", order_label(order), *("" if each is None else each.text for each in squares)]
             for op, held in self.groups.items()
@@ -78,7 +78,7 @@ class Overview:
 
 
 def overview(results: WorstResults) -> Overview:
-    """The table of `results`."""
+    """Return the table of `results`."""
     dtypes = tuple(name for name in FORMATS if any(row.dtype == name for row in results.table))
     groups: dict[str, list[tuple[str, list[Square | None]]]] = {}
     for op, held in groupby(results.table, lambda row: row.op):
@@ -95,7 +95,7 @@ def overview(results: WorstResults) -> Overview:
 
 
 def _by_size(orders: Iterable[str]) -> list[str]:
-    """Orders as texts, the smallest first; those told as α come last."""
+    """Sort orders, given as text, from the smallest; those given as α come last."""
 
     def size(order: str) -> tuple[bool, float]:
         told, _, alpha = order.partition("=")
@@ -124,7 +124,7 @@ def _square(rows: Sequence[WorstRow], results: WorstResults) -> Square | None:
 
 
 def _rank(error: float) -> float:
-    """NaN is the largest error."""
+    """Return a key that sorts errors, NaN as the largest."""
     return math.inf if math.isnan(error) else error
 
 
@@ -147,7 +147,7 @@ def _notes(results: WorstResults) -> Iterator[str]:
 
 
 def _every(table: Sequence[WorstRow]) -> Iterator[str]:
-    """The ops and dtypes in all of whose lines every number was tried."""
+    """Yield the ops and dtypes for which every line says that every number was tried."""
     for op in dict.fromkeys(row.op for row in table):
         whole = [
             name

@@ -1,7 +1,7 @@
-"""Records as JSON text and back, and the JSON Schema of `results.json`: the one writer and reader of all commands.
+"""Write and read records as JSON, for all commands; write the JSON Schema of `results.json`.
 
-The text is canonical: reading it and writing it again gives the same bytes, so a report made from a kept record
-equals the report made by the run.
+The text is canonical: reading it and writing it again gives the same bytes. So a report made from a kept record equals
+the report made by the run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RecordFile(Generic[R]):
     Attributes:
         kind: the class of the record; its field ``format`` holds the name of the schema.
         name: of the file.
-        noun: what errors call the record, in the plural.
+        noun: the plural noun by which error messages call the record.
         indent: spaces for each level; None: everything on one line.
     """
 
@@ -45,16 +45,16 @@ class RecordFile(Generic[R]):
         return str(self.kind.model_fields["format"].default)
 
     def text_of(self, record: R) -> str:
-        """`record` as JSON that UTF-8 can hold, with NaN and infinities as strings; see `as_text`."""
+        """Return `record` as JSON that UTF-8 can encode, with NaN and infinities as strings; see `as_text`."""
         try:
             return self._dumped(record)
         except ValueError:
             return self._dumped(self._escaped(record))
 
     def as_text(self, record: R) -> R:
-        r"""`record` itself if UTF-8 can hold it; else a copy whose lone surrogates are escapes such as ``\ud800``.
+        r"""Return `record` if UTF-8 can encode it, else a copy with lone surrogates as escapes such as ``\ud800``.
 
-        A target chooses its messages, and Python strings may hold what no file can.
+        Targets choose their messages, and a Python string may hold characters that no file can.
         """
         try:
             self._dumped(record)
@@ -63,10 +63,10 @@ class RecordFile(Generic[R]):
         return record
 
     def record_of(self, text: str) -> R:
-        """The record that `text` holds.
+        """Parse the record that `text` holds.
 
         Raises:
-            DomainError: `text` is no JSON, or not of this schema; the message names the first field that is wrong.
+            DomainError: `text` is not JSON, or not of this schema; the message names the first wrong field.
         """
         try:
             return self.kind.model_validate_json(text)
@@ -77,7 +77,7 @@ class RecordFile(Generic[R]):
             raise DomainError(msg) from None
 
     def read(self, path: Path) -> R:
-        """The record in the file `path`, or in the file called `name` if `path` is a folder.
+        """Read the record in the file `path`, or in the file called `name` if `path` is a folder.
 
         Raises:
             DomainError: there is no such file, it cannot be read, or it does not follow the schema.
@@ -113,14 +113,14 @@ RESULTS = RecordFile(Results, "results.json", "results", indent=None)
 
 
 class _Schema(GenerateJsonSchema):
-    """JSON has no NaN: a float is a number, or the name of a value that is not finite."""
+    """A schema in which a float is a number, or the name of a value that is not finite: JSON has no NaN."""
 
     def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
         return {"anyOf": [super().float_schema(schema), {"enum": ["NaN", "Infinity", "-Infinity"]}]}
 
 
 def schema_text() -> str:
-    """The JSON Schema of `results.json` as text; `python -m kernelproof.reports.schema` keeps it in templates/."""
+    """Return the JSON Schema of `results.json`; `python -m kernelproof.reports.schema` writes it to templates/."""
     schema = Results.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Schema)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=1, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""How every page is filled in: text from outside is escaped, its control characters spelled, no name is left open."""
+"""The jinja2 environment of all pages: it escapes text from outside and refuses undefined names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelproof.reports import text
 
 
 def templates() -> Environment:
-    """The templates of all pages, with the filters of numbers; a page adds its own filters and names."""
+    """Return the templates of all pages with the filters for numbers; a page adds its own filters and names."""
     environment = Environment(
         loader=PackageLoader("kernelproof.reports", "templates"),
         autoescape=True,
@@ -27,5 +27,5 @@ def templates() -> Environment:
 
 
 def _clean(value: Any) -> Any:
-    """Strings without control characters; markup, which is made here, as it is."""
+    """Return a string with its control characters spelled out; leave our own markup unchanged."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,6 +1,6 @@
 """Write the JSON Schema of `results.json`: ``python -m kernelproof.reports.schema``.
 
-The file lies in reports/templates/ so that it ships with the package; a test compares it with the models.
+The file is in reports/templates/ so that it ships with the package; a test compares it with the models.
 """
 
 from __future__ import annotations

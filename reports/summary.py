@@ -1,4 +1,4 @@
-"""What a report says first: sums and pivots of the record, the same for every format."""
+"""Summaries of the record: sums and pivot tables, the same for every format of a report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8
 
 @dataclass(frozen=True)
 class Totals:
-    """Comparisons of a target or a run: decided, undecided, and failed among the decided."""
+    """Numbers of comparisons of a target or a run: decided, undecided, and failed among the decided."""
 
     decided: int
     undecided: int
@@ -30,18 +30,18 @@ class Totals:
 
 
 def totals(checks: Iterable[Check]) -> Totals:
-    """The sums over `checks`."""
+    """Sum up `checks`."""
     rows = [(check.decided, check.undecided, check.failed) for check in checks]
     return Totals(*(sum(column) for column in zip(*rows, strict=True))) if rows else Totals(0, 0, 0)
 
 
 def run_totals(results: Results) -> Totals:
-    """The sums over every check of every target."""
+    """Sum up every check of every target."""
     return totals(check for target in results.targets for check in target.checks)
 
 
 def lede(results: Results) -> str:
-    """The run in one sentence: how many targets keep what they promise, and how many could not be tried here."""
+    """Return one sentence: how many targets keep what they promise, and how many could not be tried here."""
     tried = [target for target in results.targets if target.verdict is not Verdict.UNAVAILABLE]
     absent = len(results.targets) - len(tried)
     passed = sum(target.passed for target in tried)
@@ -56,7 +56,7 @@ def lede(results: Results) -> str:
 
 
 def badness(error: float | None) -> float:
-    """An error as a key to sort by: NaN is as bad as infinity, a missing one is the best.
+    """Return a key that sorts errors: NaN is as bad as infinity, a missing one is the best.
 
     >>> badness(float("nan")), badness(None)
     (inf, -inf)
@@ -67,28 +67,28 @@ def badness(error: float | None) -> float:
 
 
 def worst_accuracy(target: Target) -> Accuracy | None:
-    """The row of the accuracy table with the largest condition-normalized error, None if there is no row."""
+    """Return the row of the accuracy table with the largest condition-normalized error; None if it has no row."""
     return max(target.accuracy, key=lambda row: badness(row.kappa_max), default=None)
 
 
 def largest_errors(target: Target, count: int) -> list[Accuracy]:
-    """The `count` rows of the accuracy table with the largest κ, in the order of the table if those are all."""
+    """Return the `count` rows of the accuracy table with the largest κ, or all in their order if there are no more."""
     if len(target.accuracy) <= count:
         return target.accuracy
     return sorted(target.accuracy, key=lambda row: -badness(row.kappa_max))[:count]
 
 
 def worst_kappa(target: Target) -> float | None:
-    """The largest condition-normalized error of the accuracy table, which the grade is of; None if it has no row.
+    """Return the largest condition-normalized error of the accuracy table, which sets the grade; None without rows.
 
-    What other checks call κ is in units of what they allow, and says nothing beside a grade.
+    The κ of other checks is in units of what they allow, so it cannot be compared with a grade.
     """
     worst = worst_accuracy(target)
     return None if worst is None else worst.kappa_max
 
 
 def first_failure(target: Target) -> tuple[Check, Worst] | None:
-    """Of the checks that did not pass and have a case to show, the one that names the fault best, with that case."""
+    """Return the check that names the fault best, of those that did not pass and have a case to show, and the case."""
     shown = {check.id: check for check in target.checks if check.verdict in _TELLING and cases(check)}
     failed = [name for name, check in shown.items() if check.verdict in {Verdict.FAIL, Verdict.CRASH}]
     if not shown:
@@ -98,14 +98,14 @@ def first_failure(target: Target) -> tuple[Check, Worst] | None:
 
 
 def cases(check: Check) -> list[Worst]:
-    """The cases of `check` worth showing: its failures, or else the worst comparison that passed."""
+    """Return the cases of `check` to show: its failures, or else the worst comparison that passed."""
     if check.failures:
         return check.failures
     return [check.worst] if check.worst is not None else []
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested `values` as lines of (dotted name, text).
+    """Flatten nested `values` into lines (dotted name, text).
 
     >>> flat({"cpu": {"cores": 2, "flags": ["avx2", "fma"]}, "gpu": None})
     [('cpu.cores', '2'), ('cpu.flags', 'avx2, fma'), ('gpu', '–')]
@@ -122,7 +122,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def order_key(order: str) -> tuple[int, Fraction | float, str]:
-    """A key that sorts orders as numbers, ∞ last of them, and other text after them.
+    """Return a key that sorts orders as numbers, with ∞ last, and other text after them.
 
     >>> sorted(["inf", "2", "1/16", "1e4", "alpha"], key=order_key)
     ['1/16', '2', '1e4', 'inf', 'alpha']
@@ -134,12 +134,12 @@ def order_key(order: str) -> tuple[int, Fraction | float, str]:
 
 
 def dtype_key(dtype: str) -> tuple[int, str]:
-    """A key that sorts dtypes from the widest down."""
+    """Return a key that sorts dtypes from the widest to the narrowest."""
     return (_DTYPES.index(dtype) if dtype in _DTYPES else len(_DTYPES)), dtype
 
 
 def order_label(order: str) -> str:
-    """An order as a column head: ``inf`` is ∞ and powers of ten stay short.
+    """Return an order as a column head: ``inf`` becomes ∞ and powers of ten stay short.
 
     >>> order_label("inf"), order_label("100000000"), order_label("3/2")
     ('∞', '1e8', '3/2')
@@ -152,14 +152,14 @@ def order_label(order: str) -> str:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Accuracy with one column an order: per row (op, output, rule, dtype) the worst row of each order, or None."""
+    """Accuracy with one column per order: for each (op, output, rule, dtype) the worst row of each order, or None."""
 
     orders: list[str]
     rows: list[tuple[tuple[str, str, str, str], list[Accuracy | None]]]
 
 
 def accuracy_matrix(target: Target) -> Matrix:
-    """The accuracy table of `target` folded to one line per op, output, rule and dtype."""
+    """Fold the accuracy table of `target` into one line per op, output, rule and dtype."""
     cells: dict[tuple[str, str, str, str], dict[str, Accuracy]] = defaultdict(dict)
     for row in target.accuracy:
         line = cells[row.op, row.output, row.rule, row.dtype]
@@ -177,7 +177,7 @@ State = Literal["decided", "partly", "undecided", "nothing", "untried"]
 
 
 def state(cell: Coverage) -> State:
-    """What was found out in a cell of the coverage table; only ``decided`` and ``partly`` verified anything."""
+    """Return the state of a cell of the coverage table; only ``decided`` and ``partly`` verified anything."""
     if cell.decided:
         return "partly" if cell.undecided else "decided"
     if cell.undecided:
@@ -187,7 +187,7 @@ def state(cell: Coverage) -> State:
 
 @dataclass(frozen=True)
 class CellCounts:
-    """One op and family: how many cells of order × dtype there are, and in how many something was decided."""
+    """For one op and family: the number of cells (order × dtype), and of those in which something was decided."""
 
     cells: int
     decided: int
@@ -201,7 +201,7 @@ class CellCounts:
 
 @dataclass(frozen=True)
 class CoverageGrid:
-    """Coverage of one op: families across, order × dtype down."""
+    """Coverage of one op: a column for each family, a row for each order and dtype."""
 
     op: str
     families: list[str]
@@ -210,12 +210,12 @@ class CoverageGrid:
 
     @property
     def counts(self) -> Counter[State]:
-        """How many cells are in each state."""
+        """The number of cells in each state."""
         return Counter(state(cell) for _, _, line in self.rows for cell in line if cell is not None)
 
 
 def coverage_grids(target: Target) -> list[CoverageGrid]:
-    """The coverage table of `target`, one grid an op, all with the same columns."""
+    """Return the coverage table of `target`, one grid per op, all with the same columns."""
     families = sorted({cell.family for cell in target.coverage})
     grids = []
     for op in dict.fromkeys(cell.op for cell in target.coverage):
@@ -239,14 +239,14 @@ def _overview(column: list[Coverage | None]) -> CellCounts | None:
 
 @dataclass(frozen=True)
 class RecipesGrid:
-    """Recipes tried, families across, ops down; None where an op has no such family."""
+    """Recipes tried: a column for each family, a row for each op; None if an op has no such family."""
 
     families: list[str]
     rows: list[tuple[str, list[Recipes | None]]]
 
 
 def recipes_grid(target: Target) -> RecipesGrid:
-    """The recipes of `target` as a table, in the order of its ops."""
+    """Return the recipes of `target` as a table, in the order of its ops."""
     found = {(each.op, each.family): each for each in target.recipes}
     families = sorted({family for _, family in found})
     ops = dict.fromkeys(op for op, _ in found)
@@ -266,7 +266,7 @@ class Gap:
 
 
 def not_tried(target: Target) -> list[Gap]:
-    """What was not verified on `target`, by reason, the largest group first."""
+    """Return what was not verified on `target`, by reason, the largest group first."""
     groups: dict[str, list[Coverage]] = defaultdict(list)
     for cell in target.coverage:
         found = state(cell)

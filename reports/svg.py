@@ -1,7 +1,7 @@
-"""Matplotlib figures as SVG text for a page: deterministic, without colors of their own, with text that is text.
+"""Matplotlib figures as SVG for a page: deterministic, in colors that the page sets, with text kept as text.
 
-Colors are drawn as placeholders and become CSS variables of the page, so that one figure fits a light and a
-dark page. Identifiers carry the name of the figure, so that many figures can stand in one page.
+Colors are drawn as placeholders, which become CSS variables of the page, so that one figure fits a light and a dark
+page. Identifiers contain the name of the figure, so that one page can hold many figures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-# The page shows a figure about 330 px wide on a phone, so that one point is about one pixel there.
+# On a phone the page shows a figure about 330 px wide, so one point is about one pixel there.
 WIDTH = 4.7
 HEIGHT = 3.5
 
@@ -69,7 +69,7 @@ _STYLE = {
 
 
 def power(value: float, base: int) -> str:
-    """A tick of a logarithmic scale as plain text, so that no mathematics is left for the page to set.
+    """Return a tick of a logarithmic scale as plain text, because the page cannot typeset mathematics.
 
     >>> power(1e-3, 10), power(1.0, 10), power(64.0, 2)
     ('10⁻³', '1', '2⁶')
@@ -80,7 +80,7 @@ def power(value: float, base: int) -> str:
 
 @contextmanager
 def drawing() -> Iterator[Axes]:
-    """One pair of axes to draw on, in the house style whatever the user's settings are; those are restored."""
+    """Provide axes to draw on in our own style; the settings of the user do not matter and are restored."""
     with style.context(["default", _STYLE], after_reset=True), mpl.rc_context():
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained", facecolor="none")
         axes = figure.add_subplot()
@@ -91,12 +91,12 @@ def drawing() -> Iterator[Axes]:
 
 
 def svg(axes: Axes, name: str, label: str) -> str:
-    """The figure of `axes` as an ``<svg>`` element; call it inside `drawing`.
+    """Return the figure of `axes` as an ``<svg>`` element; call it inside `drawing`.
 
     Args:
         axes: from `drawing`.
         name: ASCII letters, digits and hyphens; unique in the page.
-        label: what a person who cannot see the figure should hear; escaped here.
+        label: what a screen reader says in place of the figure; escaped here.
     """
     figure = axes.get_figure()
     if not isinstance(figure, Figure):

@@ -1,6 +1,6 @@
-"""Numbers, counts and times as text that reads well in every format.
+"""Format numbers, counts and times for people, as plain text for every format of a report.
 
-A NaN or an infinity may come as a float or, in cells read back from JSON, as its name; both print alike.
+A NaN or an infinity may be a float or, in cells read back from JSON, its name; both print alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _WORDS = {"NaN": "NaN", "Infinity": "∞", "-Infinity": "−∞"}
 
 
 def number(value: Any, digits: int = 3) -> str:
-    r"""A cell as text: a float to `digits` significant digits, an int in groups of three, a string as it is.
+    r"""Return a cell as text: a float to `digits` significant digits, an int in groups of three, a string as it is.
 
     >>> number(0.000123456), number(1234567), number(float("-inf")), number(None), number("NaN"), number(2.0)
     ('1.23e-4', '1\u202f234\u202f567', '−∞', '–', 'NaN', '2.00')
@@ -46,21 +46,21 @@ def _decimal(value: float, digits: int) -> str:
 
 
 def short(count: int) -> str:
-    """A count in at most four characters or so, for cells of a heat map.
+    """Return a count in about four characters at most, for cells of a heat map.
 
     >>> short(999), short(1500), short(23_400_000)
     ('999', '1.5k', '23M')
     """
     if count < 1000:
         return str(count)
-    # 999 500 would print as 1000k, so the next unit begins there.
+    # From 999 500 on a count would print as 1000k, so the next unit begins there.
     size, suffix = next((s, x) for s, x in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if count >= 0.9995 * s)
     scaled = count / size
     return f"{scaled:.1f}{suffix}" if scaled < 9.95 else f"{scaled:.0f}{suffix}"
 
 
 def duration(seconds: float) -> str:
-    """A span of time in words of the clock.
+    """Return a span of time in seconds, minutes or hours.
 
     >>> duration(0.5), duration(83), duration(7260)
     ('0.500 s', '1 min 23 s', '2 h 1 min')

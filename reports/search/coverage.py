@@ -1,4 +1,4 @@
-"""What a fuzzing run tried, added up from the cells of its record."""
+"""Coverage of a fuzzing run: what it tried, summed over the cells of its record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kernelproof.verify.records import OPS
 
 @dataclass(frozen=True)
 class OrderCoverage:
-    """What was tried at one op, dtype and order, over `families` families."""
+    """What was tried at one op, dtype and order, summed over `families` families."""
 
     op: str
     dtype: str
@@ -26,7 +26,7 @@ class OrderCoverage:
 
 
 def tried(cells: Sequence[CoverageCell]) -> list[OrderCoverage]:
-    """What was tried, op by op, dtype by dtype and order by order; the JSON has every family too."""
+    """Sum up what was tried at each op, dtype and order; the JSON has each family separately."""
     held: dict[tuple[str, str, str], list[CoverageCell]] = defaultdict(list)
     for cell in cells:
         held[cell.op, cell.dtype, cell.order].append(cell)
@@ -46,14 +46,14 @@ def tried(cells: Sequence[CoverageCell]) -> list[OrderCoverage]:
 
 @dataclass(frozen=True)
 class FamilyGrid:
-    """Rows tried: for each op, those of each of `families`."""
+    """The number of rows tried of each of `families`, for each op."""
 
     families: list[str]
     rows: list[tuple[str, list[int]]]
 
 
 def families_tried(cells: Sequence[CoverageCell]) -> FamilyGrid:
-    """How many rows were tried of each family of each op."""
+    """Count the rows tried of each family for each op."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for cell in cells:
         counts[cell.op, cell.family] += cell.rows

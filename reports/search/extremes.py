@@ -1,4 +1,4 @@
-"""The tables of the largest errors: one for each op and kind of bandwidth rule, one line for each search."""
+"""Tables of the largest errors: one for each op and kind of bandwidth rule, with one line for each search."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kernelproof.reports.text import number
 from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
 
 SHOWN = 4
-"""Numbers of a row, or of q, k and v each, that a table shows; the JSON has all, bit for bit."""
+"""How many numbers of a row, or of each of q, k and v, a table shows; the JSON has all, bit for bit."""
 
 Section = tuple[str, tuple[str, ...], list[list[str]]]
 """Title, head and lines of a table."""
 
 
 def sections(results: WorstResults) -> Iterator[Section]:
-    """A table for each op and kind of bandwidth rule."""
+    """Yield a table for each op and kind of bandwidth rule."""
     for (op, kind), rows in groupby(results.table, lambda row: (row.op, row.rule.partition(":")[0])):
         ruled = ("rule",) if kind else ()
         head = ("order", "dtype", *ruled, "rows", "worst ulp", "at", "worst κ", "at", "note")
@@ -25,7 +25,7 @@ def sections(results: WorstResults) -> Iterator[Section]:
 
 
 def cells(row: WorstRow) -> list[str]:
-    """One line of a table."""
+    """Return one line of a table."""
     open_ = "undecided: rounding the inputs may choose other keys" if row.rows and row.kappa is None else ""
     note = "; ".join(part for part in (row.every, open_, row.note) if part)
     ulp, kappa = (None if each is None else each.error for each in (row.ulp, row.kappa))
@@ -35,7 +35,7 @@ def cells(row: WorstRow) -> list[str]:
 
 
 def at(extreme: Extreme | None) -> str:
-    """The inputs of an extreme: the row of scores, or enough of q, k and v to tell them apart; cut where it is long.
+    """Return the inputs of an extreme, shortened: the row of scores, or enough of q, k and v to distinguish them.
 
     >>> z = ExactArray(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
     >>> at(Extreme(error=1.5, inputs={"z": z}))
@@ -50,12 +50,12 @@ def at(extreme: Extreme | None) -> str:
 
 
 def _said(value: Any) -> str:
-    """An option; of an array, such as a mask, its name must do."""
+    """Return an option as text; an array, such as a mask, is only hinted at."""
     return "[…]" if isinstance(value, list) else str(value)
 
 
 def _short(array: ExactArray) -> str:
-    """A few digits of a few numbers of `array`, those of one key in brackets of their own where it has several."""
+    """Return a few numbers of `array` to a few digits, grouped by key if a key has several."""
     width = array.shape[-1]
     shown = [f"{float.fromhex(each):.4g}" for each in array.bits]
     keys = [shown[start : start + width] for start in range(0, len(shown), width)]

@@ -14,17 +14,17 @@ FUZZ_FILES = (FUZZ.name, "index.html", "fuzz.md")
 
 
 def write_fuzz(results: FuzzResults, out: Path) -> None:
-    """Write `FUZZ_FILES` into the folder `out`, which is made if it is missing; other files there stay.
+    """Write `FUZZ_FILES` into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out, FUZZ_FILES)
     put(render_fuzz(results), out)
 
 
 def render_fuzz(results: FuzzResults) -> dict[str, str]:
-    """The text of each of `FUZZ_FILES`, by name; a pure function of the JSON text of `results`."""
+    """Return the text of each of `FUZZ_FILES`, by name; a pure function of the JSON text of `results`."""
     # Here, because jinja2 takes longer to import than `kernelproof --help` may.
     from kernelproof.reports.search.markdown import fuzz_markdown  # noqa: PLC0415
     from kernelproof.reports.search.pages import fuzz_page  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The reports of `fuzz` and `worst` as Markdown; everything from outside is escaped."""
+"""The reports of `fuzz` and `worst-case` as Markdown; every text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kernelproof.verify.fuzz.fuzz_record import CoverageCell, FuzzFinding, FuzzR
 from kernelproof.verify.fuzz.worst_record import WorstResults
 
 PLACES = 12
-"""Combinations of order and dtype at which a check failed that a report shows; the JSON has all."""
+"""How many combinations of order and dtype at which a check failed a report shows; the JSON has all."""
 
 
 def fuzz_markdown(results: FuzzResults) -> str:
-    """`results` as Markdown; everything that came from outside is escaped."""
+    """Return `results` as Markdown; every text from outside is escaped."""
     return "\n\n".join(part for part in _fuzz_parts(results) if part) + "\n"
 
 
@@ -69,7 +69,7 @@ def _coverage(cells: Sequence[CoverageCell]) -> str:
 
 
 def worst_markdown(results: WorstResults) -> str:
-    """`results` as Markdown; everything that came from outside is escaped."""
+    """Return `results` as Markdown; every text from outside is escaped."""
     return "\n\n".join(part for part in _worst_parts(results) if part) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The pages of `fuzz` and `worst-case`: they open offline, have no script, and escape everything from outside."""
+"""The pages of `fuzz` and `worst-case`: they open offline, have no script, and escape every text from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kernelproof.verify.records import OPS
 
 
 def fuzz_page(results: FuzzResults) -> str:
-    """`results` as a page of HTML; a pure function of its argument."""
+    """Return `results` as an HTML page; a pure function of its argument."""
     cells = results.coverage
     found = len(results.findings)
     return _filled(
@@ -35,12 +35,12 @@ def fuzz_page(results: FuzzResults) -> str:
 
 
 def worst_page(results: WorstResults) -> str:
-    """`results` as a page of HTML; a pure function of its argument."""
+    """Return `results` as an HTML page; a pure function of its argument."""
     return _filled("worst_case.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
 
 
 def listed(value: Any) -> str:
-    """An array of a witness: nested lists of numbers, of which JSON has some as words.
+    """Return an array of a witness, given as nested lists of numbers, as text; JSON holds some numbers as words.
 
     >>> listed([[0.5, "NaN"], [True, "-Infinity"]])
     '[[0.5, NaN], [True, −∞]]'

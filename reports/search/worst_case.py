@@ -14,17 +14,17 @@ WORST_FILES = (WORST.name, "index.html", "worst-case.md")
 
 
 def write_worst(results: WorstResults, out: Path) -> None:
-    """Write `WORST_FILES` into the folder `out`, which is made if it is missing; other files there stay.
+    """Write `WORST_FILES` into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out, WORST_FILES)
     put(render_worst(results), out)
 
 
 def render_worst(results: WorstResults) -> dict[str, str]:
-    """The text of each of `WORST_FILES`, by name; a pure function of the JSON text of `results`."""
+    """Return the text of each of `WORST_FILES`, by name; a pure function of the JSON text of `results`."""
     # Here, because jinja2 takes longer to import than `kernelproof --help` may.
     from kernelproof.reports.search.markdown import worst_markdown  # noqa: PLC0415
     from kernelproof.reports.search.pages import worst_page  # noqa: PLC0415
