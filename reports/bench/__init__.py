@@ -1,4 +1,4 @@
-"""Benchmarks as JSON, a page, Markdown, pictures and the README's table, all pure functions of the record."""
+"""Reports of benchmarks: JSON, a page, Markdown, pictures and the README's table, pure functions of the record."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["BENCHMARKS", "FILES", "check_writable", "read", "render", "write"]
 BENCHMARKS = RecordFile(BenchResults, "bench.json", "benchmarks")
 """The record of `kernelproof bench`."""
 FILES = (BENCHMARKS.name, "index.html", "bench.md")
-"""Besides these there is one SVG for every picture."""
+"""The files of every run; a run also writes one SVG for every picture."""
 
 
 def read(path: Path) -> BenchResults:
-    """The results in the file `path`, or in `path/bench.json` if `path` is a folder.
+    """Read the results in the file `path`, or in `path/bench.json` if `path` is a folder.
 
     Raises:
         DomainError: there is no such file, it cannot be read, or it does not follow the schema.
@@ -27,16 +27,16 @@ def read(path: Path) -> BenchResults:
 
 
 def check_writable(out: Path) -> None:
-    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+    """Check that `write` can put its files into the folder `out`; call it before a long run.
 
     Raises:
-        DomainError: it cannot.
+        DomainError: `out` is a file, cannot be written, or holds a folder named like a file of the run.
     """
     _check_writable(out, FILES)
 
 
 def render(results: BenchResults) -> dict[str, str]:
-    """The text of every file by its name; a pure function of the JSON text of `results`."""
+    """Return the text of every file, by name; a pure function of the JSON text of `results`."""
     # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
     from kernelproof.reports.bench.markdown import markdown  # noqa: PLC0415
     from kernelproof.reports.bench.page import page  # noqa: PLC0415
@@ -49,10 +49,10 @@ def render(results: BenchResults) -> dict[str, str]:
 
 
 def write(results: BenchResults, out: Path) -> None:
-    """Write every file into the folder `out`, which is made if it is missing; other files there stay.
+    """Write every file into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out)
     put(render(results), out)

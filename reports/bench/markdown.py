@@ -12,20 +12,20 @@ from kernelproof.verify.bench.bench_record import BenchResults, ClaimRecord, Cos
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(one_line(cell).replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
 def short_table(results: BenchResults) -> str:
-    """One row a claim: what the README shows."""
+    """Return the table of the README, one row per claim."""
     found = [words.row(claim) for family in results.families for claim in family.claims if claim.goal is not None]
     head = ("what", "beside", "goal", "measured", "furthest from the goal", "met")
     return table(head, [(row.title, row.rival, row.goal, row.measured, row.worst, row.met) for row in found])
 
 
 def readme_section(results: BenchResults) -> str:
-    """What stands between the markers of the README: where it was measured, and the short table."""
+    """Return the text between the markers of the README: where the benchmarks ran, and the short table."""
     packages = results.environment.get("packages") or {}
     torch = f", torch {packages['torch']}" if "torch" in packages else ""
     where = f"{words.cpu(results)}{torch}, {results.started[:10]}"
@@ -33,7 +33,7 @@ def readme_section(results: BenchResults) -> str:
 
 
 def markdown(results: BenchResults) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = ["# Benchmarks", words.lede(results), short_table(results)]
     for family in results.families:
         parts.append(f"## {family.title}")

@@ -1,4 +1,4 @@
-"""The benchmarks as one page that opens offline: styles and pictures are inside, and it has no script."""
+"""The benchmarks as one page that opens offline: styles and pictures are embedded, and it has no script."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIGNS = {
 
 
 def page(results: BenchResults) -> str:
-    """`results` as a page of HTML; a pure function of its argument."""
+    """Return `results` as an HTML page; a pure function of its argument."""
     counts = words.counts(results)
     return (
         _environment()

@@ -20,7 +20,7 @@ _TONES = {FigureState.MET: "grade-a", FigureState.MISSED: "grade-c", FigureState
 
 
 def overview(results: BenchResults) -> str | None:
-    """Every figure by how far it is from its goal, one row a claim; left of the line the goal is met."""
+    """Draw every figure by its distance from its goal, one row per claim; left of the line, the goal is met."""
     claims = [claim for family in results.families for claim in family.claims if claim.goal is not None]
     rows = [(claim, [(d, f) for f in claim.figures if (d := words.distance(claim, f))]) for claim in claims]
     rows = [(claim, found) for claim, found in rows if found]
@@ -62,7 +62,7 @@ def _power_ticks(axes: Axes, low: float, high: float) -> None:
 
 
 def growth(picture: CostPictureRecord) -> str | None:
-    """The shortest time by x, one line a curve, with its fit dashed; None where nothing was measured."""
+    """Draw the shortest time by x, one line per curve, with its fit dashed; None if nothing was measured."""
     measured = [curve for curve in picture.curves if curve.xs]
     if not measured:
         return None
@@ -87,7 +87,7 @@ def growth(picture: CostPictureRecord) -> str | None:
 
 
 def _time_ticks(axes: Axes) -> None:
-    """Powers of ten, and as many of their multiples as make three ticks."""
+    """Put ticks at powers of ten, and at their multiples if there are fewer than three."""
     low, high = axes.get_ylim()
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
@@ -104,7 +104,7 @@ def _fitted(axes: Axes, curve: CostCurveRecord, color: str) -> None:
     if fit is None or fit.points < 2:
         return
     points = [(x, 1e3 * each.least) for x, each in zip(curve.xs, curve.seconds, strict=True) if x >= fit.first]
-    # A line of least squares goes through the mean of the logarithms.
+    # A least-squares line goes through the mean of the logarithms.
     x0 = math.exp(sum(math.log(x) for x, _ in points) / len(points))
     y0 = math.exp(sum(math.log(y) for _, y in points) / len(points))
     ends = [fit.first, fit.last]
@@ -112,7 +112,7 @@ def _fitted(axes: Axes, curve: CostCurveRecord, color: str) -> None:
 
 
 def alone(results: BenchResults) -> dict[str, str]:
-    """Every picture as a file of its own, by name, in colors for light and for dark pages."""
+    """Return every picture as an SVG file, by name, with colors for light and for dark pages."""
     drawn = {OVERVIEW: overview(results)} | {picture.id: growth(picture) for picture in results.pictures}
     return {name: _alone(markup) for name, markup in drawn.items() if markup is not None}
 
@@ -127,6 +127,6 @@ def _alone(markup: str) -> str:
 
 @cache
 def _palette() -> str:
-    """The variables at the top of the page's style sheet, before its first rule for an element."""
+    """Return the variables at the top of the page's style sheet, before its first rule for an element."""
     sheet = files("kernelproof.reports").joinpath("templates", "report.css").read_text("utf-8")
     return sheet[: sheet.index("* {")].replace(":root", "svg").replace("\n", " ").strip()

@@ -1,6 +1,6 @@
-"""The table of benchmarks in a README: made from the kept record, between two markers.
+"""Write the table of benchmarks in a README, between two markers, from the kept record.
 
-``python -m kernelproof.reports.bench.readme README.md reports/gallery/bench-cpu`` writes it anew.
+Command: ``python -m kernelproof.reports.bench.readme README.md reports/gallery/bench-cpu``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def with_table(readme: str, results: BenchResults) -> str:
-    """`readme` with the table of `results` between its markers.
+    """Return `readme` with the table of `results` between its markers.
 
     Raises:
-        DomainError: the markers are not there, each once and in order.
+        DomainError: the markers are not both there, each once and in order.
     """
     if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
         msg = f"the README must have the lines {BEGIN!r} and {END!r} once each, in this order"
@@ -34,7 +34,7 @@ def update(path: Path, results: BenchResults) -> None:
     """Write the table of `results` into the file at `path`.
 
     Raises:
-        DomainError: it cannot be read or written, or has no markers.
+        DomainError: the file cannot be read or written, or lacks the markers.
     """
     try:
         found = with_table(path.read_text("utf-8"), results)

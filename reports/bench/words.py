@@ -1,4 +1,4 @@
-"""Words and numbers of the benchmark reports."""
+"""Words and numbers that the reports of benchmarks share."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from kernelproof.verify.bench.bench_record import (
 )
 
 UNITS = {"times": "×", "faster": "× faster", "rate": "/s"}
-"""What follows a number, by the kind of its goal."""
+"""The unit after a number, by the kind of its goal."""
 BAD = (FigureState.MISSED, FigureState.WRONG)
 
 
 @dataclass(frozen=True)
 class ClaimLine:
-    """A claim in one line of the short table.
+    """A claim as one line of the short table.
 
     Attributes:
         title: of the claim.
         goal: as text.
-        rival: what the figures are held against.
-        measured: the medians of its figures, from the best to the worst.
-        worst: the figure that is furthest from the goal, with the quartiles of its rounds.
-        met: such as "5 of 6".
+        rival: what the figures are compared with.
+        measured: the range of the medians of its figures, from the best to the worst.
+        worst: the figure furthest from the goal, with the quartiles of its rounds.
+        met: how many figures meet the goal, such as "5 of 6".
         state: of the claim: the worst of its figures.
     """
 
@@ -46,7 +46,7 @@ class ClaimLine:
 
 
 def plain(value: float, kind: str) -> str:
-    """A measured number.
+    """Return a measured number as text.
 
     >>> plain(1.234, "times"), plain(3.2e6, "rate")
     ('1.23', '3.2M')
@@ -55,7 +55,7 @@ def plain(value: float, kind: str) -> str:
 
 
 def amount(value: float, kind: str) -> str:
-    """A measured number with its unit.
+    """Return a measured number with its unit.
 
     >>> amount(1.234, "times"), amount(41.2, "faster"), amount(3.2e6, "rate")
     ('1.23×', '41.2× faster', '3.2M/s')
@@ -64,7 +64,7 @@ def amount(value: float, kind: str) -> str:
 
 
 def range_text(values: Sequence[float], kind: str) -> str:
-    """The first and the last of sorted values, the unit once.
+    """Return the first and the last of sorted values, with the unit once.
 
     >>> range_text([40.0, 35.0, 31.5], "faster"), range_text([1.2], "times"), range_text([], "times")
     ('40.0 to 31.5× faster', '1.20×', 'not measured')
@@ -74,12 +74,12 @@ def range_text(values: Sequence[float], kind: str) -> str:
 
 
 def kind_of(claim: ClaimRecord) -> str:
-    """The kind of the goal; without one, "faster"."""
+    """Return the kind of the goal; "faster" for a claim without one."""
     return "faster" if claim.goal is None else claim.goal.kind
 
 
 def goal_text(goal: Goal | None) -> str:
-    """The goal in words.
+    """Return the goal as text.
 
     >>> goal_text(Goal(kind="times", value=1.5)), goal_text(Goal(kind="rate", value=3e6)), goal_text(None)
     ('≤ 1.50×', '≥ 3.0M/s', '–')
@@ -90,7 +90,7 @@ def goal_text(goal: Goal | None) -> str:
 
 
 def spread_text(spread: Spread | None, kind: str) -> str:
-    """The median and, in brackets, the quartiles.
+    """Return the median and, in brackets, the quartiles.
 
     >>> spread_text(Spread(least=1, lower=1.1, median=1.2, upper=1.3, most=1.5), "times")
     '1.20× (1.10 to 1.30)'
@@ -101,7 +101,7 @@ def spread_text(spread: Spread | None, kind: str) -> str:
 
 
 def quartiles_text(spread: Spread, kind: str) -> str:
-    """The same without the unit, for a column that names it.
+    """Return the same as `spread_text` without the unit, for a column that names it.
 
     >>> quartiles_text(Spread(least=1, lower=1.1, median=1.2, upper=1.3, most=1.5), "times")
     '1.20 (1.10 to 1.30)'
@@ -110,7 +110,7 @@ def quartiles_text(spread: Spread, kind: str) -> str:
 
 
 def fit_text(fit: PowerLawFit | None) -> str:
-    """The exponent with its interval.
+    """Return the exponent with its interval.
 
     >>> fit_text(PowerLawFit(exponent=1.02, interval=(0.98, 1.06), first=1, last=8, points=4))
     '1.02 (0.98 to 1.06)'
@@ -124,20 +124,20 @@ def fit_text(fit: PowerLawFit | None) -> str:
 
 
 def state_of(claim: ClaimRecord) -> FigureState:
-    """The worst state of the figures of a claim."""
+    """Return the worst state of the figures of a claim."""
     ranked = (FigureState.WRONG, FigureState.MISSED, FigureState.UNAVAILABLE, FigureState.MET, FigureState.SHOWN)
     return next(state for state in ranked if any(figure.state is state for figure in claim.figures))
 
 
 def distance(claim: ClaimRecord, figure: FigureRecord) -> float | None:
-    """How many times as good it would have to be; above 1 is missed. None where it was not measured or has no goal."""
+    """By what factor the figure would have to improve; above 1 it misses its goal. None if not measured or no goal."""
     if claim.goal is None or figure.measured is None:
         return None
     return claim.goal.distance(figure.measured.median)
 
 
 def far(claim: ClaimRecord, figure: FigureRecord) -> str:
-    """How far from the goal: "" where it is met or has none."""
+    """Return how far the figure is from its goal; "" if it meets it or has none."""
     if figure.state is not FigureState.MISSED:
         return ""
     found = distance(claim, figure)
@@ -145,18 +145,18 @@ def far(claim: ClaimRecord, figure: FigureRecord) -> str:
 
 
 def setting_text(figure: FigureRecord) -> str:
-    """What it was measured at, on one line."""
+    """Return the setting of the measurement on one line."""
     return ", ".join(f"order {text}" if name == "order" else text for name, text in figure.setting.items())
 
 
 def shared_reason(claim: ClaimRecord) -> str:
-    """Why no figure of the claim could be measured, where the reason is one; else ""."""
+    """Return why no figure of the claim could be measured, if all have the same reason; else ""."""
     reasons = {figure.reason for figure in claim.figures if figure.state is FigureState.UNAVAILABLE}
     return reasons.pop() if len(reasons) == 1 and state_of(claim) is FigureState.UNAVAILABLE else ""
 
 
 def row(claim: ClaimRecord) -> ClaimLine:
-    """The claim in one line."""
+    """Return the claim as one line of the short table."""
     kind = kind_of(claim)
     medians = sorted((figure.measured.median for figure in claim.figures if figure.measured), reverse=kind != "times")
     known = [(apart, figure) for figure in claim.figures if (apart := distance(claim, figure)) is not None]
@@ -176,12 +176,12 @@ def row(claim: ClaimRecord) -> ClaimLine:
 
 
 def counts(results: BenchResults) -> Counter[FigureState]:
-    """How many figures are in each state."""
+    """Count the figures in each state."""
     return Counter(figure.state for family in results.families for claim in family.claims for figure in claim.figures)
 
 
 def lede(results: BenchResults) -> str:
-    """The run in a sentence or two."""
+    """Return a summary of the run in one or two sentences."""
     found = counts(results)
     wrong = f", {found[FigureState.WRONG]} have wrong outputs" if found[FigureState.WRONG] else ""
     absent = f", {found[FigureState.UNAVAILABLE]} could not be measured here" if found[FigureState.UNAVAILABLE] else ""
@@ -199,6 +199,6 @@ def has_wrong(results: BenchResults) -> bool:
 
 
 def cpu(results: BenchResults) -> str:
-    """The processor in one line."""
+    """Return the processor on one line."""
     held = results.environment.get("cpu") or {}
     return f"{held.get('model', 'unknown processor')}, {held.get('cores', '?')} cores"

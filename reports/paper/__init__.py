@@ -1,6 +1,6 @@
-"""Figures, tables and captions of `kernelproof converge`, as a paper takes them.
+"""Figures, tables and captions of `kernelproof converge`, ready for use in a paper.
 
-converge.json comes first; every other file is a pure function of it, so that the same results give the same bytes.
+converge.json is written first; every other file is a pure function of it, so that equal results give equal bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PAGE = "index.html"
 
 
 def names(slugs: Iterable[str]) -> tuple[str, ...]:
-    """The files of a run with these figures."""
+    """Return the names of the files of a run with these figures."""
     from kernelproof.reports.paper.page import ENDINGS  # noqa: PLC0415 (imports matplotlib)
 
     return (CONVERGENCE.name, PAGE, *(slug + ending for slug in slugs for ending in ENDINGS))
 
 
 def check_writable(out: Path, slugs: Iterable[str]) -> None:
-    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+    """Check that `write` can put its files into the folder `out`; call it before a long run.
 
     Raises:
         DomainError: `out` is a file, cannot be written, or holds a folder named like a file of the run.
@@ -37,7 +37,7 @@ def check_writable(out: Path, slugs: Iterable[str]) -> None:
 
 
 def render_figure(results: ConvergenceResults, slug: str) -> dict[str, bytes]:
-    """The files of one figure: in four formats, its CSV, its table if it has one, and its captions."""
+    """Return the files of one figure: in four formats, its CSV, its table if it has one, and its captions."""
     # Here, because matplotlib takes longer to import than `kernelproof --help` may.
     from kernelproof.reports.paper import tables  # noqa: PLC0415
     from kernelproof.reports.paper.captions import plain  # noqa: PLC0415
@@ -68,11 +68,11 @@ def render_figure(results: ConvergenceResults, slug: str) -> dict[str, bytes]:
 
 
 def render(results: ConvergenceResults, figures: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
-    """Every file of a run, by name.
+    """Return every file of a run, by name.
 
     Args:
         results: of the run.
-        figures: the files of all figures, where they were drawn already.
+        figures: the files of all figures, if they are already drawn.
     """
     from kernelproof.reports.paper.page import page  # noqa: PLC0415 (imports matplotlib)
 
@@ -84,10 +84,10 @@ def render(results: ConvergenceResults, figures: Mapping[str, bytes] | None = No
 
 
 def write(results: ConvergenceResults, out: Path, figures: Mapping[str, bytes] | None = None) -> None:
-    """Write every file of a run into the folder `out`, which is made if it is missing; other files there stay.
+    """Write every file of a run into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out, results.slugs)
     put(render(results, figures), out)

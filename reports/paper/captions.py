@@ -1,4 +1,4 @@
-"""Captions with the numbers in them, in LaTeX and as plain text."""
+"""Captions that state the numbers of a figure, in LaTeX and as plain text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
 
 
 def study_caption(study: StudyRecord) -> str:
-    """What is shown, the slopes and intercepts with the range they were fitted on, and what was not fitted."""
+    """State what is shown, the slopes and intercepts with the range of the fit, and what was not fitted."""
     parts = [rf"\textbf{{{study.title}.}} {study.says}"]
     for norm in study.norms:
         curves = [curve for curve in study.curves if curve.norm is norm and curve.fit is not None]
@@ -62,7 +62,7 @@ def _widest(fits: Sequence[LineFit]) -> float:
 
 
 def backends_caption(study: BackendStudy) -> str:
-    """What is shown, where the floors are met, and who turns upward."""
+    """State what is shown, where the floors are met, and which curves turn upward."""
     what = (
         r"\textbf{Backends.} Total variation between softmax and the weights that each implementation returns for one "
         f"row of {len(study.row)} logits $N(0, 2^2)$, rounded to its dtype. Dotted: the predicted rounding floor, the "
@@ -96,7 +96,7 @@ def _turned(curve: BackendCurve) -> str:
 
 
 def picture_caption(record: PictureRecord) -> str:
-    """What is shown."""
+    """State what is shown."""
     return rf"\textbf{{{record.title}.}} {record.says}" + "\n"
 
 
@@ -128,7 +128,7 @@ _PLAIN: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 
 
 def plain(latex: str) -> str:
-    r"""A caption as text, for where there is no LaTeX.
+    r"""Return a caption as plain text, for use without LaTeX.
 
     >>> plain(r"The order $n=\infty$ of $p_{i}$")
     'The order n=∞ of p_i'

@@ -1,4 +1,4 @@
-"""Figures of convergence: errors with their first-order terms, local slopes, and backends with their floors."""
+"""Figures of convergence: errors with their first-order terms, local slopes, and backends with rounding floors."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ AXIS = {
 }
 SHORT = {Norm.L1: r"$\ell_1$", Norm.MAX: "sup", Norm.VARIATION: "TV", Norm.DIVERGENCE: "KL", Norm.SIZE: "abs."}
 SLOPES = (4.0, 2.0**14)
-"""The orders of the panel of local slopes: below, supports change and errors may be anything."""
+"""The range of orders in the panel of local slopes: below it, supports change and errors follow no law yet."""
 
 
 def number(text: str) -> float:
-    """An order as a float, for an axis."""
+    """Return an order as a float, for an axis."""
     top, _, bottom = text.partition("/")
     return float(top) / float(bottom or 1)
 
 
 def drawn_curves(study: StudyRecord) -> list[ErrorCurve]:
-    """The curves to draw: those in the norms that the study shows, whose first coefficient is not 0."""
+    """Return the curves to draw: in the norms that the study shows, and with a first coefficient other than 0."""
     return [curve for curve in study.curves if curve.norm in study.norms and curve.state is not CurveState.DEGENERATE]
 
 
 def study_figure(study: StudyRecord, look: Look) -> Figure:
-    """Two panels: errors with their first-order terms, and local slopes."""
+    """Draw two panels: errors with their first-order terms, and local slopes."""
     figure, (errors, slopes) = panels(look, 2, aspect=0.76 if look.narrow else 0.86)
     curves = drawn_curves(study)
     names = list(dict.fromkeys(curve.datum for curve in curves))
@@ -56,7 +56,7 @@ def study_figure(study: StudyRecord, look: Look) -> Figure:
         slopes.axhline(limit, color=INK, lw=0.5 * look.scale, ls=(0, (1, 1)), zorder=1)
     slopes.set_ylim(limits[0] - 0.6, 0.3)
     slopes.set_yticks(range(limits[0], 1))
-    # Beyond, every slope is its limit to the eye.
+    # Beyond this range, no slope differs visibly from its limit.
     first, last = SLOPES
     shown = [n for curve in curves for n in (number(point.order) for point in curve.points) if first <= n <= last]
     slopes.set_xlim(min(shown, default=first) / 1.3, max(shown, default=last) * 1.3)
@@ -74,7 +74,7 @@ def study_figure(study: StudyRecord, look: Look) -> Figure:
 
 
 def _stated(point: Point) -> float:
-    """The first-order term where it is below 1; above, it says nothing yet."""
+    """Return the first-order term if it is below 1, else NaN: a larger one predicts nothing yet."""
     return point.prediction if point.prediction < 1 else np.nan
 
 
@@ -108,7 +108,7 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_
 
 
 def backends_figure(study: BackendStudy, look: Look) -> Figure:
-    """Two panels: distances to softmax with predicted floors, and own errors in the unit of those floors."""
+    """Draw two panels: distances to softmax with predicted floors, and the backends' own errors in units of those."""
     figure, (errors, own) = panels(look, 2, aspect=0.86, share=True)
     curves = [curve for curve in study.curves if curve.points]
     targets = list(dict.fromkeys(curve.target for curve in curves))

@@ -1,4 +1,4 @@
-"""One figure in four formats, the same bytes for the same figure."""
+"""Save one figure in four formats; the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _METADATA: Mapping[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "kernelproof"},
     "png": {"Software": "kernelproof"},
 }
-"""No dates."""
+"""Metadata without dates, so that equal figures give equal bytes."""
 
 
 def saved(figure: Figure, name: str) -> dict[str, bytes]:
-    """The files ``name.pdf``, ``.pgf``, ``.svg`` and ``.png`` of a figure; call it inside its `Look`."""
+    """Return the files ``name.pdf``, ``.pgf``, ``.svg`` and ``.png`` of a figure; call it inside its `Look`."""
     FigureCanvasAgg(figure)
-    # One layout for all formats, measured once.
+    # Lay the figure out once, so that all formats share the layout.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     found = {f"{name}.pgf": pgf(figure, name).encode("utf-8")}

@@ -1,4 +1,4 @@
-"""One page with every figure, its caption and its files: an overview, for looking at."""
+"""One HTML page with every figure, its caption and links to its files, as an overview."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDINGS = (".pdf", ".pgf", ".svg", ".png", ".csv", "-table.tex", "-caption.tex",
 
 
 def captions(results: ConvergenceResults) -> dict[str, str]:
-    """The LaTeX caption of each figure, by its slug."""
+    """Return the LaTeX caption of each figure, by its slug."""
     found = {study.slug: study_caption(study) for study in results.studies}
     if results.backends is not None:
         found["backends"] = backends_caption(results.backends)
@@ -38,7 +38,7 @@ def captions(results: ConvergenceResults) -> dict[str, str]:
 
 
 def page(results: ConvergenceResults, files: set[str]) -> str:
-    """The page; `files` are those that lie beside it."""
+    """Return the page; `files` are the names of the files beside it."""
     verdict = "Every fit holds." if results.passed else "Not every study passed: see the captions and tables."
     links = "".join(f'<a href="#{slug}">{slug}</a>' for slug in results.slugs)
     parts = [_HEAD, f"<p>{verdict} Seed {results.seed}, {len(results.orders)} orders.</p>\n<nav>{links}</nav>\n"]

@@ -1,4 +1,4 @@
-"""What the figures have in common: panels, logarithmic axes with few ticks, series that differ in three ways."""
+"""Parts that figures share: panels, logarithmic axes, and series that differ in colour, marker and dashes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kernelproof.reports.paper.style import COLORS, DASHES, MARKERS, Look
 
 
 def panels(look: Look, count: int, *, aspect: float = 0.72, share: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, side by side or, where the look is narrow, on each other.
+    """Return a figure with `count` panels, side by side or, if the look is narrow, stacked.
 
     Args:
-        look: for which to draw.
-        count: 1 or more.
-        aspect: height over width of a panel, room for a legend included.
-        share: one x-axis for all.
+        look: the look of the figure.
+        count: of the panels, 1 or more.
+        aspect: height over width of a panel, including the room for a legend.
+        share: whether all panels share one x-axis.
     """
     rows, columns = (count, 1) if look.narrow else (1, count)
     width = look.width if count > 1 or look.narrow else 0.62 * look.width
@@ -30,7 +30,7 @@ def panels(look: Look, count: int, *, aspect: float = 0.72, share: bool = False)
 
 
 def series(at: int, *, every: int | tuple[int, int] | None = None) -> dict[str, Any]:
-    """Colour, marker and dashes of the series number `at`."""
+    """Return colour, marker and dashes of the series number `at`."""
     style: dict[str, Any] = {
         "color": COLORS[at % len(COLORS)],
         "marker": MARKERS[at % len(MARKERS)],
@@ -40,7 +40,7 @@ def series(at: int, *, every: int | tuple[int, int] | None = None) -> dict[str, 
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], base: int = 10, *, ticks: int = 6) -> None:
-    """A logarithmic axis with at most `ticks` ticks at whole powers, evenly spaced."""
+    """Make an axis logarithmic, with at most `ticks` ticks at whole powers, evenly spaced."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log", base=base)
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = (axes.get_xlim if which == "x" else axes.get_ylim)()
@@ -53,18 +53,18 @@ def log_axis(axes: Axes, which: Literal["x", "y"], base: int = 10, *, ticks: int
 
 
 def letter(axes: Sequence[Axes], titles: Sequence[str]) -> None:
-    """(a), (b), … before the titles of the panels."""
+    """Set the titles of the panels, with (a), (b), … before them."""
     for at, (each, title) in enumerate(zip(axes, titles, strict=True)):
         each.set_title(f"({'abcdefgh'[at]}) {title}")
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
-    """A legend under all panels, which hides no data."""
+    """Put a legend below all panels, where it hides no data."""
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def order_math(text: str) -> str:
-    """An order as mathematics.
+    """Return an order as LaTeX mathematics.
 
     >>> order_math("1/2")
     '$n=1/2$'

@@ -1,7 +1,7 @@
-"""A figure as PGF without a LaTeX: matplotlib's own PGF renderer, with text measured by its mathtext.
+"""Write a figure as PGF without LaTeX: matplotlib's own PGF renderer, with text measured by its mathtext.
 
-The measures serve only the layout; the paper's LaTeX sets the text, in its own fonts. The file needs the packages pgf
-and amsmath, and is included with ``input``.
+The measurements serve only the layout; the LaTeX of the paper sets the text in its own fonts. The file needs the
+packages pgf and amsmath, and is included with ``input``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPECIAL = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"}
 
 
 class _Renderer(RendererPgf):
-    """PGF whose text is as wide as mathtext says."""
+    """A PGF renderer that measures text by mathtext."""
 
     def __init__(self, figure: Figure, fh: Any) -> None:
         super().__init__(figure, fh)  # type: ignore[no-untyped-call]
@@ -28,18 +28,18 @@ class _Renderer(RendererPgf):
         self._measure = RendererAgg(width, height, figure.dpi)  # type: ignore[no-untyped-call]
 
     def get_text_width_height_descent(self, s: Any, prop: Any, ismath: Any) -> Any:
-        """In pixels, by mathtext."""
+        """Return width, height and descent in pixels, measured by mathtext."""
         return self._measure.get_text_width_height_descent(s, prop, ismath)  # type: ignore[no-untyped-call]
 
     def draw_text(
         self, gc: Any, x: Any, y: Any, s: Any, prop: Any, angle: Any, ismath: Any = False, mtext: Any = None
     ) -> None:
-        """Text with what is special to LaTeX escaped outside mathematics."""
+        """Draw text; outside mathematics, characters that are special to LaTeX are escaped."""
         super().draw_text(gc, x, y, escaped(s), prop, angle, ismath, mtext)  # type: ignore[no-untyped-call]
 
 
 def unmarked(text: str) -> str:
-    r"""Text from outside on one line, without what LaTeX or mathtext would read as markup.
+    r"""Return text from outside on one line, without characters that LaTeX or mathtext would read as markup.
 
     >>> unmarked("a$b^{c}\x00")
     'ab(c)/x00'
@@ -51,7 +51,7 @@ def unmarked(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Text for LaTeX: mathematics as it is, and special characters between escaped.
+    r"""Return text for LaTeX: mathematics unchanged, and special characters outside it escaped.
 
     >>> escaped("entmax_bisect, $p_1$")
     'entmax\\_bisect, $p_1$'
@@ -77,7 +77,7 @@ _TAIL = r"""\end{pgfpicture}
 
 
 def pgf(figure: Figure, name: str) -> str:
-    """The PGF text of a figure whose layout is done; it has no images."""
+    """Return the PGF text of a figure whose layout is done and which has no images."""
     width, height = figure.get_size_inches()
     stream = io.StringIO()
     stream.write(_HEAD % {"name": name, "width": width, "height": height})

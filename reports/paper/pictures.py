@@ -18,11 +18,11 @@ from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.pictures import Cell, PictureRecord
 
 BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#a6cee8", "#0072b2", "#00263b"])
-"""White is 0; it only darkens, so that a grey print keeps the order."""
+"""White is 0; larger values are always darker, so that a print in grey keeps their order."""
 
 
 def _grouped(record: PictureRecord, *names: str) -> dict[tuple[str, ...], list[list[Cell]]]:
-    """Rows by the text of some columns, in the order of the table."""
+    """Group rows by the text of some columns, in the order of the table."""
     at = [record.columns.index(name) for name in names]
     found: dict[tuple[str, ...], list[list[Cell]]] = {}
     for row in record.rows:
@@ -132,7 +132,7 @@ def _maps(record: PictureRecord, look: Look) -> Figure:
     for at, (order, each) in enumerate(zip(orders, grid, strict=True)):
         chosen = [row for row in record.rows if str(row[0]) == order]
         size = 1 + int(max(float(row[2]) for row in chosen))
-        # Vector squares, and none for the weight 0: an image would be a second file beside the PGF.
+        # Draw vector squares, none for the weight 0: an image would be a second file beside the PGF.
         shown = [(float(q), float(k), float(w)) for _, _, q, k, w in chosen if float(w) > 0]
         squares = [[(k, q), (k + 1, q), (k + 1, q + 1), (k, q + 1)] for q, k, _ in shown]
         colors = BLUES(scale(np.sqrt([w for _, _, w in shown])))
@@ -154,7 +154,7 @@ def _maps(record: PictureRecord, look: Look) -> Figure:
     bar = figure.colorbar(ScalarMappable(scale, BLUES), ax=list(grid), label="weight", ticks=np.sqrt(ticks), shrink=0.9)
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
     if bar.solids is not None:
-        # Without it a viewer shows gaps between the steps.
+        # Without this, viewers show gaps between the steps.
         bar.solids.set_edgecolor("face")
     return figure
 
@@ -185,9 +185,9 @@ DRAW: MappingProxyType[str, Callable[[PictureRecord, Look], Figure]] = MappingPr
         "lorenz": _lorenz,
     }
 )
-"""How each picture is drawn, by its slug."""
+"""The function that draws each picture, by its slug."""
 
 
 def picture_figure(record: PictureRecord, look: Look) -> Figure:
-    """The figure of a picture."""
+    """Draw the figure of a picture."""
     return DRAW[record.slug](record, look)

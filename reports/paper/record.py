@@ -1,4 +1,4 @@
-"""The record of `kernelproof converge`: what converge.json holds and what every other file is a pure function of."""
+"""The record of `kernelproof converge`: converge.json holds it, and every other file is a pure function of it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kernelproof.verify.studies.convergence import BackendStudy
 
 
 class ConvergenceResults(HasBrief, Record):
-    """Everything one run found; no times, so that the same run on the same machine gives the same bytes.
+    """Everything that one run found, without times, so that the same run on the same machine gives the same bytes.
 
     Attributes:
-        passed: whether every fit holds, each study has one, and no built-in backend turns upward or fails.
-        seed: of everything drawn.
-        orders: of the studies, exactly.
+        passed: whether every fit holds, each study has a fit, and no built-in backend turns upward or fails.
+        seed: of all random numbers.
+        orders: the exact orders of the studies.
         style: of the figures.
-        venue: whose widths they have.
-        environment: what it ran on.
-        studies: of truth.
-        backends: on one row, or None where they were not asked for.
-        pictures: numbers of the other pictures.
+        venue: the venue whose widths the figures have.
+        environment: machine and versions of the run.
+        studies: of the certified values.
+        backends: the study of backends on one row; None if it was not requested.
+        pictures: the numbers of the other pictures.
     """
 
     format: Literal["kernelproof-convergence/1"] = Field(default="kernelproof-convergence/1", alias="schema")
@@ -40,7 +40,7 @@ class ConvergenceResults(HasBrief, Record):
     pictures: list[PictureRecord] = Field(default_factory=list)
 
     def brief(self) -> Brief:
-        """Which studies hold."""
+        """Say which studies hold."""
         title = f"kernelproof converge: {'passed' if self.passed else 'FAILED'}, seed {self.seed}"
         held = [*((each.slug, study_passed(each)) for each in self.studies)]
         held += [("backends", self.backends.passed)] if self.backends is not None else []
@@ -54,6 +54,6 @@ class ConvergenceResults(HasBrief, Record):
 
 
 def study_passed(study: StudyRecord) -> bool:
-    """Whether every curve that was fitted holds, and one was: a study that decided nothing has not passed."""
+    """Whether every fitted curve holds and there is at least one: a study that decided nothing has not passed."""
     states = {curve.state for curve in study.curves}
     return CurveState.FAILS not in states and CurveState.HOLDS in states

@@ -1,7 +1,9 @@
-"""One style for every figure of a paper: the venue's widths, text at the size it is printed, colours for every eye.
+"""One style for every figure of a paper: widths of the venue, text in print size, colours for the colour-blind too.
 
-Colours are Okabe and Ito's; every series also has its own marker and dashes, so that a grey print can be read. Text is
-STIX, which goes with Times; Source: Okabe & Ito, Color Universal Design, 2008; the style files of the venues.
+The colours are those of Okabe and Ito. Every series also has its own marker and dashes, so that a print in grey can be
+read. The font is STIX, which matches Times.
+
+Source: Okabe & Ito, Color Universal Design, 2008; the style files of the venues.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ VENUES = ("neurips", "icml", "jmlr")
 _COLUMN = MappingProxyType({"neurips": 5.5, "icml": 3.25, "jmlr": 6.0})
 _TEXT = MappingProxyType({"neurips": 5.5, "icml": 6.75, "jmlr": 6.0})
 _SIZE = MappingProxyType({"neurips": 9.0, "icml": 8.0, "jmlr": 9.0})
-"""A point below the caption's 10 of NeurIPS and JMLR and 9 of ICML."""
+"""Text size in points, one below that of captions: 10 in NeurIPS and JMLR, 9 in ICML."""
 _SLIDE_WIDTH, _SLIDE_SIZE = 12.0, 16.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """What a figure is made for.
+    """The style and the venue for which a figure is drawn.
 
     Attributes:
         style: one of `STYLES`.
@@ -52,29 +54,29 @@ class Look:
 
     @property
     def width(self) -> float:
-        """Inches: of a column, of the text, or of a slide."""
+        """The width in inches: of a column, of the text, or of a slide."""
         if self.style == "slides":
             return _SLIDE_WIDTH
         return (_COLUMN if self.style == "single-column" else _TEXT)[self.venue]
 
     @property
     def size(self) -> float:
-        """Points of the text."""
+        """The size of the text in points."""
         return _SLIDE_SIZE if self.style == "slides" else _SIZE[self.venue]
 
     @property
     def scale(self) -> float:
-        """Text, lines and marks of this look over those of an 8-point figure."""
+        """The ratio of text, lines and marks to those of an 8-point figure."""
         return self.size / 8
 
     @property
     def narrow(self) -> bool:
-        """Whether panels stand on each other, because two would not fit side by side."""
+        """Whether panels are stacked, because two would not fit side by side."""
         return self.width / self.scale < 4.5
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """matplotlib set to this look, whatever the user's settings are; those are restored."""
+        """Set matplotlib to this look, whatever the settings of the user, then restore those."""
         with mpl_style.context(["default", self._settings()], after_reset=True), mpl.rc_context():
             yield
 

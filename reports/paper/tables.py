@@ -41,7 +41,7 @@ BACKEND_COLUMNS = (
 
 
 def study_csv(study: StudyRecord) -> str:
-    """Every point of every curve; enclosures are decimal and rounded outward."""
+    """Return every point of every curve; enclosures are decimal and rounded outward."""
     rows = (
         [
             curve.datum,
@@ -62,7 +62,7 @@ def study_csv(study: StudyRecord) -> str:
 
 
 def backends_csv(study: BackendStudy) -> str:
-    """The truth of the float64 row first, then every point of every target."""
+    """Return the truth of the float64 row, then every point of every target."""
     truth = [["truth", "", "", p.order, p.error.lo, p.error.hi, "0", "0", "", ""] for p in study.truth.points]
     rows = [
         [
@@ -84,7 +84,7 @@ def backends_csv(study: BackendStudy) -> str:
 
 
 def picture_csv(record: PictureRecord) -> str:
-    """The numbers as they are drawn."""
+    """Return the numbers of the picture as they are drawn."""
     rows = ([cell if isinstance(cell, str) else repr(cell) for cell in row] for row in record.rows)
     return _csv(record.columns, rows)
 
@@ -98,7 +98,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def study_table(study: StudyRecord) -> str:
-    """One row a curve: coefficient, asymptotic orders, slope with its interval, intercept, slope of the remainder."""
+    """One row per curve: coefficient, asymptotic orders, slope with its interval, intercept, slope of the remainder."""
     head = ("datum", "error", "$c$", "from $n$", "slope", r"95\,\% interval", "intercept$/c$", "remainder")
     rows = [_curve_cells(curve) for curve in study.curves if curve.norm in study.norms]
     return _table("llrrrcrr", head, rows)
@@ -126,7 +126,7 @@ def _fit_cells(fit: LineFit) -> list[str]:
 
 
 def backends_table(study: BackendStudy) -> str:
-    """One row a target and dtype: where it meets its floor, the κ seen, where it turns, and the fit above the floor."""
+    """One row per target and dtype: where it meets its floor, its κ, where it turns, and the fit above the floor."""
     head = ("target", "dtype", "meets floor", r"$\kappa$ seen", "turns up", "fitted", "slope", "intercept$/c_1$")
     return _table("llrrrcrr", head, [_backend_cells(curve) for curve in study.curves])
 
@@ -151,7 +151,7 @@ def _table(columns: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 
 def tex(text: str) -> str:
-    r"""Plain text as LaTeX.
+    r"""Return plain text as LaTeX.
 
     >>> tex("a_b, 5 % of α")
     'a\\_b, 5 \\% of $\\alpha$'
@@ -163,12 +163,12 @@ def tex(text: str) -> str:
 
 
 def signed(value: float) -> str:
-    """A slope with a true minus, in mathematics."""
+    """Return a slope as LaTeX mathematics, which has a true minus sign."""
     return f"${value:.5f}$"
 
 
 def rounded(order: str) -> str:
-    """An order to four digits, for reading, as the inside of mathematics.
+    """Return an order to four digits, for use inside LaTeX mathematics.
 
     >>> rounded("90.50966799187809"), rounded("4/3")
     ('90.51', '1.333')
@@ -179,19 +179,19 @@ def rounded(order: str) -> str:
 
 
 def power(value: float, digits: int = 2) -> str:
-    r"""A number in mathematics, scientific where it is large or small.
+    r"""Return a number for LaTeX mathematics, in scientific notation if it is large or small.
 
     >>> power(17157985.8), power(0.47)
     ('1.7\\cdot10^{7}', '0.47')
     """
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        # A whole number in full, not with an exponent.
+        # Write whole numbers in full: the format would give them an exponent.
         return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     return f"{mantissa}\\cdot10^{{{int(exponent)}}}"
 
 
 def span(values: Sequence[float], digits: int) -> str:
-    """The least and the largest of some numbers, or the one there is."""
+    """Return the least and the largest of some numbers, or the only one."""
     low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
     return f"${low}$" if low == high else f"${low}$ to ${high}$"

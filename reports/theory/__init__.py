@@ -1,6 +1,7 @@
-"""Reports of `kernelproof theory`: one record as JSON, a page, Markdown, and LaTeX that a paper can take.
+"""Reports of `kernelproof theory`: its record as JSON, an HTML page, Markdown, and LaTeX for use in a paper.
 
-JSON comes first and the others are made from it, so that the report of a kept `theory.json` is the report of the run.
+The JSON is written first and the others are made from it, so that a report made from a kept `theory.json` equals the
+report of the run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FILES = (THEORY.name, "index.html", "theory.md", "theory.tex")
 
 
 def check_writable(out: Path) -> None:
-    """Nothing, if `write` can put its files into the folder `out`; call it before a long run.
+    """Check that `write` can put its files into the folder `out`; call it before a long run.
 
     Raises:
         DomainError: `out` is a file, cannot be written, or holds a folder named like one of `FILES`.
@@ -29,7 +30,7 @@ def check_writable(out: Path) -> None:
 
 
 def render(results: TheoryResults) -> dict[str, str]:
-    """The text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
+    """Return the text of each of `FILES`, by name; a pure function of the JSON text of `results`."""
     # Here, because matplotlib and jinja2 take longer to import than `kernelproof --help` may.
     from kernelproof.reports.theory.latex import latex  # noqa: PLC0415
     from kernelproof.reports.theory.markdown import markdown  # noqa: PLC0415
@@ -41,7 +42,7 @@ def render(results: TheoryResults) -> dict[str, str]:
 
 
 def read(path: Path) -> TheoryResults:
-    """The results in the file `path`, or in ``path/theory.json`` if `path` is a folder.
+    """Read the results in the file `path`, or in ``path/theory.json`` if `path` is a folder.
 
     Raises:
         DomainError: there is no such file, it cannot be read, or it does not follow the schema.
@@ -50,10 +51,10 @@ def read(path: Path) -> TheoryResults:
 
 
 def write(results: TheoryResults, out: Path) -> None:
-    """Write `FILES` into the folder `out`, which is made if it is missing; other files there stay.
+    """Write `FILES` into the folder `out`, which is created if it is missing; other files in it stay.
 
     Raises:
-        DomainError: `out` cannot be written; nothing has been written then.
+        DomainError: `out` cannot be written; then no file has been written.
     """
     check_writable(out)
     put(render(results), out)

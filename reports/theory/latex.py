@@ -1,8 +1,8 @@
-r"""The claims as a LaTeX document: statements typeset, verdict and evidence beside them.
+r"""The claims as a LaTeX document: typeset statements, each with its verdict and evidence.
 
-It compiles by itself with pdfLaTeX, XeLaTeX or LuaLaTeX and only the packages of every distribution; a paper
-takes the table between the two comment lines. Text from outside the mathematics is escaped, and every symbol
-that pdfLaTeX has no glyph for becomes mathematics.
+The document compiles by itself with pdfLaTeX, XeLaTeX or LuaLaTeX, and needs only packages that every distribution has.
+For a paper, copy the table between the two comment lines. Text outside mathematics is escaped, and every symbol for
+which pdfLaTeX has no glyph becomes mathematics.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ Claim & Evidence\\
 
 
 def latex(results: TheoryResults) -> str:
-    """`results` as a LaTeX document; the same bytes for the same findings, whatever the clock says."""
+    """Return `results` as a LaTeX document without times, so that the same findings give the same bytes."""
     rows = "\n".join(_row(claim) for claim in results.claims)
     evidence = " ".join(rf"\emph{{{kind.value}}}: {escape(words)}." for kind, words in wording.EVIDENCE.items())
     return (
@@ -142,7 +142,7 @@ def latex(results: TheoryResults) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Plain text as LaTeX; what is a symbol becomes mathematics.
+    r"""Return plain text as LaTeX; symbols become mathematics.
 
     >>> escape("50 % of γ ≥ x_1²")
     '50 \\% of $\\gamma$ $\\ge$ x\\_1${}^{2}$'
@@ -161,7 +161,7 @@ def _character(character: str) -> str:
 
 
 def _by_name(character: str) -> str:
-    """Greek letters, and raised and lowered digits, by their Unicode names; Latin letters as they are."""
+    """Translate Greek letters and raised or lowered digits by their Unicode names; leave Latin letters unchanged."""
     name = unicodedata.name(character, "")
     if name.startswith("GREEK SMALL LETTER "):
         return f"$\\{name.rsplit(' ', 1)[1].lower().replace('lamda', 'lambda')}$"

@@ -1,4 +1,4 @@
-"""The report of the theory as GitHub-flavored Markdown; its mathematics stays LaTeX, which GitHub typesets."""
+"""The report of the theory as GitHub-flavored Markdown; mathematics stays LaTeX, which GitHub typesets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MARKS = {Verdict.PROVED: "✅", Verdict.CONSISTENT: "🟦", Verdict.REFUTED: "�
 
 
 def markdown(results: TheoryResults) -> str:
-    """`results` as Markdown; text is escaped, mathematics is left to the reader's renderer."""
+    """Return `results` as Markdown; text is escaped, mathematics is left to the renderer."""
     return "\n\n".join(part for part in _parts(results) if part) + "\n"
 
 
 def prose(text: str) -> str:
-    r"""Text with $math$ as Markdown: the text escaped, the mathematics as it is.
+    r"""Return text with $math$ as Markdown: the text escaped, the mathematics unchanged.
 
     >>> prose("a_b for $n_1 > 0$")
     'a\\_b for $n_1 > 0$'
@@ -31,7 +31,7 @@ def prose(text: str) -> str:
 
 def _piece(kind: str, body: str) -> str:
     if kind == "text":
-        # `escape` strips, and the spaces around a formula are needed.
+        # `escape` strips spaces, but those around a formula are needed.
         return f"{' ' * (body[:1].isspace())}{escape(body)}{' ' * (body[-1:].isspace() and bool(body.strip()))}"
     formula = " ".join(body.split())
     return f"\n\n$$\n{formula}\n$$\n\n" if kind == "display" else f"${formula}$"

@@ -1,4 +1,4 @@
-"""The report of the theory as one page that opens offline: no script, mathematics as MathML."""
+"""The report of the theory as one page that opens offline: it has no script, and mathematics is MathML."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Section:
 
 
 def page(results: TheoryResults) -> str:
-    """`results` as a page of HTML; a pure function of its argument."""
+    """Return `results` as an HTML page; a pure function of its argument."""
     sections = [
         Section(title, [claim for claim in results.claims if claim.kind is kind]) for kind, title in words.KIND.items()
     ]
@@ -70,9 +70,9 @@ def _environment() -> Environment:
 
 
 def picture(grid: Grid, name: str) -> Markup | None:
-    """A figure of a grid whose first column is x and whose other columns are numbers; None for other grids.
+    """Draw a grid whose first column is x and whose other columns are numbers; None for other grids.
 
-    One line per further column, named by its head; cells that are no numbers are left out.
+    Each further column is a line, named by its head; cells that are not numbers are left out.
     """
     lines = {head: _line(grid, at) for at, head in enumerate(grid.columns) if at}
     if len(grid.rows) < 3 or not lines or any(len(line) < 3 for line in lines.values()):

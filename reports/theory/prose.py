@@ -1,6 +1,6 @@
-r"""Text with ``$math$`` and ``\[display\]`` cut into pieces, and each piece as HTML with MathML.
+r"""Split text at ``$math$`` and ``\[display\]`` into pieces; write each piece as HTML, its mathematics as MathML.
 
-MathML needs no script and no font of ours, so that a page with mathematics opens offline like any other.
+MathML needs no script and no extra font, so that a page with mathematics opens offline like any other.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ _ATTRIBUTES = frozenset(
 
 
 class Piece(NamedTuple):
-    """A piece of prose: `kind` is "text", "inline" or "display"; math comes without its delimiters."""
+    """A piece of prose: `kind` is "text", "inline" or "display"; mathematics is without its delimiters."""
 
     kind: str
     body: str
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    r"""`text` in its order.
+    r"""Yield the pieces of `text` in order.
 
     >>> [piece.kind for piece in pieces(r"for $n > 0$: \[x = 1\]")]
     ['text', 'inline', 'text', 'display']
@@ -100,26 +100,26 @@ def pieces(text: str) -> Iterator[Piece]:
 
 
 def html(text: str) -> Markup:
-    """`text` as HTML, its mathematics as MathML; what is no LaTeX is shown as it was written."""
+    """Return `text` as HTML, its mathematics as MathML; a formula that is not valid LaTeX is shown as written."""
     return Markup("").join(_piece(piece) for piece in pieces(clean(text)))
 
 
 def _piece(piece: Piece) -> Markup:
     if piece.kind == "text":
         return escape(piece.body)
-    # The converter copies what is inside \\text as it is, so that no angle bracket may reach it.
+    # The converter copies the inside of \\text unchanged, so no angle bracket may reach it.
     formula = piece.body.replace("<", r"\lt ").replace(">", r"\gt ")
     try:
         found = convert(formula, display="block" if piece.kind == "display" else "inline")
     except Exception:  # noqa: BLE001 (a formula from outside may be anything, and the converter raises anything)
         found = ""
     if found and _is_plain(found):
-        return Markup(found)  # noqa: S704 (nothing but the MathML elements and attributes named above)
+        return Markup(found)  # noqa: S704 (it has only the MathML elements and attributes named above)
     return Markup("<code>{}</code>").format(piece.body)
 
 
 def _is_plain(mathml: str) -> bool:
-    """True if there is nothing in it but elements that typeset, with attributes that do nothing else."""
+    """Whether `mathml` has only elements and attributes that typeset and do nothing else."""
     tags = re.findall(r"<(/?)([^\s/>]*)([^>]*)>", mathml)
     attributes = [name for _, _, rest in tags for name in re.findall(r"([^\s=\"]+)=\"[^\"]*\"", rest)]
     left = "".join(re.sub(r"[^\s=\"]+=\"[^\"]*\"", "", rest) for _, _, rest in tags)

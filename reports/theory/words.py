@@ -1,4 +1,4 @@
-"""The words in which every report of the theory says the same: verdicts, evidence, what a finding covers."""
+"""Words that every report of the theory uses: for verdicts, evidence, and what a finding covers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KIND = {Kind.THEOREM: "Theorems", Kind.NUMBER: "Published numbers", Kind.OPEN: "
 
 
 def lede(results: TheoryResults) -> str:
-    """One sentence: how many claims, and what is known of them."""
+    """Return one sentence: how many claims there are, and what is known of them."""
     count = Counter(claim.verdict for claim in results.claims)
     parts = [f"{count[verdict]} {verdict.value.lower()}" for verdict in Verdict if count[verdict]]
     noun = "claim" if len(results.claims) == 1 else "claims"
@@ -34,7 +34,7 @@ def lede(results: TheoryResults) -> str:
 
 
 def coverage(finding: Finding) -> str:
-    """How much was decided, and how sharply.
+    """Return how much was decided, and how sharply, as text.
 
     >>> coverage(Finding(evidence="exact", relation="equality", verdict="PROVED", domain="rows", decided=3, width=0.0))
     '3 decided; exact'
@@ -50,5 +50,5 @@ def coverage(finding: Finding) -> str:
 
 
 def evidence_of(claim: ClaimResult) -> str:
-    """The kinds of evidence of a claim, strongest first."""
+    """Return the kinds of evidence for a claim, the strongest first."""
     return ", ".join(kind.value for kind in claim.evidence)
