@@ -1,4 +1,4 @@
-"""Import objects of a user: the object at module:name, its attributes, and the results of its methods."""
+"""Import objects of a user: load the object at module:name, read its attributes and call its methods."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def load_object(text: str, module: str, name: str, default: str = "") -> tuple[A
     """Import the object called `name` of `module`; return it and the module. A class is called without arguments.
 
     Args:
-        text: what the user wrote, for messages.
+        text: the text that the user wrote, for messages.
         module: a dotted name, or the path of a file.
-        name: dotted names inside the module; "" for `default`, or the module itself if it has none.
-        default: a name that a module may have.
+        name: dotted names inside the module; "" for the object called `default`, or the module if it has none.
+        default: the name of an object that a module may have.
 
     Raises:
-        TargetError: the module cannot be imported or has no such object; one line.
+        TargetError: the module cannot be imported or has no such object; the message is one line.
     """
     here = str(Path.cwd())
     if here not in sys.path:
@@ -70,7 +70,7 @@ def load_object(text: str, module: str, name: str, default: str = "") -> tuple[A
 
 
 def _made(kind: type, text: str) -> Any:
-    """Make an object of the class `kind`.
+    """Create an object of the class `kind`.
 
     Raises:
         TargetError: its constructor raised.
@@ -95,7 +95,7 @@ def attribute(found: Any, name: str, default: Any) -> Any:
     """The attribute `name` of a target's object, or `default`.
 
     Raises:
-        TargetError: reading it raised something else than an AttributeError.
+        TargetError: reading it raised another exception than AttributeError.
     """
     try:
         return getattr(found, name, default)
@@ -108,7 +108,7 @@ def answer_of(found: Any, name: str) -> Any:
     """Call the method `name` of a target's object; None if it has no such method.
 
     Raises:
-        TargetError: it raised.
+        TargetError: the method raised.
     """
     method = attribute(found, name, None)
     if not callable(method):

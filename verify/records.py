@@ -1,7 +1,7 @@
-"""The records that pass between cases, targets, truth and checks, and the protocols of the seam folders.
+"""The records that pass between cases, targets, truth and checks.
 
-Data flow of one case: a `Family` builds `Inputs` from a recipe; the truth of the case is computed once
-(`Truth`); every check names the calls it needs and each target answers each call with an `Outcome`;
+The data flow of one case: a `Family` builds `Inputs` from a recipe; the truth of the case is computed once
+(`Truth`); every check names the `Call`s that it needs, and each target answers each call with an `Outcome`;
 the check judges the outcomes against the truth. A check never calls a target itself.
 """
 
@@ -28,12 +28,12 @@ class Inputs:
     """The arrays of one case, in the dtype of the case.
 
     Attributes:
-        arrays: by argument name: z | scores | q, k, v.
+        arrays: by argument name: z for entmax, scores for weights, q, k and v otherwise.
         options: mask, causal, lengths, scale, key_norm_term, empty; passed on as keywords.
-        cotangent: upstream gradient for a vector-Jacobian product, shape of the output; None: no gradient asked.
+        cotangent: upstream gradient for a vector-Jacobian product, in the shape of the output; None for no gradients.
         rows: flat indices of the output rows that are checked; None means all.
-        diagonal: what a causal mask means: query t sees the keys 0 to t + diagonal. None without a causal mask, and
-            until `kernelproof.verify.cases.inputs.resolve` has set it by the contract of a target.
+        diagonal: the meaning of a causal mask: query t sees the keys 0 to t + diagonal. None without a causal mask, and
+            until `kernelproof.verify.cases.inputs.resolve` has set it from the contract of a target.
     """
 
     arrays: dict[str, Array]
@@ -44,10 +44,10 @@ class Inputs:
 
     @property
     def causal_keys(self) -> Flags | None:
-        """(T, S) the keys that the causal mask lets each query see; None without one.
+        """(T, S) the keys that the causal mask lets each query see; None without a causal mask.
 
         Raises:
-            ValueError: a causal mask is asked for, and what it means was not resolved.
+            ValueError: the options ask for a causal mask whose diagonal was not resolved.
         """
         if self.diagonal is None:
             if self.options.get("causal"):
@@ -82,8 +82,8 @@ class Truth:
         unsure: (R,) rows where more than one output is admissible (tied k-th key, kink at order 0).
         kink: (R,) rows whose Jacobian is not unique or not bounded.
         margin: (R, m) γ − d in the unit of scores; +inf at order ∞; negative off the support; −inf where masked.
-        margin_unit: (R, m) what an input error of one unit roundoff moves `margin` by, over u.
-        gradients: by argument or parameter name, in the shape of the argument; None if no cotangent.
+        margin_unit: (R, m) how far an input error of one unit roundoff moves `margin`, over u.
+        gradients: by argument or parameter name, in the shape of the argument; None without a cotangent.
     """
 
     output: Values
@@ -104,10 +104,10 @@ class Call:
     Attributes:
         inputs: the arrays and options.
         mode: the op itself, or its vector-Jacobian product.
-        order: text of another order than that of the case; None: that of the case.
-        axis: the axis of the logits that the keys lie along; other than −1 only for an entmax that has the parameter.
-        equivalent: other inputs that must give the same result, and whose truth is therefore that of this call; None
-            where `inputs` have a truth of their own.
+        order: another order than that of the case, as text; None for that of the case.
+        axis: the axis of the logits along which the keys lie; other than −1 only if entmax has a parameter for it.
+        equivalent: other inputs that must give the same result, so that their truth is the truth of this call; None
+            if `inputs` have their own truth.
     """
 
     inputs: Inputs
@@ -122,11 +122,11 @@ class Outcome:
     """What a target did with a call: arrays (keyed "output", or by gradient name), or how it failed.
 
     Attributes:
-        arrays: NumPy arrays (ml_dtypes for bfloat16 and float8) exactly as the target gave them; dtype and shape kept.
+        arrays: NumPy arrays (ml_dtypes for bfloat16 and float8) with the dtype, shape and bits that the target gave.
         error: None, or "ErrorType: first line" if it raised.
-        crash: None, or what ended the worker (killed, timed out, died).
+        crash: None, or how the worker ended (killed, timed out, died).
         modified: names of the inputs that the call changed.
-        changed: what the call changed of the state of its process, such as "the working directory".
+        changed: the parts of the process state that the call changed, such as "the working directory".
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -148,9 +148,9 @@ class Contract:
         flush_to_zero: subnormal results may be 0.
         scores: how ``−‖q − k‖²/2`` is computed: from "differences", or from "dots", which cancel where q and k are
             far from 0; it sets the unit of errors of regression and of attention with the key norm term.
-        same: two calls that mean the same give the same "bits", or what the "grade" allows each.
-        causal: where there are not as many queries as keys, the last query sees every key ("bottom-right", as the op
-            is defined), or the first query the first key alone ("top-left").
+        same: whether two equivalent calls give the same "bits", or results that each are within the "grade".
+        causal: where the numbers of queries and keys differ, the last query sees every key ("bottom-right", as the op
+            is defined), or the first query sees only the first key ("top-left").
     """
 
     grade: str = "C"
@@ -172,7 +172,7 @@ CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "same": ("grade", "bits"),
     "causal": ("bottom-right", "top-left"),
 }
-"""What each field of a `Contract` that is a word may be."""
+"""Field of `Contract` -> the words that it may be."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of one output of one case, one entry a decided comparison."""
+    """Errors of one output of one case, with one entry for each decided comparison."""
 
     ulp: Floats
     absolute: Floats
@@ -199,13 +199,13 @@ class Errors:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one check says of one case and target.
+    """The result of one check for one case and target.
 
     Attributes:
-        decided: comparisons that were decided, passed or failed.
-        undecided: comparisons that could not be decided (kinks, admissible choices).
-        failures: the decided comparisons that failed, worst first, at most 5 kept.
-        failed: how many failed in all.
+        decided: the number of comparisons that were decided, passed or failed.
+        undecided: the number of comparisons that could not be decided (kinks, admissible choices).
+        failures: the decided comparisons that failed, worst first, at most 5.
+        failed: the number of all comparisons that failed.
         worst: the worst comparison, failed or not.
         errors: by output name, for the accuracy table.
     """
@@ -226,8 +226,8 @@ RANKS: Mapping[str, int] = {"entmax": 1, "weights": 1, "regression": 4, "attenti
 
 
 CRASH = "crash"
-"""The id under which the end of a target's process is reported beside the checks."""
+"""The id under which reports list, beside the checks, that a call ended the process of a target."""
 
 
 ACCURACY = "accuracy"
-"""The id of the check that the accuracy table, and with it the grade, is made of."""
+"""The id of the check from which the accuracy table, and with it the grade, is made."""

@@ -1,6 +1,6 @@
-"""Find the objects of seam folders: every module there offers one, and no list has to be edited.
+"""Find the objects of seam folders, in which every module defines one object, so that no list has to be maintained.
 
-A module without its object is an error, and so are two objects with one id: a check that went missing in silence
+A module without its object is an error, and so are two objects with the same id: a check that is silently missing
 would look like a pass.
 """
 
@@ -15,7 +15,7 @@ from kernelproof.reference.errors import KernelproofError
 
 
 class SeamError(KernelproofError):
-    """A seam folder holds a module without its object, or two objects with one id."""
+    """A seam folder has a module without its object, or two objects with the same id."""
 
 
 def module_names(package: str) -> list[str]:
@@ -45,7 +45,7 @@ def collect(package: str, attribute: str) -> dict[str, Any]:
 
 
 def index(pairs: Iterable[tuple[str, Any]], package: str) -> dict[str, Any]:
-    """`pairs` of module name and object as a dict by id, sorted by id.
+    """Turn `pairs` of module name and object into a dict by id, sorted by id.
 
     Raises:
         SeamError: two objects share an id.

@@ -1,8 +1,8 @@
 """Environment variables, and whether a call or an import has set them.
 
 Some packages set variables while they are imported or first used, and no target is to blame for that. A call that sets
-one by itself is to blame, even if it also imports something. Afterwards the two cannot be told apart, so an audit hook
-of the interpreter looks at every change when it is made.
+one by itself is to blame, even if it also imports something. Afterwards the two cannot be distinguished, so an audit
+hook of the interpreter looks at every change when it is made.
 """
 
 from __future__ import annotations

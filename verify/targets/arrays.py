@@ -1,4 +1,4 @@
-"""NumPy arrays to what a target computes on, and back, bit for bit, bfloat16 and float8 included."""
+"""Convert NumPy arrays to the arrays of a target and back, bit for bit, including bfloat16 and float8."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PLAIN = (np.ndarray, np.memmap)
 
 
 def give(array: Array, kind: Kind, device: str) -> Any:
-    """A private copy of `array` as an array of `kind` on `device`, with its strides and its offset.
+    """Copy `array` to an array of `kind` on `device`, with its strides and its offset.
 
-    A read-only array stays one for NumPy; PyTorch has none, and no negative strides: there the copy is in C order,
-    and always for JAX and CuPy.
+    For NumPy a read-only array stays read-only; PyTorch has no read-only arrays. An array with negative strides, which
+    PyTorch does not have either, is copied in C order there; JAX and CuPy always get a copy in C order.
     """
     if kind == "numpy":
         return same_layout(array)
@@ -44,10 +44,10 @@ def give(array: Array, kind: Kind, device: str) -> Any:
 
 
 def take(value: Any, kind: Kind) -> Array:
-    """`value`, which a target returned, as a NumPy array of the same dtype, shape and bits.
+    """Convert `value`, which a target returned, to a NumPy array of the same dtype, shape and bits.
 
     Raises:
-        TargetError: it is no array of `kind`.
+        TargetError: it is not an array of `kind`.
     """
     if kind == "torch":
         torch = import_module("torch")
@@ -69,7 +69,7 @@ def take(value: Any, kind: Kind) -> Array:
         if isinstance(value, module.Array if kind == "jax" else module.ndarray):
             return np.asarray(value) if kind == "jax" else np.asarray(value.get())
     elif type(value) in _PLAIN or isinstance(value, np.generic):
-        # A subclass may hide values, as a masked array does, or mean something else by a shape, as a matrix does.
+        # Subclasses are not accepted: a masked array hides values, and a matrix gives shapes another meaning.
         return _real(np.asarray(value))
     elif isinstance(value, np.ma.MaskedArray):
         msg = "the target must return a plain array; got a masked one, whose numbers may not be meant"
@@ -82,10 +82,10 @@ def take(value: Any, kind: Kind) -> Array:
 
 
 def picked(returned: Any, output: int | str | None) -> Any:
-    """What is the output in what a target returned: the first item of a tuple, or the one that was declared.
+    """Pick the output from the value that a target returned: the declared item, or else the first item of a tuple.
 
     Raises:
-        TargetError: it has no such item.
+        TargetError: the value has no such item.
 
     >>> picked(("weights", "threshold"), None), picked(("weights", "threshold"), 1), picked({"y": 3}, "y")
     ('weights', 'threshold', 3)
@@ -109,5 +109,5 @@ def _real(array: Array) -> Array:
 
 
 def same_bits(left: Array, right: Array) -> bool:
-    """Whether two arrays have one dtype, shape and content, NaNs compared by their bits."""
+    """Whether two arrays have the same dtype, shape and content; NaNs are compared by their bits."""
     return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()

@@ -1,10 +1,11 @@
-"""How a function is called as an op: by the names of its parameters, or by a call that its user writes.
+"""Bind a function to an op: derive how to call it from the names of its parameters, or from a call that its user wrote.
 
-The first positional parameters take the arrays: ``z``, ``x``, ``input`` or any other name the logits of entmax,
-``s`` or ``scores`` those of weights, ``q``, ``k``, ``v`` (``query``, ``key``, ``value``) those of attention, or of
-regression if that is declared. Other parameters are known by name, see `NAMES`; what is not known must have a default,
-which it keeps. Nothing is passed into ``**kwargs``, but to a function of ``kernel`` and ``rule`` its options. A
-wrapper of ``(*args, **kwargs)`` around a method ``forward``, as torch.nn.Module has, is bound by that method.
+The first positional parameters take the arrays. Their names tell the op: ``s`` or ``scores`` means weights, and ``q``,
+``k``, ``v`` (``query``, ``key``, ``value``) mean attention, or regression if that is declared; ``z``, ``x``, ``input``
+and any other name take the logits of entmax. `NAMES` lists the names of the other parameters; a parameter with another
+name must have a default, which it keeps. Nothing is passed into ``**kwargs``, except the options of a function that
+takes ``kernel`` and ``rule``. A wrapper with the parameters ``(*args, **kwargs)`` around a method ``forward``, such as
+a torch.nn.Module, is bound by the parameters of that method.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "b": ("b",),
     "topk": ("topk", "k"),
 }
-"""What is passed -> the names of parameters that take it."""
+"""Role of an argument -> the names of parameters that take it."""
 ARRAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "entmax": {"z": ("z", "x", "X", "input", "logits")},
     "weights": {"scores": ("scores", "s")},
@@ -60,9 +61,9 @@ class Argument:
     """One argument of a call.
 
     Attributes:
-        name: the parameter; "" for one passed by its position.
-        role: what is passed: an array, a key of `NAMES`, or "literal".
-        literal: the value of a literal.
+        name: the name of the parameter; "" if the argument is positional.
+        role: what is passed: the name of an array, a key of `NAMES`, or "literal".
+        literal: the value, if the role is "literal".
         required: whether the parameter has no default.
     """
 
@@ -78,9 +79,9 @@ class Binding:
 
     Attributes:
         op: the op.
-        arguments: the positional ones first.
-        rules: the rules it computes; empty means that it is told the rule, whichever it is.
-        open_options: whether every option goes into its ``**kwargs``.
+        arguments: the arguments, positional ones first.
+        rules: the rules that the function computes; empty if it takes the rule as an argument.
+        open_options: whether every option is passed into its ``**kwargs``.
     """
 
     op: str
@@ -94,17 +95,17 @@ class Binding:
 
     @property
     def roles(self) -> frozenset[str]:
-        """Everything that is passed."""
+        """The roles of all arguments."""
         return frozenset(each.role for each in self.arguments)
 
     @property
     def takes(self) -> tuple[str, ...]:
-        """Which of "order" and "alpha" it has parameters for."""
+        """Which of "order", "alpha" and "kernel" it has parameters for."""
         return tuple(role for role in ("order", "alpha", "kernel") if role in self.roles)
 
     @property
     def fixed(self) -> bool:
-        """Whether the function computes one order only, which it has no parameter for."""
+        """Whether the function computes a single order, because it has no parameter for the order."""
         return not self.takes
 
     @property
@@ -113,12 +114,12 @@ class Binding:
         return None if self.open_options else tuple(option for option in OPTIONS if option in self.roles)
 
     def keywords(self, case: Case) -> dict[str, Any] | None:
-        """The keywords of a call for `case` without its options; None if it cannot be given its exact order."""
+        """The keywords of a call for `case` without its options; None if the exact order cannot be passed."""
         called = self.call(case, {}, {})
         return None if called is None else called[1]
 
     def numbers(self, case: Case) -> dict[str, Any]:
-        """The order or α and the numbers of the rule, by role, those that it has parameters for."""
+        """The order or α and the numbers of the rule, by role, as far as the function has parameters for them."""
         told = {**(order_keyword(case, self.takes) or {}), **_numbers(case, self)}
         return {role: value for role, value in told.items() if role in self.roles}
 
@@ -130,14 +131,14 @@ class Binding:
         numbers: Mapping[str, Any] | None = None,
         axis: int = -1,
     ) -> tuple[list[Any], dict[str, Any]] | None:
-        """The positional arguments and the keywords of a call; None if it cannot be given the exact order.
+        """The positional arguments and the keywords of a call; None if the exact order cannot be passed.
 
         Args:
             case: the case.
             arrays: by argument name.
-            options: mask, causal, …; one without a parameter is left out, `Scope` has seen to it that none matters.
-            numbers: by role, in the place of those of the case: arrays to differentiate in.
-            axis: that the keys of logits lie along.
+            options: mask, causal, …; one without a parameter is left out: `Scope` refuses cases where this matters.
+            numbers: by role, arrays to differentiate with respect to, in place of the numbers of the case.
+            axis: the axis of the logits along which the keys lie.
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
@@ -162,14 +163,14 @@ class Binding:
 
 
 def _absent(option: str, arrays: Mapping[str, Any]) -> Any:
-    """What a parameter without a default gets for an option that the call does not have."""
+    """The value that a parameter without a default gets for an option that the call does not have."""
     if option == "scale":
         return float(arrays["q"].shape[-1]) ** -0.5 if "q" in arrays else None
     return {"causal": False, "key_norm_term": False, "empty": "nan"}.get(option)
 
 
 def _numbers(case: Case, binding: Binding) -> dict[str, Any]:
-    """The numbers of the rule of `case`, by role, for those that a binding has parameters for."""
+    """The numbers of the rule of `case`, by role, in the form that the parameters of `binding` take."""
     rule, found = case.parsed_rule, {}
     if isinstance(rule, Variant):
         return {name: float(value) for name, value in rule.exact_parameters.items()}
@@ -187,16 +188,16 @@ def _numbers(case: Case, binding: Binding) -> dict[str, Any]:
 def bind(
     function: Callable[..., Any], name: str, declaration: Declaration | None = None, op: str | None = None
 ) -> Binding:
-    """The binding of `function`, called `name` in messages.
+    """Find the binding of `function`, called `name` in messages.
 
     Args:
-        function: what is called.
-        name: for messages.
-        declaration: what is known of it; its `call` goes before the signature.
-        op: the op whose name it has in an object; then the first positional parameters are the arrays of it.
+        function: the function to call.
+        name: its name in messages.
+        declaration: what is declared of it; a declared `call` takes precedence over the signature.
+        op: the op that it is named after in an object; then its first positional parameters take the arrays of that op.
 
     Raises:
-        TargetError: no signature, no parameter for the arrays, or a parameter that is not known and has no default.
+        TargetError: it has no signature, no parameter for the arrays, or an unknown parameter without a default.
     """
     said = declaration or Declaration()
     if op is None and len(said.op or ()) > 1:
@@ -264,7 +265,7 @@ def _by_name(held: Sequence[inspect.Parameter], name: str, said: Declaration, op
 
 
 def _finished(op: str, arguments: list[Argument], said: Declaration, name: str, *, open_options: bool) -> Binding:
-    """The binding with its rules: those declared, or those that its parameters for a rule can tell."""
+    """Complete a binding with its rules: the declared ones, or those that follow from its parameters."""
     roles = {each.role for each in arguments}
     rules = said.rules or ()
     if op == "entmax":
@@ -306,10 +307,10 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _written(said: Declaration, name: str, op: str | None) -> Binding:
-    """The binding of a call such as ``f(z, dim=-1)``: names of arguments, and literals, and nothing else.
+    """Read the binding from a declared call such as ``f(z, dim=-1)``, which has names of roles and literals only.
 
     Raises:
-        TargetError: it is no such call.
+        TargetError: the text is not such a call.
     """
     text = said.call or ""
     try:

@@ -24,7 +24,7 @@ _Arrays = dict[str, Any]
 
 
 class Calling(Protocol):
-    """A loaded target in a worker."""
+    """A loaded target that a worker can call."""
 
     target: Target
 
@@ -33,7 +33,7 @@ class Calling(Protocol):
 
 
 def caller(target: Target) -> Calling:
-    """What calls `target` in a worker.
+    """Load `target` for calls in a worker.
 
     Raises:
         TargetError: it cannot be loaded, bound or found.
@@ -86,7 +86,7 @@ class Caller:
         return give(value, self.target.array_library, self.target.device) if hasattr(value, "dtype") else value
 
     def _modified(self, given: _Arrays, call: Call) -> tuple[str, ...]:
-        """Names of the arrays, options and cotangent among them, that no longer hold what they were given."""
+        """Names of the arrays, including options and the cotangent, whose content the call has changed."""
         before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
         return tuple(
             name for name, now in given.items() if not same_bits(take(now, self.target.array_library), before[name])
@@ -100,7 +100,7 @@ class Caller:
         numbers: Mapping[str, Any] | None = None,
         axis: int = -1,
     ) -> Any:
-        """The output; `numbers` stand for the numbers of those roles."""
+        """Call the function and return its output; `numbers` replace the numbers of the case, by role."""
         function, binding, said = self.bound[case.op]
         called = binding.call(case, inputs, options, numbers, axis)
         assert called is not None  # `Scope.refuses` has seen to it
@@ -128,7 +128,7 @@ class Caller:
 
 
 def _as_array(value: float, like: Any, kind: str) -> Any:
-    """A number as a 0-d array to differentiate in, in the dtype of `like` where that holds it, else float64."""
+    """A number as a differentiable 0-d array in the dtype of `like`; with torch in float64 if that does not hold it."""
     if kind == "torch":
         torch = import_module("torch")
         narrow = torch.tensor(float(value), dtype=like.dtype, device=like.device)
@@ -155,7 +155,7 @@ def _by_jax(function: Any, leaves: _Arrays, numbers: _Arrays, cotangent: Any) ->
 
 
 def _other_number(case: Case, found: Mapping[str, Array]) -> dict[str, Array]:
-    """The gradient in the order from that in α, or the other way round: ``dα/dn = −1/n²``, which is 0 at order ∞."""
+    """Convert between the gradients in the order and in α by ``dα/dn = −1/n²``, which is 0 at order ∞."""
     wanted = "order" if case.alpha is None else "alpha"
     order = float(case.kernel.order)
     if wanted in found or not set(found) & set(PARAMETERS[:2]) or order == 0 or (order, wanted) == (np.inf, "alpha"):

@@ -1,9 +1,9 @@
-"""What a target says about itself: its contract, what it computes, and what it can be asked.
+"""Declarations: what a target says about itself, that is its contract, what it computes, and which calls it accepts.
 
-A declaration is the attribute ``KERNELPROOF`` of a function, an object or a module, a dict or a `Declaration`; the
-decorator `declare` sets it; ``--contract file.toml`` gives the same fields from outside. What it leaves out is read
-from the signature, or is the default. The nearest one wins, field by field: the command, the function, the object
-that holds it, the module.
+A declaration is the attribute ``KERNELPROOF`` of a function, an object or a module: a dict or a `Declaration`. The
+decorator `declare` sets it, and ``--contract file.toml`` gives the same fields from outside. Fields that it leaves out
+are read from the signature or have defaults. Where several declarations apply, each field is taken from the first that
+has it, in this order: the command, the function, the object that holds the function, the module.
 
 >>> read({"op": "weights", "rule": "nearest:k:adaptive:1", "order": "inf", "grade": "B"}, "it").rules
 ('nearest:k:adaptive:1',)
@@ -29,32 +29,32 @@ ATTRIBUTE = "KERNELPROOF"
 ARRAYS = ("numpy", "torch", "jax", "cupy")
 DEVICES = ("cpu", "cuda")
 OPTIONS = ("mask", "causal", "lengths", "scale", "key_norm_term", "empty")
-"""What an op may be called with beside its arrays, its order and its rule."""
+"""Arguments that an op may be called with besides its arrays, its order and its rule."""
 MASKS = ("boolean", "additive")
-"""Kinds of masks: true may be attended to; or added to the scores, −∞ where not."""
+"""Kinds of masks: boolean, true where a key may be attended to; or additive, −∞ where it may not."""
 PARAMETERS = ("order", "alpha", "h", "beta", "gamma")
-"""Numbers in which an op has a gradient."""
+"""Numbers with respect to which an op has a gradient."""
 GRADIENTS = ("z", "scores", "q", "k", "v", *PARAMETERS)
 _Function = TypeVar("_Function")
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The shapes that a target takes; rows are queries where there are some, keys the length of a row.
+    """The shapes that a target accepts. A row is one query, or one row of scores; its length is the number of keys.
 
     Attributes:
-        least_rank: axes of z, scores or q at least.
-        most_rank: at most.
-        square: as many queries as keys.
-        grouped_heads: fewer key heads than query heads.
-        equal_widths: v as wide as q.
-        head_sizes: the widths of q and k; empty means any.
-        head_multiple: the width of q and k is a multiple of it.
-        length_multiple: the number of keys, and of queries, is a multiple of it.
-        length_power: these numbers are powers of two.
-        least_keys: keys in a row at least.
-        most_keys: at most.
-        most_rows: rows of scores, or queries of one head, at most.
+        least_rank: the least number of axes of z, scores or q.
+        most_rank: the largest number of axes; None for any.
+        square: whether there must be as many queries as keys.
+        grouped_heads: whether there may be fewer key heads than query heads.
+        equal_widths: whether v must be as wide as q.
+        head_sizes: the widths that q and k may have; empty means any.
+        head_multiple: the width of q and k must be a multiple of it.
+        length_multiple: the number of keys, and of queries, must be a multiple of it.
+        length_power: whether these two numbers must be powers of two.
+        least_keys: the least number of keys in a row.
+        most_keys: the largest number of keys in a row; None for any.
+        most_rows: the largest number of rows of scores, or of queries of one head; None for any.
     """
 
     least_rank: int = 0
@@ -73,26 +73,26 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What was declared; None where nothing was.
+    """The declared fields; a field that was not declared is None.
 
     Attributes:
         op: the op that a function computes; a program may compute several.
-        order: the one order that it computes, where it has no parameter for it.
-        alpha: the same as α.
-        orders: the orders that it can be asked, such as ``2`` or ``1..inf``.
-        rules: bandwidth rules such as ``adaptive:1``, where a word in the place of a number is the name of the
-            parameter that takes it and ``*`` stands for any number.
+        order: the only order that it computes, if it has no parameter for the order.
+        alpha: the same as a value of α.
+        orders: the orders that it accepts, such as ``2`` or ``1..inf``.
+        rules: bandwidth rules such as ``adaptive:1``, in which a word in place of a number is the name of the
+            parameter that takes the number, and ``*`` stands for any number.
         dtypes: names of dtypes.
         array_library: one of `ARRAYS`.
         devices: of `DEVICES`.
         call: how the function is called, such as ``f(z, dim=-1)``.
-        output: which item of a returned tuple is the output, or which attribute or key of another object.
-        gradients: those it can give.
-        options: of `OPTIONS`, those it takes.
-        requires: of `OPTIONS`, those without which it is not called, such as ``causal``.
-        masks: of `MASKS`, those it takes; both if nothing is said.
-        exclusive: of `OPTIONS`, those of which it does not take two in one call.
-        variant: ``file.py:OBJECT`` of the variant that it computes; stands for the op, the order and the rule of it.
+        output: the index of the output in a returned tuple, or its attribute or key in another object.
+        gradients: the names of `GRADIENTS` that it can return.
+        options: the names of `OPTIONS` that it accepts.
+        requires: the names of `OPTIONS` that every call must have, such as ``causal``.
+        masks: the kinds of `MASKS` that it accepts; None means both.
+        exclusive: the names of `OPTIONS` of which a call may have at most one.
+        variant: ``file.py:OBJECT`` of the variant that it computes; implies the op, the order and the rule.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
     """
@@ -117,7 +117,7 @@ class Declaration:
     shapes: tuple[tuple[str, Any], ...] = ()
 
     def over(self, other: Declaration) -> Declaration:
-        """This declaration, and `other` where this one says nothing."""
+        """This declaration, with the fields of `other` where this one has none."""
         kept: dict[str, Any] = {name: getattr(self, name) for name in _OWN if getattr(self, name) is not None}
         if self.order is not None or self.alpha is not None:
             kept |= {"order": self.order, "alpha": self.alpha}
@@ -137,7 +137,7 @@ class Declaration:
         return replace(self, op=("weights",), order=order, alpha=None, rules=(f"{PREFIX}:{self.variant}",))
 
     def promise(self, default: Contract) -> Contract:
-        """The contract: `default`, changed where something was declared."""
+        """The contract: `default` with the declared fields replaced."""
         return replace(default, **dict(self.contract))
 
     @property
@@ -154,7 +154,7 @@ FIELDS = (*CONTRACT, *(("rule" if name == "rules" else name) for name in _OWN), 
 
 
 def declare(**given: Any) -> Callable[[_Function], _Function]:
-    """Declare what a function, class or object is; the fields are those of `FIELDS`.
+    """Make a decorator that declares `given`, fields of `FIELDS`, of a function, class or object.
 
     Raises:
         TargetError: a field is not known, or its value is not one of those allowed.
@@ -174,21 +174,21 @@ def declare(**given: Any) -> Callable[[_Function], _Function]:
 
 
 def declared(target: Any, where: str) -> Declaration:
-    """What `target` carries; nothing declared if it carries none.
+    """Read the declaration that is attached to `target`; an empty one if there is none.
 
     Raises:
-        TargetError: it carries something else than a dict or a `Declaration`, or one that is not well made.
+        TargetError: the attribute is neither a dict nor a `Declaration`, or a field of it is not valid.
     """
-    # A mock, or a module with a __getattr__ of its own, answers to any name: only what was set counts.
+    # A mock, or a module with its own __getattr__, has every attribute: only one that was set counts.
     held = inspect.getattr_static(getattr(target, "__func__", target), ATTRIBUTE, None)
     return Declaration() if held is None else read(held, f"{ATTRIBUTE} of {where}")
 
 
 def read_file(path: str) -> Declaration:
-    """The declaration in a TOML file.
+    """Read the declaration in a TOML file.
 
     Raises:
-        TargetError: there is no such file, it is no TOML, or it declares something that is not known.
+        TargetError: there is no such file, it is not TOML, or it has an unknown field or value.
     """
     try:
         held = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -199,10 +199,10 @@ def read_file(path: str) -> Declaration:
 
 
 def read(given: Any, where: str) -> Declaration:
-    """`given` as a declaration; `where` it stands, for messages.
+    """Convert `given` to a declaration; `where` names its place in messages.
 
     Raises:
-        TargetError: a field is not known, or its value is not one of those allowed; one line.
+        TargetError: a field is not known, or its value is not one of those allowed; the message is one line.
     """
     if isinstance(given, Declaration):
         return given

@@ -1,4 +1,4 @@
-"""Where a target is, from the text that names it, and the object that is there."""
+"""Find the place of a target from the text that names it, and load the object there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP = "kernelproof.backends"
 BUILT_IN = "kernelproof.verify.backends."
 BACKEND = "BACKEND"
 PROGRAM = "exec:"
-"""A target that begins so is a program, and the rest the command that starts it."""
+"""Prefix of the name of a target that is a program; the rest of the name is the command that starts it."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Place:
     Attributes:
         name: the text.
         module: a dotted name, or the path of a file.
-        object: dotted names inside the module; "" for its `BACKEND`, or else the module itself.
-        declared: what the command says of it.
-        words: the words of a command that say so again.
+        object: dotted names inside the module; "" for its `BACKEND`, or the module itself if it has none.
+        declared: the declaration given on the command line.
+        words: the options of a command line that give the same declaration again.
     """
 
     name: str
@@ -49,7 +49,7 @@ def registered() -> dict[str, str]:
 
 
 def find(text: str) -> Place:
-    """The place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or other.
+    """Find the place that `text` names: a backend, a peer, ``file.py:obj``, ``pkg.mod:obj``, ``exec:program`` or other.
 
     Raises:
         TargetError: no such backend or file; the message says what is allowed.
@@ -79,16 +79,16 @@ def find(text: str) -> Place:
 
 
 def load(place: Place) -> tuple[Any, ModuleType]:
-    """The object at `place`, and its module; a class is called without arguments.
+    """Load the object at `place` and its module; a class is called without arguments.
 
     Raises:
-        TargetError: the module cannot be imported or has no such object; one line.
+        TargetError: the module cannot be imported or has no such object; the message is one line.
     """
     return load_object(place.name, place.module, place.object, BACKEND)
 
 
 def array_kind(found: Any, module: ModuleType) -> Kind:
-    """The library of its arrays: its attribute `array_library`, or the first of `KINDS` that its module imports."""
+    """The library of a target's arrays: its attribute `array_library`, or a guess from the imports of its module."""
     told = attribute(found, "array_library", None)
     if told is not None:
         kind: Kind | None = next((kind for kind in KINDS if isinstance(told, str) and kind == told), None)

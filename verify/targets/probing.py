@@ -1,8 +1,9 @@
-"""Try on a tiny input what a target does not declare: the arrays it takes, and the shapes of attention.
+"""Call a target on tiny inputs to find out what it does not declare: the arrays, and the shapes of attention, it takes.
 
-A file may import torch for something else than the function that is verified, and a function may compute on
-tensors in a file that imports no torch. The first guess stands unless the target refuses it by type and takes
-the other. Attention that raises for grouped heads alone, or for values of another width, does not take them.
+A file may import torch for another purpose than the function that is verified, and a function may compute on
+tensors in a file that does not import torch. So a guess from the imports stands unless the target rejects such arrays
+by their type and accepts the other kind. If attention raises only for grouped heads, or only for values of another
+width than the keys, it does not take these.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from kernelproof.verify.targets.declaration import Declaration
 from kernelproof.verify.targets.shapes import fitted
 
 Part = int | str | None
-"""Which part of what a function returns is its output."""
+"""The index, attribute or key of the output in the result of a function; None: the first item, or the whole."""
 _SHAPES = {"entmax": (1, 3), "weights": (1, 3), "regression": (1, 3, 2, 2), "attention": (1, 1, 1, 3, 2, 2)}
 
 
 @dataclass(frozen=True)
 class _Refusal:
-    """How a function shows that arrays of a kind are not what it computes on.
+    """The evidence that a function does not compute on arrays of a kind.
 
     Attributes:
-        text: what it raised, or what it returned in the place of an array.
-        returned: whether it computed, and only what it returned is of another type.
+        text: the error: what the function raised, or that its result is of another type.
+        returned: whether the function returned, and only its result is of another type.
     """
 
     text: str
@@ -44,17 +45,17 @@ class _Refusal:
 def probed(
     function: Callable[..., Any], binding: Binding, guess: Kind, dtype: str, output: int | str | None
 ) -> tuple[Kind, str]:
-    """The kind of arrays that `function` takes, and what a note says of it ("" if it takes `guess`).
+    """Find the kind of arrays that `function` takes, and a remark for the note of the target ("" if it takes `guess`).
 
-    Where it takes neither, one that computes on arrays of a kind and returns something else is likelier to be meant
-    for them than one that raises.
+    If it takes neither kind, the one for which it returns something, though of another type, is likelier to be meant
+    than one for which it raises.
 
     Args:
-        function: called once, and again with the other kind only if it refuses the first by type.
-        binding: of its parameters.
-        guess: what its source suggests.
-        dtype: one that it takes.
-        output: which part of what it returns is the output.
+        function: called once, and again with the other kind only if it rejects the first by type.
+        binding: the binding of its parameters.
+        guess: the kind that its source suggests.
+        dtype: a dtype that it takes.
+        output: the index, attribute or key of its output in the value it returns.
     """
     first = _refusal(function, binding, guess, dtype, output)
     if first is None:
@@ -72,7 +73,7 @@ def probed(
 def _refusal(
     function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, output: int | str | None
 ) -> _Refusal | None:
-    """How `function` shows that arrays of `kind` are not what it computes on; None if it does not."""
+    """Call `function` with arrays of `kind` and return the evidence that it does not compute on them, or None."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         returned = False
@@ -82,13 +83,13 @@ def _refusal(
             take(picked(found, output), kind)
         except (TypeError, AttributeError, TargetError) as error:
             return _Refusal(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}", returned)
-        except BaseException:  # noqa: BLE001 (another fault than that of the type is for the checks to find)
+        except BaseException:  # noqa: BLE001 (the checks find faults of other kinds)
             return None
     return None
 
 
 def _called(function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, shape: tuple[int, ...]) -> Any:
-    """What `function` returns for a tiny case of `shape`."""
+    """Call `function` with the inputs of a tiny case of `shape` and return its result."""
     rule = filled(binding.rules[0] if binding.rules else "adaptive:1", 0, "3")
     case = Case(binding.op, order_with(rule), None, rule, dtype, "random", shape, "1", 0)
     arrays = {name: give(array, kind, "cpu") for name, array in inputs_of(case).arrays.items()}
@@ -101,23 +102,24 @@ _EXTRAS: Mapping[str, tuple[bool, tuple[_Shape, ...], str]] = {
     "grouped_heads": (False, ((4, 2, 2, 3, 2, 2), (6, 3, 3, 5, 4, 4)), "fewer key heads than heads"),
     "equal_widths": (True, ((4, 4, 2, 3, 2, 1), (3, 3, 3, 5, 4, 2)), "values of another width than the keys"),
 }
-"""By field of `Shapes`: what it is where attention does not take this, shapes of cases with it, and its name."""
+"""Field of `Shapes` -> (its value if attention rejects the feature, shapes of cases with the feature, its name)."""
 _BATCHES: Mapping[int, _Shape] = {3: (), 4: (2,), 5: (2, 1)}
-"""Axes of q -> the axes before those of heads."""
+"""Number of axes of q -> the sizes of the axes before that of heads."""
 
 
 def refused_extras(
     function: Callable[..., Any], binding: Binding, kind: Kind, dtype: str, said: Declaration
 ) -> Iterator[tuple[str, Any, str]]:
-    """What not every kernel of attention takes and this one raises for: (field of `Shapes`, its value, a remark).
+    """Yield (field of `Shapes`, its value, a remark) for each optional feature of attention that `function` rejects.
 
-    Nothing is told of what is declared, and nothing where it raises without any of it as well.
+    Fields that are declared are not probed. If the function raises without any of these features too, nothing is
+    yielded.
 
     Args:
         function: called for a few tiny cases.
-        binding: of its parameters.
+        binding: the binding of its parameters.
         kind: the arrays that it computes on.
-        dtype: one that it takes.
+        dtype: a dtype that it takes.
         said: what is declared of it.
     """
 
@@ -127,7 +129,7 @@ def refused_extras(
             warnings.simplefilter("ignore")
             try:
                 _called(function, binding, kind, dtype, fitted("attention", said.limits, shape))
-            except Exception as error:  # noqa: BLE001 (whatever it raises, it says that it does not take them)
+            except Exception as error:  # noqa: BLE001 (any exception means that it does not take them)
                 return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:120]}"
         return None
 
@@ -147,6 +149,6 @@ def refused_extras(
     batch = _BATCHES[min(ranks)]
     for name, (value, shapes, words) in _EXTRAS.items():
         reasons = [refusal((*batch, *shape)) for shape in shapes]
-        # One that takes some of them has to take all.
+        # A function that accepts one of the shapes supports the feature, and must accept all of them.
         if name not in declared and all(reason is not None for reason in reasons):
             yield name, value, f"not given {words}, for which it raises {reasons[0]}"

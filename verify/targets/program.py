@@ -1,8 +1,9 @@
-"""A program as a target: it reads one request a line and writes one answer a line; see docs/exec.md.
+"""A program as a target: it reads one request per line and writes one answer per line; see docs/exec.md.
 
-It is started with the first call of a worker, so that it inherits the worker's limit of memory, and again after it
-ended. It may also end after each answer, as a shell pipe does. On Linux it ends with its worker, which the watchdog
-ends when the time is up; elsewhere a program that hangs and does not heed the end of its input is left behind.
+A worker starts the program with its first call, so that the program inherits the memory limit of the worker, and
+starts it again if it has ended. A program may also end after each answer, as a shell pipe does. On Linux the program is
+killed when its worker ends, and the watchdog ends the worker at the time limit; on other systems a program that hangs
+and ignores the end of its input keeps running.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from kernelproof.verify.targets.protocol import answered, longest, request
 from kernelproof.verify.targets.scope import Scope, case_of
 
 _LINGER = 2.0
-"""Seconds that a program has to end after it has closed its output."""
+"""Seconds within which a program must end after it has closed its output."""
 _DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux."""
 
 
 class Ended(Exception):
-    """The program ended, in the words of the message."""
+    """The program ended; the message says how."""
 
 
 def words_of(place: Place) -> list[str]:
-    """The program and its arguments.
+    """Split the command of `place` into the program and its arguments.
 
     Raises:
         TargetError: there is no such program.
@@ -57,7 +58,7 @@ def words_of(place: Place) -> list[str]:
 
 
 def scopes_of(said: Declaration) -> tuple[Scope, ...]:
-    """What a program can be asked: entmax of any order in float64 and float32, but for what is declared."""
+    """The scopes of a program: entmax of any order in float64 and float32, unless something else is declared."""
     fixed = said.order is not None or said.alpha is not None
     return tuple(
         Scope(
@@ -83,7 +84,7 @@ class Program:
     """A running program, or one that will be started with the first request.
 
     Attributes:
-        starting: whether one is being started: that fork is ours.
+        starting: whether a program is being started, so that a fork at this time is ours.
     """
 
     starting = False
@@ -96,11 +97,11 @@ class Program:
         self.errors: IO[bytes] | None = None
 
     def ask(self, line: bytes, most: int) -> bytes:
-        """The one line that the program writes after it has read `line`, which may have `most` bytes.
+        """Send `line` and return the one line, of at most `most` bytes, that the program answers.
 
         Raises:
-            Ended: it ended before it had answered.
-            TargetError: it wrote more than it was asked for.
+            Ended: the program ended before it answered.
+            TargetError: it wrote too much, more than one line, or something before the request.
         """
         if self.process is None or self.process.poll() is not None:
             self._start()
@@ -110,12 +111,12 @@ class Program:
         except Ended:
             if not used or self.code != 0:
                 raise
-        # It answered the request before, and ended in peace while it got this one: it does one at a time.
+        # It answered the previous request and exited normally before this one: it takes one request per run.
         self._start()
         return self._exchange(line, most)
 
     def _exchange(self, line: bytes, most: int) -> bytes:
-        """Write `line` while reading: a program may answer before it has read all of it."""
+        """Write `line` and read at the same time: a program may answer before it has read all of it."""
         process = self.process
         assert process is not None  # it was started before
         assert process.stdin is not None
@@ -156,7 +157,7 @@ class Program:
         try:
             return os.write(into, left[: 2**16])
         except BrokenPipeError:
-            # Whether it ended, and how, shows when its output ends; it may have answered without reading all.
+            # It may have answered without reading everything; if it has ended instead, its output ends too.
             return len(left)
 
     def _start(self) -> None:
@@ -182,7 +183,7 @@ class Program:
         os.set_blocking(self.process.stdin.fileno(), False)
 
     def _ending(self) -> str:
-        """How it ended, and the last line that it wrote to standard error."""
+        """Describe how the program ended, with the last line that it wrote to standard error."""
         assert self.process is not None  # it was running
         try:
             self.code = code = self.process.wait(_LINGER)
@@ -200,7 +201,7 @@ class Program:
         return f"the program ended without an answer: {how}" + (f": {last}" if last else "")
 
     def stop(self) -> None:
-        """End it, if it runs."""
+        """Kill the program if it is running, and close its streams."""
         process, self.process = self.process, None
         errors, self.errors = self.errors, None
         if process is not None:
@@ -217,7 +218,7 @@ def _die_with_parent() -> None:
 
 
 class ProgramCaller:
-    """A program as what a worker calls: turns calls into outcomes.
+    """Turns calls of a worker into requests to a program, and its answers into outcomes.
 
     Raises:
         TargetError: there is no such program.
@@ -229,7 +230,7 @@ class ProgramCaller:
         self.asked = 0
 
     def __call__(self, case: Case, call: Call) -> Outcome:
-        """What the program answers."""
+        """Ask the program and return its answer as an outcome."""
         self.asked += 1
         case = case_of(case, call)
         line = json.dumps(request(case, call, self.asked)).encode() + b"\n"

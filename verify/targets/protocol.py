@@ -1,7 +1,7 @@
 """Requests to a program and its answers: one line of JSON each, numbers as hex floats; see docs/exec.md.
 
-A hex float is exact, and both C (``%a``, ``strtod``) and Python (`float.hex`) have it; infinities and NaN are ``inf``,
-``-inf`` and ``nan``.
+A hex float is exact, and both C (``%a``, ``strtod``) and Python (`float.hex`) can write and read it; infinities and NaN
+are ``inf``, ``-inf`` and ``nan``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kernelproof.verify.records import Array, Call
 from kernelproof.verify.targets.scope import order_keyword
 
 MOST = 64
-"""Characters of an answer for each number in it; a hex float has at most 25, with quotes and comma."""
+"""Characters that an answer may use for each number; a hex float with quotes and comma has at most 25."""
 
 
 def hex_of(value: float) -> str:
@@ -44,7 +44,7 @@ def encoded(array: Array) -> dict[str, Any]:
 
 
 def rule_fields(rule: Rule | Variant) -> dict[str, Any]:
-    """A bandwidth rule as JSON, or a variant by its name with its parameters.
+    """A bandwidth rule as JSON; a variant as its name and its parameters.
 
     >>> from kernelproof.verify.cases.case import parse_rule
     >>> rule_fields(parse_rule("nearest:5:fixed:3"))
@@ -91,10 +91,10 @@ def longest(case: Case, call: Call) -> int:
 
 
 def answered(line: bytes, case: Case, call: Call, number: int) -> dict[str, Array]:
-    """The arrays in the answer `line`, by name.
+    """Read the arrays in the answer `line`, by name.
 
     Raises:
-        TargetError: it is no answer, reports an error, or has not as many numbers as it must.
+        TargetError: the line is not an answer, reports an error, or has the wrong number of numbers.
     """
     text = line.decode("utf-8", "replace").strip()
     try:
@@ -127,7 +127,7 @@ def answered(line: bytes, case: Case, call: Call, number: int) -> dict[str, Arra
 
 
 def _decoded(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Array:
-    """Numbers as an array of `dtype`, decimals rounded to it; as float64 where it does not hold a hex float."""
+    """Numbers as an array of `dtype`, decimals rounded to it; as float64 if `dtype` does not hold a hex float."""
     data = value.get("data") if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
     said = value.get("shape", list(shape)) if isinstance(value, Mapping) else list(shape)
     if not isinstance(data, list) or not isinstance(said, list) or not all(type(size) is int for size in said):
@@ -140,7 +140,7 @@ def _decoded(name: str, value: Any, shape: tuple[int, ...], dtype: str) -> Array
     with np.errstate(over="ignore", invalid="ignore"):
         narrow: Array = wide.astype(FORMATS[dtype].dtype)
     back = narrow.astype(np.float64)
-    # `%.9g` is how a float32 is written; it is none itself, and is one again when it is rounded.
+    # A float32 written as `%.9g` is a decimal that float32 does not hold; rounding it gives the float32 again.
     decimal = np.array([not _is_hex(each) for each in data], dtype=bool).reshape(said)
     return narrow if bool(((back == wide) | (np.isnan(back) & np.isnan(wide)) | decimal).all()) else wide
 
@@ -154,7 +154,7 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     try:
         if not isinstance(value, str):
-            raise TypeError  # noqa: TRY301 (the message below is for all that is no number)
+            raise TypeError  # noqa: TRY301 (the message below is for everything that is not a number)
         return float.fromhex(value) if _is_hex(value) else float(value)
     except (AttributeError, TypeError, ValueError, OverflowError):
         msg = f"{name} must hold hex floats such as '0x1.8p-1', decimals, 'inf' or 'nan'; got {shown(value)}"

@@ -15,7 +15,7 @@ from kernelproof.verify.targets.target import Target
 
 
 def fitted_case(target: Target, case: Case) -> Case | None:
-    """Reshape `case` to the nearest shape that `target` takes; None if it refuses that, or the family cannot."""
+    """Reshape `case` to the nearest shape that `target` takes; None if the target or the family refuses the result."""
     scope = target.scope(case.op)
     if scope is None or scope.shapes == Shapes():
         return None
@@ -25,7 +25,7 @@ def fitted_case(target: Target, case: Case) -> Case | None:
         return None
     try:
         inputs_of(changed)
-    except DomainError:  # a family of shapes of its own
+    except DomainError:  # the family accepts other shapes only
         return None
     return changed if target.refuses(changed) is None else None
 

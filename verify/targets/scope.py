@@ -1,4 +1,4 @@
-"""The scope of a target, op by op: which cases the parent may deal to it, and which calls a worker may make."""
+"""The scope of a target, op by op: which cases the parent may give to it, and which calls a worker may make."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from kernelproof.verify.targets.declaration import MASKS, Shapes
 from kernelproof.verify.targets.shapes import refused_shape, shapes_of
 
 TELLING = ("order", "alpha", "kernel")
-"""The ways to tell a target the order."""
+"""Arguments by which a target may receive the order."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a target can be asked to compute of one op.
+    """The calls of one op that a target accepts.
 
     Attributes:
         op: the op.
-        takes: of `TELLING`, those it has a parameter for.
-        order: the one order that it computes, as text, where it takes none.
-        alpha: the same as α.
-        orders: orders that it can be asked, and ranges ``LOW..HIGH``; empty means all.
+        takes: the arguments of `TELLING` that it has a parameter for.
+        order: the only order that it computes, as text, if it has no parameter for the order.
+        alpha: the same as a value of α.
+        orders: the orders that it accepts, and ranges ``LOW..HIGH``; empty means all.
         rules: patterns of the rules that it computes; empty means all.
-        dtypes: names of the dtypes it takes.
-        options: those it takes; None means all.
-        requires: those without which it is not called.
-        masks: of `MASKS`, those it takes; empty means both.
-        exclusive: options of which it is not given two in one call.
-        gradients: those it gives; None means all, empty none.
-        axis: whether it can be told the axis that the keys lie along.
-        shapes: those it takes.
+        dtypes: names of the dtypes that it accepts.
+        options: the options that it accepts; None means all.
+        requires: the options that every call must have.
+        masks: the kinds of `MASKS` that it accepts; empty means both.
+        exclusive: options of which a call may have at most one.
+        gradients: the gradients that it returns; None means all, empty none.
+        axis: whether it has a parameter for the axis along which the keys lie.
+        shapes: the shapes that it accepts.
     """
 
     op: str
@@ -58,22 +58,22 @@ class Scope:
 
     @property
     def fixed(self) -> bool:
-        """Whether it computes one order only, and has no parameter for it."""
+        """Whether it computes a single order, because it has no parameter for the order."""
         return not self.takes
 
     @property
     def order_unknown(self) -> bool:
-        """Whether it computes one order only, which is not declared."""
+        """Whether it computes a single order that is not declared."""
         return self.fixed and self.order is None and self.alpha is None
 
     def refuses(self, case: Case) -> str | None:
-        """Why `case` cannot be asked, or None."""
+        """Why the target cannot be called with `case`, or None."""
         if case.dtype not in self.dtypes:
             return f"the target does not take {case.dtype}"
         return self._refuses_order(case) or self._refuses_rule(case) or self._refuses_call(case)
 
     def refuses_made(self, case: Case, inputs: Inputs | None) -> str | None:
-        """The same for explicit `inputs` in the place of those of the recipe; None: the recipe's."""
+        """The same with explicit `inputs` in place of those of the recipe; None stands for those of the recipe."""
         if inputs is None:
             return self.refuses(case)
         if case.dtype not in self.dtypes:
@@ -97,12 +97,12 @@ class Scope:
     def _refuses_call(self, case: Case) -> str | None:
         if self.shapes != Shapes() and (reason := refused_shape(self.shapes, shapes_of(case))) is not None:
             return reason
-        # Building the inputs in the parent is the one way to know the options; it is done where some are refused.
+        # The options are known only once the inputs are built, so the parent builds them if some options are refused.
         free = self.options is None and not (self.requires or self.masks or self.exclusive)
         return None if free or case.op == "entmax" else self.refuses_options(options_of(case))
 
     def refuses_options(self, kinds: Mapping[str, str]) -> str | None:
-        """Why it cannot be called with these options, or None; `kinds` is that of `kinds_of`."""
+        """Why it cannot be called with these options, or None; `kinds` is a result of `kinds_of`."""
         given = tuple(kinds)
         lacking = [name for name in given if self.options is not None and name not in self.options]
         if lacking:
@@ -115,24 +115,24 @@ class Scope:
         return f"the target is called with {' and '.join(missing)} only" if missing else None
 
     def refuses_inputs(self, inputs: Inputs) -> str | None:
-        """Why it cannot be called with `inputs`, which a check may have made of those of a case; or None."""
+        """Why it cannot be called with `inputs`, which a check may have derived from those of a case; or None."""
         shapes = {name: array.shape for name, array in inputs.arrays.items()}
         return self.refuses_options(kinds_of(inputs.options)) or refused_shape(self.shapes, shapes)
 
 
 def case_of(case: Case, call: Call) -> Case:
-    """The case whose op, kernel and rule `call` is made with."""
+    """The case with the op, kernel and rule of `call`: `case`, at the order of the call if it has one."""
     return case.at_order(call.order)
 
 
 @cache
 def options_of(case: Case) -> Mapping[str, str]:
-    """The options of `case`, as `kinds_of` has them."""
+    """The options of `case`, in the form that `kinds_of` returns."""
     return kinds_of(inputs_of(case).options)
 
 
 def kinds_of(options: Mapping[str, Any]) -> dict[str, str]:
-    """The names of options; beside that of a mask, which of `MASKS` it is.
+    """Map the names of options to "", and that of a mask to its kind, one of `MASKS`.
 
     >>> import numpy as np
     >>> kinds_of({"causal": True, "mask": np.array([True])})
@@ -142,9 +142,9 @@ def kinds_of(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def order_keyword(case: Case, takes: Iterable[str]) -> Mapping[str, float] | None:
-    """The keyword that tells a function that takes "order" or "alpha" the exact order of `case`; None if none can.
+    """The keyword that passes the exact order of `case` to a function with the parameters `takes`; None if none can.
 
-    A case with an order goes to a parameter for α only if 1 + 1/n is a float64, and the other way round.
+    An order n is passed to a parameter for α only if 1 + 1/n is a float64; likewise for an α and a parameter for n.
     """
     held = set(takes)
     if case.alpha is None and "order" in held:
@@ -165,7 +165,7 @@ def _is_float(exact: Fraction | float) -> bool:
 
 
 def computes(case: Case, order: str | None, alpha: str | None) -> bool:
-    """Whether a function that computes one order only, `order` or `alpha`, computes that of `case`."""
+    """Whether a function that computes a single order, given as `order` or `alpha`, computes that of `case`."""
     if alpha is not None:
         return bool(case.kernel.order == Kernel.from_alpha(float(number_of(alpha, "alpha"))).order)
     return order is not None and bool(case.kernel.order == Kernel(number_of(order, "order")).order)

@@ -1,4 +1,4 @@
-"""Shapes: why a target refuses one, and the nearest one that it takes."""
+"""Shapes: the reason why a target refuses a shape, and the nearest shape that it accepts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
 
 
 def refused_shape(limits: Shapes, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Why arrays of these `shapes` are not taken, or None."""
+    """Why the target refuses arrays of these `shapes`, or None."""
     first = next(iter(shapes.values()))
     mixing = "q" in shapes
     keys = shapes["k"][-2] if mixing else first[-1] if first else 0
@@ -48,7 +48,7 @@ def _widths(limits: Shapes) -> str:
 
 
 def fitted(op: str, limits: Shapes, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a case of `op`, changed as little as `limits` ask; a target may refuse even that.
+    """Change the shape of a case of `op` as little as `limits` require; a target may still refuse the result.
 
     >>> fitted("attention", Shapes(square=True, length_multiple=64, head_sizes=(16, 32)), (2, 1, 3, 8, 4, 2))
     (2, 1, 64, 64, 16, 2)
@@ -63,7 +63,7 @@ def fitted(op: str, limits: Shapes, shape: tuple[int, ...]) -> tuple[int, ...]:
     if op == "attention":
         *batch, count, groups = lead
         lead, heads = tuple(batch), (count, groups if limits.grouped_heads else count)
-    # q has the batch, a head, and two axes of its own.
+    # q has the axes of the batch, one axis of heads under attention, and two more: its queries and their width.
     axes = 2 + min(len(heads), 1)
     most = len(lead) if limits.most_rank is None else max(limits.most_rank - axes, 0)
     lead = lead[len(lead) - min(most, len(lead)) :]
@@ -83,7 +83,7 @@ def fitted_core(op: str, limits: Shapes, core: tuple[int, ...]) -> tuple[int, ..
 
 
 def _length(limits: Shapes, size: int, most: int | None) -> int:
-    """The least length that is allowed from `size` on, or the largest up to `most`."""
+    """The least allowed length that is at least `size`; if it exceeds `most`, the largest one up to `most`."""
     step = limits.length_multiple
     if limits.length_power:
         found = 1 << (max(size, step, 1) - 1).bit_length()
@@ -93,7 +93,7 @@ def _length(limits: Shapes, size: int, most: int | None) -> int:
 
 
 def _rows(limits: Shapes, lead: tuple[int, ...]) -> tuple[int, ...]:
-    """The sizes before the keys of rows of scores."""
+    """The sizes before the last axis of scores, changed as `limits` require."""
     if limits.most_rows is not None and prod(lead) > limits.most_rows:
         lead = (limits.most_rows,)
     if limits.most_rank is not None and len(lead) >= limits.most_rank > 0:

@@ -1,8 +1,8 @@
-"""Targets: what is verified, as the parent and the workers know it.
+"""Targets: the implementations that are verified, as the parent and the workers see them.
 
 `find` reads the text of a target without importing anything; `describe` imports it, which happens in a worker
-process because an import may crash; a `Caller` lives in a worker and turns calls into outcomes. What a target can be
-asked is data, a `Scope` for each op: the parent refuses cases by it without the target.
+process because an import may crash; a `Caller` lives in a worker and turns calls into outcomes. The calls that a target
+accepts are data, one `Scope` for each op, so that the parent can refuse cases without loading the target.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "cupy": ("float64", "float32"),
 }
 _AUTOMATIC = frozenset({"torch", "jax"})
-"""Arrays with automatic differentiation."""
+"""Array libraries with automatic differentiation."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Target:
     Attributes:
         place: where it is.
         device: "cpu" or "cuda".
-        array_library: whose arrays it computes on.
-        scopes: what it can be asked, one an op.
+        array_library: the library whose arrays it computes on.
+        scopes: the calls that it accepts, one scope for each op.
         contract: what it promises.
-        promised: whether it says so itself.
-        note: for the report.
+        promised: whether the target itself states its grade, rather than getting the default.
+        note: a remark for the report.
     """
 
     place: Place
@@ -78,16 +78,16 @@ class Target:
         return tuple(dict.fromkeys(dtype for scope in self.scopes for dtype in scope.dtypes))
 
     def scope(self, op: str) -> Scope | None:
-        """What it can be asked of `op`; None if it has no such op."""
+        """The scope of `op`; None if the target has no such op."""
         return next((scope for scope in self.scopes if scope.op == op), None)
 
     def refuses(self, case: Case) -> str | None:
-        """Why `case` cannot be asked of this target, or None."""
+        """Why this target cannot be called with `case`, or None."""
         scope = self.scope(case.op)
         return f"the target has no op {case.op}" if scope is None else scope.refuses(case)
 
     def answers(self, case: Case, call: Call) -> bool:
-        """Whether `call`, which a check of `case` asks for, can be asked of this target at all."""
+        """Whether this target accepts `call`, which a check of `case` asks for."""
         scope = self.scope(case.op)
         if scope is None or (call.mode == "vjp" and scope.gradients == ()) or (call.axis != -1 and not scope.axis):
             return False
@@ -97,23 +97,23 @@ class Target:
 
     @property
     def order_unknown(self) -> bool:
-        """Whether it computes one order only of some op, which is not declared."""
+        """Whether it computes a single order of some op, and this order is not declared."""
         return any(scope.order_unknown for scope in self.scopes)
 
     def with_order(self, order: str | None, alpha: str | None) -> Target:
-        """Return this target with the order or α that its user says it computes, for ops of unknown order."""
+        """Return this target with the order or α that the user states, for the ops whose order is unknown."""
         scopes = [replace(scope, order=order, alpha=alpha) if scope.order_unknown else scope for scope in self.scopes]
         return replace(self, scopes=tuple(scopes))
 
     def selections(self, selection: Selection) -> list[Selection]:
-        """`selection`, op by op, within what this target can be asked: to what `suites.plan` is to be narrowed."""
+        """Restrict `selection`, op by op, to the calls that this target accepts; the plan is made from the result."""
         return [_narrowed(scope, selection) for scope in self.scopes if scope.op in selection.grid_ops]
 
 
 def _narrowed(scope: Scope, selection: Selection) -> Selection:
-    """`selection` of one op, with the orders, the rules and the dtypes of `scope` where it has only some.
+    """Restrict `selection` to the op of `scope`, and to its orders, rules and dtypes.
 
-    What a suite may spend goes to what the target takes, so that a narrow one is tried more closely.
+    The budget of a suite is then spent on what the target accepts, so that a narrow target is tested more closely.
     """
     found = replace(selection, ops=(scope.op,))
     if not found.dtypes:
@@ -128,29 +128,29 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
         order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
         return replace(found, orders=(order,))
     if scope.op != "entmax" and scope.orders and not chosen:
-        # Those of entmax stand beside the values of α that are tried too.
+        # The orders of entmax are not restricted here: the plan adds values of α to them only if none are selected.
         held = tuple(order for order in ("0", *ORDERS) if in_ranges(order, scope.orders))
         return replace(found, orders=held) if held else found
     return found
 
 
 def _order_text(alpha: str) -> str:
-    """The order of a function that is told α as a float64, as text."""
+    """The order, as text, of a function that receives α as a float64."""
     order = Kernel.from_alpha(float(number_of(alpha, "alpha"))).order
     return "inf" if order == INFINITY else str(Fraction(order))
 
 
 def functions_of(found: Any) -> dict[str, Callable[..., Any]]:
-    """Op -> the function of that name that `found` has; empty if it is a function itself."""
+    """Map each op to the function of that name in `found`; empty if `found` has none, such as a function."""
     held = {op: attribute(found, op, None) for op in OPS}
     return {op: function for op, function in held.items() if callable(function)}
 
 
 def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callable[..., Any], Binding, Declaration]]:
-    """Op -> the function that computes it, how it is called, and what is declared of it.
+    """Map each op to the function that computes it, its binding, and what is declared of it.
 
     Raises:
-        TargetError: it is no function and has none with the name of an op, or one cannot be bound.
+        TargetError: `found` is no function and has none named after an op, or a function cannot be bound.
     """
     functions = functions_of(found)
     if not functions and not callable(found):
@@ -169,16 +169,16 @@ def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callab
 
 
 def describe(place: Place, *, probe: bool = True, seconds: float | None = None, memory: int = 0) -> list[Target] | str:
-    """The target at `place` on each device that is here; or, for a backend that is not available, the reason.
+    """Describe the target at `place` for each device of this machine; the reason if it is not available.
 
     Args:
         place: where it is.
-        probe: call a target that does not say what arrays it computes on once, on a tiny input.
-        seconds: how long that call may take before this process ends; None: there is no limit of anything.
-        memory: bytes of data that it may take.
+        probe: find out by calls on tiny inputs which arrays and shapes it takes, if it does not declare them.
+        seconds: how long such calls may take before this process ends; None sets no limits at all.
+        memory: the bytes of data that they may use.
 
     Raises:
-        TargetError: it cannot be loaded or bound, or it declares what is not known.
+        TargetError: it cannot be loaded or bound, or its declaration is not valid.
     """
     if place.name.startswith(PROGRAM):
         return [_program(place)]
@@ -234,7 +234,7 @@ def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
 
 
 def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
-    """What the target promises, and whether it says so itself."""
+    """The contract of the target, and whether the target itself states its grade."""
     default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
     held = attribute(found, "contract", None)
     if held is not None and not isinstance(held, Contract):
@@ -252,7 +252,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
     if said.gradients is not None:
         gradients = said.gradients
         if {"order", "alpha"} & set(gradients):
-            # One is the other times a known number.
+            # Each is the other times a known factor.
             gradients = tuple(dict.fromkeys([*gradients, *PARAMETERS[:2]]))
     options = binding.options
     if said.options is not None:
@@ -283,7 +283,7 @@ def _own_dtypes(found: Any) -> tuple[str, ...]:
 
 
 def _dtypes(kind: Kind) -> tuple[str, ...]:
-    """The dtypes that arrays of `kind` can have: float64 with JAX only where the program has switched it on."""
+    """The dtypes that arrays of `kind` can have; with JAX, float64 only if this process has enabled it."""
     wide = kind == "jax" and bool(importlib.import_module("jax").config.jax_enable_x64)
     return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
 
