@@ -1,6 +1,6 @@
-"""kernelproof: ground truth for sparse attention that is proved, held against every implementation.
+"""kernelproof: certified ground truth for sparse attention, and the verification of implementations against it.
 
-The public names load what they need when they are first used, so that ``import kernelproof`` is cheap.
+Public names are imported on first use, so that ``import kernelproof`` is cheap.
 
 >>> import kernelproof
 >>> kernelproof.mechanism("entmax15").kernel
@@ -64,7 +64,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The public name `name`, imported on first use (PEP 562)."""
+    """Import the public name `name` on first use (PEP 562)."""
     if name in _SUBPACKAGES:
         return import_module(f"kernelproof.{name}")
     if name in _HOMES:

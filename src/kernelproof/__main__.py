@@ -1,4 +1,4 @@
-"""`python -m kernelproof`: the command line, where its script is not on the path."""
+"""`python -m kernelproof`: the command line, for use when its script is not on the path."""
 
 from kernelproof.cli import main
 

@@ -1,4 +1,4 @@
-"""`kernelproof.verify(...)`: what the command ``kernelproof verify`` does, from Python."""
+"""The Python function `kernelproof.verify`, which the command ``kernelproof verify`` calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kernelproof.verify.workers.runner import Runner, Workers, compiles, runner,
 
 DEVICES = ("cpu", "cuda", "all")
 PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
-"""What the built-in backends import late; each worker does it at its start, at the same time as the others."""
+"""Modules that the built-in backends import late; all workers import them when they start, in parallel."""
 
 
 def verify(
@@ -50,25 +50,25 @@ def verify(
     cache: bool = True,
     **options: Unpack[TargetOptions],
 ) -> Results:
-    """Hold implementations against the certified truth and return what was found.
+    """Verify implementations against the certified truth and return the results.
 
     Args:
-        targets: names of backends, ``"file.py:object"``, ``"package.module:object"``, or functions that a
-            module holds; none means all built-in backends.
+        targets: names of backends, ``"file.py:object"``, ``"package.module:object"``, or functions defined in a
+            module; none means all built-in backends.
         suite: "quick", "standard" or "exhaustive"; "large": batches of 67 million scores each.
-        seed: of every case.
+        seed: the seed of every case.
         case: the text of one case to run, instead of a suite.
-        xfail: a file of failures that are known, with their reasons: see `kernelproof.verify.record.xfail`.
+        xfail: a file of expected failures with their reasons: see `kernelproof.verify.record.xfail`.
         out: folder for the reports; None writes nothing.
-        serial: in this process, without protection from the targets: for tests.
-        progress: show how far it is on standard error.
+        serial: run in this process, without protection from the targets: for tests.
+        progress: show progress on standard error.
         timeout: seconds for the calls of a case; None means 60, and 300 for kernels that compile on a GPU.
-        cache: read truths that were computed before, and keep those that were not.
-        options: of `kernelproof.options.TargetOptions`.
+        cache: read truths from the cache, and store those that have to be computed.
+        options: see `kernelproof.options.TargetOptions`.
 
     Raises:
-        DomainError: an argument is not one of what is allowed; the message says what is.
-        TargetError: a target cannot be loaded, or not without an order.
+        DomainError: an argument is not allowed; the message says what is.
+        TargetError: a target cannot be loaded, or the order that it computes must be given.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     selection = selection_of(options, suite=suite, seed=seed)
@@ -101,7 +101,7 @@ def verify(
             (each, tuple(at for at, part in enumerate(tried) if number not in part.refused))
             for number, each in enumerate(cases)
         ]
-        # A case that no target takes is not run.
+        # Cases that no target takes are not run, so they do not count.
         with Progress(sum(bool(indices) for _, indices in items), shown=progress) as shown:
             if cold:
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
@@ -139,7 +139,7 @@ def verify(
 
 
 def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[dict[str, Any] | str, list[str]]:
-    """What the environment says of the cache of truth, and lines for who reads no environment."""
+    """The entry of the cache of truth in the environment, and messages about its problems."""
     first = trouble or tally.trouble
     told = [first] if first else []
     if tally.damaged:
@@ -157,11 +157,12 @@ def prepared(
     serial: bool = False,
     **options: Unpack[TargetOptions],
 ) -> tuple[Target, Selection, dict[str, Any]]:
-    """One target as a search needs it: described where it cannot hurt, what is asked of it, and the environment.
+    """Prepare a search on one target: describe it in a worker, and return it, the selection and the environment.
 
     Raises:
-        DomainError: an argument is not one of what is allowed.
-        TargetError: the target cannot be loaded, or not without an order, or it does not run on the device.
+        DomainError: an argument is not allowed.
+        TargetError: the target cannot be loaded, the order that it computes must be given, or it does not run on the
+            device.
     """
     selection = selection_of(options, seed=seed)
     (place,) = places_of([target], options)
@@ -174,7 +175,7 @@ def prepared(
 def _load(
     work: Runner, places: list[Place], device: str | None, *, explicit: bool
 ) -> tuple[list[Target], list[TargetRecord], list[str]]:
-    """The targets to run, records of those that are not available, and what was skipped."""
+    """Return the targets to run, records of those that are unavailable, and what was skipped."""
     loaded: list[Target] = []
     absent: list[TargetRecord] = []
     skipped: list[str] = []
@@ -216,10 +217,10 @@ def _absent(place: Place, reason: str) -> TargetRecord:
 
 
 def _told(loaded: list[Target], selection: Selection, one: Case | None) -> list[Target]:
-    """`loaded`, each with the order that it computes where only the run says so.
+    """Set the order of each target that does not declare it, from the arguments of the run.
 
     Raises:
-        TargetError: it has no parameter for the order, and the run does not say which one it computes.
+        TargetError: a target has no parameter for the order, and the arguments do not say which one it computes.
     """
     numbers = [*selection.orders, *selection.alphas]
     if one is not None:
@@ -257,7 +258,7 @@ def _studies(seed: int) -> list[Table]:
 
 
 def _command(places: list[Place], selection: Selection, one: Case | None, **options: Any) -> str:
-    """The command that does this run again."""
+    """The command that repeats this run."""
     words = ["kernelproof", "verify", *(word for place in places for word in (place.name, *place.words))]
     if one is not None:
         words += ["--case", one.text]

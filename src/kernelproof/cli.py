@@ -1,4 +1,4 @@
-"""The command line. Everything heavy is imported inside the commands, so that ``--help`` answers at once."""
+"""The command line. Commands import everything heavy in their bodies, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 def _folder(text: str) -> Path:
-    """The folder that `text` names; an empty text, as of a variable that is not set, is none."""
+    """Parse the name of a folder; reject an empty text, such as that of a variable that is not set."""
     if not str(text).strip():
         raise typer.BadParameter(f"a folder must have a name; got {text!r}")  # noqa: EM102 (typer adds which option)
     return Path(text)
@@ -176,7 +176,7 @@ def converge(
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reference.progress import Progress  # noqa: PLC0415
 
-    # Each is heard of twice, when it is measured and when it is drawn.
+    # Each is reported twice: when it is measured and when it is drawn.
     with Progress(2 * len(wanted(what)), shown=True, noun="steps", verb="measuring and drawing") as shown:
         results = measure(
             what=what,
@@ -255,13 +255,13 @@ def backends() -> None:
         said = declared(found, name)
         cells = (", ".join(held or ()) for held in (said.devices, said.dtypes))
         rows.append((name, found.available() or "available", *cells))
-    # What a package registered is only named: importing it may do anything.
+    # Only name what a package registered, because importing it may do anything.
     rows += [(name, f"registered as {value}", "", "") for name, value in registered().items()]
     show(("target", "state", "devices", "dtypes"), rows)
 
 
 def _summarize(results: Results, out: Path) -> None:
-    """Ten seconds of reading: each target, and what to look at first."""
+    """Print a short summary: each target, and what to look at first."""
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reference.plain_text import clean  # noqa: PLC0415
     from kernelproof.verify.checks import headline  # noqa: PLC0415
@@ -291,7 +291,7 @@ def _summarize(results: Results, out: Path) -> None:
             first = headline(bad)
             typer.echo(clean(f"\n{target.name}, {first}: {bad[first].message}\n  {bad[first].reproduce}"))
         if bad and target.note:
-            # What it was not given, or what may be undeclared.
+            # The note says what the target was not given, or what its declaration may lack.
             typer.echo(clean(f"  note: {target.note}"))
     for line in results.skipped:
         typer.echo(clean(f"skipped: {line}"))
@@ -304,17 +304,17 @@ def _summarize(results: Results, out: Path) -> None:
 
 
 def _asked(target: Target) -> str:
-    """Who says which grade is asked: a target that promises none is asked the default."""
+    """Whether the required grade is promised by the target, or the default for a target that promises none."""
     return "default" if target.by_default else "promised"
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 passed, 1 failed, 2 bad usage, 3 our own fault."""
+    """Run the command line and exit: 0 passed, 1 failed, 2 bad usage, 3 an error in kernelproof itself."""
     sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of the command line with `arguments`; every usage error is one line on standard error."""
+    """Run the command line and return its exit code; a usage error is one line on standard error."""
     try:
         code: Any = app(args=arguments, prog_name="kernelproof", standalone_mode=False)
     except typer.Abort:
@@ -328,7 +328,7 @@ def _explain(error: Exception) -> int:
     from kernelproof.reference.errors import BackendUnavailable, ClaimError, DomainError, TargetError  # noqa: PLC0415
 
     if hasattr(error, "format_message"):
-        # typer's own usage errors; the class has no public name.
+        # A usage error of typer, whose class has no public name.
         return _complain(f"{str(error.format_message()).rstrip('.')}; see kernelproof --help", USAGE)
     if isinstance(error, DomainError | TargetError | ClaimError | BackendUnavailable):
         return _complain(str(error), USAGE)

@@ -1,4 +1,4 @@
-"""The options that every command takes about a target: a light module, which the command line imports at once."""
+"""The options about a target that all commands share; a light module, because the command line imports it at once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 Several = str | int | float | Sequence[Any] | None
-"""One or more numbers: a text such as ``"1/2,1,inf"``, a number, or a sequence of either."""
+"""One or more numbers or names: a text such as ``"1/2,1,inf"``, a number, or a sequence of either."""
 Targets = Sequence[str | Callable[..., Any]]
 
 
 class TargetOptions(TypedDict, total=False):
-    """What the commands are told about a target; what is left out, or None, is not told.
+    """Options about a target; an option that is None is treated as left out.
 
     Attributes:
-        op: one or more of entmax, weights, regression, attention; default: what the target has.
+        op: one or more of entmax, weights, regression, attention; default: those that the target has.
         order: one or more orders, such as ``"1/2,1,inf"``.
         alpha: one or more values of α instead of orders; entmax only.
-        dtype: one or more dtypes; default: what the target takes.
-        device: "cpu" or "cuda", and for `kernelproof.verify` "all"; default: what the machine has.
-        call: how the one target is called, such as ``"f(z, dim=-1)"``.
-        output: which item of what it returns is the output.
-        array_library: whose arrays it computes on: numpy, torch, jax or cupy.
-        contract: what else is declared of it: a TOML file, or the fields themselves.
-        variant: ``"file.py:OBJECT"`` of the `kernelproof.variant.Variant` that it computes.
+        dtype: one or more dtypes; default: those that the target takes.
+        device: "cpu" or "cuda", and for `kernelproof.verify` "all"; default: the devices of the machine.
+        call: how to call the target, such as ``"f(z, dim=-1)"``; for a single target, as are the following.
+        output: which item of its return value is the output.
+        array_library: the library of the arrays it computes on: numpy, torch, jax or cupy.
+        contract: the rest of its declaration: a TOML file, or the fields themselves.
+        variant: the `kernelproof.variant.Variant` that it computes, as ``"file.py:OBJECT"``.
     """
 
     op: str | Sequence[str] | None

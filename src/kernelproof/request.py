@@ -1,4 +1,4 @@
-"""The request in the arguments of a command: places of targets, a selection of cases, or one case."""
+"""Parse the arguments of a command: places of targets, a selection of cases, or one case."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DECLARED = ("call", "output", "array_library", "variant")
 
 
 def selection_of(options: TargetOptions, *, suite: str = "standard", seed: int = 0) -> Selection:
-    """What `options` ask of a target.
+    """The selection of cases that `options` describe.
 
     Raises:
-        TypeError: one of them is no option.
-        DomainError: a value is not one of what is allowed.
+        TypeError: one of them is not an option.
+        DomainError: a value is not allowed.
 
     >>> selection_of({"order": "1/2,1", "dtype": "float32"}).dtypes
     ('float32',)
@@ -80,10 +80,11 @@ def _names(value: str | Sequence[str] | None, name: str, allowed: tuple[str, ...
 
 
 def one_case(text: str, options: TargetOptions) -> Case:
-    """The case that `text` describes.
+    """Parse the text of a case.
 
     Raises:
-        DomainError: it describes none, no family can build it, or `options` ask for something as well.
+        DomainError: the text is malformed, no family can build the case, or `options` also give an op, order, α or
+            dtype.
     """
     if any(options.get(name) is not None for name in ("op", "order", "alpha", "dtype")):
         msg = "a case says its own op, order, alpha and dtype; pass case alone"
@@ -100,11 +101,11 @@ def one_case(text: str, options: TargetOptions) -> Case:
 
 
 def places_of(targets: Targets, options: TargetOptions) -> list[Place]:
-    """Where `targets` are; the one among them with what `options` declare of it.
+    """The places of `targets`; if `options` declare something, the only target gets the declaration.
 
     Raises:
-        DomainError: something is declared, and there are several targets or none.
-        TargetError: a target has no place, or what is declared is not known.
+        DomainError: something is declared, but there are several targets or none.
+        TargetError: a target cannot be found, or the declaration has an unknown field.
     """
     places = [find(_text(target)) for target in targets]
     contract = options.get("contract")
@@ -125,12 +126,12 @@ def places_of(targets: Targets, options: TargetOptions) -> list[Place]:
 
 
 def flag(name: str) -> str:
-    """The option of the command line that is called `name` in Python."""
+    """The command-line form of the option `name`."""
     return f"--{name.replace('_', '-')}"
 
 
 def _text(target: str | Callable[..., Any]) -> str:
-    """The text that names a target; a function is named by the module or file that holds it."""
+    """The text that names a target; for a function, the module or file that defines it, and its name."""
     if isinstance(target, str):
         return target
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", None)

@@ -1,4 +1,4 @@
-"""Mechanisms of your own: a kernel profile and a bandwidth rule, written once; truth, gradients and checks follow.
+"""Define your own mechanisms: write a kernel profile and a bandwidth rule, and get truth, gradients and checks.
 
 >>> from kernelproof import variant
 >>> cosine = variant.Variant(

@@ -1,1 +1,1 @@
-"""What the commands do, from Python: one module a command, with a function of its name."""
+"""The commands as Python functions: one module per command, with a function of the same name."""

@@ -1,4 +1,4 @@
-"""What the command ``kernelproof bench`` does, from Python."""
+"""The Python function behind the command ``kernelproof bench``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def bench(
     kept: str | Path | None = None,
     done: Callable[[str], None] = lambda _: None,
 ) -> BenchResults:
-    """Measure every figure beside its rival, or read a kept run, and write the reports.
+    """Measure every figure and its rival, or read a stored run, and write the reports.
 
     Args:
-        only: beginnings of names, such as ``"truth"`` or ``"entmax_softmax/low-float32"``; None means all.
-        quick: small inputs and few rounds: to try the benchmarks, not to judge by them.
+        only: prefixes of names, such as ``"truth"`` or ``"entmax_softmax/low-float32"``; None means all.
+        quick: use small inputs and few rounds: to try the benchmarks, not to judge by them.
         out: folder for the reports; None writes nothing.
-        readme: a file whose table between the markers is written anew; None: no such file.
-        kept: a bench.json, or a folder with one, to report on instead of measuring, with the notes as they are now.
-        done: hears the name of everything that was measured.
+        readme: a file in which to replace the table between the markers; None replaces nothing.
+        kept: a bench.json, or a folder with one, to report on instead of measuring, with the current notes.
+        done: called with the name of each figure and picture when it has been measured.
 
     Raises:
-        DomainError: an argument is not one of what is allowed; the message says what is.
+        DomainError: an argument is not allowed; the message says what is.
     """
     if kept is not None and (only is not None or quick):
         msg = f"a kept run is reported as it is; got only={only!r} and quick={quick!r} with it"
@@ -53,14 +53,14 @@ def bench(
 
 
 def parts(only: str | Sequence[str] | None) -> list[str] | None:
-    """A text with commas as a list."""
+    """Split a text at its commas; a sequence stays as it is, and None stays None."""
     return [part.strip() for part in only.split(",")] if isinstance(only, str) else None if only is None else list(only)
 
 
 def names(only: str | Sequence[str] | None = None) -> list[str]:
-    """What there is to measure.
+    """The names of all figures and pictures that can be measured, or of those that `only` selects.
 
     Raises:
-        DomainError: `only` names nothing.
+        DomainError: a part of `only` matches nothing.
     """
     return [name for family in chosen(parts(only)) for name in names_of(family)]

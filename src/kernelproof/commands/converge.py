@@ -1,4 +1,4 @@
-"""What the command ``kernelproof converge`` does, from Python."""
+"""The Python function behind the command ``kernelproof converge``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kernelproof.verify.workers.runner import Runner, compiles, runner, with_pat
 
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)
-"""What there is to draw: studies of truth, that of backends, and pictures."""
+"""Everything that can be drawn: the studies of truth, the study of backends, and the pictures."""
 Several = str | Sequence[Any] | None
 
 
@@ -45,23 +45,23 @@ def converge(
     progress: Callable[[str], None] | None = None,
     serial: bool = False,
 ) -> ConvergenceResults:
-    """Measure what converges as n → ∞, and write the figures, tables and captions of a paper.
+    """Measure the convergence as n → ∞, and write figures, tables and captions for a paper.
 
     Args:
-        what: some of `NAMES`; None means all.
+        what: names from `NAMES`; None means all.
         orders: exact numbers in [2^-20, ∞), such as ``"1/2,1,64"``; None means 2^(k/2) from 1/2 to 2^40.
         backends: names of built-in backends for the study of backends; None means all.
-        targets: others beside them, as `kernelproof.verify` takes them.
-        dtypes: of the study of backends; None means float64, float32, float16 and bfloat16.
+        targets: further targets of that study, in the form that `kernelproof.verify` takes.
+        dtypes: dtypes of that study; None means float64, float32, float16 and bfloat16.
         style: single-column, double-column or slides.
-        venue: whose widths: neurips, icml or jmlr.
+        venue: the venue whose column widths to use: neurips, icml or jmlr.
         out: folder for the files; None writes nothing.
-        seed: of everything drawn.
-        progress: hears the name of each study when it is measured, and again when it is drawn.
-        serial: in this process, without protection from targets: for tests.
+        seed: seeds everything that is drawn at random.
+        progress: called with the name of each study when it has been measured, and again when it has been drawn.
+        serial: run in this process, without protection from targets: for tests.
 
     Raises:
-        DomainError: an argument is not one of what is allowed; the message says what is.
+        DomainError: an argument is not allowed; the message says what is.
         TargetError: a target cannot be loaded, or has no parameter for the order.
     """
     chosen, look = wanted(what), Look(style, venue)
@@ -99,10 +99,10 @@ def converge(
 
 
 def wanted(what: Several) -> tuple[str, ...]:
-    """The studies and pictures that `what` asks for, in their own order.
+    """The studies and pictures that `what` names, in the order of `NAMES`.
 
     Raises:
-        DomainError: none, or one that there is not.
+        DomainError: `what` names nothing, or something unknown.
     """
     if what is None:
         return NAMES
@@ -111,10 +111,10 @@ def wanted(what: Several) -> tuple[str, ...]:
 
 
 def parts(value: Any, name: str) -> list[Any]:
-    """A list of names or numbers, or a text with commas, as a list.
+    """Split a text at its commas, or convert a sequence of names or numbers to a list.
 
     Raises:
-        DomainError: it is empty, or a part of it is.
+        DomainError: the value or a part of it is empty.
     """
     found = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
     if not found or any(part == "" for part in found):
@@ -132,7 +132,7 @@ def _known(given: Sequence[Any], allowed: Sequence[str], name: str) -> tuple[str
 
 
 def _places(chosen: tuple[str, ...], backends: Several, targets: str | Sequence[str]) -> list[Place]:
-    """Where the targets of the study of backends are; none if it is not asked for."""
+    """The places of the targets in the study of backends; none if `chosen` does not include that study."""
     others = [] if not targets else parts(targets, "targets")
     if BACKENDS not in chosen:
         if backends is not None or others:
@@ -145,7 +145,7 @@ def _places(chosen: tuple[str, ...], backends: Several, targets: str | Sequence[
 
 
 def _loaded(work: Runner, places: list[Place], *, explicit: bool) -> list[Target]:
-    """The targets at `places`; a backend that nobody asked for by name may be missing here."""
+    """The targets at `places`; a built-in backend may be unavailable unless backends were named explicitly."""
     loaded: list[Target] = []
     builtin = set(backend_names())
     for place, found in zip(places, work.describe(places), strict=True):
@@ -158,7 +158,7 @@ def _loaded(work: Runner, places: list[Place], *, explicit: bool) -> list[Target
 
 
 def picture(slug: str, seed: int) -> PictureRecord:
-    """The numbers of a picture; runs in a worker."""
+    """Compute the numbers of a picture; runs in a worker."""
     return PICTURES[slug].record(seed)
 
 

@@ -31,7 +31,7 @@ from kernelproof.verify.workers.runner import compiles, with_patience
 FUZZ_SECONDS = 10.0
 """Time limit of the calls of one recipe."""
 GRACE = 6.0
-"""Seconds after the end of a run in which a last finding may be confirmed and written."""
+"""Seconds after the end of a run during which the last finding may be confirmed and written."""
 
 
 def fuzz(
@@ -48,24 +48,24 @@ def fuzz(
     progress: bool = False,
     **options: Unpack[TargetOptions],
 ) -> FuzzResults:
-    """Search for inputs on which `target` fails; each finding is shrunk and has a script that shows it.
+    """Search for inputs on which `target` fails, shrink each finding, and write a script that shows it.
 
     Args:
-        target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
+        target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function defined in a module.
         seconds: how long to search; 60 if neither this nor `examples` is given.
-        examples: how many recipes to judge; with a seed this gives the same findings again.
-        seed: of everything drawn.
-        most: findings after which the run ends.
+        examples: how many recipes to judge; unlike `seconds`, this makes a run with a given seed reproducible.
+        seed: seeds everything that is drawn.
+        most: the number of findings after which the run ends.
         out: folder for fuzz.json, index.html and fuzz.md; None writes nothing.
-        database: folder of the example database; None keeps and replays nothing.
+        database: folder of the example database; None stores and replays nothing.
         timeout: seconds for the calls of one recipe; None means 10.
-        serial: in this process, without protection from the target: for tests.
-        progress: show how far it is on standard error.
-        options: of `kernelproof.options.TargetOptions`.
+        serial: run in this process, without protection from the target: for tests.
+        progress: show progress on standard error.
+        options: see `kernelproof.options.TargetOptions`.
 
     Raises:
-        DomainError: an argument is not one of what is allowed.
-        TargetError: the target cannot be loaded, or not without an order.
+        DomainError: an argument is not allowed.
+        TargetError: the target cannot be loaded, or the order that it computes must be given.
     """
     started = datetime.now(UTC)
     if examples is not None and examples < 1:
@@ -111,7 +111,7 @@ def fuzz(
                 judge.ends = None if seconds is None else time.monotonic() + seconds + GRACE
                 session, findings, deaths = searched(judge)
     results = FuzzResults(
-        # That a call is the same twice says nothing of its numbers.
+        # A check that two calls agree decides something without comparing a number with the truth.
         passed=not findings and session.compared > 0,
         target=chosen.name,
         device=chosen.device,
@@ -137,7 +137,7 @@ def fuzz(
 
 
 def _command(place: Place, selection: Any, budget: Any, device: str | None) -> str:
-    """The command that does this run again."""
+    """The command that repeats this run."""
     words = ["kernelproof", "fuzz", place.name, *place.words, *selection.words]
     words += ["--time", f"{budget.seconds:g}s"] if budget.seconds is not None else []
     words += ["--examples", str(budget.examples)] if budget.examples is not None else []

@@ -1,6 +1,6 @@
-"""The command lines of ``fuzz`` and ``worst-case``, and what every command line says of its target.
+"""The command lines of ``fuzz`` and ``worst-case``, and the target options that command lines share.
 
-Everything heavy is imported inside, for a quick ``--help``.
+Commands import everything heavy in their bodies, for a quick ``--help``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ TARGET_OPTIONS: dict[str, Any] = {
     "contract": typer.Option(metavar="FILE.toml", help="What it promises and takes."),
     "variant": typer.Option(metavar="FILE.py:OBJECT", help="The variant of your own that it computes."),
 }
-"""Each of `TargetOptions` as an option of a command line."""
+"""The command-line form of each of `TargetOptions`."""
 
 
 def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with `TARGET_OPTIONS` in the place of its ``**options``, before what it takes by keyword only."""
+    """Replace the ``**options`` of `command` by `TARGET_OPTIONS`, placed before its keyword-only parameters."""
     signature = inspect.signature(command, eval_str=True)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     shared = [
@@ -48,14 +48,14 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
     ]
     last = [each for each in own if each.kind is inspect.Parameter.KEYWORD_ONLY]
     parameters = [*(each for each in own if each not in last), *shared, *last]
-    # typer reads both.
+    # typer reads both the signature and the annotations.
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
 
 
 SHOWN = 150
-"""Lines of a script that a terminal gets; a witness that could not be shrunk may have thousands."""
+"""The longest script, in lines, to print on a terminal; a witness that could not be shrunk may have thousands."""
 
 
 @with_target_options
@@ -148,7 +148,7 @@ def worst_case(
 
 
 def _one(target: str | None, program: str | None) -> str:
-    """The text of the one target.
+    """The text that names the target.
 
     Raises:
         BadParameter: there is none, or there are two.

@@ -1,4 +1,4 @@
-"""Spans of time as a user writes them."""
+"""Spans of time in the notation of the command line."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def seconds_of(text: str) -> float:
-    """The seconds in a span of time such as 90, 90s, 5m or 1h.
+    """Parse a span of time such as 90, 90s, 5m or 1h, and return its seconds.
 
     Raises:
-        DomainError: it is none, or not positive.
+        DomainError: the text is not a span of time, or the span is not positive.
 
     >>> seconds_of("5m")
     300.0

@@ -1,4 +1,4 @@
-"""Tables on a terminal, or in a pipe."""
+"""Print tables to a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _STYLES = {
 
 
 def show(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print `rows` under `columns`; cells that are verdicts have their colour."""
+    """Print `rows` under `columns`; cells that are verdicts are coloured."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        # Text, because a name from outside may look like markup.
+        # Cells are plain `Text`, because a name from outside may look like markup.
         table.add_row(*(Text(clean(cell), style=_STYLES.get(cell, "")) for cell in row))
-    # A pipe has no width of its own, and 80 columns would break names.
+    # A pipe has no width, and the default of 80 columns would break names.
     Console(width=None if sys.stdout.isatty() else 160).print(table)

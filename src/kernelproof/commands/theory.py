@@ -1,4 +1,4 @@
-"""What the command ``kernelproof theory`` does, from Python."""
+"""The Python function behind the command ``kernelproof theory``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kernelproof.theory.verdicts import judge
 from kernelproof.verify.process.environment import environment
 
 BITS = range(128, 100_001)
-"""With fewer, claims that are true come out undecided."""
+"""The precisions allowed. With fewer bits, true claims remain undecided."""
 
 
 def theory(
@@ -34,21 +34,22 @@ def theory(
     workers: int | None = None,
     done: Callable[[ClaimResult], None] = lambda _: None,
 ) -> TheoryResults:
-    """Judge the claims and return what is known of each.
+    """Judge the claims and return the results.
 
     Args:
-        claim: ids of claims, or Python files with an object ``CLAIM``; None means all, of other packages too.
+        claim: ids of claims, or Python files with an object ``CLAIM``; None means all, including those of other
+            packages.
         precision: bits of the enclosures, from 128 to 100000.
-        seed: of everything drawn.
+        seed: seeds everything that is drawn.
         search: the id of an open question: search for a better value for `seconds`, instead of judging claims.
         seconds: how long to search.
         out: folder for the reports; None writes nothing.
-        workers: processes; None means one a core.
-        done: hears of each claim as it is judged.
+        workers: how many processes to use; None means one per core.
+        done: called with the result of each claim when it has been judged.
 
     Raises:
-        DomainError: an argument is not one of what is allowed; the message says what is.
-        ClaimError: a claim is not well made, or a check of it raised.
+        DomainError: an argument is not allowed; the message says what is.
+        ClaimError: a claim is malformed, or one of its checks raised.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     settings = _settings(precision, seed)
@@ -64,7 +65,7 @@ def theory(
     else:
         names = wanted(claim)
         for name in names:
-            discovery.claim(name)  # a name that is wrong is told before any work
+            discovery.claim(name)  # report a wrong name before any work
         found = sorted(judge_all(names, settings, workers=workers, done=done), key=_place)
         words = [] if names == discovery.names() else ["--claim", ",".join(names)]
     results = TheoryResults(
@@ -83,7 +84,7 @@ def theory(
 
 
 def _place(claim: ClaimResult) -> tuple[int, bool, int, int, str]:
-    """Where a claim stands in a report: theorems first; C1, C2, …, then M, L and G; then those without a number."""
+    """The sort key of a claim in a report: theorems first; C1, C2, …, then M, L and G; then claims without a number."""
     group = "CMLG".find(claim.label[:1]) if claim.label[1:].isdigit() else -1
     number = int(claim.label[1:]) if group >= 0 else 0
     return list(Kind).index(claim.kind), group < 0, group, number, claim.title
@@ -100,10 +101,10 @@ def _settings(precision: int, seed: int) -> Settings:
 
 
 def wanted(claim: str | Sequence[str] | None) -> list[str]:
-    """The names of the claims that `claim` asks for: every one for None.
+    """The names of the claims that `claim` lists; all claims for None.
 
     Raises:
-        DomainError: none, or one of them without a name.
+        DomainError: there are no names, or one is empty.
     """
     if claim is None:
         return discovery.names()

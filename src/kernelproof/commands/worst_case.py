@@ -26,9 +26,9 @@ from kernelproof.verify.targets.target import Place, Target
 from kernelproof.verify.workers.runner import compiles, with_patience
 
 LEAST_SECONDS, MOST_SECONDS = 60.0, 120.0
-"""A run has a second for each line of the tables and so many at least, and at most unless it is for whole tables."""
+"""Bounds of the default time of a run, a second for each line of the tables; the upper one is not for whole tables."""
 WORST_SECONDS = 10.0
-"""Time limit of the call on one block."""
+"""Time limit, in seconds, of the call on one block."""
 
 
 def worst_case(
@@ -47,22 +47,23 @@ def worst_case(
     """Search for the largest errors, in ulp and in κ, at each op, bandwidth rule, order and dtype of `target`.
 
     Args:
-        target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function that a module holds.
-        seconds: how long, shared by all lines of the tables; if neither this nor `blocks` is given, one second for each
-            line, but 60 at least and 120 at most, of `whole` tables without that end.
-        blocks: of rows to measure for each line; with a seed this gives the same tables again.
-        seed: of everything drawn.
-        whole: every order of the suites and every dtype that the target takes, and not only the usual ones.
+        target: a backend, ``"file.py:object"``, ``"package.module:object"``, or a function defined in a module.
+        seconds: how long to search, shared by all lines of the tables; if neither this nor `blocks` is given, one
+            second for each line, but at least 60 and, unless the tables are `whole`, at most 120.
+        blocks: blocks of rows to measure for each line; unlike `seconds`, this makes a run with a given seed
+            reproducible.
+        seed: seeds everything that is drawn.
+        whole: search at every order of the suites and every dtype that the target takes, not only the usual ones.
         out: folder for worst-case.json, index.html and worst-case.md; None writes nothing.
         timeout: seconds for one call; None means 10.
-        serial: in this process, without protection from the target: for tests.
-        progress: show how far it is on standard error.
-        options: of `kernelproof.options.TargetOptions`; the default orders are a half, 1, 2, 64 and infinity, the
-            default dtypes those of float64, float32, float16 and bfloat16 that the target takes.
+        serial: run in this process, without protection from the target: for tests.
+        progress: show progress on standard error.
+        options: see `kernelproof.options.TargetOptions`; the default orders are a half, 1, 2, 64 and infinity, and the
+            default dtypes are float64, float32, float16 and bfloat16, as far as the target takes them.
 
     Raises:
-        DomainError: an argument is not one of what is allowed.
-        TargetError: the target cannot be loaded, or not without an order.
+        DomainError: an argument is not allowed.
+        TargetError: the target cannot be loaded, or the order that it computes must be given.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     if out is not None:
@@ -119,7 +120,7 @@ def worst_case(
 
 
 def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
-    """Whether no search came to nothing and each op had something decided, all of it within the grade."""
+    """Whether every search finished with rows, something was decided for each op, and every κ is within the grade."""
     grade = target.contract.grade
     kappas = [(row.kappa.error, limit_of(grade, FORMATS[row.dtype])) for row in rows if row.kappa is not None]
     decided = {row.op for row in rows if row.kappa is not None} == {row.op for row in rows}
@@ -130,7 +131,7 @@ def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
 def _command(
     place: Place, selection: Any, seconds: float | None, blocks: int | None, device: str | None, *, whole: bool
 ) -> str:
-    """The command that does this run again."""
+    """The command that repeats this run."""
     words = ["kernelproof", "worst-case", place.name, *place.words, *selection.words, *(["--whole"] if whole else [])]
     words += ["--time", f"{seconds:g}s"] if seconds is not None else []
     words += ["--blocks", str(blocks)] if blocks is not None else []
