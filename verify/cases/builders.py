@@ -1,4 +1,4 @@
-"""What case families build inputs with: scores that suit the rule, queries, keys and values, masks, sampled rows."""
+"""Functions with which case families build inputs: scores that suit the rule, q, k and v, masks, and sampled rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
-"""Formats in which nothing can be masked by −∞."""
+"""Formats that have no −∞ to mask keys with."""
 
 
 def reach_of(case: Case) -> float:
@@ -34,9 +34,9 @@ def reach_of(case: Case) -> float:
 
 
 def settle(case: Case, rows: Floats) -> Floats:
-    """Turn rows of logits into scores: a fixed bandwidth moves the best of each row to −1/2, so that its ball has keys.
+    """Turn rows of logits into scores: for a fixed rule, move the best of each row to −1/2, so that its ball has keys.
 
-    A ball too small for that has its best key halfway to its edge.
+    If the ball is too small for that, move the best key halfway to its edge.
     """
     rule = case.inner_rule
     if not isinstance(rule, Fixed) or not rows.size:
@@ -53,7 +53,7 @@ def scored(case: Case, values: Floats, rows: NDArray[np.intp] | None = None) -> 
 
 
 def additive(case: Case, values: Floats) -> Array:
-    """An additive mask in the dtype of the queries, as attention kernels take it; float32 where that has no −∞."""
+    """An additive mask in the dtype of the queries, as attention kernels take it; float32 if that dtype has no −∞."""
     return cast(values, "float32" if case.dtype in WITHOUT_INFINITY else case.dtype)
 
 

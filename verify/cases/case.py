@@ -1,7 +1,7 @@
-"""A case: one line of text that says which op, at which order, on which planted input, in which dtype.
+"""A case: a recipe in one line of text, which names the op, the order, the rule, the dtype and the planted input.
 
-A case is a recipe and never a stored array, so that a report can name it, a command can run it again
-and a search can shrink it. Everything random in it comes from its own text.
+A case is never a stored array, so that a report can name it, a command can run it again and a search can shrink it.
+Everything random in it is derived from its own text.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ class Case:
 
     Attributes:
         op: one of `OPS`.
-        order: the kernel's order as text, such as ``3/2`` or ``inf``; "" where `alpha` is set.
-        alpha: text of α, or None; then the target is called with ``alpha=float(alpha)``, which truth takes exactly.
-        rule: text of the bandwidth rule, see `parse_rule`; ``adaptive:1`` for entmax.
+        order: the kernel's order as text, such as ``3/2`` or ``inf``; "" if `alpha` is set.
+        alpha: α as text, or None; if set, the target is called with ``alpha=float(alpha)``, and the truth is that of
+            this float.
+        rule: the bandwidth rule as text, see `parse_rule`; ``adaptive:1`` for entmax.
         dtype: a name of `kernelproof.reference.formats.FORMATS`.
-        family: id of the case family.
-        shape: of the scores for entmax and weights; (..., T, m, d, e) for regression;
+        family: the id of the case family.
+        shape: the shape of the scores for entmax and weights; (..., T, m, d, e) for regression;
             (..., H, Hk, T, S, d, e) for attention.
-        feature: what the family plants; a word without spaces.
-        seed: of everything random.
+        feature: what the family plants, as a word without spaces.
+        seed: the seed of everything random.
 
     Raises:
-        DomainError: a field is not one of these; the message says which are allowed.
+        DomainError: a field is not valid; the message says which values are allowed.
 
     >>> case = Case.parse("entmax order=3/2 rule=adaptive:1 dtype=float32 family=ties shape=4x64 feature=3 seed=0")
     >>> case.shape, case.kernel
@@ -99,18 +100,18 @@ class Case:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The kernel, of the very number that a target receives."""
+        """The kernel, with exactly the number that a target receives."""
         return kernel_of(self.order, self.alpha)
 
     @cached_property
     def parsed_rule(self) -> Rule | Variant:
-        """The bandwidth rule, of the very numbers that a target receives."""
+        """The bandwidth rule, with exactly the numbers that a target receives."""
         return parse_rule(self.rule)
 
     @property
     def mechanism(self) -> Mechanism:
-        """The point of the plane of kernels and rules; a variant is not one."""
-        assert not isinstance(self.parsed_rule, Variant)  # what asks has turned variants away
+        """The kernel and the rule; a variant has none."""
+        assert not isinstance(self.parsed_rule, Variant)  # callers handle variants before
         return Mechanism(self.kernel, self.parsed_rule)
 
     @property
@@ -125,7 +126,7 @@ class Case:
         return self.order if self.alpha is None else f"α={self.alpha}"
 
     def at_order(self, order: str | None) -> Case:
-        """This case at another order, told as text; None leaves it as it is."""
+        """Return this case at another `order`, given as text; None leaves it as it is."""
         return self if order is None else replace(self, order=order, alpha=None)
 
     @property
@@ -145,10 +146,10 @@ class Case:
 
     @classmethod
     def parse(cls, text: str) -> Case:
-        """The case whose `text` this is.
+        """Read the case that `text` describes, the inverse of the property `text`.
 
         Raises:
-            DomainError: `text` is no case; the message shows one.
+            DomainError: `text` is not a case; the message shows an example.
         """
         op, *words = text.split() or [""]
         found = dict(word.partition("=")[::2] for word in words)

@@ -1,4 +1,4 @@
-"""Which recipes a run has tried, and why it has none of a family."""
+"""Coverage: which recipes a run has tried, and why it has none of a family."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kernelproof.verify.cases.suites import SUITES
 
 
 def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str], tuple[int, int]]:
-    """(op, family) -> how many recipes of the family `cases` hold, at any order and dtype, and how many `suite` has.
+    """(op, family) -> the number of its recipes in `cases`, at any order and dtype, and the number of those in `suite`.
 
-    What another suite has counts as dealt too, so the first may exceed the second.
+    Recipes of other suites count in the first number, so it may exceed the second.
     """
     found: dict[tuple[str, str], set[tuple[tuple[int, ...], str]]] = {}
     for case in cases:
@@ -25,7 +25,7 @@ def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str],
 
 
 def pointless(op: str, family: str, order: str, dtype: str) -> str | None:
-    """Why `family` has nothing to plant here, or None: the Gaussian has no threshold, and float8_e4m3fn no −∞."""
+    """Why `family` has nothing to plant here, or None: order ∞ has no threshold, and float8_e4m3fn has no −∞."""
     if family == "kink" and order == "inf":
         return "order inf has no threshold"
     if family == "masks" and op in {"entmax", "weights"} and dtype in WITHOUT_INFINITY:

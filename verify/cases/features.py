@@ -1,4 +1,4 @@
-"""The feature of a case, as its family reads it: a word out of a list, or an integer."""
+"""Read the feature of a case for its family: as a word from a list, or as an integer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def whole_number(case: Case, least: int, most: int) -> int:
     """Return the feature of `case` as an integer.
 
     Raises:
-        DomainError: it is none, or outside [least, most].
+        DomainError: it is not an integer in [least, most].
     """
     digits = case.feature[1:] if case.feature[:1] in {"-", "+"} else case.feature
     number = int(case.feature) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None

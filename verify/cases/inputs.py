@@ -1,10 +1,10 @@
-"""From a case to arrays: the inputs that its family builds, what their causal mask means, and their cotangent.
+"""Build the arrays of a case: the inputs of its family, the meaning of their causal mask, and their cotangent.
 
-Where there are not as many queries as keys, two alignments of a causal mask are in use. The op counts queries from the
-last key on, so that the last query sees every key (bottom-right, as FlashAttention); others count both from the first
-on, so that the first query sees the first key alone (top-left, as `is_causal` of PyTorch). A contract says which one a
-target promises. `resolve` turns it into the diagonal of the mask, the only form in which the rest of the package knows
-it; targets of either kind are called with ``causal=True``.
+Where the numbers of queries and keys differ, two alignments of a causal mask are in use. The op aligns the last query
+with the last key, so that the last query sees every key (bottom-right, as in FlashAttention); others align the first
+query with the first key, so that the first query sees only the first key (top-left, as `is_causal` of PyTorch). The
+contract says which one a target promises. `resolve` turns it into the diagonal of the mask, the only form that the rest
+of the package uses; targets of either kind are called with ``causal=True``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 from kernelproof.verify.cases.numbers import cast, normals
 
 GRADIENT_KEYS = 130
-"""Rows of at most so many keys get a cotangent: the real tensors have 128, and units take the square of it."""
+"""Rows of at most this many keys get a cotangent: the real tensors have 128, and units have quadratic cost."""
 BULK = 1 << 22
-"""Inputs of more numbers are called once: second calls on changed inputs find the same faults in smaller inputs."""
+"""Inputs with more numbers get one call: second calls on changed inputs find the same faults in smaller inputs."""
 _AS_DEFINED = Contract()
 """The contract of the op as it is defined."""
 
@@ -36,10 +36,10 @@ def inputs_of(case: Case, contract: Contract = _AS_DEFINED) -> Inputs:
 
     Args:
         case: the recipe.
-        contract: says what a causal mask means, see `resolve`; by default what it means by the definition of the op.
+        contract: sets the meaning of a causal mask, see `resolve`; by default that of the definition of the op.
 
     Raises:
-        DomainError: there is no such family, it has no such feature, or the heads share no groups of keys evenly.
+        DomainError: there is no such family, it has no such feature, or the heads do not divide evenly into groups.
     """
     known = families()
     if case.family not in known:
@@ -78,7 +78,7 @@ def other_readings(inputs: Inputs, contract: Contract) -> Iterator[tuple[Contrac
 
 
 def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
-    """The shape of what the op returns."""
+    """The shape of the output of the op."""
     arrays = inputs.arrays
     if case.op in {"entmax", "weights"}:
         return next(iter(arrays.values())).shape
@@ -86,12 +86,12 @@ def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
 
 
 def bulky(inputs: Inputs) -> bool:
-    """Whether `inputs` are more than `BULK` numbers."""
+    """Whether `inputs` have more than `BULK` numbers."""
     return max((array.size for array in inputs.arrays.values()), default=0) > BULK
 
 
 def cotangent_for(case: Case, inputs: Inputs) -> Array | None:
-    """Seeded normals in the shape of the output; None for long rows, for rows that are sampled, and without numbers."""
+    """Seeded normals in the shape of the output; None for long rows, for sampled rows, and for empty outputs."""
     if case.size > GRADIENT_KEYS or inputs.rows is not None:
         return None
     if any(bool((np.isnan(a) | (a == np.inf)).any()) for a in (x.astype(np.float64) for x in inputs.arrays.values())):
@@ -122,14 +122,15 @@ def hidden_keys(case: Case, inputs: Inputs) -> Flags:
 
 
 def zero_empty_cotangents(inputs: Inputs, empty: Flags, contract: Contract) -> Inputs:
-    """`inputs` with a cotangent of 0 for rows with nothing to attend to, if the contract lets those be anything.
+    """Set the cotangent of rows with nothing to attend to to 0 in `inputs`, if the contract allows any output for them.
 
-    A mean of all values is such a row, and adds to the gradients of all values what the truth has no share of.
+    A target may return the mean of all values for such a row; that would add to the gradients of all values an amount
+    that the truth does not have.
 
     Args:
-        inputs: with a cotangent or without.
+        inputs: the inputs, with or without a cotangent.
         empty: (R,) the rows with nothing to attend to.
-        contract: whose `empty_row` says what they are.
+        contract: its `empty_row` says what the output of such rows must be.
     """
     if inputs.cotangent is None or inputs.rows is not None or contract.empty_row != "any" or not empty.any():
         return inputs

@@ -15,9 +15,9 @@ class Layout:
     """Where the elements of an array lie in flat memory, counted in elements.
 
     Attributes:
-        memory: (n,) what holds them, of the same dtype.
-        strides: from an element to the next along each axis; 0 along an axis that repeats itself.
-        offset: of the first element.
+        memory: (n,) the array that holds them, of the same dtype.
+        strides: the distance from an element to the next along each axis; 0 along an axis that repeats one element.
+        offset: the position of the first element.
         writeable: whether the array may be written to.
     """
 
@@ -27,7 +27,7 @@ class Layout:
     writeable: bool = True
 
     def view(self, shape: tuple[int, ...]) -> Array:
-        """The array of `shape` that lies so; its base is the memory."""
+        """The array of `shape` with this layout; its base is the memory."""
         size = self.memory.itemsize
         found: Array = np.ndarray(
             shape,
@@ -50,7 +50,7 @@ def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layout_of(array: Array) -> Layout:
-    """The layout of `array` in a private copy of its memory; in C order where it is no view of an array of its dtype.
+    """The layout of `array` in a private copy of its memory; in C order if it is not a view of an array of its dtype.
 
     >>> layout_of(np.arange(12.0).reshape(3, 4)[:, 1::2]).strides
     (4, 2)
@@ -66,5 +66,5 @@ def layout_of(array: Array) -> Layout:
 
 
 def same_layout(array: Array) -> Array:
-    """A private copy of `array` with its strides, its offset and whether it may be written to."""
+    """A private copy of `array` that has the same strides and offset, and is read-only if `array` is."""
     return layout_of(array).view(array.shape)

@@ -1,7 +1,7 @@
 """Reproducible random numbers and values of a dtype.
 
-Random numbers are made from the raw 64-bit words of Philox with integer arithmetic and sums only, so that a
-recipe gives the same bytes on every machine and with every NumPy: distributions of `numpy.random` may change
+Random numbers are made from the raw 64-bit words of Philox with integer arithmetic and sums only, so that a recipe
+gives the same bytes on every machine and with every version of NumPy: distributions of `numpy.random` may change
 between versions, and a logarithm differs between C libraries.
 """
 
@@ -29,14 +29,14 @@ def uniforms(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def integers(generator: np.random.Generator, bound: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Integers in [0, bound), uniform but for a bias of bound·2^−64."""
+    """Integers in [0, bound), uniform except for a bias of bound·2^−64."""
     return (words(generator, prod(shape)) % np.uint64(max(bound, 1))).astype(np.int64).reshape(shape)
 
 
 def normals(generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Nearly normal numbers of mean 0 and variance 1: sums of twelve 16-bit uniforms, and bits down to 2^−50.
 
-    Exact in float64, and using all of it: what computes in float32 must lose something.
+    They are exact in float64 and use its full precision, so that a target that computes in float32 loses some of it.
     """
     raw = words(generator, 3 * prod(shape)).reshape(-1, 3)
     low = (words(generator, prod(shape)) >> np.uint64(31)).astype(np.float64) * 2.0**-50
@@ -51,12 +51,12 @@ def shuffled(generator: np.random.Generator, count: int) -> NDArray[np.intp]:
 
 
 def shuffle_rows(generator: np.random.Generator, rows: Floats) -> Floats:
-    """(R, m) rows, each in an order of its own."""
+    """(R, m) `rows`, each shuffled independently."""
     return np.array([row[shuffled(generator, row.size)] for row in rows]).reshape(rows.shape)
 
 
 def cast(values: Floats, dtype: str) -> Array:
-    """Round `values` once to `dtype`; what is finite stays finite, because it saturates at the largest number."""
+    """Round `values` once to `dtype`; finite values stay finite, because they saturate at the largest number."""
     target = FORMATS[dtype]
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.clip(values, -target.largest, target.largest)
@@ -71,7 +71,7 @@ def on_grid(values: Floats, dtype: str) -> Floats:
 
 
 def step(values: Floats, ulps: int, dtype: str) -> Floats:
-    """`values`, which `dtype` holds, moved up by a number of its ulps (down if negative), but not to infinity."""
+    """Move `values`, which are numbers of `dtype`, up by `ulps` of its ulps (down if negative), but not to infinity."""
     array = cast(values, dtype)
     bits = array.itemsize * 8
     raw = array.view(f"u{array.itemsize}").astype(object)

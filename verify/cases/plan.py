@@ -1,7 +1,8 @@
-"""The plan of a run: the cases that a selection of a suite comes to.
+"""The plan of a run: the cases that a selection of a suite stands for.
 
-Every combination of op, rule, order and dtype is tried; families and their recipes are dealt out to them in turn. The
-fewer the combinations, the more recipes each gets, up to all there are. What no order may do without is added.
+Every combination of op, rule, order and dtype is tried; families and their recipes are distributed over the
+combinations in turn. The fewer the combinations, the more recipes each gets, up to all recipes. Recipes that every
+order must have are added.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, SUITES, Selec
 from kernelproof.verify.records import OPS
 
 ALPHA_FAMILIES = 3
-"""Families for each α and dtype: α is the order by another name, so its path is tried and not the grid again."""
+"""Families for each α and dtype: few, because α is the order in another form and only passing it has to be tested."""
 Recipe = tuple[str, tuple[int, ...], str]
 """Family, shape and feature."""
 FAR: Recipe = ("offsets", (2, 12), "5")
-"""Tried at order ∞ in every dtype: a lost maximum shift overflows there, and at no other order."""
+"""Tried at order ∞ in every dtype: a target that does not subtract the maximum overflows there, and only there."""
 STEEP = "two_keys"
-"""Tried at every order below 1: there a weight rises steeply from 0, and an unstable form jumps."""
+"""Tried at every order below 1: there a weight rises steeply from 0, and an unstable formula jumps."""
 
 
 def rule_text(kind: str, op: str, order: str, turn: int) -> str:
-    """A bandwidth rule of `kind`, or of that pattern, whose supports are neither all keys nor one on normal inputs.
+    """Choose a rule of the kind or pattern `kind` whose supports on normal inputs are neither one key nor all keys.
 
-    A bandwidth or reach held constant makes a large order pick the nearest key alone, so there h² = 2n and
-    γ = n, which tend to the Gaussian (docs/theory.md §1); every third turn keeps the small constant all the same.
+    With a constant bandwidth or reach, a large order picks the nearest key alone. So h² = 2n and γ = n there, which
+    tend to the Gaussian (docs/theory.md §1); every third turn keeps the small constant nevertheless.
 
     >>> rule_text("fixed", "weights", "64", 0), rule_text("nearest", "weights", "2", 1)
     ('fixed:11', 'nearest:5:fixed:3')
@@ -52,7 +53,7 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
     if kind == "fixed":
         return f"fixed:{radius}"
     then = ("adaptive", "fixed", "anchored")[turn % 3]
-    # The turns of one rule go by fours: without the quotient it would keep the same number always.
+    # The turns of one rule are four apart: without the quotient it would always keep the same number of keys.
     keep = (3, 5, 1, 8)[(turn + turn // 4) % 4]
     if number == 0:
         return f"nearest:{keep}:{('fixed:3', 'adaptive:1')[turn % 2]}"
@@ -60,12 +61,12 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
 
 
 class _Dealer:
-    """Deals the recipes of the families of one op, each family and each recipe in its turn.
+    """Distributes the recipes of the families of one op, each family and each recipe in turn.
 
     Args:
-        selection: of the run.
+        selection: the selection of the run.
         op: the op.
-        places: combinations of rule, order and dtype.
+        places: the number of combinations of rule, order and dtype.
     """
 
     def __init__(self, selection: Selection, op: str, places: int) -> None:
@@ -82,15 +83,15 @@ class _Dealer:
 
     @property
     def rich(self) -> bool:
-        """Whether each combination gets more than the suite's number, from the deck of all recipes."""
+        """Whether each combination gets more recipes than the suite's number, taken from the deck of all recipes."""
         return self.share != self.least or self.share is None
 
     def deal(self, place: int, count: int | None = None) -> list[Recipe]:
-        """What the combination numbered `place` gets; neighbours get what follows one another in the deck.
+        """The recipes of the combination numbered `place`; neighbours get successive parts of the deck.
 
         Args:
-            place: its number.
-            count: families to deal from instead of the suite's number, where it is not rich.
+            place: the number of the combination.
+            count: the number of families to use instead of the suite's number, if the dealer is not rich.
         """
         if not self.rich:
             return list(self.families(count or self.least or 0))
@@ -114,7 +115,7 @@ class _Dealer:
 
 
 def _essentials(suite: str, dtypes: tuple[str, ...], dtype: str, order: str) -> list[Recipe]:
-    """What no order may do without, in `dtype`: two dtypes that follow one another share it."""
+    """The recipes that every order must have, as far as `dtype` tries them: two successive dtypes share the shapes."""
     if SUITES[suite].families:
         return []
     shapes = essential(suite)
@@ -126,16 +127,16 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
     """The cases of a run, without repetition.
 
     Args:
-        selection: what the user asked for.
-        alpha_only: some target can be told α only; orders whose α no float64 holds come as α to it too.
-        fixed: there are no cases but those of the orders and alphas selected.
+        selection: the selection of the user.
+        alpha_only: whether some target takes α only; then orders whose α is no float64 are added as values of α.
+        fixed: whether to plan no values of α besides those selected.
     """
     found = [case for op in selection.grid_ops for case in _of_op(op, selection, alpha_only=alpha_only, fixed=fixed)]
     return tuple(dict.fromkeys(found))
 
 
 def union(selections: Iterable[Selection], *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
-    """The cases of several selections, in the order of the ops, without repetition; arguments as of `plan`."""
+    """The cases of several selections, in the order of the ops, without repetition; arguments as in `plan`."""
     held = dict.fromkeys(selections)
     plans = (case for each in held for case in plan(each, alpha_only=alpha_only, fixed=fixed))
     return tuple(sorted(dict.fromkeys(plans), key=lambda case: OPS.index(case.op)))
@@ -157,8 +158,8 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
 
 
 def _many(op: str, selection: Selection, found: list[Case]) -> Iterator[Case]:
-    """Calls of more queries and keys than a kernel takes at once, at one order and rule of each dtype."""
-    # A ball of the radius that the suites have is empty where there are many columns: those come first, and go.
+    """Yield calls with more queries and keys than a kernel takes at once, at one order and rule of each dtype."""
+    # Inputs with many columns leave the ball of a fixed rule empty: such cases come first, so that others replace them.
     places = {case.dtype: case for case in sorted(found, key=lambda case: "fixed" not in case.rule)}
     for family in families():
         for shape, feature in once_of(family, selection.suite, op):
@@ -166,7 +167,7 @@ def _many(op: str, selection: Selection, found: list[Case]) -> Iterator[Case]:
 
 
 def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
-    """A case for each family that a run of few orders and dtypes has not come to, in the first place it fits."""
+    """Yield a case for each family that a run of few orders and dtypes left out, at the first combination it fits."""
     dealt = {case.family for case in found}
     for family in dealer.recipes:
         places = (case for case in found if not pointless(case.op, family, case.order, case.dtype))
@@ -177,7 +178,7 @@ def _left_out(dealer: _Dealer, found: list[Case]) -> Iterator[Case]:
 
 
 def _numbers(selection: Selection, *, alpha_only: bool, fixed: bool) -> list[tuple[str, str | None]]:
-    """The orders and α's of entmax, each as (order, α) with one of them empty."""
+    """The orders and values of α of entmax, each as (order, α), either (order, None) or ("", α)."""
     if selection.alphas:
         numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
     else:
@@ -205,13 +206,13 @@ def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str
 
 
 def _steep(dealer: _Dealer, order: str, alpha: str | None) -> list[Recipe]:
-    """The first sweep of two keys, at orders below 1."""
+    """The first recipe of the family `STEEP`, for orders below 1; nothing for other orders."""
     number = exact_number(order, "order") if alpha is None else resolve_kernel(alpha=exact_number(alpha, "alpha")).order
     return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if number < 1 else []
 
 
 def kinds_at(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `rules` that have a meaning at `order`: at order 0 a ball has no size but one that is told."""
+    """The `rules` that are defined at `order`: at order 0 the size of a ball must be given."""
     if exact_number(order, "order") != 0:
         return rules
     return tuple(rule for rule in rules if rule.partition(":")[0] in {"fixed", "nearest"})
@@ -227,25 +228,25 @@ def _ruled_cases(
             for at, kind in enumerate(held):
                 turn += 1
                 rule = rule_text(kind, op, order, turn)
-                # Each order and dtype has the essential shapes under one rule, another one each time.
+                # Each order and dtype has the essential shapes under one rule, which changes from one to the next.
                 chosen = op == "weights" and at == (row + column) % len(held)
                 dealt = _essentials(selection.suite, dtypes, dtype, order) if chosen else []
                 if not dealt or dealer.share != 1:
                     dealt += dealer.deal(len(held) * row + column + at)
                 if op == "weights" and rule.startswith("nearest:") and (row + column) % 3 == 0:
-                    # As many keys as are kept: no more and no fewer.
+                    # Rows with exactly as many keys as the rule keeps.
                     dealt.append(("random", (3, int(rule.split(":")[1])), "1"))
                 for recipe in dealt:
                     family, shape, feature = recipe
                     if pointless(op, family, order, dtype) and not dealer.rich:
-                        # No rule goes without a case: the next family stands in.
+                        # Every rule must have a case, so the next family replaces this one.
                         family, shape, feature = next(dealer.families(1))
                     if not pointless(op, family, order, dtype):
                         yield Case(op, order, None, rule, dtype, family, shape, feature, selection.seed)
 
 
 def _as_alpha(order: str) -> tuple[bool, str]:
-    """Whether no float64 is 1 + 1/n for this order, and the text of that α."""
+    """Whether α = 1 + 1/n is no float64 for this order, and α as text."""
     number = exact_number(order, "order")
     if not isinstance(number, Fraction) or number == 0:
         return False, "1"

@@ -1,7 +1,8 @@
-"""Patterns of bandwidth rules, and ranges of orders: what a target declares that it computes.
+"""Patterns of bandwidth rules and ranges of orders, by which a target declares what it computes.
 
-A pattern is a rule such as ``nearest:5:adaptive:1`` in which a word in the place of a number is the name of the
-parameter that takes it, and ``*`` any number. A kind alone, such as ``fixed``, is any rule of that kind.
+A pattern is a rule such as ``nearest:5:adaptive:1`` in which a word in place of a number is the name of the parameter
+that takes the number, and ``*`` stands for any number. A kind alone, such as ``fixed``, stands for any rule of that
+kind.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_a
 
 KINDS = ("adaptive", "fixed", "anchored", "nearest")
 VALUES = {"adaptive": ("2", "1/2", "1"), "anchored": ("2", "1/2", "3/4"), "nearest": ("3", "5", "1", "8")}
-"""Numbers for parameters; those of ``fixed`` go with the op and the order."""
+"""Numbers for parameters of rules; those of ``fixed`` depend on the op and the order."""
 _ANY = "*"
 
 
 def check_pattern(text: object) -> str:
-    """`text`, which is a pattern of a rule.
+    """Return `text` if it is a pattern of a rule.
 
     Raises:
-        TargetError: it is none.
+        TargetError: it is not.
 
     >>> check_pattern("nearest:k:adaptive:1"), check_pattern("fixed")
     ('nearest:k:adaptive:1', 'fixed')
@@ -55,12 +56,12 @@ def check_pattern(text: object) -> str:
 
 
 def of_variant(pattern: str) -> bool:
-    """Whether `pattern` is the rule of a variant, which stands for itself alone."""
+    """Whether `pattern` is the rule of a variant, which matches only itself."""
     return pattern.startswith(PREFIX + ":")
 
 
 def order_with(rule: str) -> str:
-    """An order that goes with `rule`: 1, or the one that the variant has.
+    """An order at which `rule` is defined: the order of the variant, or else 1.
 
     >>> order_with("adaptive:1")
     '1'
@@ -69,7 +70,7 @@ def order_with(rule: str) -> str:
 
 
 def _parts(pattern: str) -> list[str]:
-    """The words of `pattern`, with ``*`` for the number that a kind alone leaves open."""
+    """Split `pattern` into words, with ``*`` for the number that a kind alone leaves open."""
     parts = pattern.split(":")
     return [*parts, _ANY] if parts[-1] in KINDS[:3] else parts
 
@@ -79,7 +80,7 @@ def _free(part: str) -> bool:
 
 
 def parameters(pattern: str) -> dict[str, str]:
-    """Name of a parameter of the function -> the number of a rule that it takes: h, beta, gamma or k.
+    """Name of a parameter of the function -> the number of the rule that it takes: h, beta, gamma or k.
 
     >>> parameters("nearest:topk:adaptive:temperature")
     {'topk': 'k', 'temperature': 'beta'}
@@ -93,7 +94,7 @@ def parameters(pattern: str) -> dict[str, str]:
 
 
 def matches(pattern: str, rule: str) -> bool:
-    """Whether `rule` is one of those that `pattern` stands for.
+    """Whether `rule` is one of the rules that `pattern` stands for.
 
     >>> matches("nearest:k:adaptive:1", "nearest:5:adaptive:1"), matches("nearest:k:adaptive:1", "nearest:5:fixed:3")
     (True, False)
@@ -119,7 +120,7 @@ def _same(left: str, right: str) -> bool:
 
 
 def filled(pattern: str, turn: int, radius: str) -> str:
-    """A rule that `pattern` stands for, another one each `turn`; `radius` is h where it is open.
+    """A rule that `pattern` stands for, a different one in each `turn`; `radius` is h if the pattern leaves it open.
 
     >>> [filled("nearest:k:adaptive:1", turn, "3") for turn in range(2)]
     ['nearest:3:adaptive:1', 'nearest:5:adaptive:1']
@@ -136,10 +137,10 @@ def filled(pattern: str, turn: int, radius: str) -> str:
 
 
 def parse_range(text: str, name: str) -> str:
-    """`text`, which is an order or a range ``LOW..HIGH`` of orders.
+    """Return `text` if it is an order or a range ``LOW..HIGH`` of orders.
 
     Raises:
-        DomainError: one of its numbers is none, or is below 0, or the first is above the second.
+        DomainError: an end is not a number or is below 0, or the first is above the second.
 
     >>> parse_range("1/2..inf", "orders")
     '1/2..inf'
@@ -153,7 +154,7 @@ def parse_range(text: str, name: str) -> str:
 
 
 def in_ranges(order: object, ranges: tuple[str, ...]) -> bool:
-    """Whether the exact `order` lies in one of `ranges`; no ranges hold every order.
+    """Whether the exact `order` lies in one of `ranges`; True if there are no ranges.
 
     >>> in_ranges("3", ("1..8", "inf")), in_ranges("64", ("1..8", "inf"))
     (True, False)
@@ -170,7 +171,7 @@ _SIMPLE: Mapping[str, type[Adaptive | Fixed | Anchored]] = {"adaptive": Adaptive
 
 
 def number_of(text: str, name: str) -> int | float:
-    """The number that a target receives for `text`: an int where it is one, the nearest float64 else.
+    """The number that a target receives for `text`: an int if it is an integer, otherwise the nearest float64.
 
     >>> number_of("3/2", "order"), number_of("64", "order"), number_of("inf", "order")
     (1.5, 64, inf)
@@ -182,16 +183,16 @@ def number_of(text: str, name: str) -> int | float:
 
 
 def kernel_of(order: str, alpha: str | None) -> Kernel:
-    """The kernel of the very number that a target receives: of `alpha`, or of `order` if that is None."""
+    """The kernel with exactly the number that a target receives: `alpha`, or `order` if `alpha` is None."""
     if alpha is not None:
         return resolve_kernel(alpha=float(exact_number(alpha, "alpha")))
     return Kernel(number_of(order, "order"))
 
 
 def parse_rule(text: str) -> Rule | Variant:
-    """The bandwidth rule that `text` stands for: such as ``fixed:3``, ``anchored:1/2`` or ``nearest:5:adaptive:1``.
+    """Read a bandwidth rule such as ``fixed:3``, ``anchored:1/2`` or ``nearest:5:adaptive:1``.
 
-    ``variant:file.py:OBJECT`` stands for a rule and a profile of the user's own.
+    ``variant:file.py:OBJECT`` stands for a variant, a rule and a profile that the user wrote.
 
     Raises:
         DomainError: `text` has another form, or a parameter is outside its domain.

@@ -1,4 +1,4 @@
-"""A subject: a case with the inputs of its recipe, or with explicit arrays in their place."""
+"""Subjects: a case with the inputs of its recipe, or with explicit arrays in place of them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kernelproof.verify.records import Array, Contract, Inputs
 
 @dataclass(frozen=True)
 class Subject:
-    """A case, and its inputs where they are not those of the recipe.
+    """A case, and its inputs if they are not those of the recipe.
 
     Attributes:
-        case: with explicit inputs its shape is theirs, and its family says which checks apply.
-        inputs: explicit arrays in C order; None: the recipe's.
+        case: the case; with explicit inputs, its shape is their shape, and its family says which checks apply.
+        inputs: explicit arrays in C order; None for those of the recipe.
     """
 
     case: Case
     inputs: Inputs | None = None
 
     def built(self, contract: Contract) -> Inputs:
-        """The inputs as a target of `contract` means them; the family ``layouts`` lays them out as its feature says."""
+        """The inputs, resolved by `contract`; in the family ``layouts``, laid out in memory as the feature says."""
         if self.inputs is None:
             return inputs_of(self.case, contract)
         inputs = resolve(self.inputs, contract)
@@ -37,7 +37,7 @@ class Subject:
 
     @property
     def elements(self) -> int:
-        """How many numbers the inputs hold; for a recipe, the product of its shape."""
+        """The number of numbers in the inputs; for a recipe, the product of its shape."""
         if self.inputs is None:
             return prod(self.case.shape)
         return sum(array.size for array in self.inputs.arrays.values())

@@ -1,8 +1,8 @@
-"""Suites: how much a run tries, and what a user restricts it to.
+"""Suites and selections: how much a run tries, and what a user restricts it to.
 
-Trying every recipe of every family at every order, rule and dtype is for the exhaustive suite. The others try
-every combination of op, rule, order and dtype and deal the families and their recipes out to them in turn: the
-fewer the combinations, the more to each, up to all there are. What no order may do without is added to that.
+Only the exhaustive suite tries every recipe of every family at every order, rule and dtype. The other suites try every
+combination of op, rule, order and dtype and distribute the families and their recipes over them in turn: the fewer the
+combinations, the more recipes each gets, up to all recipes. Recipes that every order must have are added.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Suite:
     """How much a suite tries.
 
     Attributes:
-        dtypes: the dtypes, and for each the ops tried in it.
+        dtypes: the dtypes that it tries.
         entmax: recipes for each order and dtype of entmax, from one family after the other; None means all.
         mixed: the same for each rule, order and dtype of the other ops.
-        entmax_budget: cases of entmax that a run of few orders and dtypes may have; it gets more recipes for each.
-        mixed_budget: the same of each other op.
-        families: those it has; empty means all.
+        entmax_budget: cases of entmax up to which a run of few orders and dtypes gets more recipes for each.
+        mixed_budget: the same for each other op.
+        families: the families that it tries; empty means all.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Suite:
     families: tuple[str, ...] = ()
 
     def share(self, op: str, places: int) -> int | None:
-        """Recipes for each of `places` combinations of `op`: at least the suite's number; None means all."""
+        """The number of recipes for each of `places` combinations of `op`: the suite's or more; None means all."""
         least, budget = (self.entmax, self.entmax_budget) if op == "entmax" else (self.mixed, self.mixed_budget)
         if least is None:
             return None
-        # Short of twice the number it is left alone: the whole grid stays what it is.
+        # Less than twice the number is not worth a change: runs of the whole grid keep their cases.
         return max(least, budget // places if budget >= 2 * least * places else 0)
 
 
@@ -68,12 +68,12 @@ class Selection:
 
     Attributes:
         suite: a name of `SUITES`.
-        seed: of every case.
-        ops: a part of `OPS`.
-        orders: texts of orders.
-        alphas: texts of α; then entmax only.
-        dtypes: names of dtypes, also such as the suite leaves out.
-        rules: bandwidth rules of the ops but entmax, or patterns of them; see `kernelproof.verify.cases.rules`.
+        seed: the seed of every case.
+        ops: some of `OPS`.
+        orders: orders, as text.
+        alphas: values of α, as text; they restrict the run to entmax.
+        dtypes: names of dtypes, which may include dtypes that the suite leaves out.
+        rules: bandwidth rules of the ops other than entmax, or patterns of rules; see `kernelproof.verify.cases.rules`.
     """
 
     suite: str = "standard"
@@ -86,7 +86,7 @@ class Selection:
 
     @property
     def words(self) -> list[str]:
-        """The options of the command line that restrict a run so; suite and seed are the caller's."""
+        """The command-line options that give this restriction; the caller adds those for suite and seed."""
         lists = {"op": self.ops, "order": self.orders, "alpha": self.alphas, "dtype": self.dtypes}
         return [word for name, held in lists.items() if held for word in (f"--{name}", ",".join(held))]
 
@@ -103,10 +103,10 @@ class Selection:
 
 
 def parse_numbers(text: str, name: str) -> tuple[str, ...]:
-    """The numbers of a comma-separated list, as canonical texts.
+    """Read the numbers of a comma-separated list, as canonical texts.
 
     Raises:
-        DomainError: one of them is no number, or outside the domain of an order or of α.
+        DomainError: an item is not a number, or is outside the domain of an order or of α.
 
     >>> parse_numbers("1/2, 1.5,inf", "order")
     ('1/2', '3/2', 'inf')

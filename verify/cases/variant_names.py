@@ -1,6 +1,6 @@
 """Variants in the text of a case: ``variant:file.py:OBJECT``.
 
-Apart from `variants`, so that the truth depends on nothing that loads the code of users.
+This module is separate from `variants`, so that the truth depends on no module that loads code of users.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ PREFIX = "variant"
 
 @cache
 def variant_at(text: str) -> Variant:
-    """The variant that ``file.py:OBJECT`` or ``package.module:OBJECT`` names.
+    """Load the variant that ``file.py:OBJECT`` or ``package.module:OBJECT`` names.
 
     Raises:
-        DomainError: there is no such object, or it is no `Variant`.
+        DomainError: there is no such object, or it is not a `Variant`.
     """
     module, colon, name = text.rpartition(":")
     if not colon or not module or not name:
@@ -46,7 +46,7 @@ def order_text(variant: Variant) -> str:
 
 
 def nominal_reach(variant: Variant) -> float:
-    """The gap beyond which a key has no weight where γ is given; else one of the size of ordinary scores."""
+    """The gap beyond which a key has no weight, ∞ if there is none; if γ is not given, a typical gap of scores, 2."""
     if variant.exact_edge is None:
         return float("inf")
     return float(threshold(variant, variant.gamma)) if isinstance(variant.bandwidth, Constant) else 2.0

@@ -1,4 +1,4 @@
-"""Case families: one module each, with an object FAMILY. What a family has, and how the families are found."""
+"""Case families, one module each with an object FAMILY; this module has their protocol and their lookup."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def families() -> dict[str, Family]:
 
 
 def keys_of(family: str) -> tuple[int, int]:
-    """The least and the most keys that rows of a family may have: its attribute ``keys``, or any number from 1 on."""
+    """The least and largest number of keys in rows of a family: its attribute ``keys``, or any number from 1 on."""
     least, most = getattr(families()[family], "keys", (1, ANY_KEYS))
     return int(least), int(most)
 
 
 def once_of(family: str, suite: str, op: str) -> list[tuple[tuple[int, ...], str]]:
-    """List the recipes that a run tries at one order and rule of each dtype only, as they are slow; most have none."""
+    """List the slow recipes that a run tries at one order and rule of each dtype only; most families have none."""
     found = getattr(families()[family], "once", None)
     return [] if found is None else list(found(suite, op))
 
@@ -37,15 +37,16 @@ def once_of(family: str, suite: str, op: str) -> list[tuple[tuple[int, ...], str
 class Family(Protocol):
     """A case family: one module of verify/cases/families with an object FAMILY.
 
-    Any shape is legal that the op has, and any feature like those of `recipes`. A family whose rows need a number of
-    keys says so by an attribute ``keys``, the least and the most; one that has no more than some rows, by ``rows``.
+    Cases may have any shape that the op allows, and any feature of the kinds in `recipes`. A family that restricts the
+    number of keys in a row has an attribute ``keys``, the least and the largest number; a family that limits the number
+    of rows has an attribute ``rows``.
     """
 
     id: str
     title: str
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """(shape, feature) pairs of this family for an op; nothing if the family has none for it."""
+        """Yield the (shape, feature) pairs of this family for an op; nothing if it has none for this op."""
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """The inputs of `case`; the same bytes for the same recipe on every machine."""
+        """Build the inputs of `case`: the same bytes for the same recipe on every machine."""

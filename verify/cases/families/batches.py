@@ -25,7 +25,7 @@ class Batches:
     title = "many short rows"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Rows just beyond blocks of 2^3, 2^5, 2^7 and 2^8, and a number of them that is no neighbour of a block."""
+        """One row more than blocks of 2^3, 2^5, 2^7 and 2^8, and a number of rows that is not next to a block size."""
         if op in {"entmax", "weights"}:
             yield from (((count, 3), "1") for count in _COUNTS)
 

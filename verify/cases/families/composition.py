@@ -1,4 +1,4 @@
-"""Batches of unlike rows: a tied, masked, far-off or dominant row must not change the rows beside it."""
+"""Batches of different kinds of rows: a tied, masked, distant or dominant row must not change its neighbours."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Composition:
     title = "unlike rows in one batch"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Both."""
+        """One recipe for each feature."""
         if op in {"entmax", "weights"}:
             yield (13, 12), "mixed"
             yield (5, 7), "one_odd"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal rows, made over row by row."""
+        """Normal rows, then changed one by one to their kinds."""
         feature = one_of(case, _FEATURES)
         rows = normals(generator, case.shape).reshape(-1, case.size)
         kinds = (self._plain, self._tied, self._near, self._hot, self._masked, self._far)

@@ -1,4 +1,4 @@
-"""Scores whose differences are at the end of the dtype, or overflow it."""
+"""Scores whose differences reach the largest number of the dtype, or overflow it."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _FEATURES = ("ends", "overflow", "below")
 class HugeGaps:
     """The feature says where the scores are.
 
-    ``ends`` has the largest numbers of both signs and 0, ``overflow`` gaps beyond the largest number, and ``below``
-    keys near 0 beside some at the negative end.
+    ``ends`` has the largest numbers of both signs and 0, ``overflow`` has gaps beyond the largest number, and ``below``
+    has keys near 0 beside some at the negative end.
     """
 
     id = "huge_gaps"
     title = "gaps that overflow"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Each of them."""
+        """One recipe for each feature."""
         if op in {"entmax", "weights"}:
             yield from (((3, 8), feature) for feature in _FEATURES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """All of it finite."""
+        """Scores that are all finite."""
         feature = one_of(case, _FEATURES)
         largest = FORMATS[case.dtype].largest
         draw = uniforms(generator, case.shape)
         place = np.arange(case.size)
         if feature == "ends":
             rows = np.where(draw < 0.4, -largest, np.where(draw < 0.7, 0.0, largest))
-            # At least one key of each end in every row.
+            # Every row has at least one key at each end.
             rows = np.where(place == 0, largest, np.where(place == case.size - 1, -largest, rows))
         elif feature == "overflow":
             rows = np.where(place == 1, 0.75 * largest, -largest * (0.5 + draw / 2))

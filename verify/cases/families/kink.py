@@ -38,30 +38,30 @@ def threshold_gap(gaps: Floats, order: float) -> float:
 
 
 class Kink:
-    """The feature is how many ulps of its score the key at the threshold is moved; 0 is the kink itself.
+    """The feature is the number of ulps by which the score of the key at the threshold is moved; 0 is the kink itself.
 
-    The even rows have one key above the threshold, or equal ones: there the kink is exact at every order
-    whose n is in the dtype (a single key reaches to the gap n), and at order 1 for any dyadic gaps. The odd
-    rows solve for the threshold in float64.
+    The even rows have one key above the threshold, or equal ones: there the kink is exact at every order n that is a
+    number of the dtype (a single key reaches to the gap n), and at order 1 for any dyadic gaps. The threshold of the
+    odd rows is computed in float64.
     """
 
     id = "kink"
     title = "a key at the threshold"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Exact, and ±1, 2 and 16 ulps."""
+        """The kink itself, and offsets of ±1, 2 and 16 ulps."""
         if op in {"entmax", "weights"}:
             yield from (((4, 8), distance) for distance in DISTANCES)
             if suite == "exhaustive":
                 yield from (((4, 64), distance) for distance in DISTANCES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """The best score is 0, the last key lies at the threshold, the keys between are split to both sides."""
+        """Scores of at most 0: the best is 0, the last key lies at the threshold, the others on both sides of it."""
         distance = whole_number(case, -(2**16), 2**16)
         keys = case.size
         rows = int(np.prod(case.shape[:-1]))
         reach = reach_of(case)
-        # At order ∞ nothing has a threshold; rows as of order 8 keep the case meaningful.
+        # Order ∞ has no threshold; rows as for order 8 keep the case meaningful.
         order = float(case.kernel.order) if np.isfinite(reach) else 8.0
         reach = reach if np.isfinite(reach) else 8.0
         adaptive = isinstance(case.parsed_rule, Adaptive)
@@ -87,7 +87,7 @@ class Kink:
         *,
         adaptive: bool,
     ) -> tuple[float, Floats]:
-        """The threshold's gap, and the gaps of the `near` keys above it."""
+        """The gap of the threshold, and the gaps of the `near` keys above it."""
         if not adaptive:
             gaps = on_grid(reach * np.round(uniforms(generator, (near,)) * 8) / 16, dtype)
             gaps[0] = 0.0

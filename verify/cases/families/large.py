@@ -1,6 +1,6 @@
-"""Batches as large as those of a model: a fault of one row in a thousand shows in the sums of all of them.
+"""Batches as large as those of a model: a fault in one row of a thousand shows in the sums over all rows.
 
-For attention, as many queries as keys, in whole tiles: the shapes that fused kernels are made for.
+Attention has as many queries as keys, in whole tiles: the shapes that fused kernels are made for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 SUITE = "large"
-"""The suite that has these; one such batch costs more than all of the suite quick."""
+"""The only suite with this family; one such batch takes longer than the whole suite quick."""
 _SHAPES = ((16384, 4096), (65536, 1024), (2048, 32768))
 _SQUARES = (
     ((2, 2, 64, 64, 16, 16), "causal"),
@@ -32,19 +32,19 @@ _SQUARES = (
 )
 _POOL = 1 << 16
 _BLOCK = 1 << 22
-"""Numbers drawn at a time."""
+"""The number of random numbers that are drawn at a time."""
 ROWS = 256
-"""Rows with a truth of every weight, fewer where they are long."""
+"""Rows whose every weight has a truth; fewer if rows are long."""
 _WEIGHTS = 1 << 20
 QUERIES = 48
-"""Queries with a truth, of attention too large for gradients."""
+"""Queries that have a truth, in attention too large for gradients."""
 
 
 class Large:
-    """The feature is the standard deviation of the scores, and every row is another draw; or what attention masks.
+    """The feature is the standard deviation of the scores, with another draw in each row; or the mask of attention.
 
-    A score is the sum of two numbers of a pool of normals, both picked by one random word: that takes a fraction of the
-    time of a normal each, and two scores are hardly ever the same.
+    A score is the sum of two numbers from a pool of normals, both picked by one random word: this takes a fraction of
+    the time of drawing a normal for each score, and two scores are almost never equal.
     """
 
     id = "large"
@@ -58,7 +58,7 @@ class Large:
             yield from _SQUARES
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal scores, of which some rows are checked in full, those at the edges of blocks among them."""
+        """Normal scores, of which some rows are checked in full, including those at the edges of blocks."""
         if case.op not in {"entmax", "weights"}:
             options = {"causal": True} if one_of(case, ("causal", "full")) == "causal" else {}
             count = int(np.prod(mixed_shapes(case)["q"][:-1]))
@@ -73,7 +73,7 @@ class Large:
             block = values[first : first + step]
             drawn = words(generator, block.size).reshape(block.shape)
             low, high = (drawn % _POOL).astype(np.intp), (drawn >> np.uint64(40)) % _POOL
-            # Whichever way the assignment rounds: what it gives is the input.
+            # The assignment may round in any way: its result is the input.
             block[...] = settle(case, pool[low] + pool[high.astype(np.intp)])
         wanted = max(min(ROWS, _WEIGHTS // max(size, 1)), 1)
         name = "z" if case.op == "entmax" else "scores"

@@ -1,4 +1,4 @@
-"""The same numbers in another place: views whose elements do not follow one another in memory, and read-only arrays."""
+"""Other layouts in memory: views whose elements are not contiguous, and read-only arrays."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _RECIPES = (
 )
 _FEATURES = tuple(dict.fromkeys(feature for _, feature in _RECIPES))
 _MARGIN = 3
-"""Elements before the first one of an ``offset`` view, so that no alignment of the memory holds for it."""
+"""Elements before the first one of an ``offset`` view, so that it does not have the alignment of its memory."""
 
 
 def laid(values: Array, feature: str) -> Array:
-    """`values` (..., m) as a view of a larger or reordered memory; what it does not use is NaN.
+    """Lay out `values` (..., m) as a view of a larger or reordered memory; unused elements of the memory are NaN.
 
     Args:
-        values: of a broadcast view, the first row is every row.
-        feature: of the family.
+        values: the values; for a ``broadcast`` view, every row is the first row.
+        feature: a feature of the family.
     """
     shape = values.shape
     strides, offset, writeable = packed(shape), 0, True
@@ -70,7 +70,7 @@ def laid(values: Array, feature: str) -> Array:
 
 
 class Layouts:
-    """The feature says how the scores, or queries, keys and values, and the cotangent with them, lie in memory.
+    """The feature says how the scores, or queries, keys and values, and likewise the cotangent, lie in memory.
 
     ``transposed`` is Fortran order, ``swapped`` exchanges the first two axes, ``strided`` takes every second
     element, ``offset`` a slice of longer rows, ``broadcast`` repeats one row with stride 0, ``reversed`` runs
@@ -81,7 +81,7 @@ class Layouts:
     title = "views and read-only arrays"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Each of them, and a transposed one of rank 4."""
+        """Every feature for scores, and a transposed view of rank 4; four features for the other ops."""
         if op in {"entmax", "weights"}:
             yield from _RECIPES
         else:
@@ -89,7 +89,7 @@ class Layouts:
             yield from ((shape, feature) for feature in ("swapped", "strided", "offset", "readonly"))
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal inputs, laid out."""
+        """Normal inputs, laid out as the feature says."""
         feature = one_of(case, _FEATURES)
         scores = case.op in {"entmax", "weights"}
         plain = (

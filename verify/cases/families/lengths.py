@@ -1,4 +1,4 @@
-"""Rows of every length: none, one, two, powers of two and their neighbours, and long ones."""
+"""Rows of many lengths: 0, 1, 2, powers of two and their neighbours, and long rows."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def essential(suite: str) -> tuple[tuple[int, ...], ...]:
 
 
 class Lengths:
-    """The shape says the length; ``block`` and ``causal`` ask for many rows, of which some are checked."""
+    """The shape gives the length; ``block`` and ``causal`` ask for many rows, of which some are checked."""
 
     id = "lengths"
     title = "rows of every length"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """0, 1, 2, and 2^k − 1, 2^k, 2^k + 1."""
+        """Lengths 0, 1, 2, and 2^k − 1, 2^k, 2^k + 1."""
         if op in {"entmax", "weights"}:
             yield from (((2, size), "length") for size in _SHORT)
             yield (300, 20), "block"
@@ -58,7 +58,7 @@ class Lengths:
                 yield from MANY[op]
 
     def once(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """What a run has at one order and rule of each dtype, because its truth takes long."""
+        """The recipes that a run tries at one order and rule of each dtype only, because their truth takes long."""
         if suite == "standard":
             yield from MANY.get(op, ())
 

@@ -23,7 +23,7 @@ class LongRows:
     title = "rows of hundreds of keys"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Lengths beyond 2^8 and 2^9, and from the standard suite on one beyond 2^10."""
+        """Lengths above 2^8 and 2^9, and above 2^10 from the standard suite on."""
         if op in {"entmax", "weights"}:
             yield (1, 257), "1/4"
             yield (1, 513), "2"

@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Generator) -> Flags:
-    """(..., m) which keys are masked; at least one key of every row stays, but for feature ``all``: its first row."""
+    """(..., m) flags of the masked keys; every row keeps a key, except the first row of the feature ``all``."""
     count = shape[-1]
     draw = uniforms(generator, shape)
     keep = np.argmax(draw, axis=-1, keepdims=True)
@@ -48,8 +48,8 @@ def masked_keys(feature: str, shape: tuple[int, ...], generator: np.random.Gener
 class Masks:
     """The feature says what is masked, and for attention by which argument; ``empty_ball`` moves a row out of reach.
 
-    ``low`` masks some keys beside scores that lie below any finite number that might stand for −∞, such as −10000; for
-    attention it says by which argument, too.
+    ``low`` masks some keys, and the scores of the others lie below any finite number that a target might use in place
+    of −∞, such as −10000; for attention the feature names the argument here, too.
     """
 
     id = "masks"
@@ -83,7 +83,7 @@ class Masks:
                 raise DomainError(msg)
             masked = masked_keys(case.feature, case.shape, generator)
             if case.feature == "low" and not isinstance(case.inner_rule, Fixed):
-                # As far down as the format goes with steps of a quarter, and not below −2^20.
+                # As low as the format still has steps of 1/4, but not below −2^20.
                 rows = np.round(4 * rows) / 4 - min(2.0 ** (FORMATS[case.dtype].precision - 3), 2.0**20)
             return scored(case, np.where(masked, -np.inf, rows))
         arrays = mixed(case, generator)
@@ -122,9 +122,9 @@ class Masks:
         return options
 
     def _low(self, case: Case, generator: np.random.Generator, arrays: dict[str, Array]) -> dict[str, Any]:
-        """Mask keys of large scores and values, beside which all others have scores of −2^15/√d.
+        """Mask keys with large scores and values; all other keys have scores of −2^15/√d.
 
-        A value of 2^13 shows beyond what rounding of such scores may do in any format.
+        A value of 2^13 that leaks through has a larger effect than rounding of such scores, in any format.
         """
         *batch, heads, _, count, size, width, _ = case.shape
         hidden: Flags = masked_keys("some", (*(1 for _ in batch), 1, size), generator)
@@ -152,7 +152,7 @@ class Masks:
 
 
 def _ball(case: Case) -> float:
-    """A distance beyond a fixed bandwidth; 1 under the other rules, whose balls are never empty."""
+    """A distance beyond the fixed bandwidth; 1 for the other rules, whose balls are never empty."""
     rule = case.inner_rule
     return float(rule.exact) if isinstance(rule, Fixed) else 1.0
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class NearTies:
-    """The feature is how many ulps below the maximum the near half of the keys lie, at most."""
+    """The feature is the largest number of ulps by which the near half of the keys lie below the maximum."""
 
     id = "near_ties"
     title = "scores a few ulps apart"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """1, 16 and 10^4 ulps."""
+        """Features of 1, 16 and 10^4 ulps."""
         if op in {"entmax", "weights"}:
             spread = ("1", "16", "10000") if suite != "exhaustive" else ("1", "4", "16", "256", "10000", "1000000")
             yield from (((2, 12), ulps) for ulps in spread)

@@ -1,6 +1,7 @@
 """A large constant added to every score, or to queries and keys alike, with the sum exact.
 
-A lost maximum shift shows here, and distances from dot products where differences were promised.
+A target that does not subtract the maximum fails here, and so does one that computes distances from dot products but
+promises differences.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _FEATURES = ("mask", "bias", "lengths", "causal")
 
 
 class Padding:
-    """The feature says what hides them: a boolean or an additive mask, or the lengths; ``causal`` adds that to a mask.
+    """The feature says what hides the keys: a boolean or additive mask, or lengths; ``causal`` adds a causal mask.
 
     Half of the keys are hidden from all queries and heads; every query has keys left.
     """
@@ -28,12 +28,12 @@ class Padding:
     title = "keys hidden from all queries"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Each of them, for attention: the other ops have no masks."""
+        """One recipe for each feature, for attention only: the other ops have no masks."""
         if op == "attention":
             yield from ((((2,) if feature == "lengths" else ()) + (2, 1, 3, 8, 4, 2), feature) for feature in _FEATURES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal inputs, finite behind the mask too: `hidden_keys` says where a check may put other values."""
+        """Normal inputs, also finite at hidden keys: `hidden_keys` says where a check may put other values."""
         feature = one_of(case, _FEATURES)
         *batch, _, _, count, size, _, _ = case.shape
         arrays = mixed(case, generator)

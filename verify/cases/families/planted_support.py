@@ -1,4 +1,4 @@
-"""Rows whose support has a chosen size: an off-by-one in the support shows here."""
+"""Rows whose support has a chosen size, to find off-by-one errors in the support."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def planted_gaps(case: Case, size: int, generator: np.random.Generator) -> Floats:
-    """(R, m) gaps of which `size` a row are in the support, whatever their rounding, and the others are not.
+    """(R, m) gaps of which exactly `size` in each row are in the support, however they are rounded.
 
-    By the exact test (docs/theory.md §2) a key at gap d is in if Σ ((d − d_j)/n)^n < 1: gaps below n·(2·size)^(−1/n)
-    are, for the sum is at most 1/2; gaps of n or more are not.
+    By the exact test (docs/theory.md §2) a key at gap d is in the support if Σ ((d − d_j)/n)^n < 1. Gaps below
+    n·(2·size)^(−1/n) are in it, because the sum is at most 1/2; gaps of n or more are not.
     """
     rows, keys = int(np.prod(case.shape[:-1])), case.size
     reach, order = reach_of(case), float(case.kernel.order)
@@ -51,7 +51,7 @@ class PlantedSupport:
                 yield from (((2, 300), size) for size in ("1", "17", "150", "299", "300"))
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """The best score of a row is 0, and −γ is where the support ends; a smaller k of `Nearest` cuts it short."""
+        """Scores whose best is 0 and whose support ends at −γ; a smaller k of `Nearest` makes the support smaller."""
         size = min(whole_number(case, 1, 10**9 - 1), case.size)
         if isinstance(case.parsed_rule, Nearest):
             size = min(size, case.parsed_rule.k)

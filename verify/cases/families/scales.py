@@ -1,4 +1,4 @@
-"""Scores of every size: normal ones times 10^k, from nearly tied to gaps that overflow."""
+"""Scores of all magnitudes: normal ones times 10^k, from nearly tied ones to gaps that overflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Scales:
-    """The feature is the power of ten; what a dtype cannot hold stays at its largest number."""
+    """The feature is the power of ten; scores beyond the range of a dtype become its largest number."""
 
     id = "scales"
     title = "scores times 10^k"

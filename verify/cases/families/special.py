@@ -1,4 +1,4 @@
-"""NaN and +∞: rows that hold one have no value, and the other rows must be as they are without it."""
+"""NaN and +∞: rows with one of them have no value, and the other rows must not change."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Special:
     keys = (5, 2**14)
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Each of them in rows of scores; NaN queries for the other ops."""
+        """One recipe for each feature of rows of scores; NaN queries for the other ops."""
         if op in {"entmax", "weights"}:
             yield from (((4, 7), feature) for feature in _KINDS)
         else:
             yield ((4, 7, 3, 2) if op == "regression" else (2, 1, 4, 7, 4, 2)), "nan"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Normal inputs; float8_e4m3fn has no infinity and gets NaN."""
+        """Normal inputs with the special values; float8_e4m3fn has no infinity and gets NaN."""
         one_of(case, _KINDS if case.op in {"entmax", "weights"} else ("nan",))
         value = np.inf if case.feature == "inf" and case.dtype != "float8_e4m3fn" else np.nan
         if case.op in {"entmax", "weights"}:

@@ -1,4 +1,4 @@
-"""Numbers below the smallest normal one of the dtype: as scores, and as weights."""
+"""Subnormal numbers of the dtype: as scores, and as weights."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 _FEATURES = ("scores", "weights")
 _ENOUGH = 8.0
-"""From this order on a gap that the dtype holds gives a weight that small; below it the gap rounds to the threshold."""
+"""From this order on, a gap of the dtype gives a weight this small; below it, the gap rounds to the threshold."""
 
 
 class Subnormals:
-    """``scores`` are subnormal themselves, and their gaps too; ``weights`` have gaps that make weights subnormal."""
+    """The feature ``scores`` has subnormal scores and gaps; ``weights`` has gaps that make weights subnormal."""
 
     id = "subnormals"
     title = "subnormal scores and weights"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Both."""
+        """One recipe for each feature."""
         if op in {"entmax", "weights"}:
             yield from (((3, 8), feature) for feature in _FEATURES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Multiples of the smallest subnormal; or a best key, and others whose weight is from 1 to 2^−p of a normal."""
+        """Multiples of the smallest subnormal; or a best key, and keys with 1 to 2^−p times the least normal weight."""
         feature = one_of(case, _FEATURES)
         target = FORMATS[case.dtype]
         draw = integers(generator, 2 ** (target.precision - 1), case.shape).astype(np.float64)
@@ -47,7 +47,7 @@ class Subnormals:
     def _gaps(self, case: Case, share: Floats) -> Floats:
         """The gaps at which a key beside a best one has the weight `share` of the smallest normal number."""
         order, reach = float(case.kernel.order), reach_of(case)
-        # A sum of logarithms: the product itself is no float64 where the dtype is.
+        # A sum of logarithms, because the product itself underflows if the dtype is float64.
         log = np.log(share) + FORMATS[case.dtype].emin * np.log(2.0)
         if reach == INFINITY:
             return np.asarray(-log)

@@ -33,7 +33,7 @@ def tensors() -> dict[str, Floats]:
 
 
 class Tensors:
-    """The feature is ``layer2.head5``; the shape says how many query rows and, for attention, heads."""
+    """The feature is a head such as ``layer2.head5``; the shape gives the numbers of queries and of attention heads."""
 
     id = "tensors"
     title = "real tensors"

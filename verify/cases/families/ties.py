@@ -1,4 +1,4 @@
-"""Equal scores: several keys share the maximum, the threshold, or everything."""
+"""Equal scores: several keys share the maximum or the threshold, or all scores are equal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ties:
     title = "equal scores"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """One, two, three and eight distinct values."""
+        """Features of one, two, three and eight distinct values."""
         if op in {"entmax", "weights"}:
             yield from (((3, 16), "3"), ((2, 7), "1"), ((2, 24), "8"), ((4, 5), "2"))
             if suite == "exhaustive":

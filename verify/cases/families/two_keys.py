@@ -1,4 +1,4 @@
-"""Two keys, the gap between them swept from row to row: the weight of the first is a monotone curve of it."""
+"""Two keys whose signed gap grows from row to row: the weight of the first key is a monotone function of it."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _FEATURES = ("wide", "small", "edge")
 class TwoKeys:
     """Row i has the scores (t_i, 0) with t rising over the rows.
 
-    ``wide`` goes from one key alone through the tie to the other alone, ``small`` stays within a thousandth of that
-    around the tie, and ``edge`` steps by ulps over the gap at which the second key loses its weight.
+    ``wide`` goes from all weight on one key through the tie to all weight on the other, ``small`` covers a thousandth
+    of that range around the tie, and ``edge`` steps by ulps across the gap at which the second key loses its weight.
     """
 
     id = "two_keys"
     title = "two keys, a sweep of their gap"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Each of them."""
+        """One recipe for each feature."""
         if op in {"entmax", "weights"}:
             count = 65 if suite == "quick" else 129
             yield from (((count, 2), feature) for feature in _FEATURES)
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
-        """Gaps rounded to the dtype; equal ones may follow one another."""
+        """Gaps rounded to the dtype, so that successive gaps may be equal."""
         feature = one_of(case, _FEATURES)
         rows = int(np.prod(case.shape[:-1]))
         reach = reach_of(case)
         reach = reach if np.isfinite(reach) else 40.0
         middle = np.arange(rows) - (rows - 1) / 2
         if feature == "edge":
-            # The kink of a row of two keys is at the gap itself: one key reaches as far as γ goes with all the mass.
+            # With two keys the kink is at this gap: a key with all the weight reaches exactly this far.
             gaps = np.concatenate([step(on_grid(np.array([reach]), case.dtype), int(at), case.dtype) for at in middle])
         else:
             gaps = reach * middle / max(rows / 2, 1) * (1.25 if feature == "wide" else 2.0**-10)
