@@ -1,1 +1,1 @@
-"""Cases: what a target is asked, as one line of text each; how a line becomes arrays, and which lines a suite has."""
+"""Cases: the recipes of the inputs of targets, one line of text each; their arrays, and the suites of cases."""

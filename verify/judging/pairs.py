@@ -1,4 +1,4 @@
-"""Pairs of calls that must agree: in every bit, or within what the grade allows each, as the contract says."""
+"""Pairs of calls that must agree: bit for bit, or within the errors that the grade allows, as the contract says."""
 
 from __future__ import annotations
 

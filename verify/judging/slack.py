@@ -1,4 +1,4 @@
-"""Slack: what a grade allows each element, the rows where that is a bound, and judgements of ratios to it.
+"""Slack: the error that a grade allows each element, the rows where it is a bound, and judgements of ratios to it.
 
 A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check divides the deviation that it
 measures by the sum of the slacks of the elements involved; a ratio of at most 1 passes. The unit is first order:
@@ -33,7 +33,7 @@ class Bounds:
     """What a grade allows on one case.
 
     Attributes:
-        slack: (R, w) absolute error of every element.
+        slack: (R, w) the absolute error that is allowed in every element.
         rows: (R,) rows with one admissible value.
         loose: (R,) rows where the slack is not a bound.
         limit: κ of the grade.

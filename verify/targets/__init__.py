@@ -1,1 +1,1 @@
-"""Targets: what is verified; how one is found, what it declares, how its parameters are bound, and how it is called."""
+"""Targets, the implementations that are verified: find, declare, bind, and call them."""

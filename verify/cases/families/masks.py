@@ -135,7 +135,7 @@ class Masks:
             options["mask"] = allowed if case.feature == "low_mask" else added
         elif case.feature == "low_causal":
             options["causal"] = True
-            # The last query alone sees the last key.
+            # Only the last query sees the last key.
             hidden = np.broadcast_to(np.arange(size) == size - 1, hidden.shape)
         else:
             lengths = 1 + (np.arange(int(np.prod(batch, dtype=int))) * 5) % max(size, 1)

@@ -1,9 +1,9 @@
 """Peers, the implementations that others released: one module for each package, whose functions bind to ops by name.
 
-A module of this folder imports its package inside its functions only, so that whether the package is here or not,
-what it would be asked is known. `peer` marks a function; ``MODULE.FUNCTION`` is the name of the target; its
-`available` imports what it needs, so that nothing is left to its first call. Nothing is copied from a package: a
-function here calls it, or is written from its definition.
+A module of this folder imports its package only inside its functions, so that the scopes of its targets are known
+even if the package is not installed. `peer` marks a function; the name of the target is ``MODULE.FUNCTION``. Its method
+`available` imports the packages that it needs, so that its first call need not. Nothing is copied from a package: a
+function here calls the package, or is written from the definition of the method.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class PeerError(KernelproofError):
-    """A module of the folder of peers offers none."""
+    """A module of this folder defines no peer."""
 
 
 def peer(*packages: str, **declaration: Any) -> Callable[[_Function], _Function]:
-    """Mark a function as a target that needs these packages; the fields are those of `kernelproof.declare`.
+    """Mark a function as a target that needs `packages`.
 
     Args:
         packages: the modules that it imports.
-        declaration: what it computes.
+        declaration: what it computes, as fields of `kernelproof.declare`.
 
     >>> @peer("numpy", order=1)
     ... def sparsemax(z): ...
@@ -40,7 +40,7 @@ def peer(*packages: str, **declaration: Any) -> Callable[[_Function], _Function]
 
     def decorate(function: _Function) -> _Function:
         def available() -> str | None:
-            """None, or what is missing and the line that installs it."""
+            """None, or the missing package and the command that installs it."""
             return missing(function.__name__, packages)
 
         setattr(function, ATTRIBUTE, said)
@@ -51,7 +51,7 @@ def peer(*packages: str, **declaration: Any) -> Callable[[_Function], _Function]
 
 
 def missing(name: str, packages: tuple[str, ...]) -> str | None:
-    """Which of `packages` cannot be imported, and the line that installs them; None if all were imported.
+    """Import `packages`; return a message that names those missing and how to install them, or None if none is.
 
     >>> missing("f", ("no_such_package",))
     'f needs no_such_package; install it with: pip install no_such_package'
@@ -71,14 +71,14 @@ def missing(name: str, packages: tuple[str, ...]) -> str | None:
 
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
-"""Packages whose distribution has another name."""
+"""Package -> the name of its distribution, where the two differ."""
 
 
 def functions(module: str) -> tuple[str, ...]:
     """The peers in a module of this folder, sorted.
 
     Raises:
-        PeerError: there is none.
+        PeerError: the module has none.
     """
     path = f"{__name__}.{module}"
     held = vars(importlib.import_module(path))
@@ -94,7 +94,7 @@ def _marked(value: Any, path: str) -> bool:
 
 
 def peer_names() -> tuple[str, ...]:
-    """The peers, as ``MODULE.FUNCTION``; no package of theirs is imported.
+    """The names of all peers, as ``MODULE.FUNCTION``; their packages are not imported.
 
     >>> "entmax.sparsemax" in peer_names()
     True

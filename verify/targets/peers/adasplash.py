@@ -1,6 +1,7 @@
 """adasplash 0.2.2: Triton kernels for α-entmax and for α-entmax attention; they run on CUDA only.
 
-The kernels assert that their inputs are contiguous; they are made so here. `adasplash_v2` is causal by nature.
+The kernels assert that their inputs are contiguous, so the functions here copy inputs that are not. `adasplash_v2`
+computes causal attention only.
 
 Source: Gonçalves, Treviso and Martins, ICML 2025 (AdaSplash), and the README of the package for AdaSplash-2.
 """
@@ -36,7 +37,7 @@ _HEADS: dict[str, Any] = {
     "options": ["causal"],
 }
 _ABOVE_ONE = "0..1000000000000"
-"""Every α > 1, as the documentation of the package says."""
+"""Orders for every α > 1, the range in the documentation of the package."""
 
 
 @peer(*_NEEDS, **_ROWS, order=1)
@@ -77,7 +78,7 @@ def triton_entmax_v2(z: Tensor, alpha: float = 1.5) -> Tensor:
 
 @peer(*_NEEDS, **_HEADS, orders="1..1000000000000", grouped_heads=False, length_power=True)
 def adasplash_v1(q: Tensor, k: Tensor, v: Tensor, alpha: float = 1.5, causal: bool = False) -> Tensor:
-    """Attention for 1 < α ≤ 2, of as many key heads as query heads."""
+    """Attention for 1 < α ≤ 2, with as many key heads as query heads."""
     import adasplash  # noqa: PLC0415 (an extra)
 
     parts = (_batched(each) for each in (q, k, v))

@@ -1,6 +1,6 @@
 """entmax 1.3: sparsemax and 1.5-entmax by sorting, and α-entmax by bisection.
 
-Of a row of −∞ the package promises nothing; its bisection and torch.softmax give NaN, and so must the others here. A
+The package promises nothing for a row of −∞; its bisection and torch.softmax give NaN, so all functions here must. A
 float α is rounded to the dtype of the logits, as the package does.
 
 Source: Peters, Niculae and Martins, ACL 2019; Correia, Niculae and Martins, EMNLP 2019 (the gradient in α).
@@ -29,7 +29,7 @@ def sparsemax(z: Tensor, dim: int = -1) -> Tensor:
 
 @peer("torch", "entmax", **_COMMON, order=1, gradients=["z"])
 def sparsemax_k2(z: Tensor, dim: int = -1) -> Tensor:
-    """Order 1 by a partial sort of two keys, which is doubled where two are not enough."""
+    """Order 1 by a partial sort of two keys; the number is doubled where it is too small."""
     import entmax  # noqa: PLC0415 (an extra)
 
     found: Tensor = entmax.sparsemax(z, dim=dim, k=2)
@@ -47,7 +47,7 @@ def entmax15(z: Tensor, dim: int = -1) -> Tensor:
 
 @peer("torch", "entmax", **_COMMON, order=2, gradients=["z"])
 def entmax15_k2(z: Tensor, dim: int = -1) -> Tensor:
-    """Order 2 by a partial sort of two keys, which is doubled where two are not enough."""
+    """Order 2 by a partial sort of two keys; the number is doubled where it is too small."""
     import entmax  # noqa: PLC0415 (an extra)
 
     found: Tensor = entmax.entmax15(z, dim=dim, k=2)

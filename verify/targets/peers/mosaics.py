@@ -1,7 +1,7 @@
-"""Methods of the Memory Mosaics of the paper that are not built in, from their definitions.
+"""Methods of the paper's Memory Mosaics that the built-in backends lack, written from their definitions.
 
-There keys are scaled to norm β: raw scores are ``β²c`` with c the cosine of query and key. On unit keys
-``D = 2 − 2c``, so ``c = 1 + s`` for the scores s = −D/2 that are given here. A masked key has s = −∞.
+Memory Mosaics scale keys to norm β: raw scores are ``β²c`` with c the cosine of query and key. For unit keys
+``D = 2 − 2c``, so ``c = 1 + s`` with the scores s = −D/2 that these functions take. A masked key has s = −∞.
 
 Source: arXiv:2601.22766, section 5; the repository deep-spin/sparse_attention_as_kernel_regression.
 """
@@ -35,7 +35,7 @@ def relumax(scores: Tensor, gamma: float) -> Tensor:
 
 @peer("torch", **_COMMON, rule="fixed:h")
 def norm_relu(scores: Tensor, h: float) -> Tensor:
-    """Normalized ReLU of ``β²c/γ + b`` with γ = h²/2, b = 1 − 2β² and h = 1/β; uniform where nothing is left.
+    """Normalized ReLU of ``β²c/γ + b`` with γ = h²/2, b = 1 − 2β² and h = 1/β; uniform if all of these are 0.
 
     A masked key has raw score 0 before the ReLU, as in the definition.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     least_keys=1,
 )
 def k_neighbors_regressor(q: Array, k: Array, v: Array, topk: int) -> Array:
-    """KNeighborsRegressor of uniform weights, for each batch; a row of fewer keys than `topk` keeps all."""
+    """KNeighborsRegressor with uniform weights, one fit per batch; rows of fewer than `topk` keys keep all keys."""
     import numpy as np  # noqa: PLC0415 (nothing of it is needed to name the target)
     from sklearn.neighbors import KNeighborsRegressor  # noqa: PLC0415 (an extra)
 

@@ -24,9 +24,9 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """torch.nn.functional.scaled_dot_product_attention.
 
-    Its `is_causal` counts queries from the first key on, the op counts them from the last, and it takes no mask beside
-    it: the two are the same where there are as many queries as keys, and elsewhere the mask is written out. An additive
-    mask has the dtype of the queries.
+    Its `is_causal` aligns the first query with the first key, while the op aligns the last query with the last key, and
+    it cannot be combined with a mask. So it is used only where there are as many queries as keys, which makes the two
+    equal, and no mask; elsewhere the causal mask is written out. An additive mask has the dtype of the queries.
     """
     import torch  # noqa: PLC0415 (an extra)
 
