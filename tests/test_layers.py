@@ -80,35 +80,6 @@ def every_module() -> dict[str, Path]:
     return found
 
 
-def circle_of(graph: dict[str, set[str]]) -> list[str]:
-    """One circle of `graph`, or []."""
-    done: set[str] = set()
-
-    def walk(here: str, path: list[str]) -> list[str]:
-        if here in path:
-            return [*path[path.index(here) :], here]
-        if here in done:
-            return []
-        for inner in sorted(graph.get(here, ())):
-            if circle := walk(inner, [*path, here]):
-                return circle
-        done.add(here)
-        return []
-
-    return next((circle for module in graph if (circle := walk(module, []))), [])
-
-
-def test_no_modules_import_each_other_in_a_circle_not_even_inside_functions() -> None:
-    modules = every_module()
-    assert {"kernelproof", "kernelproof.cli", "kernelproof.verify.cases.case", "kernelproof.reports"} <= set(modules)
-    assert circle_of({name: imports_of(file) - {name} for name, file in modules.items()}) == []
-
-
-def test_a_circle_is_seen() -> None:
-    assert circle_of({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
-    assert circle_of({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
-
-
 def reached_from(module: str) -> dict[str, str]:
     """Every module of ours that importing `module` may run, and which module imports it; `ALLOWED` are ends."""
     reached = {module: ""}

@@ -82,8 +82,8 @@ def _free(part: str) -> bool:
 def parameters(pattern: str) -> dict[str, str]:
     """Name of a parameter of the function -> the number of the rule that it takes: h, beta, gamma or k.
 
-    >>> parameters("nearest:topk:adaptive:temperature")
-    {'topk': 'k', 'temperature': 'beta'}
+    >>> parameters("nearest:topk:adaptive:sharpness")
+    {'topk': 'k', 'sharpness': 'beta'}
     """
     if of_variant(pattern):
         return {}

@@ -17,7 +17,9 @@ from kernelproof.verify.cases.families.large import SUITE as LARGE
 from kernelproof.verify.records import OPS
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
+"""The orders of every suite, where a user or a target names no others."""
 ALPHAS = ("4/3", "3", "1.0001")
+"""Values of α that entmax is asked for besides."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
 
 

@@ -1,6 +1,6 @@
 """Variants in the text of a case: ``variant:file.py:OBJECT``.
 
-This module is separate from `variants`, so that the truth depends on no module that loads code of users.
+Kept apart from `truth.variants`, which proves their weights and loads no code of users.
 """
 
 from __future__ import annotations

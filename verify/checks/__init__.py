@@ -22,8 +22,8 @@ class Check(Protocol):
         fatal: whether a target that fails it has grade F, however small its errors are (docs/theory.md §4).
         rank: where several checks fail, the one of the lowest rank names the fault best and is shown first; checks of
             one rank go by their ids. At least 1.
-        independent: whether each call is judged by itself. A check that is not compares its calls with one another,
-            and is left out where the target takes only some of them.
+        independent: whether each call is judged by itself. If not, the check compares its calls with one another, and
+            it is skipped unless the target accepts all of them.
         evidence: what the script of a failure shows.
     """
 
@@ -49,7 +49,7 @@ class Check(Protocol):
         return Raises.EMPTY_ROWS
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
-        """Claim, for the script of a failure, what must hold of the numbers that came.
+        """Claim, for the script of a failure, what must hold of the numbers that the target returned.
 
         Unless a check says otherwise: every output and every gradient is within what the grade allows.
         """
@@ -63,7 +63,7 @@ def checks() -> dict[str, Check]:
 
 
 def headline(failed: Iterable[str]) -> str:
-    """The one of these ids that names a fault best: what ended the process, then the failed check of the lowest rank.
+    """Choose the id to show first: a crash if there is one, else the failed check of the lowest rank.
 
     >>> headline(["kkt", "accuracy"]), headline(["kkt", "axis"]), headline(["accuracy", "crash"])
     ('accuracy', 'axis', 'crash')

@@ -1,4 +1,7 @@
-"""Renormalized: the weights, divided by their exact sum, are the certified ones; so more than a factor is wrong."""
+"""Renormalized: the weights, divided by their exact sum, are the certified ones.
+
+If they are not, more than a common factor is wrong.
+"""
 
 from __future__ import annotations
 

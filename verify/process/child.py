@@ -1,4 +1,4 @@
-"""One supervised child process, the one place that kills a target that hangs.
+"""One supervised child process: its watchdog, or else its parent, kills a target that hangs.
 
 Every target runs in such a process: for `verify` in a `pool.Pool` of them, for `fuzz` and `worst-case` in one that
 answers questions (`fuzz.arena`), for benchmarks in one for each call (`bench.isolation`).

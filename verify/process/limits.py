@@ -37,7 +37,7 @@ class Limits:
 
     @classmethod
     def of(cls, timeout: float | Limits | None, seconds: float = 60.0) -> Limits:
-        """The limits that `timeout` sets: `seconds` where it is None, and `timeout` itself where it is all limits.
+        """Return the limits that `timeout` sets: None means `seconds`, and `Limits` are returned unchanged.
 
         Raises:
             DomainError: it is no positive number of seconds.

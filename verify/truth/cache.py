@@ -195,7 +195,7 @@ class Store:
         Args:
             case: the recipe.
             inputs: the inputs that the case makes.
-            scores: the unit of errors, as in `Contract`.
+            scores: "differences" or "dots", how distances are computed; units depend on it (`Contract.scores`).
             compute: called if the cache has no intact entry.
         """
         key = key_of(case, inputs, scores)

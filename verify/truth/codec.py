@@ -109,7 +109,7 @@ def key_of(case: Case, inputs: Inputs, scores: str) -> bytes | None:
     Args:
         case: the recipe.
         inputs: the inputs that the case makes.
-        scores: the unit of errors, as in `Contract`.
+        scores: "differences" or "dots", how distances are computed; units depend on it (`Contract.scores`).
     """
     rule = case.parsed_rule
     inner = rule.then if type(rule) is Nearest else rule

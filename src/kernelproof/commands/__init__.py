@@ -1,1 +1,4 @@
-"""The commands as Python functions: one module per command, with a function of the same name."""
+"""The commands as Python functions, a module each with a function of the same name; `verify` is in `kernelproof.api`.
+
+`lines`, `spans` and `tables` are what the command lines share: their options, spans of time, and tables.
+"""
