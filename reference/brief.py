@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from kernelproof.reference.plain_text import one_line
+
 LINES = 8
 """Lines of a brief that are shown; more are counted."""
 
@@ -34,10 +36,9 @@ class HasBrief:
 
     def __repr__(self) -> str:
         title, head, lines = self.brief()
-        shown = [
-            " ".join(f"{_line(name)}={_line(cell)}" for name, cell in zip(head, line, strict=True)) for line in lines
-        ]
-        return "\n  ".join([f"<{_line(title)}>", *shown[:LINES], *_left_out(shown)])
+        pairs = [zip(head, line, strict=True) for line in lines]
+        shown = [" ".join(f"{one_line(name)}={one_line(cell)}" for name, cell in line) for line in pairs]
+        return "\n  ".join([f"<{one_line(title)}>", *shown[:LINES], *_left_out(shown)])
 
     def __str__(self) -> str:
         return repr(self)
@@ -48,16 +49,11 @@ class HasBrief:
         rows = [_row("td", line) for line in lines[:LINES]]
         table = f"<table><thead>{_row('th', head)}</thead><tbody>{''.join(rows)}</tbody></table>" if rows else ""
         rest = "".join(f"<p>{escape(each)}</p>" for each in _left_out(lines))
-        return f"<div><p><b>{escape(_line(title))}</b></p>{table}{rest}</div>"
-
-
-def _line(text: str) -> str:
-    """`text` on one line, without what a terminal would obey."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+        return f"<div><p><b>{escape(one_line(title))}</b></p>{table}{rest}</div>"
 
 
 def _row(kind: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{kind}>{escape(_line(cell))}</{kind}>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<{kind}>{escape(one_line(cell))}</{kind}>' for cell in cells)}</tr>"
 
 
 def _left_out(lines: Sequence[object]) -> list[str]:

@@ -26,6 +26,7 @@ case = kernelproof.verify.cases.case.Case.parse("...")
 """
 
 WRONG = {
+    'kernelproof.worst("numpy")': 'has no attribute "worst"',
     'kernelproof.verify("numpy", orders=1)': 'Unexpected keyword argument "orders"',
     'kernelproof.verify("numpy", suite=1)': 'Argument "suite" has incompatible type "int"',
     'kernelproof.fuzz("numpy", array="numpy")': 'Unexpected keyword argument "array"',

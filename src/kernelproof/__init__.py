@@ -63,14 +63,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import the public name `name` on first use (PEP 562)."""
-    if name in _SUBPACKAGES:
-        return import_module(f"kernelproof.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    msg = f"module 'kernelproof' has no attribute {name!r}; public names: {', '.join(__all__)}"
-    raise AttributeError(msg)
+if not TYPE_CHECKING:  # to a type checker it would make every name one of this module
+
+    def __getattr__(name: str) -> Any:
+        """Import the public name `name` on first use (PEP 562)."""
+        if name in _SUBPACKAGES:
+            return import_module(f"kernelproof.{name}")
+        if name in _HOMES:
+            return getattr(import_module(_HOMES[name]), name)
+        msg = f"module 'kernelproof' has no attribute {name!r}; public names: {', '.join(__all__)}"
+        raise AttributeError(msg)
 
 
 def __dir__() -> list[str]:

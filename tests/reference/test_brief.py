@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kernelproof import reference, variant
+from kernelproof.api import verify
 from kernelproof.reference import Adaptive, Kernel
 from kernelproof.reference.brief import LINES, Brief, HasBrief
 
@@ -37,6 +38,15 @@ def test_html_escapes_everything_and_a_line_stays_one() -> None:
     assert "<script>" not in html and "\x1b" not in html
     assert html.count("&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&amp;") == 3
     assert len(repr(found).splitlines()) == 2 and "\x1b" not in repr(found)
+
+
+def test_a_target_of_a_run_is_brief_too() -> None:
+    line = "entmax order=2 rule=adaptive:1 dtype=float64 family=random shape=1x8 feature=1 seed=0"
+    (target,) = verify("numpy", case=line, serial=True, cache=False).targets
+    text = repr(target)
+    assert text.startswith("<numpy on cpu: PASS, grade A, promised A>")
+    assert len(text.splitlines()) == LINES + 2
+    assert "<table>" in target._repr_html_()
 
 
 def test_without_lines_there_is_no_table() -> None:

@@ -103,7 +103,7 @@ class Recipes(Record):
     known: int
 
 
-class Target(Record):
+class Target(HasBrief, Record):
     """The results of one implementation: its grade, its checks, and what was tried on it.
 
     `by_default` says that it promises no grade itself, so that the default grade was required of it.
@@ -121,6 +121,17 @@ class Target(Record):
     accuracy: list[Accuracy] = Field(default_factory=list)
     coverage: list[Coverage] = Field(default_factory=list)
     recipes: list[Recipes] = Field(default_factory=list)
+
+    def brief(self) -> Brief:
+        """The grade and the verdict, and of each check its verdict, its comparisons and its worst case."""
+        title = f"{self.name} on {self.device}: {self.verdict.value}, grade {self.grade}, promised {self.promised}"
+        # What does not pass comes first.
+        ranked = sorted(self.checks, key=lambda check: (check.verdict is Verdict.PASS, check.id))
+        lines = [
+            (check.id, check.verdict.value, str(check.decided), "-" if check.worst is None else check.worst.case)
+            for check in ranked
+        ]
+        return Brief(title, ("check", "verdict", "decided", "worst case"), lines)
 
 
 class Table(Record):

@@ -59,21 +59,32 @@ class Sink:
     def attach(self) -> None:
         """Redirect the standard output and error of this process to this sink."""
         _flush()
-        for number in (1, 2):
-            os.dup2(self.descriptor, number)
+        with _ours():
+            for number in (1, 2):
+                os.dup2(self.descriptor, number)
 
     def detach(self) -> str:
         """Undo `attach`; return the first line that was written, "" if nothing was."""
         _flush()
-        for number, own in zip((1, 2), self.own, strict=True):
-            os.dup2(own, number)
-        if not (size := os.lseek(self.descriptor, 0, os.SEEK_CUR)):
-            return ""
-        text = os.pread(self.descriptor, 4 * SHOWN, 0)
-        os.ftruncate(self.descriptor, 0)
-        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        with _ours():
+            for number, own in zip((1, 2), self.own, strict=True):
+                os.dup2(own, number)
+            if not (size := os.lseek(self.descriptor, 0, os.SEEK_CUR)):
+                return ""
+            text = os.pread(self.descriptor, 4 * SHOWN, 0)
+            os.ftruncate(self.descriptor, 0)
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
         lines = text.decode("utf-8", "replace").strip().splitlines()
         return lines[0].strip()[:SHOWN] if lines else f"{size} bytes without text"
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """End the process if our descriptors do not work: only a target can have closed them, and its call ended here."""
+    try:
+        yield
+    except OSError:
+        os._exit(1)
 
 
 def _flush() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.meta.planting import failing, loaded_here
 
+import kernelproof
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
@@ -118,6 +119,10 @@ def unwatched(z, order=None):
 
 def closes(z, order=None):
     os.closerange(3, 400)
+    return right(z)
+
+def closes_ours(z, order=None):
+    os.closerange(3, 4096)
     return right(z)
 
 def noisy(z, order=None):
@@ -362,6 +367,16 @@ def test_memory_that_is_not_given_back_is_the_target_s_and_no_one_else_s(file: P
 def test_closed_files_are_opened_again(file: Path) -> None:
     # No pass is promised, nor a failure: only that it ends in results.
     assert one(file, "closes").targets[0].verdict in set(Verdict)
+
+
+def test_what_closes_our_files_has_ended_its_process(file: Path) -> None:
+    results = one(file, "closes_ours")
+    assert results.targets[0].verdict is Verdict.CRASH
+    assert failing(results)
+    assert all("the process ended: exit code 1" in words for words in failing(results).values())
+    found = kernelproof.fuzz(f"{file}:closes_ours", examples=1, order="inf", dtype="float64", op="entmax")
+    assert not found.passed
+    assert "the process ended: exit code 1" in found.findings[0].message
 
 
 @pytest.mark.parametrize("name", ["scalar", "masked", "complex_", "nothing", "more", "fewer", "flags"])
