@@ -49,7 +49,7 @@ def peak_of(prepare: Callable[[], Callable[[], Any]], seconds: float, memory: in
         child.stop()
     assert said is not None  # only a wait with a deadline returns None
     if isinstance(said, End):
-        raise Failed(said.reason)
+        raise Failed(said.reason if said.timed_out else f"its process ended with {said.how}")
     if isinstance(said, Raised):
         raise said.exception
     failure, peak = said.answer

@@ -21,10 +21,12 @@ WORDS = {
     ("verify/bench", "gradients"): "what a comparison in a benchmark is about",
     ("verify/bench", "support"): "an input of a benchmark, by the size of its support",
     ("verify/studies", "convergence"): "the family of the cases of this study",
+    ("verify/backends", "axis"): "an argument of an op",
     ("verify/targets", "axis"): "a parameter of a target",
     ("verify/targets", "gradients"): "a field of declarations and of answers",
     ("verify/truth", "gradients"): "a field of a truth",
     ("verify/truth", "support"): "a field of a truth",
+    ("verify/witness/templates", "gradients"): "a field of the answer of a program",
     ("reports/paper", "curve"): "a word of a caption",
     ("reports/paper", "support"): "a picture of a paper",
 }
