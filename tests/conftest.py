@@ -98,6 +98,7 @@ def why_not_cc() -> str | None:
     return None if shutil.which("cc") else "there is no C compiler called cc"
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest runs without xdist too
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001 (pytest matches hooks by name)
     """One worker more than there are cores, at most 8: many tests wait for a child process to run out of time."""
     return min((os.cpu_count() or 1) + 1, 8)

@@ -24,7 +24,8 @@ def transposed(a: Any) -> Any:
     return np.ascontiguousarray(np.swapaxes(a, -1, -2))
 
 
-def _chunks(a: Floats, width: int) -> Iterator[tuple[int, slice]]:
+def chunks(a: Floats, width: int) -> Iterator[tuple[int, slice]]:
+    """(batch, some rows) over all rows of a (B, N, K), so many that `width` numbers for each fit in `CHUNK`."""
     size = max(1, CHUNK // max(1, width))
     for batch in range(a.shape[0]):
         for start in range(0, a.shape[1], size):
@@ -39,7 +40,7 @@ class Pairwise:
         out = np.empty((*a.shape[:2], b.shape[1]))
         if used is not None and np.isfinite(b).all():
             used = None
-        for batch, rows in _chunks(a, b.shape[1] * b.shape[2]):
+        for batch, rows in chunks(a, b.shape[1] * b.shape[2]):
             products = a[batch, rows, None, :] * b[batch]
             if used is not None:
                 products = np.where(used[batch, rows, None, :], products, 0.0)
@@ -49,7 +50,7 @@ class Pairwise:
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
         """``‖a_n − b_s‖²`` from differences, of a (B, N, d) and b (B, S, d): (B, N, S)."""
         out = np.empty((*a.shape[:2], b.shape[1]))
-        for batch, rows in _chunks(a, b.shape[1] * b.shape[2]):
+        for batch, rows in chunks(a, b.shape[1] * b.shape[2]):
             difference = a[batch, rows, None, :] - b[batch]
             out[batch, rows] = (difference * difference).sum(axis=-1)
         return out
@@ -58,7 +59,7 @@ class Pairwise:
         """``Σ_s c[…, n, s]·(b_s − a_n)``, differences first, of c (B, N, S), a (B, N, d), b (B, S, d): (B, N, d)."""
         out = np.empty_like(a)
         columns = transposed(b)
-        for batch, rows in _chunks(a, columns.shape[1] * columns.shape[2]):
+        for batch, rows in chunks(a, columns.shape[1] * columns.shape[2]):
             difference = columns[batch] - a[batch, rows, :, None]
             weighted = np.where(used[batch, rows, None, :], difference * coefficients[batch, rows, None, :], 0.0)
             out[batch, rows] = weighted.sum(axis=-1)

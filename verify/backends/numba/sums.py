@@ -10,6 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from kernelproof.verify.backends._arrays.contraction import chunks
 from kernelproof.verify.backends._arrays.core import Flags, Floats
 from kernelproof.verify.backends.numba.jit import parallel, reassociated
 from kernelproof.verify.backends.numba.readonly import as_writable_view
@@ -37,15 +38,6 @@ def plain_sum(a: Floats) -> float:
 
 
 @reassociated
-def product_of_used(a: Floats, b: Floats, used: Flags) -> float:
-    """``Σ a·b`` over the used entries."""
-    value = 0.0
-    for i in range(a.size):
-        value += a[i] * b[i] if used[i] else 0.0
-    return value
-
-
-@reassociated
 def squared_distance(a: Floats, b: Floats) -> float:
     """``Σ (a − b)²``."""
     value = 0.0
@@ -63,16 +55,6 @@ def products(a: Floats, b: Floats, out: Floats) -> None:
         batch, row = at // rows, at % rows
         for key in range(b.shape[1]):
             out[batch, row, key] = product(a[batch, row], b[batch, key])
-
-
-@parallel
-def products_of_used(a: Floats, b: Floats, used: Flags, out: Floats) -> None:
-    """``Σ_k a[B, n, k]·b[B, e, k]`` over the used k (B, N, K) into out (B, N, E)."""
-    batches, rows = a.shape[:2]
-    for at in numba.prange(batches * rows):
-        batch, row = at // rows, at % rows
-        for key in range(b.shape[1]):
-            out[batch, row, key] = product_of_used(a[batch, row], b[batch, key], used[batch, row])
 
 
 @parallel
@@ -116,8 +98,13 @@ class CompiledSums:
         out = np.empty((*a.shape[:2], b.shape[1]))
         if used is None or np.isfinite(b).all():
             products(as_writable_view(a), as_writable_view(b), out)
-        else:
-            products_of_used(as_writable_view(a), as_writable_view(b), as_writable_view(used), out)
+            return out
+        # The same compiled loop: LLVM may add in another order in a second one, and bits would tell what is masked.
+        for batch, rows in chunks(a, b.shape[1] * b.shape[2]):
+            kept = np.where(used[batch, rows, None, :], b[batch], 0.0)
+            part = np.empty((len(kept), 1, b.shape[1]))
+            products(as_writable_view(a[batch, rows, None, :]), kept, part)
+            out[batch, rows] = part[:, 0]
         return out
 
     def squared_distances(self, a: Floats, b: Floats) -> Floats:
