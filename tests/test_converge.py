@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from kernelproof.cli import app
 from kernelproof.commands import converge as command
 from kernelproof.commands.converge import NAMES, converge, wanted
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reports import paper
+from kernelproof.verify.process.limits import Limits
+from kernelproof.verify.workers.runner import runner
 
 POWERS = [2**k for k in range(4, 41, 4)]
 
@@ -111,7 +116,7 @@ def test_a_failure_that_is_no_text_is_written_as_its_escape(tmp_path: Path) -> N
         serial=True,
     )
     assert results.backends is not None
-    assert "\ud800" in results.backends.curves[1].failure
+    assert "\ud800" in results.backends.curves[1].why
     text = (tmp_path / "out" / "converge.json").read_text("utf-8")
     assert paper.CONVERGENCE.text_of(paper.CONVERGENCE.record_of(text)) == text
     assert "bad \\\\ud800 \\u0000 \\u001b[31m" in text
@@ -119,6 +124,54 @@ def test_a_failure_that_is_no_text_is_written_as_its_escape(tmp_path: Path) -> N
         found = (tmp_path / "out" / name).read_text("utf-8")
         assert "ud800" in found
         assert not {"\0", "\x1b"} & set(found)
+
+
+UNIFORM = "def fn(z, order):\n    return 0 * z + 1 / z.shape[-1]\n"
+HANGS = "def fn(z, order):\n    while z.size == 16:\n        pass\n    return z\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "why", "timeless"),
+    [
+        (UNIFORM, "failed", "wrong at 10 of 10 orders", True),
+        (HANGS, "no answer", "no answer in the time allowed", False),
+    ],
+)
+def test_a_target_that_is_wrong_ends_with_exit_code_1_and_terminal_and_page_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, verdict: str, why: str, *, timeless: bool
+) -> None:
+    file, out = tmp_path / "given.py", tmp_path / "out"
+    file.write_text(code)
+    monkeypatch.setattr(command, "runner", partial(runner, limits=Limits(seconds=5.0)))
+    words = ["converge", "--what", "backends", "--backend", "numpy", "--dtype", "float32", "--orders"]
+    ended = CliRunner().invoke(app, [*words, ",".join(map(str, POWERS)), "--target", f"{file}:fn", "--out", str(out)])
+    assert ended.exit_code == 1, ended.output
+    assert "FAILED; the figures are in" in ended.output
+    [line] = [line for line in ended.output.splitlines() if line.startswith("backends, ")]
+    assert f"{file}:fn float32: {verdict}: {why}" in line
+    page = (out / "index.html").read_text("utf-8")
+    assert "FAILED" in page
+    assert why in page
+    # What a caption says does not depend on how much time there was.
+    for name in ("backends-caption.txt", "backends-caption.tex", "backends-table.tex"):
+        text = (out / name).read_text("utf-8")
+        assert verdict in text
+        assert (why in text) is (timeless and "table" not in name)
+
+
+def test_the_built_in_backends_pass(tmp_path: Path) -> None:
+    words = ["converge", "--what", "backends", "--backend", "numpy", "--orders", "1/2,2,1024"]
+    ended = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
+    assert ended.exit_code == 0, ended.output
+    assert sum("passed" in line for line in ended.output.splitlines()) == 5
+    assert "Passed: every curve is as proved" in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_a_study_of_backends_without_a_backend_has_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_loaded", lambda *_, **__: [])
+    found = converge(what="backends", orders="2", serial=True)
+    assert not found.passed
+    assert found.reasons == ["nothing was judged"]
 
 
 def test_another_seed_draws_other_data() -> None:
@@ -131,6 +184,7 @@ def test_another_seed_draws_other_data() -> None:
 def test_too_few_orders_draw_and_do_not_pass(tmp_path: Path) -> None:
     results = converge(what="bandwidth", orders="1,2,3", out=tmp_path, serial=True)
     assert not results.passed
+    assert results.reasons[0] == "bandwidth, random cloud, abs: too few orders"
     assert (tmp_path / "bandwidth.pdf").is_file()
 
 

@@ -8,12 +8,13 @@ Source: Moore, Kearfott & Cloud, Introduction to Interval Analysis, SIAM 2009, c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 from flint import arb, arb_series
 
+from kernelproof.reference.errors import UndecidedError
 from kernelproof.theory.evidence.certified import rational
 
 Series = Any
@@ -66,18 +67,93 @@ def logits_of(weights: Sequence[arb], eps: arb, length: int) -> list[Series]:
     return found
 
 
-def exponents(scaled: Sequence[arb], eps: arb, length: int) -> list[Series]:
-    """``log(1 − εx)/ε`` for every x ≥ 0 with εx < 1, as series at `eps` (0 is allowed, where it is −x).
+def mean_reciprocal(w: Series, power: int = 0) -> Series:
+    """``∫₀¹ s^power/(1 − ws) ds`` for a series w below 1; for power 0 it is ``−log(1 − w)/w``, also at w = 0.
 
-    Source: it is ``−∫₀^x ds/(1 − εs)``; the k-th coefficient ``−∫ s^k/(1 − εs)^{k+1} ds`` lies between
-    ``−x^{k+1}/(k + 1)`` and ``(1 − εx)^{−k−1}`` times that.
+    Raises:
+        UndecidedError: w is not proved to be below 1.
+
+    Source: its k-th derivative over k! is ``∫ s^(k + power)/(1 − ws)^(k + 1) ds``, which lies between
+    ``1/(k + power + 1)`` and ``(1 − w)^(−k − 1)`` times that, because the denominator is monotone in s.
     """
-    found = []
-    for x in scaled:
-        top = 1 / (1 - eps * x)
-        coefficients = [-(x ** (k + 1)) / (k + 1) * arb(1).union(top ** (k + 1)) for k in range(length)]
-        found.append(arb_series(coefficients, prec=length))
+    length, start = w.prec, w[0]
+    below = bool(start < 1)
+    if not below:
+        msg = f"1 - w must be positive in every factor 1/(1 - ws); got w = {start.str(5)}"
+        raise UndecidedError(msg)
+    top = 1 / (1 - start)
+    moved = arb_series([arb(0), *(w[k] for k in range(1, length))], prec=length)
+    found = constant(0, length)
+    for k in reversed(range(length)):
+        found = found * moved + arb(1).union(top ** (k + 1)) / (k + power + 1)
     return found
+
+
+def exponent(x: Series, eps: Series) -> Series:
+    """``log(1 − εx)/ε``, which is −x where ε = 0, for series with εx < 1.
+
+    Raises:
+        UndecidedError: εx is not proved to be below 1.
+    """
+    return -x * mean_reciprocal(eps * x)
+
+
+def exponents(scaled: Sequence[arb], eps: arb, length: int) -> list[Series]:
+    """``log(1 − εx)/ε`` for every x ≥ 0 with εx < 1, as series at `eps` (0 is allowed, where it is −x)."""
+    return [exponent(constant(x, length), variable(eps, length)) for x in scaled]
+
+
+Equation = Callable[[Series, Series], Series]
+"""(ε, y) -> a series that is 0 where y solves the equation, and decreasing in y."""
+
+
+def implicit(function: Equation, start: arb, eps: arb, length: int) -> Series:
+    """The root y(ε) of ``function(ε, y) = 0`` as a series at `eps`.
+
+    Args:
+        function: decreasing in y.
+        start: the root at ε = 0.
+        eps: a ball in [0, ∞) that contains 0.
+        length: how many coefficients.
+
+    Raises:
+        UndecidedError: no ball around `start` is proved to contain the root, or the slope of the function in y is not
+            proved to be below 0.
+
+    Source: the implicit function theorem, one coefficient at a time: each enters the series linearly.
+    """
+    root = _root_around(function, start, eps)
+    slope = function(constant(eps, 2), variable(root, 2))[1]
+    decreasing = bool(slope < 0)
+    if not decreasing:
+        msg = f"the slope in the unknown must be proved negative; got {slope.str(5)}"
+        raise UndecidedError(msg)
+    found = [root]
+    for k in range(1, length):
+        value = function(variable(eps, k + 1), arb_series([*found, arb(0)], prec=k + 1))
+        found.append(-value[k] / slope)
+    return arb_series(found, prec=length)
+
+
+def _root_around(function: Equation, start: arb, eps: arb) -> arb:
+    """A ball that contains the root for every ε of `eps`: the function is proved positive below it and negative above.
+
+    Raises:
+        UndecidedError: not even 2^40 times the width of `eps` suffices.
+    """
+    if eps.is_zero():
+        return start
+
+    def end(way: int) -> arb:
+        for k in range(-10, 41):
+            found = start + way * eps.upper() * arb((1, k))
+            found = found.lower() if way < 0 else found.upper()
+            if -way * function(constant(eps, 1), constant(found, 1))[0] > 0:
+                return found
+        msg = f"no root is enclosed near {start.str(10)}"
+        raise UndecidedError(msg)
+
+    return arb(end(-1).union(end(1)))
 
 
 def softmax(logits: Sequence[Series]) -> list[Series]:

@@ -14,7 +14,7 @@ from kernelproof.reports.paper.pgf import unmarked
 from kernelproof.reports.paper.style import COLORS, INK, MARKERS, SOFT, Look
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.records import CurveState, ErrorCurve, Point, StudyRecord
-from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
+from kernelproof.verify.studies.backend_records import BackendCurve, BackendStudy
 
 AXIS = {
     Norm.L1: r"$\ell_1$ distance to the limit",
@@ -130,7 +130,7 @@ def backends_figure(study: BackendStudy, look: Look) -> Figure:
             axes.set_xlabel("order $n$")
     errors.set_ylabel("total variation to softmax")
     own.set_ylabel("error over predicted floor")
-    letter([errors, own], ["distance to softmax", r"own error, $\kappa$ seen"])
+    letter([errors, own], ["distance to softmax", "own error"])
     handles: list[Any] = [Line2D([], [], color=INK, lw=1.4 * look.scale)]
     handles += [Line2D([], [], color=_color(dtype, dtypes)) for dtype in dtypes]
     handles += [Line2D([], [], color=SOFT, marker=_mark(at), mfc="white", ls="none") for at in range(len(targets))]

@@ -39,7 +39,10 @@ def captions(results: ConvergenceResults) -> dict[str, str]:
 
 def page(results: ConvergenceResults, files: set[str]) -> str:
     """Return the page; `files` are the names of the files beside it."""
-    verdict = "Every fit holds." if results.passed else "Not every study passed: see the captions and tables."
+    verdict = "Passed: every curve is as proved, and every backend is right at every order that it was asked."
+    if not results.passed:
+        lines = "".join(f"<li>{escape(clean(reason))}</li>" for reason in results.reasons)
+        verdict = f"FAILED.</p>\n<ul>{lines}</ul>\n<p>"
     links = "".join(f'<a href="#{slug}">{slug}</a>' for slug in results.slugs)
     parts = [_HEAD, f"<p>{verdict} Seed {results.seed}, {len(results.orders)} orders.</p>\n<nav>{links}</nav>\n"]
     for slug, caption in captions(results).items():

@@ -10,14 +10,15 @@ from kernelproof.reference.brief import Brief, HasBrief
 from kernelproof.reference.record import Record
 from kernelproof.theory.convergence.pictures import PictureRecord
 from kernelproof.theory.convergence.records import CurveState, StudyRecord
-from kernelproof.verify.studies.convergence import BackendStudy
+from kernelproof.verify.studies.backend_records import BackendStudy, Verdict
 
 
 class ConvergenceResults(HasBrief, Record):
     """Everything that one run found, without times, so that the same run on the same machine gives the same bytes.
 
     Attributes:
-        passed: whether every fit holds, each study has a fit, and no built-in backend turns upward or fails.
+        passed: whether every curve of the studies is as proved, each study has one, and every backend is right at every
+            order.
         seed: of all random numbers.
         orders: the exact orders of the studies.
         style: of the figures.
@@ -40,11 +41,31 @@ class ConvergenceResults(HasBrief, Record):
     pictures: list[PictureRecord] = Field(default_factory=list)
 
     def brief(self) -> Brief:
-        """Say which studies hold."""
+        """Say which studies passed."""
         title = f"kernelproof converge: {'passed' if self.passed else 'FAILED'}, seed {self.seed}"
         held = [*((each.slug, study_passed(each)) for each in self.studies)]
         held += [("backends", self.backends.passed)] if self.backends is not None else []
         return Brief(title, ("study", "verdict"), [(slug, "passed" if passed else "FAILED") for slug, passed in held])
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the run has not passed, one line for each curve that has not; empty if it has."""
+        found = [
+            f"{study.slug}, {curve.datum}, {curve.norm.value}: {curve.state.value}"
+            for study in self.studies
+            for curve in study.curves
+            if curve.state not in _FINE
+        ]
+        found += [f"{study.slug}: no curve was judged" for study in self.studies if not _judged(study)]
+        if self.backends is not None:
+            found += [
+                f"backends, {curve.label}: {curve.verdict.value}: {curve.why}"
+                for curve in self.backends.curves
+                if curve.verdict is not Verdict.PASSED
+            ]
+            if self.backends.truth.state in {CurveState.FAILS, CurveState.UNDECIDED}:
+                found.append(f"backends, the truth of the row: {self.backends.truth.state.value}")
+        return found or ([] if self.passed else ["nothing was judged"])
 
     @property
     def slugs(self) -> list[str]:
@@ -53,7 +74,13 @@ class ConvergenceResults(HasBrief, Record):
         return [*found, *(["backends"] if self.backends else []), *(picture.slug for picture in self.pictures)]
 
 
+_FINE = frozenset({CurveState.HOLDS, CurveState.DEGENERATE})
+
+
 def study_passed(study: StudyRecord) -> bool:
-    """Whether every fitted curve holds and there is at least one: a study that decided nothing has not passed."""
-    states = {curve.state for curve in study.curves}
-    return CurveState.FAILS not in states and CurveState.HOLDS in states
+    """Whether every curve is as proved, or is not judged because its first coefficient is 0, and at least one is."""
+    return _judged(study) and all(curve.state in _FINE for curve in study.curves)
+
+
+def _judged(study: StudyRecord) -> bool:
+    return any(curve.state is not CurveState.DEGENERATE for curve in study.curves)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 
 from kernelproof.reference.plain_text import clean
 from kernelproof.reports.paper.curves import SHORT
 from kernelproof.reports.paper.pgf import escaped, unmarked
 from kernelproof.theory.convergence.pictures import PictureRecord
-from kernelproof.theory.convergence.records import ErrorCurve, LineFit, StudyRecord
-from kernelproof.verify.studies.convergence import BackendCurve, BackendStudy
+from kernelproof.theory.convergence.records import CurveState, ErrorCurve, StudyRecord
+from kernelproof.verify.studies.backend_records import BackendCurve, BackendStudy, Verdict
 
 STUDY_COLUMNS = (
     "datum",
@@ -98,50 +99,59 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def study_table(study: StudyRecord) -> str:
-    """One row per curve: coefficient, asymptotic orders, slope with its interval, intercept, slope of the remainder."""
-    head = ("datum", "error", "$c$", "from $n$", "slope", r"95\,\% interval", "intercept$/c$", "remainder")
+    """One row per curve: coefficient, what is proved from which order on, slopes, the last error, the remainder."""
+    head = ("datum", "error", "$c$", "from $n$", "$C$", "local slopes", "slope", "last$/c$", "remainder")
     rows = [_curve_cells(curve) for curve in study.curves if curve.norm in study.norms]
-    return _table("llrrrcrr", head, rows)
+    return _table("llrrrcrrr", head, rows)
 
 
 def _curve_cells(curve: ErrorCurve) -> list[str]:
-    first = [tex(curve.datum), SHORT[curve.norm]]
-    if curve.fit is None or curve.coefficient is None:
-        reason = curve.degenerate or "too few orders to fit"
-        return [*first, rf"\multicolumn{{6}}{{l}}{{{tex(reason)}}}"]
-    rest = "--" if curve.remainder_fit is None else signed(curve.remainder_fit.slope.middle)
+    first, window = [tex(curve.datum), SHORT[curve.norm]], curve.window
+    if curve.state is not CurveState.HOLDS or window is None or curve.coefficient is None:
+        return [*first, rf"\multicolumn{{7}}{{l}}{{{tex(curve.degenerate or curve.state.value)}}}"]
+    slopes = "--"
+    if window.slopes is not None:
+        slopes = f"$[{float(window.slopes.lo):.5f},\\,{float(window.slopes.hi):.5f}]$"
     return [
         *first,
         f"${power(curve.coefficient.middle, 5)}$",
-        f"${rounded(curve.fit.first)}$",
-        *_fit_cells(curve.fit),
-        rest,
+        f"${window.first}$",
+        f"${upward(float(window.relative), 3)}$",
+        slopes,
+        "--" if curve.fit is None else signed(curve.fit.slope.middle),
+        "--" if window.ratio is None else f"{window.ratio.middle:.4f}",
+        "--" if curve.remainder_fit is None else signed(curve.remainder_fit.slope.middle),
     ]
 
 
-def _fit_cells(fit: LineFit) -> list[str]:
-    low, high = fit.interval
-    ratio = "--" if fit.ratio is None else f"{fit.ratio.middle:.4f}"
-    return [signed(fit.slope.middle), f"$[{low:.5f},\\,{high:.5f}]$", ratio]
-
-
 def backends_table(study: BackendStudy) -> str:
-    """One row per target and dtype: where it meets its floor, its κ, where it turns, and the fit above the floor."""
-    head = ("target", "dtype", "meets floor", r"$\kappa$ seen", "turns up", "fitted", "slope", "intercept$/c_1$")
-    return _table("llrrrcrr", head, [_backend_cells(curve) for curve in study.curves])
+    """One row per target and dtype: verdict and κ, where it meets its floor and turns, and the line above the floor."""
+    head = ("target", "dtype", "verdict", r"$\kappa$", "meets floor", "turns up", "fitted", "slope", "intercept$/c_1$")
+    return _table("lllrrrcrr", head, [_backend_cells(curve) for curve in study.curves])
 
 
 def _backend_cells(curve: BackendCurve) -> list[str]:
-    first = [tex(curve.target), tex(curve.dtype)]
-    if curve.failure or curve.kappa is None or curve.meets is None:
-        return [*first, rf"\multicolumn{{6}}{{l}}{{{tex(curve.failure or curve.refused)}}}"]
+    first = [tex(curve.target), tex(curve.dtype), curve.verdict.value]
+    if curve.meets is None or curve.kappa is None:
+        # Why there is no answer may depend on the speed of the machine.
+        why = "" if curve.verdict is Verdict.NO_ANSWER else curve.why or curve.refused
+        return [*first, rf"\multicolumn{{6}}{{l}}{{{tex(why)}}}"]
     turns = "no" if curve.turns is None else f"$n={rounded(curve.turns)}$"
-    found = [f"${power(curve.meets)}$", f"${power(curve.kappa)}$", turns]
+    found = [kappa_text(curve.kappa), f"${power(curve.meets)}$", turns]
     if curve.fit is None:
         return [*first, *found, "--", "--", "--"]
     fitted = f"${rounded(curve.fit.first)}$ to ${rounded(curve.fit.last)}$"
-    cells = _fit_cells(curve.fit)
-    return [*first, *found, fitted, cells[0], cells[2]]
+    ratio = "--" if curve.fit.ratio is None else f"{curve.fit.ratio.middle:.4f}"
+    return [*first, *found, fitted, signed(curve.fit.slope.middle), ratio]
+
+
+def kappa_text(kappa: float) -> str:
+    r"""Return a κ as LaTeX; it is ∞ where an answer is missing or not finite.
+
+    >>> kappa_text(1234567.0), kappa_text(float("inf"))
+    ('$1.2\\cdot10^{6}$', '$\\infty$')
+    """
+    return rf"${power(kappa)}$" if kappa < float("inf") else r"$\infty$"
 
 
 def _table(columns: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -189,6 +199,16 @@ def power(value: float, digits: int = 2) -> str:
         return f"{value:.{digits}g}" if abs(value) < 10 ** (digits - 1) else f"{value:.0f}"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     return f"{mantissa}\\cdot10^{{{int(exponent)}}}"
+
+
+def upward(value: float, digits: int) -> str:
+    """Return a positive number as `power` does, rounded upward: a bound that is printed is a bound.
+
+    >>> upward(2.4412, 3), upward(386.02, 2)
+    ('2.45', '390')
+    """
+    scale = 10.0 ** (math.floor(math.log10(value)) - digits + 1) if value > 0 else 1.0
+    return power(math.ceil(value / scale) * scale, digits)
 
 
 def span(values: Sequence[float], digits: int) -> str:

@@ -170,10 +170,14 @@ def converge(
         "kernelproof-converge"
     ),
 ) -> None:
-    """Measure the limit n → ∞ and write the figures of a paper. Exit code 0: every fit holds; 1: one does not."""
+    """Measure the limit n → ∞ and write the figures of a paper.
+
+    Exit code 0: every curve is as proved, and every backend right at every order; 1: one is not, or gave no answer.
+    """
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
     from kernelproof.commands.converge import wanted  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
+    from kernelproof.reference.plain_text import one_line  # noqa: PLC0415
     from kernelproof.reference.progress import Progress  # noqa: PLC0415
 
     # Each is reported twice: when it is measured and when it is drawn.
@@ -193,12 +197,20 @@ def converge(
     rows = []
     for study in results.studies:
         for curve in study.curves:
-            fit = curve.fit
-            slope = "-" if fit is None else f"{fit.slope.middle:.4f} ({fit.limit})"
-            ratio = "-" if fit is None or fit.ratio is None else f"{fit.ratio.middle:.4f}"
-            rows.append((study.slug, curve.datum, curve.norm.value, slope, ratio, curve.state.value))
+            window = curve.window
+            bound = "-" if window is None else f"{float(window.relative):.3g}/n from n = {window.first}"
+            slope = "-" if curve.fit is None else f"{curve.fit.slope.middle:.5f} ({curve.fit.limit})"
+            rows.append((study.slug, curve.datum, curve.norm.value, bound, slope, curve.state.value))
     if rows:
-        show(("study", "data", "norm", "slope (theory)", "intercept / exact", "fit"), rows)
+        show(("study", "data", "norm", "proved distance from c·n^s", "slope (theory)", "verdict"), rows)
+    if results.backends is not None:
+        judged = []
+        for each in results.backends.curves:
+            kappa = "-" if each.kappa is None else f"{each.kappa:.3g} at n = {each.worst}"
+            judged.append((each.label, str(len(each.judged)), kappa, each.grade, each.verdict.value))
+        show(("target", "orders", "largest κ", "promised", "verdict"), judged)
+    for reason in results.reasons:
+        typer.echo(one_line(reason))
     typer.echo(f"{'passed' if results.passed else 'FAILED'}; the figures are in {out}, all on {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)
 

@@ -17,6 +17,7 @@ from kernelproof.reports.paper.record import ConvergenceResults, study_passed
 from kernelproof.reports.paper.style import COLORS, DASHES, MARKERS, Look
 from kernelproof.theory.convergence.curves import study
 from kernelproof.theory.convergence.pictures import PICTURES
+from kernelproof.theory.convergence.records import CurveState
 from kernelproof.theory.convergence.studies import STUDIES
 from kernelproof.verify.studies.convergence import study as backend_study
 from kernelproof.verify.targets.target import describe, find
@@ -169,9 +170,9 @@ def test_csv_holds_the_enclosures(results: ConvergenceResults, files: dict[str, 
     assert {line["target"] for line in backend_rows} == {"truth", "numpy"}
 
 
-def test_tables_say_what_was_fitted_and_what_was_not(files: dict[str, bytes]) -> None:
+def test_tables_say_what_was_judged_and_what_was_not(files: dict[str, bytes]) -> None:
     text = files["weights-adaptive-table.tex"].decode()
-    assert r"ties & TV & \multicolumn{6}{l}{all logits are equal} \\" in text
+    assert r"ties & TV & \multicolumn{7}{l}{all logits are equal} \\" in text
     assert "toprule" not in text
     columns = text.splitlines()[0].split("{")[-1].rstrip("}")
     for line in text.splitlines():
@@ -182,8 +183,10 @@ def test_tables_say_what_was_fitted_and_what_was_not(files: dict[str, bytes]) ->
 
 def test_captions_say_the_numbers_and_which_first_coefficient_is_0(results: ConvergenceResults) -> None:
     caption = captions.study_caption(results.studies[0])
-    assert "Not fitted is ``ties'': all logits are equal" in caption
-    assert re.search(r"TV: slopes \$-[01]\.\d{4}\$", caption)
+    assert "Not judged is ``ties'': all logits are equal" in caption
+    assert r"TV: for every real $n\ge4096$ the error is proved to be $c\,n^{-1}(1+r)$ with $|r|\le C/n$" in caption
+    assert re.search(r"with local slopes \$-1\.000\d\$ to \$-(1\.0000|0\.999\d)\$", caption)
+    assert "for every real n≥4096 the error is proved to be c n^−1(1+r) with |r|≤C/n, C≤" in captions.plain(caption)
     assert caption.count("{") == caption.count("}")
     assert caption.count("$") % 2 == 0
     assert "ball is empty for" in captions.study_caption(results.studies[1])
@@ -214,3 +217,26 @@ def test_a_study_that_decided_nothing_has_not_passed(results: ConvergenceResults
     degenerate = [curve for curve in whole.curves if curve.datum == "ties"]
     assert not study_passed(whole.model_copy(update={"curves": degenerate}))
     assert not study_passed(whole.model_copy(update={"curves": []}))
+
+
+@pytest.mark.parametrize(
+    "state", [CurveState.FAILS, CurveState.UNDECIDED, CurveState.UNPROVED, CurveState.SHORT], ids=lambda each: each.name
+)
+def test_one_curve_that_is_not_as_proved_fails_its_study_and_is_named(
+    results: ConvergenceResults, state: CurveState
+) -> None:
+    whole = results.studies[0]
+    wrong = [whole.curves[0].model_copy(update={"state": state, "datum": "planted"}), *whole.curves[1:]]
+    planted = whole.model_copy(update={"curves": wrong})
+    assert not study_passed(planted)
+    reasons = results.model_copy(update={"studies": [planted], "passed": False}).reasons
+    assert reasons == [f"weights-adaptive, planted, {whole.curves[0].norm.value}: {state.value}"]
+    assert re.search(
+        r"(Not as stated|Undecided|Without a proved bound|Too few orders to judge): planted\.",
+        captions.study_caption(planted),
+    )
+    assert f"planted & TV & \\multicolumn{{7}}{{l}}{{{state.value}}}" in tables.study_table(planted)
+
+
+def test_a_run_that_passed_has_no_reasons(results: ConvergenceResults) -> None:
+    assert results.reasons == []

@@ -8,18 +8,18 @@ from fractions import Fraction
 from flint import arb, ctx
 
 from kernelproof.reference.errors import UndecidedError
-from kernelproof.theory.convergence.fits import fit, local_slopes
+from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Quantity
 from kernelproof.theory.convergence.records import CurveState, ErrorCurve, LineFit, Point, StudyRecord, ends
 from kernelproof.theory.convergence.studies import STUDIES, Datum
+from kernelproof.theory.convergence.window import Bound, bounds, judge
 from kernelproof.theory.series import ball
 
 ACCURACY = 30
 """Correct bits of every error and remainder."""
 MOST_BITS = 1 << 14
-HALF = Fraction(1, 2)
 
 Pair = tuple[arb, arb]
 
@@ -56,11 +56,12 @@ def trace(datum: Datum, orders: Sequence[Fraction]) -> list[ErrorCurve]:
     with ctx.workprec(max(map(first_bits, orders))):
         stated = quantity.coefficients()
         for norm, value in stated.items():
-            proved = bool(value > 0)
-            if not quantity.degenerate and not proved:
+            positive = bool(value > 0)
+            if not quantity.degenerate and not positive:
                 msg = f"the first coefficient of {datum.name} in {norm.says} is not separated from 0: {value.str(5)}"
                 raise UndecidedError(msg)
-        return [_curve(datum, norm, pairs, stated[norm], absent) for norm in quantity.norms]
+        proved = {} if quantity.degenerate else bounds(quantity, stated)
+        return [_curve(datum, norm, pairs, stated[norm], proved.get(norm), absent) for norm in quantity.norms]
 
 
 def _at(quantity: Quantity, order: Fraction) -> dict[Norm, Pair] | None:
@@ -82,15 +83,27 @@ def _known(pair: Pair) -> bool:
 
 
 def _curve(
-    datum: Datum, norm: Norm, pairs: dict[Fraction, dict[Norm, Pair]], coefficient: arb, absent: list[str]
+    datum: Datum,
+    norm: Norm,
+    pairs: dict[Fraction, dict[Norm, Pair]],
+    coefficient: arb,
+    bound: Bound | None,
+    absent: list[str],
 ) -> ErrorCurve:
     orders = list(pairs)
     errors, rests = ([abs(pairs[order][norm][part]) for order in orders] for part in (0, 1))
     degenerate = datum.quantity.degenerate
     slopes, falls = local_slopes(orders, errors), local_slopes(orders, rests)
-    found = None if degenerate else fit(orders, errors, norm.slope, coefficient)
-    rest = None if degenerate else fit(orders, rests, norm.slope - 1, None)
-    state = CurveState.DEGENERATE if degenerate else _state(found, rest, falls, norm.slope)
+    window, state = None, CurveState.DEGENERATE if degenerate else CurveState.UNPROVED
+    found: LineFit | None = None
+    rest: LineFit | None = None
+    if bound is not None:
+        window, state = judge(bound, orders, errors, rests)
+        inside = [at for at, order in enumerate(orders) if order >= bound.first]
+        if len(inside) >= FEWEST:
+            chosen = [orders[at] for at in inside]
+            found = line(chosen, [errors[at] for at in inside], norm.slope, coefficient)
+            rest = line(chosen, [rests[at] for at in inside], norm.slope - 1, None)
 
     def point(at: int) -> Point:
         order = orders[at]
@@ -111,19 +124,8 @@ def _curve(
         degenerate=degenerate,
         absent=absent,
         points=[point(at) for at in range(len(orders))],
+        window=window,
         fit=found,
         remainder_fit=rest,
         state=state,
     )
-
-
-def _state(found: LineFit | None, rest: LineFit | None, falls: Sequence[arb], slope: int) -> CurveState:
-    """The outcome for a curve that may be fitted; `falls` are the local slopes of the remainder."""
-    if found is None:
-        return CurveState.SHORT
-    if not found.holds or (rest is not None and not rest.holds):
-        return CurveState.FAILS
-    if rest is not None:
-        return CurveState.HOLDS
-    # If the remainder still decreases like the error itself, the first-order term is wrong.
-    return CurveState.FAILS if falls and falls[-1] > slope - ball(HALF) else CurveState.SHORT

@@ -15,7 +15,7 @@ from fractions import Fraction
 from flint import arb, ctx
 
 from kernelproof.theory.convergence.norms import Norm
-from kernelproof.theory.series import ball
+from kernelproof.theory.series import Series, ball, implicit, mean_reciprocal, variable
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,50 @@ class Profile:
         }
         stated = self.coefficients()
         return {norm: (value, abs(value - stated[norm] * n**norm.slope)) for norm, value in found.items()}
+
+    def near_limit(self, eps: arb) -> dict[Norm, tuple[arb, arb]]:
+        """By norm: Taylor coefficients in ε = 1/n of the first-order term, and of the remainder after it.
+
+        The two differences that have a root in them are ε·f(ε); their remainder is at most ε² times the largest f′.
+        """
+        step = variable(eps, 4)
+        area = step / (1 + step)
+        kl = (1 + step).log() - step / ((1 + step) * (1 + 2 * step))
+        top, tail = _largest_scaled(eps), _variation_scaled(eps)
+        return {
+            Norm.MAX: (top[0], abs(top[1])),
+            Norm.L1: (area[1], abs(area[2])),
+            Norm.VARIATION: (tail[0], abs(tail[1])),
+            Norm.DIVERGENCE: (kl[2], abs(kl[3])),
+        }
+
+
+def _largest_scaled(eps: arb) -> Series:
+    """``n·sup_t(e^{−t} − [1 − t/n]₊^n)`` as a series of length 2 at the ball `eps` of ε = 1/n.
+
+    It is ``t·e^{−t}`` at the root of ``t + (n − 1)·log(1 − εt) = 0`` (see `largest`), which divided by −εt is
+    ``∫(1 − ts)/(1 − εts) ds = 0``. The integrand decreases in t.
+    """
+
+    def equation(step: Series, t: Series) -> Series:
+        return mean_reciprocal(step * t) - t * mean_reciprocal(step * t, 1)
+
+    root = implicit(equation, arb(2), eps, 2)
+    return root * (-root).exp()
+
+
+def _variation_scaled(eps: arb) -> Series:
+    """``n`` times `variation` as a series of length 2 at the ball `eps` of ε = 1/n.
+
+    At the crossing ``log(1 + ε) + log(1 − εt)/ε + t = 0``, which divided by ε is ``∫ds/(1 + εs) − t²∫s/(1 − εts) ds =
+    0``, and the difference of the tails is ``ε·e^{−t}(1 + t)/(1 + ε)``.
+    """
+
+    def equation(step: Series, t: Series) -> Series:
+        return mean_reciprocal(-step) - t * t * mean_reciprocal(step * t, 1)
+
+    root = implicit(equation, arb(2).sqrt(), eps, 2)
+    return (-root).exp() * (1 + root) / (1 + variable(eps, 2))
 
 
 def largest(order: Fraction) -> arb:

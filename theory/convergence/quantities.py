@@ -21,8 +21,9 @@ from kernelproof.reference.ops.attention import default_scale
 from kernelproof.reference.scores import exact_scores
 from kernelproof.theory.convergence.expansion import SoftmaxExpansion
 from kernelproof.theory.convergence.norms import Norm, divergence, norm_of
+from kernelproof.theory.convergence.row_series import RowSeries
 from kernelproof.theory.rows import dot
-from kernelproof.theory.series import ball, balls
+from kernelproof.theory.series import Series, ball, balls
 
 Floats = NDArray[np.float64]
 Sizes = dict[Norm, arb]
@@ -48,6 +49,15 @@ class Quantity(Protocol):
     def errors(self, order: Fraction, bits: int) -> dict[Norm, tuple[arb, arb]] | None:
         """By norm: the error at `order`, and the remainder after its first term; None where nothing is defined."""
 
+    def near_limit(self, eps: arb) -> dict[Norm, tuple[arb, arb]]:
+        """By norm, the sizes of the Taylor coefficients in ε = 1/n of the first-order term and of its remainder.
+
+        They are computed from the definition, and hold at every ε of the ball `eps`, which is [0, 1/N] or 0.
+
+        Raises:
+            UndecidedError: the ball is too wide, so that nothing is proved.
+        """
+
 
 class VectorQuantity:
     """A quantity whose error is a vector."""
@@ -65,6 +75,16 @@ class VectorQuantity:
     def first(self) -> list[arb]:
         """The coefficient of 1/n."""
         raise NotImplementedError
+
+    def series(self, eps: arb) -> list[Series]:
+        """The vector at n = 1/ε as series of length 3 at the ball `eps`, from its definition."""
+        raise NotImplementedError
+
+    def near_limit(self, eps: arb) -> dict[Norm, tuple[arb, arb]]:
+        """The norms of the coefficient vectors: of a norm, the remainder is at most the norm of the remainder."""
+        found = self.series(eps)
+        first, rest = ([each[k] for each in found] for k in (1, 2))
+        return {norm: (norm_of(norm, first), norm_of(norm, rest)) for norm in self.norms if norm is not Norm.DIVERGENCE}
 
     def coefficients(self) -> Sizes:
         """The norms of the coefficient vector."""
@@ -122,13 +142,37 @@ class Weights(VectorQuantity):
         return balls(weights(list(self.logits), Kernel(order), rule, precision=bits).weights.values())
 
     @property
+    def scores(self) -> list[Fraction]:
+        """The exact logits in the unit of the limit, which is their softmax."""
+        return [self.scale * Fraction(z) for z in self.logits]
+
+    @property
+    def scaled(self) -> list[Fraction] | None:
+        """The distances x_i of ``w_i ∝ [1 − x_i/n]₊^n``; None for the adaptive rule."""
+        if self.rule == "adaptive":
+            return None
+        start = Fraction(0) if self.rule == "fixed" else max(self.scores)
+        return [start - z for z in self.scores]
+
+    @property
     def expansion(self) -> SoftmaxExpansion:
         """The expansion of the row in its own unit."""
-        logits = [self.scale * Fraction(z) for z in self.logits]
-        if self.rule == "adaptive":
-            return SoftmaxExpansion.of(logits)
-        start = Fraction(0) if self.rule == "fixed" else max(logits)
-        return SoftmaxExpansion.of(logits, [start - z for z in logits])
+        return SoftmaxExpansion.of(self.scores, self.scaled)
+
+    def row(self, eps: arb, length: int) -> RowSeries:
+        """The weights as series."""
+        if self.scaled is None:
+            return RowSeries.adaptive(self.scores, eps, length)
+        return RowSeries.compact(self.scaled, eps, length)
+
+    def series(self, eps: arb) -> list[Series]:
+        """The weights as series."""
+        return self.row(eps, 3).weights
+
+    def near_limit(self, eps: arb) -> dict[Norm, tuple[arb, arb]]:
+        """Those of the vector, and the third Taylor coefficient of ``KL(w ‖ p)``."""
+        found = self.row(eps, 4).divergence(self.expansion.log)
+        return {**super().near_limit(eps), Norm.DIVERGENCE: (found[2], abs(found[3]))}
 
     def limit(self) -> list[arb]:
         """Softmax, that is, the Gaussian."""
@@ -166,9 +210,18 @@ class Bandwidth(VectorQuantity):
         return "the row has one key" if len(self.distances) == 1 else ""
 
     @property
+    def logits(self) -> list[Fraction]:
+        """``−βD/2``."""
+        return [-self.beta * Fraction(d) / 2 for d in self.distances]
+
+    @property
     def expansion(self) -> SoftmaxExpansion:
-        """The expansion of the logits ``−βD/2``."""
-        return SoftmaxExpansion.of([-self.beta * Fraction(d) / 2 for d in self.distances])
+        """The expansion of the logits."""
+        return SoftmaxExpansion.of(self.logits)
+
+    def series(self, eps: arb) -> list[Series]:
+        """``−2λ/β`` as a series."""
+        return [-2 * RowSeries.adaptive(self.logits, eps, 3).level / ball(self.beta)]
 
     def value(self, order: Fraction, bits: int) -> list[arb]:
         """``h² = −2nτ/β`` from the certified threshold."""
@@ -225,6 +278,11 @@ class Output(VectorQuantity):
         found = regression(self.q[None], self.k, self.v, kernel, Adaptive(self.beta), precision=bits)
         return balls(found.y.values().ravel())
 
+    def series(self, eps: arb) -> list[Series]:
+        """``Σ w_i v_i`` as series."""
+        found = RowSeries.adaptive(self.logits, eps, 3).weights
+        return [dot(found, balls(column.tolist())) for column in self.v.T]
+
     def limit(self) -> list[arb]:
         """``Σ p_i v_i``."""
         return self._mixed(SoftmaxExpansion.of(self.logits).p)
@@ -262,6 +320,12 @@ class Gradient(VectorQuantity):
     def expansion(self) -> SoftmaxExpansion:
         """The expansion of the row."""
         return SoftmaxExpansion.of(self.logits)
+
+    def series(self, eps: arb) -> list[Series]:
+        """The product as series; in α it is ``d/dε Σ g_i w_i``, because α = 1 + ε."""
+        g = balls(self.cotangent)
+        row = RowSeries.adaptive([Fraction(z) for z in self.logits], eps, 3 if self.by == "z" else 4)
+        return row.vjp(g) if self.by == "z" else [dot(row.weights, g).derivative()]
 
     def limit(self) -> list[arb]:
         """``Jᵀg`` of softmax; ``Σ g_i p_i a_i`` in α."""

@@ -69,18 +69,16 @@ class Point(Record):
 
 
 class LineFit(Record):
-    """A straight line through log error against log n, over the asymptotic orders.
+    """The least-squares line through log error against log n, over the orders of a window: a number, and no judge.
 
     Attributes:
         limit: the theoretical slope.
-        first: the order from which every local slope, including the one that ends there, is within 0.01 of it.
+        first: the least order.
         last: the largest order.
         count: how many orders there are.
         slope: an enclosure of the least-squares slope.
-        interval: its 95 % confidence interval, by Student's t on the residuals.
         intercept: an enclosure of the error that the line predicts at n = 1.
         ratio: the intercept divided by the exact coefficient; None without a coefficient.
-        holds: whether the slope is within 0.005 of `limit` and the ratio, if any, within 0.01 of 1.
     """
 
     limit: int
@@ -88,17 +86,40 @@ class LineFit(Record):
     last: str
     count: int
     slope: Ends
-    interval: tuple[float, float]
     intercept: Ends
     ratio: Ends | None
-    holds: bool
+
+
+class Window(Record):
+    """The orders at which a curve is judged, and what was found there.
+
+    Attributes:
+        first: N, chosen before any error was measured: for every real n ≥ N it is proved that the error differs from
+            ``c·n^s`` by at most ``bound·n^(s − 1)``.
+        last: the largest order of the study that is at least N; None if there is none.
+        count: how many orders of the study are in the window.
+        bound: B, rounded upward.
+        relative: B/c, rounded upward.
+        slopes: the hull of the local slopes inside the window; None with fewer than two orders.
+        ratio: ``error/(c·n^s)`` at `last`.
+    """
+
+    first: str
+    last: str | None
+    count: int
+    bound: str
+    relative: str
+    slopes: Ends | None
+    ratio: Ends | None
 
 
 class CurveState(StrEnum):
-    """The outcome for a curve."""
+    """The outcome for a curve; only HOLDS is a pass."""
 
     HOLDS = "holds"
     FAILS = "fails"
+    UNDECIDED = "undecided"
+    UNPROVED = "no bound is proved"
     SHORT = "too few orders"
     DEGENERATE = "first coefficient is 0"
 
@@ -114,8 +135,9 @@ class ErrorCurve(Record):
         degenerate: why the first coefficient is 0, or "".
         absent: orders at which nothing is defined (an empty ball).
         points: by ascending order.
-        fit: line through the error; None if the first coefficient is 0 or there are too few asymptotic orders.
-        remainder_fit: line through the remainder after the first-order term.
+        window: where the curve is judged; None if the first coefficient is 0, or no bound is proved.
+        fit: line through the error in the window; None if too few orders are in it.
+        remainder_fit: the same through the remainder after the first-order term.
         state: the outcome.
     """
 
@@ -126,6 +148,7 @@ class ErrorCurve(Record):
     degenerate: str
     absent: list[str]
     points: list[Point]
+    window: Window | None
     fit: LineFit | None
     remainder_fit: LineFit | None
     state: CurveState

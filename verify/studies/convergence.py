@@ -1,7 +1,9 @@
-"""The convergence of float backends and other targets to softmax: where rounding, κ·u, meets c₁/n, and what follows.
+"""The convergence of float backends and other targets to softmax: right at every order, and where rounding meets c₁/n.
 
-Every target gets the same row at many orders. The row is rounded to the dtype once, and exact from then on. Arb
-encloses the distance of the returned weights from softmax, and from the certified weights of the order received.
+Every target gets the same row at many orders. The row is rounded to the dtype once, and exact from then on. At every
+order the weights are judged as `kernelproof verify` judges them: by κ against the certified weights of the order
+received, and by the grade that the target promises. For the figure, arb encloses their distances from softmax and from
+the certified weights.
 
 The predicted floor is κ·u times the condition unit of the row (docs/theory.md §4), in the norm of the curve, with
 κ = 1: the error that one rounding of every input and output may cause. Source: docs/theory.md §3 and §4.
@@ -15,15 +17,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import inf
+from typing import Any
 
 import numpy as np
 from flint import arb, ctx
-from pydantic import Field
 
 from kernelproof.reference import Adaptive, entmax
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.record import Record
 from kernelproof.theory.convergence import data
 from kernelproof.theory.convergence.curves import first_bits, trace
 from kernelproof.theory.convergence.expansion import SoftmaxExpansion
@@ -31,108 +32,44 @@ from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes, regi
 from kernelproof.theory.convergence.norms import Norm, norm_of
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Weights
-from kernelproof.theory.convergence.records import CurveState, Ends, ErrorCurve, LineFit, ends
+from kernelproof.theory.convergence.records import ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball, balls
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.process.blame import Ended
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.records import Call, Inputs
-from kernelproof.verify.targets.target import BUILT_IN, Target
+from kernelproof.verify.records import ACCURACY, Call, Inputs, Outcome
+from kernelproof.verify.studies.backend_records import (
+    BackendCurve,
+    BackendPoint,
+    BackendStudy,
+    OrderVerdict,
+    Verdict,
+    concluded,
+)
+from kernelproof.verify.targets.shapes import fitted
+from kernelproof.verify.targets.target import Target
+from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.truth.units import RowUnits
+from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.runner import Runner
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult
 from kernelproof.verify.workers.worker import guard_of, limit_memory
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 """The dtypes to try by default."""
 KEYS = 16
+JUDGES = frozenset({ACCURACY, "simplex", "support"})
+"""The checks that judge every order: κ of every weight, and what no κ forgives (docs/theory.md §4)."""
 NORM = Norm.VARIATION
 AT_FLOOR = Fraction(1, 1000)
 """A point is at its floor if the target's own error is at least this part of the distance from truth to softmax."""
 LOCAL = Fraction(1, 1000)
-"""On the orders of a fit, every later local slope of the truth is at most this far from its limit. These orders end at
-the floor, so the 1/n² term must be smaller at their start than for a fit of the truth."""
+"""On the orders of a fit, every later local slope of the truth is at most this far from its limit: they end at the
+floor, so the 1/n² term must be small at their start already."""
 TURN = 4
-"""How many predicted floors the error of a target may be: the κ of grade A. A curve turns upward only if it rises by
-more than twice this many floors."""
-
-
-class BackendPoint(Record):
-    """One order of a target's curve.
-
-    Attributes:
-        order: n as the target received it.
-        error: distance of the returned weights from softmax.
-        own: distance of the returned weights from the certified weights at that order: the observed floor.
-        floor: the predicted floor, ``u·Σ unit/2``.
-        kept: whether the point is above its floor, and so may be part of a fit.
-    """
-
-    order: str
-    error: Ends
-    own: Ends
-    floor: float
-    kept: bool
-
-
-class BackendCurve(Record):
-    """The curve of one target, device and dtype.
-
-    Attributes:
-        target: the name of the target.
-        device: the device on which it ran.
-        dtype: the dtype of the row and the weights.
-        built_in: whether it is a built-in backend, whose curve must not turn upward.
-        failure: why there is no curve, or what ended it; otherwise "".
-        refused: why orders were left out, or "".
-        points: the points, by ascending order.
-        meets: the order where the first-order term meets the predicted floor, ``c₁/(u·Σ unit/2)``.
-        kappa: the largest ``own/floor``: the observed κ.
-        lowest: the order at which the distance to softmax is smallest.
-        turns: the order from which the curve first turns upward, or None.
-        fit: the fit over the asymptotic orders above the floor; None if there are too few.
-        state: the outcome of the fit.
-    """
-
-    target: str
-    device: str
-    dtype: str
-    built_in: bool
-    failure: str = ""
-    refused: str = ""
-    points: list[BackendPoint] = Field(default_factory=list)
-    meets: float | None = None
-    kappa: float | None = None
-    lowest: str | None = None
-    turns: str | None = None
-    fit: LineFit | None = None
-    state: CurveState = CurveState.SHORT
-
-    @property
-    def label(self) -> str:
-        """The label in a legend: target and dtype, and the device unless it is the CPU."""
-        return " ".join([self.target, self.dtype, *([] if self.device == "cpu" else [self.device])])
-
-
-class BackendStudy(Record):
-    """The curves of all targets, and the truth of the row.
-
-    Attributes:
-        row: the logits in float64; each dtype gets them rounded to it.
-        truth: the exact curve of the row, over all orders of the study.
-        curves: one for each target, device and dtype.
-    """
-
-    row: list[float]
-    truth: ErrorCurve
-    curves: list[BackendCurve]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every built-in backend ran without an upward turn, and no fit of one failed."""
-        ours = [curve for curve in self.curves if curve.built_in]
-        steady = all(not curve.failure and curve.turns is None for curve in ours)
-        return steady and all(curve.state is not CurveState.FAILS for curve in ours)
+"""A curve turns upward if its own error is more than this many predicted floors, the κ of grade A, and it rises by more
+than twice as many."""
 
 
 def row(seed: int) -> tuple[float, ...]:
@@ -228,11 +165,14 @@ def _takes(target: Target) -> tuple[str, ...]:
 
 
 def orders_for(target: Target, dtype: str, orders: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """The orders that can be passed to a target exactly; α must be exact in the dtype, as the target may convert it."""
-    if "order" in _takes(target):
-        return tuple(order for order in orders if Fraction(float(order)) == order)
-    precision = FORMATS[dtype].precision
-    return tuple(order for order in orders if _fits(1 + 1 / order, precision))
+    """The orders that a target takes, and that can be passed exactly; α in the dtype, as the target may convert it."""
+    precision, by_order = FORMATS[dtype].precision, "order" in _takes(target)
+    return tuple(
+        order
+        for order in orders
+        if (Fraction(float(order)) == order if by_order else _fits(1 + 1 / order, precision))
+        and target.refuses(_case(target, dtype, order)) is None
+    )
 
 
 def _fits(number: Fraction, precision: int) -> bool:
@@ -242,20 +182,42 @@ def _fits(number: Fraction, precision: int) -> bool:
 
 @dataclass(frozen=True)
 class _Job:
-    """The job of one worker: one target on one row in one dtype."""
+    """The job of one worker: one target on one row in one dtype.
+
+    Attributes:
+        target: the target.
+        dtype: the dtype of the row.
+        logits: the row, exact in that dtype.
+        orders: the orders to ask.
+    """
 
     target: Target
     dtype: str
     logits: tuple[float, ...]
     orders: tuple[Fraction, ...]
 
+    def inputs(self) -> Inputs:
+        """The row as a new array."""
+        return Inputs({"z": np.array(self.logits).astype(FORMATS[self.dtype].dtype).reshape(_shape(self.target))})
 
-Answers = list[list[float] | str]
-"""For every order, the weights, or a text that says how the call failed."""
+    def case(self, order: Fraction) -> Case:
+        """The case of one order."""
+        return _case(self.target, self.dtype, order)
 
 
-def ask(job: _Job, limits: Limits | None = None) -> Answers:
-    """Call the target for every order; runs in a worker.
+def _shape(target: Target) -> tuple[int, ...]:
+    """One row, with the number of axes that the target takes."""
+    scope = target.scope("entmax")
+    assert scope is not None  # `study` has seen to it
+    return (*fitted("entmax", scope.shapes, (1, KEYS))[:-1], KEYS)
+
+
+def _case(target: Target, dtype: str, order: Fraction) -> Case:
+    return Case("entmax", str(order), None, "adaptive:1", dtype, "convergence", _shape(target), "-")
+
+
+def ask(job: _Job, limits: Limits | None = None) -> list[Outcome]:
+    """The outcome of every order; runs in a worker.
 
     Args:
         job: the target, its row and its orders.
@@ -264,63 +226,115 @@ def ask(job: _Job, limits: Limits | None = None) -> Answers:
     caller = guard_of(job.target).caller
     if limits is not None:
         limit_memory(limits, [job.target])
-    array = np.array(job.logits).astype(FORMATS[job.dtype].dtype)
-    found: Answers = []
-    for order in job.orders:
-        case = Case("entmax", str(order), None, "adaptive:1", job.dtype, "convergence", array.shape, "-")
-        outcome = caller(case, Call(Inputs({"z": array})))
-        failure = outcome.error or outcome.crash
-        if failure is not None:
-            found.append(failure)
-            continue
-        weights = np.asarray(outcome.arrays["output"]).astype(np.float64)
-        same = weights.shape == array.shape
-        found.append(weights.tolist() if same else f"the output has shape {weights.shape}, not {array.shape}")
-    return found
+    # A new array for every call: a target may write into the last one.
+    return [caller(job.case(order), Call(job.inputs())) for order in job.orders]
 
 
-def _started(work: Runner, job: _Job) -> Future[Answers]:
+def _started(work: Runner, job: _Job) -> Future[list[Outcome]]:
     if work.pool is None:
         return work.submit(ask, job=job)
     return work.limited(work.limits.seconds, ask, job=job, limits=work.limits)
 
 
-def _answer(future: Future[Answers]) -> Answers | str:
-    """The answers of a worker, or how it ended."""
+def _answer(future: Future[list[Outcome]]) -> list[Outcome] | str:
+    """The outcomes, or how the worker ended, without times: records and captions depend on the target alone."""
     try:
         return future.result()
     except Ended as error:
-        return error.end.reason
+        return "no answer in the time allowed" if error.end.timed_out else error.end.reason
 
 
-def _curve(job: _Job, answers: Answers | str, asked: int) -> BackendCurve:
+def _curve(job: _Job, answers: list[Outcome] | str, asked: int) -> BackendCurve:
     left_out = asked - len(job.orders)
     number = "order" if "order" in _takes(job.target) else "α"
     curve = BackendCurve(
         target=job.target.name,
         device=job.target.device,
         dtype=job.dtype,
-        built_in=job.target.place.module.startswith(BUILT_IN),
-        refused=f"{left_out} of {asked} orders have no exact {number} in {job.dtype}" if left_out else "",
+        grade=job.target.contract.grade,
+        refused=f"{left_out} of {asked} orders are not taken, or have no exact {number} in {job.dtype}"
+        if left_out
+        else "",
     )
     if isinstance(answers, str):
-        return curve.model_copy(update={"failure": answers})
-    failures = [answer for answer in answers if isinstance(answer, str) or not np.isfinite(answer).all()]
-    if failures:
-        first = failures[0] if isinstance(failures[0], str) else "weights that are not finite"
-        return curve.model_copy(update={"failure": f"{len(failures)} of {len(answers)} orders: {first}"})
-    return _judged(curve, job, [answer for answer in answers if not isinstance(answer, str)])
+        return curve.model_copy(update={"verdict": Verdict.NO_ANSWER, "why": answers})
+    judged = _judged(job, answers)
+    verdict, why = concluded(judged)
+    measured = [each for each in judged if each.kappa is not None]
+    worst = max(measured, key=lambda each: each.kappa or 0.0, default=None)
+    update: dict[str, Any] = {"verdict": verdict, "why": why, "judged": judged}
+    if worst is not None:
+        update |= {"kappa": worst.kappa, "worst": worst.order}
+    drawn = [
+        (order, weights) for order, answer in zip(job.orders, answers, strict=True) if (weights := _finite(job, answer))
+    ]
+    return _drawn(curve.model_copy(update=update), job, drawn)
 
 
-def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) -> BackendCurve:
+class _Given:
+    """A target whose outcome is known already: it ran in a worker, and is judged here."""
+
+    def __init__(self, target: Target, outcome: Outcome) -> None:
+        self.target, self.outcome = target, outcome
+
+    def __call__(self, case: Case, call: Call) -> Outcome:
+        """The outcome."""
+        return self.outcome
+
+
+def _judged(job: _Job, answers: Sequence[Outcome]) -> list[OrderVerdict]:
+    """The verdict of every order, by the checks of `kernelproof verify`."""
+    inputs, contract = job.inputs(), job.target.contract
+    found = []
+    with lookup(None):
+        for order, outcome in zip(job.orders, answers, strict=True):
+            case = job.case(order)
+            truth, undecided = truth_for(case, inputs, contract)
+            result = judge_target(
+                case, inputs, truth, _Given(job.target, outcome), _nothing, undecided=undecided, only=JUDGES
+            )
+            found.append(_order_verdict(order_text(order), result, outcome))
+    return found
+
+
+def _nothing(check: str, call: str) -> None:
+    """Ignore the step."""
+
+
+def _order_verdict(order: str, result: CaseResult, outcome: Outcome) -> OrderVerdict:
+    accuracy = result.checks.get(ACCURACY, CheckResult()).judgement
+    kappa = None if accuracy.worst is None else accuracy.worst.kappa
+    if outcome.crash is not None:
+        return OrderVerdict(order=order, verdict=Verdict.FAILED, kappa=inf, why=outcome.crash)
+    for check in result.checks.values():
+        if check.judgement.failed:
+            why = check.judgement.failures[0].message
+            return OrderVerdict(order=order, verdict=Verdict.FAILED, kappa=kappa, why=why)
+    if not accuracy.decided:
+        why = result.note or "no weight could be judged"
+        return OrderVerdict(order=order, verdict=Verdict.UNDECIDED, kappa=kappa, why=why)
+    return OrderVerdict(order=order, verdict=Verdict.PASSED, kappa=kappa)
+
+
+def _finite(job: _Job, outcome: Outcome) -> list[float]:
+    """The weights, if the call returned a finite number for every key; else none."""
+    output = outcome.arrays.get("output")
+    if output is None or output.size != len(job.logits):
+        return []
+    weights = output.astype(np.float64).reshape(-1)
+    return [float(each) for each in weights] if np.isfinite(weights).all() else []
+
+
+def _drawn(curve: BackendCurve, job: _Job, answers: Sequence[tuple[Fraction, Sequence[float]]]) -> BackendCurve:
     """Add points, floors and fit to `curve`."""
     if not answers:
         return curve
     u = FORMATS[job.dtype].unit_roundoff
+    orders = [order for order, _ in answers]
     points, distances, truths, coefficient = [], [], [], arb(0)
-    with ctx.workprec(first_bits(max(job.orders))):
+    with ctx.workprec(first_bits(max(orders))):
         coefficient = norm_of(NORM, SoftmaxExpansion.of(job.logits).first)
-        for order, answer in zip(job.orders, answers, strict=True):
+        for order, answer in answers:
             truth = known(job.logits, order)
             distance = norm_of(NORM, [arb(a) - p for a, p in zip(answer, truth.limit, strict=True)])
             own = norm_of(NORM, [arb(a) - w for a, w in zip(answer, truth.weights, strict=True)])
@@ -331,22 +345,19 @@ def _judged(curve: BackendCurve, job: _Job, answers: Sequence[Sequence[float]]) 
             points.append(
                 BackendPoint(order=text, error=ends(distance), own=ends(own), floor=u * truth.unit, kept=bool(kept))
             )
-        start = regime(local_slopes(job.orders, truths), NORM.slope, LOCAL)
+        start = regime(local_slopes(orders, truths), NORM.slope, LOCAL)
         above = [at for at in range(start, len(points)) if points[at].kept]
         fit = None
         if len(above) >= FEWEST:
-            fit = line([job.orders[at] for at in above], [distances[at] for at in above], NORM.slope, coefficient)
+            fit = line([orders[at] for at in above], [distances[at] for at in above], NORM.slope, coefficient)
     lowest = min(range(len(points)), key=lambda at: points[at].error.middle)
-    fitted = CurveState.SHORT if fit is None else CurveState.HOLDS if fit.holds else CurveState.FAILS
     return curve.model_copy(
         update={
             "points": points,
             "meets": float(coefficient) / (u * floor_at_limit(job.logits)),
-            "kappa": max(point.own.middle / point.floor for point in points),
             "lowest": points[lowest].order,
             "turns": turning(points),
             "fit": fit,
-            "state": fitted,
         }
     )
 

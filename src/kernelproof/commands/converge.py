@@ -21,7 +21,7 @@ from kernelproof.theory.convergence.studies import STUDIES
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.process.environment import environment
 from kernelproof.verify.studies import convergence
-from kernelproof.verify.studies.convergence import BackendStudy
+from kernelproof.verify.studies.backend_records import BackendStudy
 from kernelproof.verify.targets.target import Place, Target, find
 from kernelproof.verify.workers.runner import Runner, compiles, runner, with_patience
 
@@ -191,7 +191,7 @@ def _results(
 ) -> ConvergenceResults:
     studies: list[StudyRecord] = [found[name] for name in chosen if name in STUDIES]
     return ConvergenceResults(
-        passed=all(map(study_passed, studies)) and (held is None or held.passed),
+        passed=all(map(study_passed, studies)) and (BACKENDS not in chosen if held is None else held.passed),
         seed=seed,
         orders=[order_text(order) for order in orders],
         style=look.style,

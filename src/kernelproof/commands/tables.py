@@ -25,6 +25,10 @@ _STYLES = {
     "CRASH": "bold red",
     "UNDECIDED": "yellow",
     "UNAVAILABLE": "yellow",
+    "failed": "bold red",
+    "fails": "bold red",
+    "no answer": "bold red",
+    "undecided": "yellow",
 }
 
 
