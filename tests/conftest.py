@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import flint
 import mpmath
 import pytest
 from hypothesis import settings
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 # dev explores; ci must give the same answer twice; nightly has time. No deadline: a first call may compile.
 settings.register_profile("dev", max_examples=30, deadline=None, print_blob=True)
@@ -25,11 +35,39 @@ def working_precisions() -> dict[str, int]:
     return {"mpmath.mp": mpmath.mp.prec, "mpmath.iv": mpmath.iv.prec, "flint.ctx": flint.ctx.prec}
 
 
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the workers of one run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_cache(common_folder: Path) -> Iterator[None]:
     """A cache of truth of the tests' own: nothing is read from that of the user, and nothing written to it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERNELPROOF_CACHE", str(tmp_path_factory.mktemp("cache-of-truth")))
+        patch.setenv("KERNELPROOF_CACHE", str(common_folder / "cache-of-truth"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_once(common_folder: Path) -> Iterator[None]:
+    """Have one worker compile a function while the others wait: they read it from Numba's cache."""
+    if fcntl is None:
+        yield
+        return
+    compile_one, folder = Dispatcher.compile, common_folder / "compiling"
+    folder.mkdir(exist_ok=True)
+
+    def compile_or_wait(self: Any, signature: Any) -> Any:
+        name = hashlib.sha256(f"{self.py_func.__module__}.{self.py_func.__qualname__}".encode()).hexdigest()
+        # Numba's own lock first: a thread that holds it may need this function, inside another.
+        with global_compiler_lock, (folder / name).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return compile_one(self, signature)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatcher, "compile", compile_or_wait)
         yield
 
 
@@ -104,15 +142,26 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
     return min((os.cpu_count() or 1) + 1, 8)
 
 
+def group_of(item: pytest.Item) -> str:
+    """The name of what `item` shares with other tests, or ""; tests of one group run on one worker."""
+    path = item.path.as_posix()
+    if "/backends/" in path and "numba" in item.nodeid:
+        return "numba"
+    if "/reference/bulk/" in path:
+        return "bulk"
+    fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    # Not those of this file, which every test has; the widest, so that a module shares what its folder shares.
+    shared = {one.baseid for defined in fixtures for one in defined if one.scope in {"module", "session"}}
+    return min((place for place in shared if "/" in place), key=len, default="")
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep on one worker the tests that compile the same functions: two workers would both compile them."""
+    """Keep on one worker the tests that share something costly: compiled functions, or a fixture of their module."""
     for item in items:
-        path = item.path.as_posix()
-        if "/backends/" in path and "numba" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("numba"))
-        elif "/reference/bulk/" in path:
-            item.add_marker(pytest.mark.xdist_group("bulk"))
+        group = "" if item.get_closest_marker("xdist_group") else group_of(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 NEEDS = {

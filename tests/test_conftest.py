@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,28 @@ def test_next_is_clean():
 def test_is_long():
     raise AssertionError
 """
+
+GROUPS = """
+import os, pytest
+
+@pytest.fixture(scope="module")
+def shared():
+    return os.environ["PYTEST_XDIST_WORKER"]
+
+@pytest.mark.parametrize("number", range(8))
+def test_one(shared, number):
+    print(f"<{shared}>")
+"""
+
+
+def test_tests_that_share_a_fixture_share_a_worker(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    (tmp_path / "tests" / "test_probe.py").write_text(GROUPS, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup", "-rP"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "8 passed" in run.stdout, run.stdout + run.stderr
+    assert len(set(re.findall(r"<(gw\d)>", run.stdout))) == 1, run.stdout
 
 
 def test_leaks_fail_and_skips_are_visible(tmp_path: Path) -> None:
