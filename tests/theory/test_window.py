@@ -146,8 +146,8 @@ def test_bounds_hold_between_the_orders_of_a_study_too_and_are_not_loose(name: s
                 most = near[norm][1].upper() * ball(order) ** (norm.slope - 1)
                 assert abs(errors[norm][1]) <= most
                 ratios[norm].append(float(abs(errors[norm][1]) / most))
-        # A bound that is ten times too large would still be true, and refuse less.
-        assert min(map(max, ratios.values())) > 0.1
+        # A bound that is too large would still be true, and refuse less; the least of these is 0.79.
+        assert min(map(max, ratios.values())) > 0.75
 
 
 def test_series_of_a_row_enclose_the_certified_weights() -> None:

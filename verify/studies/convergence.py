@@ -223,11 +223,16 @@ def ask(job: _Job, limits: Limits | None = None) -> list[Outcome]:
         job: the target, its row and its orders.
         limits: limits on memory, to be set if this is a worker process.
     """
-    caller = guard_of(job.target).caller
+    guard = guard_of(job.target)
     if limits is not None:
         limit_memory(limits, [job.target])
-    # A new array for every call: a target may write into the last one.
-    return [caller(job.case(order), Call(job.inputs())) for order in job.orders]
+    with guard:
+        # A new array for every call: a target may write into the last one.
+        return [guard.call(job.case(order), Call(job.inputs()), _came_back) for order in job.orders]
+
+
+def _came_back() -> None:
+    """A call forked and returned in the child process too, which now ends; the parent has the answer."""
 
 
 def _started(work: Runner, job: _Job) -> Future[list[Outcome]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction as F
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.records import CurveState, Ends
 from kernelproof.verify.checks import checks
 from kernelproof.verify.process.limits import Limits
+from kernelproof.verify.records import Judgement
+from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.backend_records import BackendPoint, BackendStudy, OrderVerdict, Verdict, concluded
 from kernelproof.verify.studies.convergence import (
     AT_FLOOR,
@@ -31,6 +34,7 @@ from kernelproof.verify.studies.convergence import (
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.target import describe, find
 from kernelproof.verify.workers.runner import runner
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult
 
 ORDERS = tuple(F(2) ** k for k in range(-1, 31))
 TAU = '''
@@ -86,6 +90,14 @@ def right(z, order):
         above = np.log(u.sum()) + order * np.log(g / order) > 0
         low, high = (low, g) if above else (g, high)
     return (u / u.sum()).astype(z.dtype)
+
+def exits(z, order):
+    raise BaseException("out")
+
+def writes_into_its_input(z, order):
+    found = right(z, order)
+    z[:] = 0
+    return found
 
 def wrong_once(z, order):
     """Right but at one order, where two weights are exchanged."""
@@ -157,8 +169,9 @@ def test_the_judges_are_checks_that_need_nothing_but_the_answer() -> None:
     assert fatal - JUDGES == {"gradients", "special_values"}
 
 
-def test_a_right_target_passes(module: str) -> None:
-    found = ran(f"{module}:right")
+@pytest.mark.parametrize("name", ["right", "writes_into_its_input"])
+def test_a_right_target_passes(module: str, name: str) -> None:
+    found = ran(f"{module}:{name}")
     assert found.passed
     assert found.curves[0].verdict is Verdict.PASSED
 
@@ -169,6 +182,7 @@ def test_a_right_target_passes(module: str) -> None:
         ("uniform", 32, "wrong at 32 of 32 orders"),
         ("gives_nan", 32, "wrong at 32 of 32 orders; at n = 0.5: output[0, 0] is nan"),
         ("raises", 32, "wrong at 32 of 32 orders; at n = 0.5: the call gave no output: ValueError: no"),
+        ("exits", 32, "wrong at 32 of 32 orders; at n = 0.5: the call gave no output: BaseException: out"),
         ("short", 32, "the output has shape (1, 2), which does not hold rows of (1, 16)"),
         ("wrong_once", 1, "wrong at 1 of 32 orders; at n = 1048576: output"),
         ("raises_once", 1, "wrong at 1 of 32 orders; at n = 1048576: the call gave no output: ValueError: not this"),
@@ -197,6 +211,16 @@ def test_an_order_at_which_nothing_is_decided_is_no_pass() -> None:
     assert concluded([passed, undecided]) == (Verdict.UNDECIDED, "undecided at 1 of 2 orders; at n = 2: planted")
     assert concluded([undecided, at("3", Verdict.FAILED)])[0] is Verdict.FAILED
     assert concluded([]) == (Verdict.UNDECIDED, "no order was asked")
+
+
+def test_comparisons_that_decide_nothing_are_no_pass(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def vacuous(*_: Any, **__: Any) -> CaseResult:
+        return CaseResult({"accuracy": CheckResult(Judgement(undecided=16))})
+
+    monkeypatch.setattr(convergence, "judge_target", vacuous)
+    found = ran(f"{module}:right")
+    assert (found.passed, found.curves[0].verdict) == (False, Verdict.UNDECIDED)
+    assert found.curves[0].why == "undecided at 32 of 32 orders; at n = 0.5: no weight could be judged"
 
 
 def test_a_tau_form_turns_upward_fails_and_its_floor_is_not_fitted(module: str) -> None:
