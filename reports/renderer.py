@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,6 +10,7 @@ from markupsafe import Markup
 
 from kernelproof.reference.plain_text import clean
 from kernelproof.reports import text
+from kernelproof.verify.judging.grades import GRADE_LIMITS
 
 
 def templates() -> Environment:
@@ -23,7 +25,18 @@ def templates() -> Environment:
         finalize=_clean,
     )
     environment.filters |= {"number": text.number, "short": text.short, "duration": text.duration}
+    environment.globals |= {"grade_limits": grade_limits}
     return environment
+
+
+def grade_limits(failed: str) -> list[tuple[str, str]]:
+    """Return the grades, each with its limit as text; of F, `failed` says what it is.
+
+    >>> grade_limits("wrong")
+    [('A', 'κ ≤ 4'), ('B', '≤ 32'), ('C', '≤ 10³'), ('D', '≤ 10⁶'), ('E', 'finite'), ('F', 'wrong')]
+    """
+    said = [f"≤ {text.size(limit)}" if math.isfinite(limit) else "finite" for limit in GRADE_LIMITS.values()]
+    return list(zip([*GRADE_LIMITS, "F"], [f"κ {said[0]}", *said[1:], failed], strict=True))
 
 
 def _clean(value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 NARROW_SPACE = "\u202f"
 MISSING = "–"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WORDS = {"NaN": "NaN", "Infinity": "∞", "-Infinity": "−∞"}
 
 
@@ -43,6 +44,18 @@ def _decimal(value: float, digits: int) -> str:
         whole, dot, rest = body.partition(".")
         return sign + f"{int(whole):,}".replace(",", NARROW_SPACE) + dot + rest
     return f"{sign}{mantissa}e{exponent}"
+
+
+def size(value: float) -> str:
+    """Return a size that a definition states, with a power of ten written as one.
+
+    >>> size(4.0), size(1000.0), size(1e6), size(2.5)
+    ('4', '10³', '10⁶', '2.5')
+    """
+    power = round(math.log10(value)) if value > 0 else 0
+    if power >= 3 and value == 10.0**power:
+        return f"10{str(power).translate(_SUPERSCRIPTS)}"
+    return f"{value:g}"
 
 
 def short(count: int) -> str:
