@@ -10,7 +10,7 @@ from itertools import groupby
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports.summary import order_label
 from kernelproof.reports.text import MISSING, number
-from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults, WorstCaseRow
 from kernelproof.verify.judging.grades import grade_of, limit_of
 
 NOTES = 6
@@ -77,7 +77,7 @@ class Overview:
         ]
 
 
-def overview(results: WorstResults) -> Overview:
+def overview(results: WorstCaseResults) -> Overview:
     """Return the table of `results`."""
     dtypes = tuple(name for name in FORMATS if any(row.dtype == name for row in results.table))
     groups: dict[str, list[tuple[str, list[Square | None]]]] = {}
@@ -105,7 +105,7 @@ def _by_size(orders: Iterable[str]) -> list[str]:
     return sorted(orders, key=size)
 
 
-def _square(rows: Sequence[WorstRow], results: WorstResults) -> Square | None:
+def _square(rows: Sequence[WorstCaseRow], results: WorstCaseResults) -> Square | None:
     if not rows:
         return None
     decided = [(row.kappa.error, row.rule) for row in rows if row.kappa is not None]
@@ -128,7 +128,7 @@ def _rank(error: float) -> float:
     return math.inf if math.isnan(error) else error
 
 
-def _notes(results: WorstResults) -> Iterator[str]:
+def _notes(results: WorstCaseResults) -> Iterator[str]:
     yield (
         "Cells: the largest error found in ulp / in κ, whatever the bandwidth rule. "
         f"✗: beyond the promised grade {results.promised}. !: the search ended early. {MISSING}: nothing decided."
@@ -146,7 +146,7 @@ def _notes(results: WorstResults) -> Iterator[str]:
         yield f"Not tried, and in the tables with --whole: {'; '.join(results.left_out)}."
 
 
-def _every(table: Sequence[WorstRow]) -> Iterator[str]:
+def _every(table: Sequence[WorstCaseRow]) -> Iterator[str]:
     """Yield the ops and dtypes for which every line says that every number was tried."""
     for op in dict.fromkeys(row.op for row in table):
         whole = [

@@ -13,7 +13,7 @@ from kernelproof.commands.spans import seconds_of
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports.record import RecordFile
 from kernelproof.reports.search.fuzz import FUZZ
-from kernelproof.reports.search.worst_case import WORST
+from kernelproof.reports.search.worst_case import WORST_CASE
 
 FAULTY = Path(__file__).parent / "verify" / "fuzz" / "faulty.py"
 
@@ -113,7 +113,7 @@ def test_a_message_that_is_no_text_fails_the_target_and_not_the_command(
     assert code == cli.FAILED
     assert "\x1b" not in capsys.readouterr().out
     text = (tmp_path / "found" / f"{command}.json").read_text(encoding="utf-8")
-    file: RecordFile[Any] = FUZZ if command == "fuzz" else WORST
+    file: RecordFile[Any] = FUZZ if command == "fuzz" else WORST_CASE
     assert file.text_of(file.record_of(text)) == text
     assert "bad \\\\ud800 \\u0000 \\u001b[31m" in text
     for page in ("index.html", f"{command}.md"):

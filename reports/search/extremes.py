@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from kernelproof.reports.text import number
-from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import ExactArray, Extreme, WorstCaseResults, WorstCaseRow
 
 SHOWN = 4
 """How many numbers of a row, or of each of q, k and v, a table shows; the JSON has all, bit for bit."""
@@ -16,7 +16,7 @@ Section = tuple[str, tuple[str, ...], list[list[str]]]
 """Title, head and lines of a table."""
 
 
-def sections(results: WorstResults) -> Iterator[Section]:
+def sections(results: WorstCaseResults) -> Iterator[Section]:
     """Yield a table for each op and kind of bandwidth rule."""
     for (op, kind), rows in groupby(results.table, lambda row: (row.op, row.rule.partition(":")[0])):
         ruled = ("rule",) if kind else ()
@@ -24,7 +24,7 @@ def sections(results: WorstResults) -> Iterator[Section]:
         yield f"{op}, {kind}" if kind else op, head, [cells(row) for row in rows]
 
 
-def cells(row: WorstRow) -> list[str]:
+def cells(row: WorstCaseRow) -> list[str]:
     """Return one line of a table."""
     open_ = "undecided: rounding the inputs may choose other keys" if row.rows and row.kappa is None else ""
     note = "; ".join(part for part in (row.every, open_, row.note) if part)

@@ -12,7 +12,7 @@ from kernelproof.reports.search.extremes import sections
 from kernelproof.reports.summary import flat
 from kernelproof.reports.text import duration, number
 from kernelproof.verify.fuzz.fuzz_record import CoverageCell, FuzzFinding, FuzzResults
-from kernelproof.verify.fuzz.worst_record import WorstResults
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults
 
 PLACES = 12
 """How many combinations of order and dtype at which a check failed a report shows; the JSON has all."""
@@ -68,12 +68,12 @@ def _coverage(cells: Sequence[CoverageCell]) -> str:
     return table(head, lines, right=3)
 
 
-def worst_markdown(results: WorstResults) -> str:
+def worst_case_markdown(results: WorstCaseResults) -> str:
     """Return `results` as Markdown; every text from outside is escaped."""
-    return "\n\n".join(part for part in _worst_parts(results) if part) + "\n"
+    return "\n\n".join(part for part in _worst_case_parts(results) if part) + "\n"
 
 
-def _worst_parts(results: WorstResults) -> Iterator[str]:
+def _worst_case_parts(results: WorstCaseResults) -> Iterator[str]:
     yield f"# kernelproof worst-case: {escape(results.target)} on {escape(results.device)}"
     promise = "within" if results.passed else "NOT within"
     yield (

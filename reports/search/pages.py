@@ -13,7 +13,7 @@ from kernelproof.reports.renderer import templates
 from kernelproof.reports.search.coverage import families_tried, tried
 from kernelproof.reports.search.extremes import sections
 from kernelproof.verify.fuzz.fuzz_record import FuzzResults
-from kernelproof.verify.fuzz.worst_record import WorstResults
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults
 from kernelproof.verify.records import OPS
 
 
@@ -34,7 +34,7 @@ def fuzz_page(results: FuzzResults) -> str:
     )
 
 
-def worst_page(results: WorstResults) -> str:
+def worst_case_page(results: WorstCaseResults) -> str:
     """Return `results` as an HTML page; a pure function of its argument."""
     return _filled("worst_case.html.j2", results=results, seen=overview(results), sections=list(sections(results)))
 
@@ -50,7 +50,7 @@ def listed(value: Any) -> str:
     return text.number(value) if isinstance(value, str) else str(value)
 
 
-def _filled(name: str, *, results: FuzzResults | WorstResults, **held: Any) -> str:
+def _filled(name: str, *, results: FuzzResults | WorstCaseResults, **held: Any) -> str:
     environment = summary.flat(results.environment)
     return _environment().get_template(name).render(results=results, environment=environment, **held)
 

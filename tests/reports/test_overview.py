@@ -7,7 +7,7 @@ import math
 import pytest
 
 from kernelproof.reports.overview import NOTES, overview
-from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import ExactArray, Extreme, WorstCaseResults, WorstCaseRow
 
 
 def extreme(error: float | None) -> Extreme | None:
@@ -15,13 +15,17 @@ def extreme(error: float | None) -> Extreme | None:
     return None if error is None else Extreme(error=error, inputs={"z": number}, got=0.5, exact=0.5)
 
 
-def row(op: str, rule: str, order: str, dtype: str, *errors: float | None, every: str = "", note: str = "") -> WorstRow:
+def row(
+    op: str, rule: str, order: str, dtype: str, *errors: float | None, every: str = "", note: str = ""
+) -> WorstCaseRow:
     ulp, kappa = map(extreme, errors)
-    return WorstRow(op=op, rule=rule, order=order, dtype=dtype, rows=9, every=every, ulp=ulp, kappa=kappa, note=note)
+    return WorstCaseRow(
+        op=op, rule=rule, order=order, dtype=dtype, rows=9, every=every, ulp=ulp, kappa=kappa, note=note
+    )
 
 
-def results(*table: WorstRow, left_out: tuple[str, ...] = ()) -> WorstResults:
-    return WorstResults(
+def results(*table: WorstCaseRow, left_out: tuple[str, ...] = ()) -> WorstCaseResults:
+    return WorstCaseResults(
         passed=False,
         target="mine.py:f",
         device="cpu",

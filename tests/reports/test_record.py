@@ -14,7 +14,7 @@ from kernelproof.reports import bench, paper, read, record, schema, theory
 from kernelproof.reports.paper.record import ConvergenceResults
 from kernelproof.reports.record import RESULTS, RecordFile
 from kernelproof.reports.search.fuzz import FUZZ, render_fuzz
-from kernelproof.reports.search.worst_case import WORST, render_worst
+from kernelproof.reports.search.worst_case import WORST_CASE, render_worst_case
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.convergence.norms import Norm
 from kernelproof.theory.convergence.records import StudyRecord
@@ -22,7 +22,7 @@ from kernelproof.theory.finding import Verdict
 from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
 from kernelproof.verify.bench.bench_record import BenchResults
 from kernelproof.verify.fuzz.fuzz_record import FuzzResults
-from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults, WorstCaseRow
 from kernelproof.verify.record.schema import Results
 
 BAD = "bad \ud800 \0 \x1b[31m"
@@ -60,13 +60,17 @@ def hostile_records() -> list[tuple[RecordFile[Any], Any, Callable[[Any], Mappin
     )
     claims = [claim]
     study = StudyRecord(slug="one", title="One", says=BAD, norms=[Norm.L1], curves=[])
-    worst_row = WorstRow(op="entmax", order="1", dtype="float32", rows=0, every=BAD, ulp=None, kappa=None, note=BAD)
+    worst_row = WorstCaseRow(op="entmax", order="1", dtype="float32", rows=0, every=BAD, ulp=None, kappa=None, note=BAD)
     kind: dict[str, Any] = {"precision": 192, "seed": 0}
     drawn: dict[str, Any] = {"orders": [BAD], "style": "slides", "venue": "icml"}
     return [
         (RESULTS, Results(**run, passed=False, suite=BAD, seed=0, command=BAD, targets=[]), reports.render),
         (FUZZ, FuzzResults(**tried, **counts, command=BAD, notes=[BAD]), render_fuzz),
-        (WORST, WorstResults(**tried, command=BAD, promised="B", left_out=[BAD], table=[worst_row]), render_worst),
+        (
+            WORST_CASE,
+            WorstCaseResults(**tried, command=BAD, promised="B", left_out=[BAD], table=[worst_row]),
+            render_worst_case,
+        ),
         (bench.BENCHMARKS, BenchResults(**run, command=BAD, quick=True, families=[], pictures=[]), bench.render),
         (theory.THEORY, TheoryResults(**run, **kind, passed=False, command=BAD, claims=claims), theory.render),
         (

@@ -26,7 +26,7 @@ from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
 from kernelproof.verify.fuzz.recipes import features
 from kernelproof.verify.fuzz.subject import Answer
-from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import ExactArray, Extreme, WorstCaseRow
 from kernelproof.verify.records import ACCURACY, Array, Floats, Inputs
 
 ELITE = 16
@@ -119,10 +119,10 @@ class Climber:
             self.measure(*next(self.source))
             self.blocks += 1
 
-    def row(self) -> WorstRow:
+    def row(self) -> WorstCaseRow:
         """The line of the tables for this place."""
         nothing = "nothing was tried: the time was up" if not self.rows and not self.note else ""
-        return WorstRow(
+        return WorstCaseRow(
             op=self.case.op,
             rule="" if self.case.op == "entmax" else self.case.rule,
             order=self.case.order_label,

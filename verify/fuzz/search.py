@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.hill_climb import Climber
-from kernelproof.verify.fuzz.worst_record import WorstRow
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseRow
 
 
 def searched(
@@ -23,7 +23,7 @@ def searched(
     seconds: float | None = None,
     blocks: int | None = None,
     tell: Callable[[int], None] | None = None,
-) -> list[WorstRow]:
+) -> list[WorstCaseRow]:
     """Search at each of `cases` and return the lines of the tables.
 
     Args:

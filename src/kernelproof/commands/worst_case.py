@@ -15,11 +15,11 @@ from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.progress import Progress
-from kernelproof.reports.search.worst_case import write_worst
+from kernelproof.reports.search.worst_case import write_worst_case
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.grid import left_out, places, usual
 from kernelproof.verify.fuzz.search import searched
-from kernelproof.verify.fuzz.worst_record import WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults, WorstCaseRow
 from kernelproof.verify.judging.grades import limit_of
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.targets.target import Place, Target
@@ -43,7 +43,7 @@ def worst_case(
     serial: bool = False,
     progress: bool = False,
     **options: Unpack[TargetOptions],
-) -> WorstResults:
+) -> WorstCaseResults:
     """Search for the largest errors, in ulp and in κ, at each op, bandwidth rule, order and dtype of `target`.
 
     Args:
@@ -82,7 +82,7 @@ def worst_case(
     total, noun = (len(cases), "lines of the tables") if seconds is None else (int(seconds), "seconds")
     with Progress(total, shown=progress, noun=noun, verb="searching") as shown:
 
-        def search(judge: Judge) -> list[WorstRow]:
+        def search(judge: Judge) -> list[WorstCaseRow]:
             begun = time.monotonic()
 
             def tell(done: int) -> None:
@@ -99,7 +99,7 @@ def worst_case(
             held = Limits.of(timeout, WORST_SECONDS)
             with Arena(chosen, with_patience(held) if compiles(chosen) else held) as judge:
                 rows = search(judge)
-    results = WorstResults(
+    results = WorstCaseResults(
         passed=_holds(rows, chosen),
         target=chosen.name,
         device=chosen.device,
@@ -115,11 +115,11 @@ def worst_case(
         table=rows,
     )
     if out is not None:
-        write_worst(results, Path(out))
+        write_worst_case(results, Path(out))
     return results
 
 
-def _holds(rows: Sequence[WorstRow], target: Target) -> bool:
+def _holds(rows: Sequence[WorstCaseRow], target: Target) -> bool:
     """Whether every search finished with rows, something was decided for each op, and every κ is within the grade."""
     grade = target.contract.grade
     kappas = [(row.kappa.error, limit_of(grade, FORMATS[row.dtype])) for row in rows if row.kappa is not None]

@@ -9,10 +9,10 @@ import pytest
 
 from kernelproof.reports.search.coverage import families_tried, tried
 from kernelproof.reports.search.fuzz import FUZZ_FILES, render_fuzz
-from kernelproof.reports.search.pages import fuzz_page, worst_page
-from kernelproof.reports.search.worst_case import WORST_FILES, render_worst
+from kernelproof.reports.search.pages import fuzz_page, worst_case_page
+from kernelproof.reports.search.worst_case import WORST_FILES, render_worst_case
 from kernelproof.verify.fuzz.fuzz_record import AlsoSeen, CoverageCell, FuzzFinding, FuzzResults
-from kernelproof.verify.fuzz.worst_record import ExactArray, Extreme, WorstResults, WorstRow
+from kernelproof.verify.fuzz.worst_case_record import ExactArray, Extreme, WorstCaseResults, WorstCaseRow
 
 EVIL = "<script>alert(1)</script>\x1b[31m"
 CASE = "entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=4x8 feature=3 seed=5"
@@ -171,7 +171,7 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
     number = ExactArray(shape=[1, 2], bits=["0x0.0p+0", "0x1.0p+0"], shown=["0.0", "1.0"])
     extremes = [Extreme(error=error, inputs={"scores": number}) for error in (0.25, 40.0, math.nan)]
     table = [
-        WorstRow(
+        WorstCaseRow(
             op="weights",
             rule=f"fixed:{at}",
             order="inf",
@@ -184,7 +184,7 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
         )
         for at, (each, dtype) in enumerate(zip(extremes, ("float64", "float32", "float16"), strict=True))
     ]
-    results = WorstResults(
+    results = WorstCaseResults(
         passed=False,
         target=f"mine.py:f{EVIL}",
         device="cpu",
@@ -204,9 +204,9 @@ def test_the_page_of_the_largest_errors_has_the_table_its_grades_and_every_line(
         brief.startswith("<kernelproof worst-case: mine.py:f") and "NOT within the promised grade B, 27 rows" in brief
     )
     assert len(brief.splitlines()) == 4 and "<script" not in results._repr_html_()
-    files = render_worst(results)
+    files = render_worst_case(results)
     assert tuple(files) == WORST_FILES
-    assert files["index.html"] == worst_page(WorstResults.model_validate_json(files["worst-case.json"]))
+    assert files["index.html"] == worst_case_page(WorstCaseResults.model_validate_json(files["worst-case.json"]))
     page = parsed(files["index.html"])
     for said in (
         "Not within grade B",

@@ -11,13 +11,13 @@ import pytest
 import kernelproof
 from kernelproof.reference.errors import TargetError
 from kernelproof.reports.search.extremes import at
-from kernelproof.verify.fuzz.worst_record import WorstResults
+from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults
 
 FAULTY = Path(__file__).with_name("faulty.py")
 OPS = Path(__file__).with_name("faulty_ops.py")
 
 
-def run(name: str, order: str, dtype: str, blocks: int) -> WorstResults:
+def run(name: str, order: str, dtype: str, blocks: int) -> WorstCaseResults:
     return kernelproof.worst_case(f"{FAULTY}:{name}", order=order, dtype=dtype, blocks=blocks, serial=True)
 
 
@@ -93,7 +93,7 @@ def test_every_op_of_a_right_backend_stays_within_grade_a(op: str) -> None:
     assert any(row.ulp is not None and row.ulp.error > 0.4 for row in found.table)
 
 
-def ops(name: str, op: str, order: str, *, blocks: int = 12, seed: int = 0) -> WorstResults:
+def ops(name: str, op: str, order: str, *, blocks: int = 12, seed: int = 0) -> WorstCaseResults:
     found = kernelproof.worst_case(
         f"{OPS}:{name}", op=op, order=order, dtype="float32", blocks=blocks, seed=seed, serial=True
     )

@@ -55,7 +55,7 @@ class Extreme(Record):
     message: str = ""
 
 
-class WorstRow(Record):
+class WorstCaseRow(Record):
     """One line of the tables.
 
     Attributes:
@@ -78,7 +78,7 @@ class WorstRow(Record):
     note: str = ""
 
 
-class WorstResults(HasBrief, Record):
+class WorstCaseResults(HasBrief, Record):
     """Everything one search for the worst error found.
 
     Attributes:
@@ -87,7 +87,7 @@ class WorstResults(HasBrief, Record):
         left_out: orders and dtypes of the target that the tables leave out, in words.
     """
 
-    format: Literal["kernelproof-worst/1"] = Field(default="kernelproof-worst/1", alias="schema")
+    format: Literal["kernelproof-worst-case/1"] = Field(default="kernelproof-worst-case/1", alias="schema")
     passed: bool
     target: str
     device: str
@@ -100,7 +100,7 @@ class WorstResults(HasBrief, Record):
     deaths: int
     environment: dict[str, Any]
     left_out: list[str] = Field(default_factory=list)
-    table: list[WorstRow] = Field(default_factory=list)
+    table: list[WorstCaseRow] = Field(default_factory=list)
 
     def brief(self) -> Brief:
         """Whether the errors are within the promised grade, and the largest errors."""
