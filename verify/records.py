@@ -142,8 +142,8 @@ class Contract:
 
     Attributes:
         grade: the worst grade that still passes, A to E.
-        nan: a row with a NaN logit: "nan" (whole row) or "any".
-        posinf: a row with +inf: "nan", "limit" or "any".
+        nan: a row with a NaN logit: "nan" (whole row), "raise" (the call raises) or "any".
+        posinf: a row with +inf: "nan", "limit", "raise" or "any".
         empty_row: a row with nothing to attend to: "zeros", "nan", "raise" or "any".
         flush_to_zero: subnormal results may be 0.
         scores: how ``−‖q − k‖²/2`` is computed: from "differences", or from "dots", which cancel where q and k are
@@ -151,6 +151,9 @@ class Contract:
         same: whether two equivalent calls give the same "bits", or results that each are within the "grade".
         causal: where the numbers of queries and keys differ, the last query sees every key ("bottom-right", as the op
             is defined), or the first query sees only the first key ("top-left").
+        deterministic: whether a repeated call gives the same bits; if not, each of several must be within the grade.
+        masked_nonfinite: whether NaN and ∞ behind a mask, and numbers whose scores overflow there, must be "ignored",
+            as finite ones must, or may do "any" thing.
     """
 
     grade: str = "C"
@@ -161,16 +164,19 @@ class Contract:
     scores: str = "dots"
     same: str = "grade"
     causal: str = "bottom-right"
+    deterministic: bool = True
+    masked_nonfinite: str = "any"
 
 
 CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
     "grade": ("A", "B", "C", "D", "E"),
-    "nan": ("nan", "any"),
-    "posinf": ("nan", "limit", "any"),
+    "nan": ("nan", "raise", "any"),
+    "posinf": ("nan", "limit", "raise", "any"),
     "empty_row": ("zeros", "nan", "raise", "any"),
     "scores": ("differences", "dots"),
     "same": ("grade", "bits"),
     "causal": ("bottom-right", "top-left"),
+    "masked_nonfinite": ("ignored", "any"),
 }
 """Field of `Contract` -> the words that it may be."""
 
@@ -208,6 +214,7 @@ class Judgement:
         failed: the number of all comparisons that failed.
         worst: the worst comparison, failed or not.
         errors: by output name, for the accuracy table.
+        remarks: what the user should know although the contract allows it.
     """
 
     decided: int = 0
@@ -216,6 +223,7 @@ class Judgement:
     failures: tuple[Failure, ...] = ()
     worst: Failure | None = None
     errors: dict[str, Errors] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 OPS = ("entmax", "weights", "regression", "attention")

@@ -78,7 +78,7 @@ def verify(
         raise DomainError(msg)
     one = None if case is None else one_case(case, options)
     known = () if xfail is None else expected_failures(Path(xfail))
-    places = list(dict.fromkeys(places_of(targets, options))) or [find(name) for name in backend_names()]
+    places = list(dict.fromkeys(places_of(targets, options, one))) or [find(name) for name in backend_names()]
     if out is not None:
         if not str(out).strip():
             msg = f"out must name a folder; got {out!r}"
@@ -91,7 +91,7 @@ def verify(
     place, trouble = truth_cache.prepared() if cache else (None, "")
     workers = Workers() if one is None else Workers(1)
     with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place) as work:
-        loaded, absent, skipped = _load(work, places, device, explicit=bool(targets))
+        loaded, absent, skipped = _load(work, places, device, selection, explicit=bool(targets))
         loaded = _told(loaded, selection, one)
         if any(compiles(target) for target in loaded):
             work.limits = with_patience(work.limits)
@@ -167,20 +167,20 @@ def prepared(
     selection = selection_of(options, seed=seed)
     (place,) = places_of([target], options)
     with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
-        loaded, _, _ = _load(work, [place], options.get("device"), explicit=True)
+        loaded, _, _ = _load(work, [place], options.get("device"), selection, explicit=True)
         held: dict[str, Any] = work.environment(with_torch=loaded[0].array_library == "torch", seed=seed).result()
     return _told(loaded, selection, None)[0], selection, held
 
 
 def _load(
-    work: Runner, places: list[Place], device: str | None, *, explicit: bool
+    work: Runner, places: list[Place], device: str | None, selection: Selection, *, explicit: bool
 ) -> tuple[list[Target], list[TargetRecord], list[str]]:
     """Return the targets to run, records of those that are unavailable, and what was skipped."""
     loaded: list[Target] = []
     absent: list[TargetRecord] = []
     skipped: list[str] = []
     here: set[str] = set()
-    for place, found in zip(places, work.describe(places), strict=True):
+    for place, found in zip(places, work.describe(places, selection), strict=True):
         if isinstance(found, str):
             if explicit:
                 msg = f"the target {place.name!r} is not available: {found}"
@@ -225,6 +225,7 @@ def _told(loaded: list[Target], selection: Selection, one: Case | None) -> list[
     numbers = [*selection.orders, *selection.alphas]
     if one is not None:
         return [target.with_order(one.order or None, one.alpha) for target in loaded]
+    loaded = [target.within(selection) for target in loaded]
     unknown = [target.name for target in loaded if target.order_unknown]
     if unknown and len(numbers) != 1:
         msg = f"{unknown[0]} has no parameter for the order; say which one it computes with --order or --alpha"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.declaration import read, read_file
 from kernelproof.verify.targets.target import Place, find
 
+RENAMED = {
+    "limit": "timeout",
+    "limits": "timeout",
+    "array": "array_library",
+    "arrays": "array_library",
+    "orders": "order",
+    "ops": "op",
+    "alphas": "alpha",
+    "dtypes": "dtype",
+    "devices": "device",
+}
+"""Words that a caller may use, some of them old names of options -> the name of the option."""
+_OTHERS = ("suite", "seed", "case", "xfail", "out", "serial", "progress", "timeout", "cache")
+"""Options of `kernelproof.verify` besides those of a target."""
 _DECLARED = ("call", "output", "array_library", "variant")
 
 
@@ -36,7 +51,10 @@ def selection_of(options: TargetOptions, *, suite: str = "standard", seed: int =
     for name in options:
         if name not in TargetOptions.__annotations__:
             allowed = ", ".join(TargetOptions.__annotations__)
-            msg = f"got an unexpected keyword argument {name!r}; the options of a target are {allowed}"
+            near = get_close_matches(name, (*TargetOptions.__annotations__, *_OTHERS), n=1)
+            meant = RENAMED.get(name) or next(iter(near), "")
+            hint = f" (did you mean {meant!r}?)" if meant else ""
+            msg = f"got an unexpected keyword argument {name!r}{hint}; the options of a target are {allowed}"
             raise TypeError(msg)
     if suite not in SUITES:
         msg = f"suite must be one of {', '.join(SUITES)}; got {suite!r}"
@@ -100,14 +118,19 @@ def one_case(text: str, options: TargetOptions) -> Case:
     return case
 
 
-def places_of(targets: Targets, options: TargetOptions) -> list[Place]:
+def places_of(targets: Targets, options: TargetOptions, case: Case | None = None) -> list[Place]:
     """The places of `targets`; if `options` declare something, the only target gets the declaration.
+
+    If `options` name one op, or there is a `case`, the only target computes that op.
 
     Raises:
         DomainError: something is declared, but there are several targets or none.
         TargetError: a target cannot be found, or the declaration has an unknown field.
     """
     places = [find(_text(target)) for target in targets]
+    ops = _names(options.get("op"), "op", OPS) if case is None else (case.op,)
+    if len(places) == len(ops) == 1:
+        places = [replace(places[0], op=ops[0])]
     contract = options.get("contract")
     told = {name: options.get(name) for name in _DECLARED if options.get(name) is not None}
     if not told and contract is None:

@@ -186,7 +186,7 @@ def _numbers(selection: Selection, *, alpha_only: bool, fixed: bool) -> list[tup
         numbers = [(order, None) for order in selection.orders or ORDERS if exact_number(order, "order") != 0]
     if not selection.alphas and not selection.orders and not fixed:
         numbers += [("", alpha) for alpha in ALPHAS]
-    if alpha_only:
+    if alpha_only and not selection.alphas:
         numbers += [("", alpha) for inexact, alpha in map(_as_alpha, selection.orders or ORDERS) if inexact]
     return numbers
 

@@ -38,14 +38,18 @@ class Check(Protocol):
         """Name the calls that this check needs on this case; none if it does not apply."""
         raise NotImplementedError
 
+    def repeats(self, case: Case, inputs: Inputs) -> dict[str, Call]:
+        """Name the calls that this check needs besides of a target that is not deterministic."""
+        return {}
+
     def judge(
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
         """Judge the outcomes of these calls; `truth` is None for families of special values that have no truth."""
         raise NotImplementedError
 
-    def raises(self, name: str, contract: Contract) -> Raises:
-        """Say whether the call `name` may raise an exception."""
+    def raises(self, name: str, call: Call, contract: Contract) -> Raises:
+        """Say whether `call`, which is called `name`, may raise an exception."""
         return Raises.EMPTY_ROWS
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.checks._gradient_claims import gradient_claims
-from kernelproof.verify.judging.claims import Claim, Seen, elements, flag
+from kernelproof.verify.judging.claims import Claim, Raises, Seen, elements, flag
 from kernelproof.verify.judging.slack import bounds_of
-from kernelproof.verify.records import Contract
+from kernelproof.verify.records import Contract, Inputs
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -66,3 +66,13 @@ def same_bits(
             expression = f"np.array_equal({base.variable}{part}, {whole}, equal_nan=True)"
             came = np.array_equal(np.asarray(left).astype(float), np.asarray(right).astype(float), equal_nan=True)
             yield flag(expression, came=came)
+
+
+def special_raises(inputs: Inputs, contract: Contract) -> Raises:
+    """Whether a call may raise for the NaN or the +∞ in the first array of `inputs`."""
+    first = next(iter(inputs.arrays.values())).astype(np.float64)
+    words = {contract.nan} if np.isnan(first).any() else set()
+    words |= {contract.posinf} if np.isposinf(first).any() else set()
+    if "raise" in words:
+        return Raises.MUST
+    return Raises.MAY if "any" in words else Raises.NEVER

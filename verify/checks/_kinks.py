@@ -5,6 +5,7 @@ The check of gradients decides by this, and so does what a script claims of grad
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from kernelproof.reference.model import Adaptive, Nearest
 from kernelproof.verify.judging.errors import NEAR, near_kink
 from kernelproof.verify.judging.row_gradients import SCORES, by_row
 from kernelproof.verify.judging.underflow import eta_of
-from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth
+from kernelproof.verify.records import Contract, Failure, Flags, Floats, Inputs, Judgement, Truth
 from kernelproof.verify.truth.kink_box import Row
 from kernelproof.verify.truth.kink_hull import MOST
 
@@ -116,3 +117,46 @@ def open_entries(name: str, case: Case, truth: Truth, loose: Flags, shape: tuple
         # ∂L/∂v = wᵀg, and from order 1 on the weights have no kink: only a choice of keys can open it.
         some = some and truth.unsure.any()
     return np.full((1,) * len(shape), bool(some))
+
+
+def named(judgement: Judgement, case: Case, truth: Truth, inputs: Inputs, raw: Floats) -> Judgement:
+    """Say of each failure whose row has a key exactly at the threshold that it is at a kink, and whose derivative.
+
+    Args:
+        judgement: of the gradient in the scores.
+        case: the case.
+        truth: of the case.
+        inputs: of the case.
+        raw: the gradient that came.
+    """
+
+    def told(failure: Failure) -> Failure:
+        row = failure.index[0] if failure.index is not None and len(failure.index) == 2 else -1
+        if not 0 <= row < len(truth.boundary) or not truth.boundary[row].any():
+            return failure
+        words = "at a kink: a key of its row lies exactly at the threshold"
+        if _as_clamp(case, truth, inputs, raw, row):
+            words += "; it is as if torch's clamp were differentiated, which has derivative 1 at 0, where relu has 0"
+        return replace(failure, message=f"{failure.message}, {words}")
+
+    worst = judgement.worst and told(judgement.worst)
+    return replace(
+        judgement, failures=tuple(map(told, judgement.failures)), worst=worst if judgement.failed else judgement.worst
+    )
+
+
+def _as_clamp(case: Case, truth: Truth, inputs: Inputs, raw: Floats, row: int) -> bool:
+    """Whether a row of the gradient is that of ``clamp(βz − τ, min=0)`` with the mean over the support in τ.
+
+    There each key of the support and at the threshold has derivative 1, but only those of the support move τ.
+    """
+    rule, width = case.inner_rule, truth.margin.shape[1]
+    if case.kernel.order != 1 or not isinstance(rule, Adaptive) or inputs.cotangent is None:
+        return False
+    upstream = np.asarray(inputs.cotangent).astype(np.float64).reshape(-1, width)[row]
+    support = truth.support[row]
+    through = np.where(support | truth.boundary[row], upstream, 0.0)
+    expected = float(rule.exact) * (through - np.where(support, through.sum() / max(int(support.sum()), 1), 0.0))
+    # One rounding for each of the terms of the sum, and one for each of the three operations after it.
+    slack = (width + 3) * FORMATS[case.dtype].unit_roundoff * float(rule.exact) * np.abs(through).sum()
+    return bool((np.abs(raw.reshape(-1, width)[row] - expected) <= slack).all())

@@ -31,7 +31,7 @@ class Axis(Check):
     id = "axis"
     title = "Any axis is the last one of the moved array"
     fatal = False
-    rank = 100
+    rank = 14
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:

@@ -31,7 +31,7 @@ class Batch(Check):
     id = "batch"
     title = "A row alone is the row in a batch"
     fatal = False
-    rank = 100
+    rank = 12
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:

@@ -59,7 +59,7 @@ class DtypeKept(Check):
         said = judge_flags(flags, np.ones_like(flags), lambda index: messages[index[0]])
         return replace(said, undecided=undecided)
 
-    def raises(self, name: str, contract: Contract) -> Raises:
+    def raises(self, name: str, call: Call, contract: Contract) -> Raises:
         """Leave it to other checks whether a call may raise."""
         return Raises.MAY
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import Fixed
+from kernelproof.reference.model import INFINITY, Fixed
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Raises, Seen, elements
 from kernelproof.verify.judging.errors import broken, select_rows
@@ -39,8 +39,9 @@ class EmptyRows(Check):
         """Ask for the base call, and for one call with each policy."""
         if case.family != "masks" or case.feature not in FEATURES:
             return {}
-        if case.feature == "empty_ball" and not isinstance(getattr(case.parsed_rule, "then", case.parsed_rule), Fixed):
-            # Only a ball of fixed size can be empty.
+        bounded = isinstance(case.inner_rule, Fixed) and case.kernel.order < INFINITY
+        if case.feature == "empty_ball" and not bounded:
+            # Only a ball of fixed size can be empty, and at order ∞ it has every key.
             return {}
         wanted = {"forward": Call(inputs)}
         if case.op != "entmax":
@@ -61,7 +62,7 @@ class EmptyRows(Check):
         decided: list[Flags] = []
         notes: list[str] = []
         for name, outcome in outcomes.items():
-            expected, raises = _policy(name, contract), self.raises(name, contract)
+            expected, raises = _policy(name, contract), _raises(name, contract)
             if raises is Raises.MUST or (raises is Raises.MAY and outcome.error is not None):
                 flag = np.full(shape, outcome.error is None and raises is Raises.MUST)
                 wrong.append(flag)
@@ -83,12 +84,9 @@ class EmptyRows(Check):
 
         return judge_flags(np.stack(wrong), np.stack(decided), describe)
 
-    def raises(self, name: str, contract: Contract) -> Raises:
+    def raises(self, name: str, call: Call, contract: Contract) -> Raises:
         """Go by the policy of the call."""
-        policy = _policy(name, contract)
-        if policy == "raise":
-            return Raises.MUST
-        return Raises.MAY if policy == "any" else Raises.NEVER
+        return _raises(name, contract)
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim every element of the empty rows by the policy, and of the others by what the grade allows."""
@@ -116,6 +114,13 @@ class EmptyRows(Check):
     def _say(self, fault: Judgement, name: str) -> Judgement:
         failures = tuple(Failure(message=f"{name}: {each.message}", kappa=each.kappa) for each in fault.failures)
         return replace(fault, failures=failures, worst=failures[0] if failures else None)
+
+
+def _raises(name: str, contract: Contract) -> Raises:
+    policy = _policy(name, contract)
+    if policy == "raise":
+        return Raises.MUST
+    return Raises.MAY if policy == "any" else Raises.NEVER
 
 
 def _policy(name: str, contract: Contract) -> str:

@@ -12,7 +12,7 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive
 from kernelproof.verify.checks import Check
 from kernelproof.verify.checks._gradient_claims import gradient_claims
-from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows, open_entries, reach_of, row_of
+from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows, named, open_entries, reach_of, row_of
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken, first_order, near_kink, verdict
 from kernelproof.verify.judging.grades import limit_of, sharp_of
@@ -97,9 +97,10 @@ class Gradients(Check):
         if by_row(case, name):
             decided &= ~_free(raw, truth.empty.reshape(*raw.shape[:-1], 1), contract)
         flags = np.asarray(_matrix(decided), dtype=bool)
-        return verdict(
+        judgement = verdict(
             _matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}", target
         )
+        return named(judgement, case, truth, inputs, raw) if name in SCORES and judgement.failed else judgement
 
     def _hulls(
         self, case: Case, truth: Truth, inputs: Inputs, raw: Floats, kappa: Floats, decided: Flags, target: Format

@@ -26,7 +26,7 @@ class Permutation(Check):
     id = "permutation"
     title = "The order of the keys does not matter"
     fatal = False
-    rank = 100
+    rank = 16
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:

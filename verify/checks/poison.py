@@ -12,7 +12,8 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.cases.numbers import cast, normals
 from kernelproof.verify.checks import Check
-from kernelproof.verify.judging.claims import Claim, Seen, lacking, rounded
+from kernelproof.verify.checks._claims import special_raises
+from kernelproof.verify.judging.claims import Claim, Raises, Seen, lacking, rounded
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.slack import judge_flags
 from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
@@ -52,9 +53,12 @@ class Poison(Check):
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
         """Judge every element of the rows that hold nothing special."""
-        for outcome in outcomes.values():
-            if (fault := broken(outcome)) is not None:
-                return fault
+        if (fault := broken(outcomes["clean vjp"])) is not None:
+            return fault
+        if outcomes["vjp"].error is not None and special_raises(inputs, contract) is not Raises.NEVER:
+            return Judgement(decided=1)
+        if (fault := broken(outcomes["vjp"])) is not None:
+            return fault
         name, array = next(iter(inputs.arrays.items()))
         found = [outcomes[key].arrays.get(name) for key in ("vjp", "clean vjp")]
         if any(each is None or each.shape != array.shape for each in found):
@@ -70,6 +74,10 @@ class Poison(Check):
             return f"d/d{name}{list(index)} is {got!r} beside a row with NaN or +inf, and {was!r} without"
 
         return judge_flags(np.asarray(wrong), np.asarray(decided), describe)
+
+    def raises(self, name: str, call: Call, contract: Contract) -> Raises:
+        """Go by the contract; whether a call must raise is what the check of special values is about."""
+        return Raises.NEVER if special_raises(call.inputs, contract) is Raises.NEVER else Raises.MAY
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim that the gradients of rows beside a special one are finite numbers."""

@@ -12,7 +12,8 @@ import numpy as np
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.verify.checks import Check
-from kernelproof.verify.judging.claims import Claim, Seen, elements
+from kernelproof.verify.checks._claims import special_raises
+from kernelproof.verify.judging.claims import Claim, Raises, Seen, elements
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.grades import band_of
 from kernelproof.verify.judging.slack import bounds_of, judge_flags
@@ -57,9 +58,16 @@ class SpecialValues(Check):
         self, case: Case, inputs: Inputs, truth: Truth | None, outcomes: dict[str, Outcome], contract: Contract
     ) -> Judgement:
         """Judge every element."""
-        for outcome in outcomes.values():
-            if (fault := broken(outcome)) is not None:
-                return fault
+        if (fault := broken(outcomes["clean"])) is not None:
+            return fault
+        raises = special_raises(inputs, contract)
+        if raises is Raises.MUST and outcomes["forward"].error is None:
+            return judge_flags(np.ones(1, bool), np.ones(1, bool), lambda _: "a row with NaN or +inf must raise")
+        if raises in {Raises.MUST, Raises.MAY} and outcomes["forward"].error is not None:
+            # As the contract has it, and the call without these rows does not raise.
+            return Judgement(decided=1)
+        if (fault := broken(outcomes["forward"])) is not None:
+            return fault
         source = _rows(next(iter(inputs.arrays.values())), inputs)
         raw, clean = (_rows(outcomes[name].arrays["output"], inputs) for name in ("forward", "clean"))
         if raw.shape != clean.shape or len(raw) != len(source):
@@ -86,6 +94,10 @@ class SpecialValues(Check):
             )
 
         return judge_flags(wrong, decided, describe)
+
+    def raises(self, name: str, call: Call, contract: Contract) -> Raises:
+        """Go by the contract and the special values that the call has."""
+        return special_raises(call.inputs, contract)
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim the special rows as the contract has them, and the others by what the grade allows."""

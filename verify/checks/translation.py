@@ -49,7 +49,7 @@ class Translation(Check):
     id = "translation"
     title = "Adding a constant to the scores changes nothing"
     fatal = False
-    rank = 100
+    rank = 15
     independent = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:

@@ -24,6 +24,7 @@ from kernelproof.verify.records import (
 
 NEAR = 40.0
 """A key is near a kink if NEAR roundings of the inputs may move it across: ten times what grade A allows."""
+NO_OUTPUT = "the call gave no output"
 MAY_RAISE = frozenset({"raise", "any"})
 """The values of `Contract.empty_row` under which a call on arrays without keys may raise."""
 
@@ -47,7 +48,7 @@ def broken(outcome: Outcome, truth: Truth | None = None, contract: Contract | No
         return Judgement(undecided=max(truth.output.head.size, 1))
     if reason is None and outcome.arrays:
         return None
-    message = f"the call gave no output: {reason}" if reason else "the call gave no output"
+    message = f"{NO_OUTPUT}: {reason}" if reason else NO_OUTPUT
     failure = Failure(message=message, kappa=float("inf"))
     return Judgement(decided=1, failed=1, failures=(failure,), worst=failure)
 

@@ -1,14 +1,14 @@
 """Hints for a target that fails: would its answers be right under another reading of the same call?
 
-A hint is not a verdict. It is given only if everything that was compared is right under the other reading, and it
-names the line of a declaration that states this reading.
+A hint is not a verdict. It names the line of a declaration that states the other reading, and it explains a case only
+if everything that failed there is right under that reading. It is shown only if every case that failed is explained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 Rejudge = Callable[[str, Inputs, Contract], Judgement]
 """(id of a check, the inputs under another reading, contract) -> its judgement of the same answers."""
+NO_HINT = ""
+"""Stands for a hint in a case that says nothing for or against one."""
+BTHD_HINT = (
+    'right if its arrays are (batch, tokens, heads, width): a target that takes them so declares layout = "bthd"'
+)
+_FLUSHES = (
+    "fails in cases where nothing is wrong but that subnormal numbers came as 0: a target that flushes those declares "
+    "flush_to_zero = true"
+)
+_VARIES = "right each time, but with other bits: a target that adds in any order declares deterministic = false"
+_WORDS: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"flush_to_zero": True}, _FLUSHES),
+    ({"deterministic": False}, _VARIES),
+)
+"""(what a contract may say, the hint)."""
 _SELECTING = ("mask", "causal", "lengths")
 
 
@@ -36,14 +51,11 @@ def hints(
         contract: of the target.
         rejudge: judges the same answers under another reading.
     """
-    if failed and not contract.flush_to_zero:
+    for word, words in _WORDS:
+        other = replace(contract, **word)
         # All checks must pass: flushing does not excuse a failure of another kind.
-        flushing = replace(contract, flush_to_zero=True)
-        if all(not rejudge(name, inputs, flushing).failed for name in failed):
-            yield (
-                "fails in cases where nothing is wrong but that subnormal numbers came as 0: a target that "
-                "flushes those declares flush_to_zero = true"
-            )
+        if other != contract and _right(failed, inputs, other, rejudge):
+            yield words
     if ACCURACY not in failed or case.op != "attention" or forward is None:
         return
     given = [name for name in _SELECTING if inputs.options.get(name) is not None]
@@ -57,9 +69,12 @@ def hints(
         # The masked keys of these features dominate under any reading that lets them through.
         return
     for meant, other, words in _readings(inputs, contract):
-        judgement = rejudge(ACCURACY, meant, other)
-        if judgement.decided and not judgement.failed:
+        if rejudge(ACCURACY, meant, other).decided and _right(failed, meant, other, rejudge):
             yield words
+
+
+def _right(failed: tuple[str, ...], meant: Inputs, contract: Contract, rejudge: Rejudge) -> bool:
+    return bool(failed) and all(not rejudge(name, meant, contract).failed for name in failed)
 
 
 def _readings(inputs: Inputs, contract: Contract) -> Iterator[tuple[Inputs, Contract, str]]:

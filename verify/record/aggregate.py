@@ -23,7 +23,7 @@ from kernelproof.verify.record.xfail import Expected, ExpectedFailures
 from kernelproof.verify.records import ACCURACY, OPS, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.workers.runner import Found
-from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
+from kernelproof.verify.workers.tasks import CaseResult, Summary, explained
 
 KEPT = 8
 """The most failures of a check to put into the record."""
@@ -113,7 +113,7 @@ def record(tried: TargetRun) -> TargetRecord:
         # No unexpected failure was found, but cases that were not run may still fail.
         verdict = Verdict.UNDECIDED
     remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
-    notes = [tried.target.note, *_first_of_each(remarks)]
+    notes = [tried.target.note, *_first_of_each(remarks), *explained(tried.results.values())]
     notes += [f"{count} cases were {reason}" for reason, count in Counter(tried.unasked.values()).items()]
     if not called:
         reasons = dict.fromkeys(tried.refused.values()) or {"no case of the run applies": None}
@@ -195,7 +195,7 @@ def _checks(tried: TargetRun) -> list[Check]:
             tally.undecided += judgement.undecided
             tally.failed += judgement.failed
             tally.failing_cases += judgement.failed > 0
-            known = known_failures.of(case, name, failed=_failed(said), decided=said.judgement.decided > 0)
+            known = known_failures.of(case, name, failed=said.failed, decided=said.judgement.decided > 0)
             if known is not None:
                 tally.expected += judgement.failed
                 tally.expected_crashes += said.crash is not None
@@ -216,10 +216,6 @@ def _checks(tried: TargetRun) -> list[Check]:
         for name in checks()
         if name in tallies or name in unsupported
     ]
-
-
-def _failed(said: CheckResult) -> bool:
-    return said.judgement.failed > 0 or said.crash is not None
 
 
 def _consider(tally: _Tally, failure: Failure, case: Case, *, failed: bool, known: bool) -> None:
@@ -244,7 +240,9 @@ def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bo
     elif tally.decided:
         verdict = Verdict.PASS
     else:
-        verdict = Verdict.UNSUPPORTED if unsupported else Verdict.UNDECIDED
+        # If nothing was compared at all, the mechanism of the target has nothing that this check is about.
+        idle = not tally.undecided and name != ACCURACY
+        verdict = Verdict.UNSUPPORTED if unsupported or idle else Verdict.UNDECIDED
     ranked = sorted(tally.failures, key=lambda each: (not each[0][0], -each[0][1], each[1]))
     # Keep one failure of each case, because five elements of one row are less informative than five cases.
     seen: set[int] = set()

@@ -12,12 +12,14 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.layout import layout_of, same_layout
 from kernelproof.verify.records import Array
+from kernelproof.verify.targets.declaration import BHTD
 
 Kind = Literal["numpy", "torch", "jax", "cupy"]
 KINDS: tuple[Kind, ...] = ("numpy", "torch", "jax", "cupy")
 _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 """Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
 _PLAIN = (np.ndarray, np.memmap)
+CARRIES_NONE = "the output carries no gradient"
 
 
 def give(array: Array, kind: Kind, device: str) -> Any:
@@ -81,6 +83,18 @@ def take(value: Any, kind: Kind) -> Array:
     raise TargetError(msg)
 
 
+def transposed(array: Array, layout: str) -> Array:
+    """Change `array` (..., heads, tokens, width) to `layout`, or back; fewer than three axes have no heads.
+
+    An array in C order is copied to C order, because that is how a target of this layout gets its arrays; any other is
+    a view, so that its strides are as unusual as before.
+    """
+    if layout == BHTD or array.ndim < 3:
+        return array
+    turned: Array = np.swapaxes(array, -3, -2)
+    return turned.copy(order="C") if array.flags.c_contiguous else turned
+
+
 def picked(returned: Any, output: int | str | None) -> Any:
     """Pick the output from the value that a target returned: the declared item, or else the first item of a tuple.
 
@@ -111,3 +125,48 @@ def _real(array: Array) -> Array:
 def same_bits(left: Array, right: Array) -> bool:
     """Whether two arrays have the same dtype, shape and content; NaNs are compared by their bits."""
     return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+
+
+def differentiated(
+    kind: Kind, function: Any, leaves: dict[str, Any], numbers: dict[str, Any], cotangent: Any
+) -> dict[str, Any]:
+    """Pull `cotangent` back through ``function(leaves, numbers)`` by the autograd of PyTorch or JAX.
+
+    Args:
+        kind: the library, torch or jax.
+        function: takes arrays by name, and 0-d arrays by role.
+        leaves: the arrays.
+        numbers: 0-d arrays, see `as_leaf`.
+        cotangent: the upstream gradient, in the shape of the output.
+
+    Raises:
+        TargetError: with torch, the output carries no gradient.
+    """
+    return (_by_torch if kind == "torch" else _by_jax)(function, leaves, numbers, cotangent)
+
+
+def as_leaf(value: float, like: Any, kind: str) -> Any:
+    """A number as a differentiable 0-d array in the dtype of `like`; with torch in float64 if that does not hold it."""
+    if kind == "torch":
+        torch = import_module("torch")
+        narrow = torch.tensor(float(value), dtype=like.dtype, device=like.device)
+        exact = float(narrow) == float(value)
+        return narrow if exact else torch.tensor(float(value), dtype=torch.float64, device=like.device)
+    return import_module("jax.numpy").asarray(float(value), dtype=like.dtype)
+
+
+def _by_torch(function: Any, leaves: dict[str, Any], numbers: dict[str, Any], cotangent: Any) -> dict[str, Any]:
+    held = {name: leaf.requires_grad_(True) for name, leaf in {**leaves, **numbers}.items()}
+    output = function({name: held[name] for name in leaves}, {name: held[name] for name in numbers})
+    if not getattr(output, "requires_grad", False):
+        msg = f"{CARRIES_NONE}; a target that gives none declares gradients = []"
+        raise TargetError(msg)
+    output.backward(cotangent)
+    return {name: leaf.grad for name, leaf in held.items() if leaf.grad is not None}
+
+
+def _by_jax(function: Any, leaves: dict[str, Any], numbers: dict[str, Any], cotangent: Any) -> dict[str, Any]:
+    jax = import_module("jax")
+    _, pull = jax.vjp(function, leaves, numbers)
+    arrays, scalars = pull(cotangent)
+    return {**arrays, **scalars}

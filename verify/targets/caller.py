@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from kernelproof.reference.errors import TargetError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
-from kernelproof.verify.targets.arrays import give, picked, same_bits, take
-from kernelproof.verify.targets.declaration import PARAMETERS
+from kernelproof.verify.targets.arrays import as_leaf, differentiated, give, picked, same_bits, take, transposed
+from kernelproof.verify.targets.declaration import BHTD, LAYOUTS, PARAMETERS
 from kernelproof.verify.targets.loading import PROGRAM, load
 from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.targets.target import Target, bindings_of
 
-CARRIES_NONE = "the output carries no gradient"
 _Arrays = dict[str, Any]
 
 
@@ -56,6 +54,8 @@ class Caller:
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
         target, case = self.target, case_of(case, call)
+        layout = target.layout(case.op)
+        call = laid(call, layout)
         inputs = {name: give(array, target.array_library, target.device) for name, array in call.inputs.arrays.items()}
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
@@ -80,6 +80,8 @@ class Caller:
             if type(error).__name__ == "OutOfMemoryError":
                 return Outcome(crash=f"out of memory ({first_line(error)})")
             return Outcome(error=first_line(error), modified=self._modified(given, call))
+        turned = {*call.inputs.arrays, "output"}
+        arrays = {name: transposed(array, layout) if name in turned else array for name, array in arrays.items()}
         return Outcome(arrays=arrays, modified=self._modified(given, call))
 
     def _option(self, value: Any) -> Any:
@@ -88,8 +90,9 @@ class Caller:
     def _modified(self, given: _Arrays, call: Call) -> tuple[str, ...]:
         """Names of the arrays, including options and the cotangent, whose content the call has changed."""
         before = {**call.inputs.arrays, **call.inputs.options, "cotangent": call.inputs.cotangent}
+        kind = self.target.array_library
         return tuple(
-            name for name, now in given.items() if not same_bits(take(now, self.target.array_library), before[name])
+            name for name, now in given.items() if not same_bits(take(now, kind), _as_given(before[name], kind))
         )
 
     def _forward(
@@ -117,41 +120,68 @@ class Caller:
         wanted = () if scope is None or scope.gradients is None else scope.gradients
         leaves = {name: array for name, array in inputs.items() if name in wanted}
         numbers = {
-            role: _as_array(value, next(iter(inputs.values())), self.target.array_library)
+            role: as_leaf(value, next(iter(inputs.values())), self.target.array_library)
             for role, value in self.bound[case.op][1].numbers(case).items()
             if role in wanted
         }
-        differentiate = _by_torch if self.target.array_library == "torch" else _by_jax
-        return differentiate(
-            lambda held, told: self._forward(case, {**inputs, **held}, options, told), leaves, numbers, cotangent
+        return differentiated(
+            self.target.array_library,
+            lambda held, told: self._forward(case, {**inputs, **held}, options, told),
+            leaves,
+            numbers,
+            cotangent,
         )
 
 
-def _as_array(value: float, like: Any, kind: str) -> Any:
-    """A number as a differentiable 0-d array in the dtype of `like`; with torch in float64 if that does not hold it."""
-    if kind == "torch":
-        torch = import_module("torch")
-        narrow = torch.tensor(float(value), dtype=like.dtype, device=like.device)
-        exact = float(narrow) == float(value)
-        return narrow if exact else torch.tensor(float(value), dtype=torch.float64, device=like.device)
-    return import_module("jax.numpy").asarray(float(value), dtype=like.dtype)
+def laid(call: Call, layout: str) -> Call:
+    """Return `call` with its arrays and its cotangent in the `layout` of the target."""
+    if layout == BHTD:
+        return call
+    given = call.inputs
+    arrays = {name: transposed(array, layout) for name, array in given.arrays.items()}
+    upstream = None if given.cotangent is None else transposed(given.cotangent, layout)
+    return replace(call, inputs=replace(given, arrays=arrays, cotangent=upstream))
 
 
-def _by_torch(function: Any, leaves: _Arrays, numbers: _Arrays, cotangent: Any) -> _Arrays:
-    held = {name: leaf.requires_grad_(True) for name, leaf in {**leaves, **numbers}.items()}
-    output = function({name: held[name] for name in leaves}, {name: held[name] for name in numbers})
-    if not getattr(output, "requires_grad", False):
-        msg = f"{CARRIES_NONE}; a target that gives none declares gradients = []"
-        raise TargetError(msg)
-    output.backward(cotangent)
-    return {name: leaf.grad for name, leaf in held.items() if leaf.grad is not None}
+def _as_given(array: Array, kind: str) -> Array:
+    """Return `array` as JAX holds it: without its 64-bit mode, it makes int64 int32 on the way in."""
+    return take(give(array, "jax", "cpu"), "jax") if kind == "jax" else array
 
 
-def _by_jax(function: Any, leaves: _Arrays, numbers: _Arrays, cotangent: Any) -> _Arrays:
-    jax = import_module("jax")
-    _, pull = jax.vjp(function, leaves, numbers)
-    arrays, scalars = pull(cotangent)
-    return {**arrays, **scalars}
+class Bthd:
+    """A target of attention that is given arrays of (batch, tokens, heads, width), with a batch of 1 if there is none.
+
+    Args:
+        inner: the target, which declares no layout.
+    """
+
+    def __init__(self, inner: Calling) -> None:
+        self.inner, self.target = inner, inner.target
+
+    def __call__(self, case: Case, call: Call) -> Outcome:
+        """What the target does with `call` in that layout, in the usual one."""
+        given, single = call.inputs, call.inputs.arrays["q"].ndim == 3
+
+        def widened(array: Array) -> Array:
+            return array[None] if single else array
+
+        options = dict(given.options)
+        if single and options.get("lengths") is not None:
+            options["lengths"] = widened(np.asarray(options["lengths"]))
+        arrays = {name: widened(array) for name, array in given.arrays.items()}
+        upstream = None if given.cotangent is None else widened(given.cotangent)
+        wide = replace(call, inputs=replace(given, arrays=arrays, options=options, cotangent=upstream))
+        outcome = self.inner(case, laid(wide, LAYOUTS[1]))
+        found = {
+            name: transposed(array, LAYOUTS[1]) if name in {*arrays, "output"} else array
+            for name, array in outcome.arrays.items()
+        }
+        if single:
+            found = {
+                name: array[0] if name in {*arrays, "output"} and len(array) == 1 else array
+                for name, array in found.items()
+            }
+        return replace(outcome, arrays=found)
 
 
 def _other_number(case: Case, found: Mapping[str, Array]) -> dict[str, Array]:

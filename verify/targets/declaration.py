@@ -27,6 +27,9 @@ from kernelproof.verify.records import CONTRACT_WORDS, OPS, Contract
 
 ATTRIBUTE = "KERNELPROOF"
 ARRAYS = ("numpy", "torch", "jax", "cupy")
+BHTD = "bhtd"
+LAYOUTS = (BHTD, "bthd")
+"""Orders of the axes of q, k, v and the output of attention: (batch, heads, tokens, width), and with tokens first."""
 DEVICES = ("cpu", "cuda")
 OPTIONS = ("mask", "causal", "lengths", "scale", "key_norm_term", "empty")
 """Arguments that an op may be called with besides its arrays, its order and its rule."""
@@ -84,6 +87,7 @@ class Declaration:
             parameter that takes the number, and ``*`` stands for any number.
         dtypes: names of dtypes.
         array_library: one of `ARRAYS`.
+        layout: one of `LAYOUTS`, of the arrays of attention.
         devices: of `DEVICES`.
         call: how the function is called, such as ``f(z, dim=-1)``.
         output: the index of the output in a returned tuple, or its attribute or key in another object.
@@ -104,6 +108,7 @@ class Declaration:
     rules: tuple[str, ...] | None = None
     dtypes: tuple[str, ...] | None = None
     array_library: str | None = None
+    layout: str | None = None
     devices: tuple[str, ...] | None = None
     call: str | None = None
     output: int | str | None = None
@@ -308,6 +313,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "rule": lambda _, value: tuple(check_pattern(each) for each in _several(value)),
     "dtypes": _words(tuple(FORMATS)),
     "array_library": lambda name, value: _word(name, value, ARRAYS),
+    "layout": lambda name, value: _word(name, value, LAYOUTS),
     "devices": _words(DEVICES),
     "call": _text,
     "output": _output,

@@ -34,6 +34,7 @@ class Place:
         object: dotted names inside the module; "" for its `BACKEND`, or the module itself if it has none.
         declared: the declaration given on the command line.
         words: the options of a command line that give the same declaration again.
+        op: the op that a function is asked for, whatever the names of its parameters suggest; "" if none is named.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Place:
     object: str
     declared: Declaration = field(default_factory=Declaration)
     words: tuple[str, ...] = ()
+    op: str = ""
 
 
 def registered() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -12,8 +12,8 @@ from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.rules import in_ranges, matches, number_of
-from kernelproof.verify.records import Call, Inputs
-from kernelproof.verify.targets.declaration import MASKS, Shapes
+from kernelproof.verify.records import Call, Inputs, Outcome, Truth
+from kernelproof.verify.targets.declaration import BHTD, MASKS, Shapes
 from kernelproof.verify.targets.shapes import refused_shape, shapes_of
 
 TELLING = ("order", "alpha", "kernel")
@@ -39,6 +39,9 @@ class Scope:
         gradients: the gradients that it returns; None means all, empty none.
         axis: whether it has a parameter for the axis along which the keys lie.
         shapes: the shapes that it accepts.
+        asked: the orders that the run is restricted to; empty means all.
+        offered: those of `gradients` that nothing declares and autograd was seen to give; a call may lack them.
+        layout: one of `LAYOUTS`, of the arrays of attention.
     """
 
     op: str
@@ -55,6 +58,9 @@ class Scope:
     gradients: tuple[str, ...] | None = ()
     axis: bool = False
     shapes: Shapes = field(default_factory=Shapes)
+    asked: tuple[Fraction | float, ...] = ()
+    offered: tuple[str, ...] = ()
+    layout: str = BHTD
 
     @property
     def fixed(self) -> bool:
@@ -113,6 +119,16 @@ class Scope:
             return f"the target does not take {' and '.join(both)} together"
         missing = [name for name in self.requires if name not in given]
         return f"the target is called with {' and '.join(missing)} only" if missing else None
+
+    def of_gradients(self, truth: Truth, given: Outcome | None = None) -> Truth:
+        """`truth` with the gradients that are asked for, but for those only `offered` that `given` lacks."""
+        if truth.gradients is None:
+            return truth
+        held = None if given is None or given.error is not None else given.arrays
+        lacking = {name for name in self.offered if held is not None and name not in held}
+        wanted = set(truth.gradients) if self.gradients is None else set(self.gradients)
+        kept = {name: value for name, value in truth.gradients.items() if name in wanted - lacking}
+        return replace(truth, gradients=kept)
 
     def refuses_inputs(self, inputs: Inputs) -> str | None:
         """Why it cannot be called with `inputs`, which a check may have derived from those of a case; or None."""

@@ -16,7 +16,7 @@ from typing import Any
 from kernelproof.reference.errors import TargetError, shown
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.rules import in_ranges, number_of, of_variant
+from kernelproof.verify.cases.rules import in_ranges, kernel_of, number_of, of_variant
 from kernelproof.verify.cases.suites import ORDERS, Selection
 from kernelproof.verify.cases.variant_names import variant_at
 from kernelproof.verify.importing import answer_of, attribute
@@ -24,9 +24,9 @@ from kernelproof.verify.process.limits import watchdog
 from kernelproof.verify.records import OPS, Call, Contract
 from kernelproof.verify.targets.arrays import KINDS, Kind
 from kernelproof.verify.targets.binding import ARRAYS, Binding, bind
-from kernelproof.verify.targets.declaration import DEVICES, PARAMETERS, Declaration, declared, read
+from kernelproof.verify.targets.declaration import BHTD, DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
-from kernelproof.verify.targets.probing import probed, refused_extras
+from kernelproof.verify.targets.probing import Probe, offered_gradients, probed, refused_extras
 from kernelproof.verify.targets.program import scopes_of, words_of
 from kernelproof.verify.targets.scope import Scope, case_of
 
@@ -36,6 +36,10 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "jax": ("float32", "float16", "bfloat16"),
     "cupy": ("float64", "float32"),
 }
+_BUILT_IN = Contract(grade="A", posinf="nan", scores="differences", masked_nonfinite="ignored")
+"""What the built-in backends promise."""
+_PROBED = ("2", "1", "3", *ORDERS)
+"""Orders at which a function is probed, the first of them that it takes: at 2 no kink is near."""
 _AUTOMATIC = frozenset({"torch", "jax"})
 """Array libraries with automatic differentiation."""
 
@@ -77,6 +81,11 @@ class Target:
         """The dtypes that some op takes."""
         return tuple(dict.fromkeys(dtype for scope in self.scopes for dtype in scope.dtypes))
 
+    def layout(self, op: str) -> str:
+        """The order of the axes of its arrays, one of `LAYOUTS`."""
+        scope = self.scope(op)
+        return BHTD if scope is None else scope.layout
+
     def scope(self, op: str) -> Scope | None:
         """The scope of `op`; None if the target has no such op."""
         return next((scope for scope in self.scopes if scope.op == op), None)
@@ -93,7 +102,11 @@ class Target:
             return False
         if scope.refuses_inputs(call.inputs) is not None:
             return False
-        return call.order is None or (not scope.fixed and self.refuses(case_of(case, call)) is None)
+        if call.order is None:
+            return True
+        other = case_of(case, call)
+        said = not scope.asked or other.kernel.order in scope.asked
+        return said and not scope.fixed and self.refuses(other) is None
 
     @property
     def order_unknown(self) -> bool:
@@ -104,6 +117,12 @@ class Target:
         """Return this target with the order or α that the user states, for the ops whose order is unknown."""
         scopes = [replace(scope, order=order, alpha=alpha) if scope.order_unknown else scope for scope in self.scopes]
         return replace(self, scopes=tuple(scopes))
+
+    def within(self, selection: Selection) -> Target:
+        """Return this target restricted to the orders of `selection`, which hold for every call of every check."""
+        orders = tuple(kernel_of(order, None).order for order in selection.orders)
+        orders += tuple(kernel_of("", alpha).order for alpha in selection.alphas)
+        return replace(self, scopes=tuple(replace(scope, asked=orders) for scope in self.scopes))
 
     def selections(self, selection: Selection) -> list[Selection]:
         """Restrict `selection`, op by op, to the calls that this target accepts; the plan is made from the result."""
@@ -159,6 +178,8 @@ def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callab
     common = declared(found, place.name).over(declared(module, place.module))
     if not functions:
         said = place.declared.over(common).resolved()
+        if place.op and said.variant is None:
+            said = replace(said, op=(place.op,))
         binding = bind(found, place.name, said)
         return {binding.op: (found, binding, said)}
     bound = {}
@@ -168,7 +189,14 @@ def bindings_of(found: Any, module: Any, place: Place) -> dict[str, tuple[Callab
     return bound
 
 
-def describe(place: Place, *, probe: bool = True, seconds: float | None = None, memory: int = 0) -> list[Target] | str:
+def describe(
+    place: Place,
+    *,
+    probe: bool = True,
+    seconds: float | None = None,
+    memory: int = 0,
+    asked: Selection | None = None,
+) -> list[Target] | str:
     """Describe the target at `place` for each device of this machine; the reason if it is not available.
 
     Args:
@@ -176,6 +204,7 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
         probe: find out by calls on tiny inputs which arrays and shapes it takes, if it does not declare them.
         seconds: how long such calls may take before this process ends; None sets no limits at all.
         memory: the bytes of data that they may use.
+        asked: what the run is restricted to; such calls keep to it.
 
     Raises:
         TargetError: it cannot be loaded or bound, or its declaration is not valid.
@@ -190,24 +219,35 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
     built_in = place.module.startswith(BUILT_IN)
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
-    dtype = next(iter(said.dtypes or _own_dtypes(found)), "float32" if kind == "jax" else "float64")
+    wanted = asked or Selection()
+    dtype = _probed_dtype(said.dtypes or _own_dtypes(found), kind, wanted)
     if probe and not built_in and said.array_library is None and attribute(found, "array_library", None) is None:
         with watchdog(seconds, memory):
-            kind, why = probed(first, binding, kind, dtype, said.output)
+            kind, why = probed(_probe(first, binding, said, dtype, wanted), kind)
     attention = bound.get("attention")
     if probe and not built_in and attention is not None:
         function, binds, told = attention
         with watchdog(seconds, memory):
-            extras = tuple(refused_extras(function, binds, kind, dtype, told))
+            extras = tuple(refused_extras(_probe(function, binds, told, dtype, wanted), kind))
         found_shapes = tuple((name, value) for name, value, _ in extras)
         bound["attention"] = function, binds, replace(told, shapes=(*told.shapes, *found_shapes))
         why += "".join(f"; {remark}" for _, _, remark in extras)
+    offered: dict[str, tuple[str, ...]] = {}
+    if probe and not built_in and kind in _AUTOMATIC and not callable(attribute(found, "vjp", None)):
+        for op, (function, binds, told) in bound.items():
+            with watchdog(seconds, memory):
+                offered[op], remark = offered_gradients(_probe(function, binds, told, dtype, wanted), kind)
+            unsaid = [name for name in offered[op] if told.gradients is not None and name not in _both(told.gradients)]
+            remark = f"; the gradient in {' and '.join(unsaid)} is not tried: it is not declared" if unsaid else remark
+            why += remark if unsaid or told.gradients is None else ""
     contract, promised = _contract(found, said, built_in=built_in)
     target = Target(
         place=place,
         device="cpu",
         array_library=kind,
-        scopes=tuple(_scope(found, binding, said, kind) for _, binding, said in bound.values()),
+        scopes=tuple(
+            _scope(found, binding, said, kind, offered.get(op, ())) for op, (_, binding, said) in bound.items()
+        ),
         contract=contract,
         promised=promised,
         note="" if built_in else _note(binding, said, kind, why),
@@ -222,11 +262,26 @@ def describe(place: Place, *, probe: bool = True, seconds: float | None = None, 
 def _program(place: Place) -> Target:
     words_of(place)
     said = place.declared
-    if said.call is not None or said.array_library is not None or said.output is not None:
-        msg = "a program speaks the protocol of docs/exec.md; call, output and array_library are for Python objects"
+    if (said.call, said.array_library, said.output, said.layout) != (None, None, None, None):
+        told = "call, output, array_library and layout are for Python objects"
+        msg = f"a program speaks the protocol of docs/exec.md; {told}"
         raise TargetError(msg)
     contract, promised = _contract(None, said, built_in=False)
     return Target(place, "cpu", "numpy", scopes_of(said), contract, promised, "a program")
+
+
+def _probe(function: Callable[..., Any], binding: Binding, said: Declaration, dtype: str, asked: Selection) -> Probe:
+    """A probe at a number that the function is asked for, a finite order if there is one."""
+    if asked.alphas and binding.op == "entmax":
+        return Probe(function, binding, said, dtype, "", asked.alphas[0])
+    held = asked.orders or tuple(order for order in _PROBED if in_ranges(order, said.orders or ())) or ("1",)
+    return Probe(function, binding, said, dtype, min(held, key=lambda order: order in {"0", "inf"}))
+
+
+def _probed_dtype(taken: tuple[str, ...], kind: Kind, asked: Selection) -> str:
+    """The dtype of calls that probe a function: one of those that it takes and that the run is restricted to."""
+    usual = next(iter(taken), "float32" if kind == "jax" else "float64")
+    return next((dtype for dtype in asked.dtypes if not taken or dtype in taken), usual)
 
 
 def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
@@ -235,15 +290,19 @@ def _chosen_kind(said: Declaration, guess: Kind) -> Kind:
 
 def _contract(found: Any, said: Declaration, *, built_in: bool) -> tuple[Contract, bool]:
     """The contract of the target, and whether the target itself states its grade."""
-    default = Contract(grade="A", posinf="nan", scores="differences") if built_in else Contract()
+    default = _BUILT_IN if built_in else Contract()
     held = attribute(found, "contract", None)
     if held is not None and not isinstance(held, Contract):
         held = read(held, "the attribute contract of the target").promise(default)
     promised = built_in or isinstance(held, Contract) or "grade" in dict(said.contract)
-    return said.promise(held if isinstance(held, Contract) else default), promised
+    contract = said.promise(held if isinstance(held, Contract) else default)
+    if contract.same == "bits" and not contract.deterministic:
+        msg = 'a target declares same = "bits" or deterministic = false; calls whose bits vary are the same in no batch'
+        raise TargetError(msg)
+    return contract, promised
 
 
-def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope:
+def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind, offered: tuple[str, ...]) -> Scope:
     own = callable(attribute(found, "vjp", None))
     arrays = tuple(ARRAYS[binding.op])
     if said.variant is not None:
@@ -251,9 +310,9 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
     gradients: tuple[str, ...] | None = None if own else arrays if kind in _AUTOMATIC else ()
     if said.gradients is not None:
         gradients = said.gradients
-        if {"order", "alpha"} & set(gradients):
-            # Each is the other times a known factor.
-            gradients = tuple(dict.fromkeys([*gradients, *PARAMETERS[:2]]))
+        gradients = _both(gradients)
+    elif gradients is not None and offered:
+        gradients = (*gradients, *_both(offered))
     options = binding.options
     if said.options is not None:
         options = said.options
@@ -273,7 +332,14 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind) -> Scope
         gradients=gradients,
         axis="axis" in binding.roles,
         shapes=said.limits,
+        offered=() if said.gradients is not None else _both(offered),
+        layout=(said.layout or BHTD) if binding.op == "attention" else BHTD,
     )
+
+
+def _both(gradients: tuple[str, ...]) -> tuple[str, ...]:
+    """Add the order to α and α to the order: the gradient in each is that in the other times a known factor."""
+    return tuple(dict.fromkeys([*gradients, *PARAMETERS[:2]])) if {"order", "alpha"} & set(gradients) else gradients
 
 
 def _own_dtypes(found: Any) -> tuple[str, ...]:

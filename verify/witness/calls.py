@@ -17,7 +17,8 @@ from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.records import Array, Call
 from kernelproof.verify.targets.arrays import Kind
-from kernelproof.verify.targets.caller import Caller, Calling
+from kernelproof.verify.targets.caller import Caller, Calling, laid
+from kernelproof.verify.targets.declaration import BHTD
 from kernelproof.verify.targets.protocol import request
 from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.targets.target import functions_of
@@ -65,6 +66,7 @@ class ScriptCall:
         numbers: the leaves that are not arrays.
         derived: how one of the gradients in the order and in α follows from the other; None: neither is derived.
         carries_none: the message for an output that carries no gradient, if the script looks for that; else "".
+        turned: the names of results whose axes of heads and tokens a target of another layout has the other way round.
     """
 
     variable: str
@@ -88,6 +90,7 @@ class ScriptCall:
     numbers: Sequence[Number] = ()
     derived: Mapping[str, Any] | None = None
     carries_none: str = ""
+    turned: Sequence[str] = ()
 
 
 def script_call(case: Case, one: Seen, caller: Calling, *, suffix: str = "", rows: bool = False) -> ScriptCall:
@@ -142,7 +145,9 @@ def _asked(case: Case, one: Seen, suffix: str) -> ScriptCall:
 
 def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
     """Return the data of a call of a Python object."""
-    call, target = one.call, caller.target
+    target = caller.target
+    layout = target.layout(case.op)
+    call = laid(one.call, layout)
     way: Way = "function" if call.mode == "forward" else "own vjp" if has_vjp(caller) else "autograd"
     arrays: dict[str, Any] = {**call.inputs.arrays}
     arrays |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
@@ -167,6 +172,7 @@ def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
         output=caller.bound[case.op][2].output,
         leaves={**leaves, **{number.role: number.role for number in numbers}},
         numbers=numbers,
+        turned=() if layout == BHTD else ("output", *call.inputs.arrays),
     )
 
 

@@ -23,9 +23,9 @@ def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> st
         return writer.untouched(check, seen, turn)
     if judge.evidence is Evidence.STATE:
         return writer.changed(check, seen, turn)
-    if judge.evidence is Evidence.REPEATS:
+    if judge.evidence is Evidence.REPEATS and contract.deterministic:
         return writer.repeated(check, seen)
-    may = {name: judge.raises(name, contract) for name in seen}
+    may = {name: judge.raises(name, one.call, contract) for name, one in seen.items()}
     silent = [one for name, one in seen.items() if may[name] is Raises.MUST and one.outcome.arrays]
     if silent:
         return writer.unraised(check, silent[0])

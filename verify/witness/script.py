@@ -29,7 +29,7 @@ from kernelproof.verify.witness.literals import LARGEST
 from kernelproof.verify.witness.renderer import REPEATED
 from kernelproof.verify.witness.writer import Writer
 from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.judge import Step
+from kernelproof.verify.workers.judge import Step, calls_of
 
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""
@@ -55,7 +55,7 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
         return writer.fallback(check)
     if check == CRASH:
         return writer.crash(_crashed(subject, inputs, caller, message))
-    calls = checks()[check].calls(subject.case, inputs)
+    calls = calls_of(checks()[check], subject.case, inputs, caller.target.contract)
     calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
     if isinstance(caller, ProgramCaller):
         # The script starts a new process of the program, so the calls here must not depend on earlier ones either.
@@ -68,7 +68,10 @@ def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: 
             for name, call in calls.items():
                 step(check, name)
                 outcome = guard.call(subject.case, call, lambda: None)
-                seen[name] = Seen(variable(name), call, _along_last(outcome, call), truths[name])
+                truth, scope = truths[name], caller.target.scope(subject.case.op)
+                if truth is not None and scope is not None and call.mode == "vjp":
+                    truth = scope.of_gradients(truth, outcome)
+                seen[name] = Seen(variable(name), call, _along_last(outcome, call), truth)
         step("", JUDGING)
         if script := shown(writer, check, seen, turn):
             return script
@@ -99,7 +102,7 @@ def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) ->
     """Return the call that, as `message` says, ended the process."""
     found = re.match(r"the (.+?) call: ", message)
     for check in checks().values() if found else ():
-        call = check.calls(subject.case, inputs).get(found[1] if found else "")
+        call = calls_of(check, subject.case, inputs, caller.target.contract).get(found[1] if found else "")
         if call is not None and caller.target.answers(subject.case, call):
             return call
     return Call(inputs)
@@ -123,7 +126,4 @@ def _truth(subject: Subject, call: Call, caller: Calling) -> Truth | None:
     case = case_of(subject.case, call)
     truth = truth_for(case, inputs, caller.target.contract)[0]
     scope = caller.target.scope(case.op)
-    if truth is None or truth.gradients is None or scope is None or scope.gradients is None:
-        return truth
-    kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
-    return replace(truth, gradients=kept)
+    return truth if truth is None or scope is None else scope.of_gradients(truth)

@@ -9,7 +9,8 @@ from typing import Any
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.records import Call, Outcome
-from kernelproof.verify.targets.caller import CARRIES_NONE, Calling
+from kernelproof.verify.targets.arrays import CARRIES_NONE
+from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.witness.calls import script_call, turned
 from kernelproof.verify.witness.origins import origin_of
 from kernelproof.verify.witness.renderer import REPEATED, rendered

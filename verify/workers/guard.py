@@ -172,6 +172,7 @@ class Guard:
         home: what the import of the target changed of the process state; None if nothing.
         sink: takes the output of a worker; None in the user's own process, where an interrupt comes from the user.
         loaded: the modes of arithmetic after loading the target.
+        other_layout_fails: whether a failure of the target was seen that another layout of its arrays does not explain.
         after: the modes that its calls left before they were restored; None if they changed none.
         remarks: lines for the report.
     """
@@ -182,6 +183,7 @@ class Guard:
     after: dict[str, Any] | None = None
     remarks: dict[str, None] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
+    other_layout_fails: bool = False
     _before: State | None = None
 
     @classmethod

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
-from kernelproof.verify.checks import checks
-from kernelproof.verify.judging.hints import hints
+from kernelproof.verify.checks import Check, checks
+from kernelproof.verify.judging.errors import NO_OUTPUT
+from kernelproof.verify.judging.hints import BTHD_HINT, NO_HINT, hints
 from kernelproof.verify.process.journal import JUDGING
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
-from kernelproof.verify.targets.caller import Calling
+from kernelproof.verify.targets.caller import Bthd, Calling
+from kernelproof.verify.targets.declaration import BHTD
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
@@ -53,10 +55,9 @@ def judge_target(
     assert scope is not None  # `Target.refuses` has seen to it
     if truth is not None:
         inputs = zero_empty_cotangents(inputs, truth.empty, target.contract)
-    if truth is not None and truth.gradients is not None and scope.gradients is not None:
-        kept = {name: value for name, value in truth.gradients.items() if name in scope.gradients}
-        truth = replace(truth, gradients=kept)
-    asked = _asked(case, inputs, only)
+    if truth is not None:
+        truth = scope.of_gradients(truth)
+    asked = _asked(case, inputs, target.contract, only)
     wanted = {
         name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
     }
@@ -73,6 +74,8 @@ def judge_target(
         return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
     made = _make(guard, case, wanted, step, returned)
     step("", JUDGING)
+    if truth is not None:
+        truth = scope.of_gradients(truth, made.get(_place(Call(inputs, "vjp"))))
     found: dict[str, CheckResult] = {}
     for name, calls in wanted.items():
         outcomes = {key: made[_place(call)] for key, call in calls.items()}
@@ -82,29 +85,93 @@ def judge_target(
             continue
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
-        found[name] = CheckResult(replace(judgement, errors={}), summaries)
+        guard.remarks |= dict.fromkeys(judgement.remarks)
+        found[name] = CheckResult(replace(judgement, errors={}, remarks=()), summaries)
         if judgement == Judgement() and any(_plain(call) and key not in calls for key, call in asked[name].items()):
             # Nothing was judged, but a plain call, which the target does not take, might have decided this
             # independent check.
             unsupported = (*unsupported, name)
             del found[name]
-    failed = tuple(name for name, said in found.items() if said.judgement.failed)
+    told = () if only is not None else _hints(case, inputs, truth, guard, step, returned, wanted, made, found)
+    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks), told)
+
+
+def _hints(
+    case: Case,
+    inputs: Inputs,
+    truth: Truth | None,
+    guard: Guard,
+    step: Step,
+    returned: Step,
+    wanted: Mapping[str, Mapping[str, Call]],
+    made: Mapping[_Place, Outcome],
+    found: Mapping[str, CheckResult],
+) -> tuple[str, ...]:
+    """Return the hints on the checks that failed; see `kernelproof.verify.judging.hints`."""
+    failed = {name: said for name, said in found.items() if said.judgement.failed}
+    target = guard.caller.target
+    scope = target.scope(case.op)
+    assert scope is not None  # the target was called
 
     def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
+        if meant is not inputs and not wanted[name].keys() <= checks()[name].calls(case, meant).keys():
+            # It is about something that there is not under the other reading, such as a key that no query sees.
+            return Judgement()
         outcomes = {key: made[_place(call)] for key, call in wanted[name].items()}
         known = truth if meant is inputs else truth_for(case, meant, contract)[0]
+        if known is not None and known is not truth:
+            known = scope.of_gradients(known, made.get(_place(Call(inputs, "vjp"))))
         return checks()[name].judge(case, meant, known, outcomes, contract)
 
-    if failed and only is None:
-        forward = made.get(_place(Call(inputs)))
-        guard.remarks |= dict.fromkeys(hints(case, inputs, forward, failed, target.contract, rejudge))
-    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
+    if not failed:
+        return ()
+    forward = made.get(_place(Call(inputs)))
+    told = tuple(hints(case, inputs, forward, tuple(failed), target.contract, rejudge))
+    if told or case.op != "attention":
+        return told
+    return _as_bthd(case, inputs, truth, guard, step, returned, failed)
 
 
-def _asked(case: Case, inputs: Inputs, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
+def _as_bthd(
+    case: Case,
+    inputs: Inputs,
+    truth: Truth | None,
+    guard: Guard,
+    step: Step,
+    returned: Step,
+    failed: Mapping[str, CheckResult],
+) -> tuple[str, ...]:
+    """Return the hint, if the checks that `failed` pass on arrays of (batch, tokens, heads, width).
+
+    A case for which the target raises in both layouts, such as one of fewer key heads than heads, is neither for nor
+    against the hint. Once a failure of the target has another reason, its later ones are not tried.
+    """
+    if guard.caller.target.layout(case.op) != BHTD or guard.other_layout_fails:
+        return ()
+    other = replace(guard, caller=Bthd(guard.caller), remarks={})
+    again = judge_target(case, inputs, truth, other, step, returned=returned, only=frozenset(failed)).checks
+    if any(said.judgement.decided for said in again.values()) and not any(said.failed for said in again.values()):
+        return (BTHD_HINT,)
+    if all(_raised(said) for said in (*failed.values(), *again.values()) if said.failed):
+        return (NO_HINT,)
+    guard.other_layout_fails = True
+    return ()
+
+
+def _raised(said: CheckResult) -> bool:
+    return said.crash is None and all(NO_OUTPUT in each.message for each in said.judgement.failures)
+
+
+def calls_of(check: Check, case: Case, inputs: Inputs, contract: Contract) -> dict[str, Call]:
+    """Name all calls that `check` needs of a target of this contract."""
+    asked = check.calls(case, inputs)
+    return asked if contract.deterministic or not asked else asked | check.repeats(case, inputs)
+
+
+def _asked(case: Case, inputs: Inputs, contract: Contract, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
     """Return the calls that each check needs; for bulky inputs, drop checks that need more than the plain call."""
     chosen = {name: check for name, check in checks().items() if only is None or name in only}
-    asked = {name: check.calls(case, inputs) for name, check in chosen.items()}
+    asked = {name: calls_of(check, case, inputs, contract) for name, check in chosen.items()}
     if not bulky(inputs):
         return asked
     plain = _place(Call(inputs))

@@ -20,6 +20,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.process.blame import Doing, End, Ended, InternalError, came_back
 from kernelproof.verify.process.child import START_SECONDS
 from kernelproof.verify.process.environment import environment
@@ -93,16 +94,16 @@ class Runner:
         self.unasked: dict[tuple[int, int], str] = {}
         self.modes: dict[str, dict[str, Any]] = {}
 
-    def describe(self, places: Sequence[Place]) -> list[list[Target] | str]:
-        """Return what `described` gives for every place.
+    def describe(self, places: Sequence[Place], asked: Selection | None = None) -> list[list[Target] | str]:
+        """Return what `described` gives for every place; calls that probe a target keep to what is `asked`.
 
         Raises:
             TargetError: one cannot be loaded, or its import ends the process.
         """
         if self.pool is None:
-            return [described(place) for place in places]
-        asked = {"seconds": self.limits.seconds, "memory": self.limits.memory}
-        futures = [(place, self.limited(self._longest, described, place=place, **asked)) for place in places]
+            return [described(place, asked=asked) for place in places]
+        told = {"seconds": self.limits.seconds, "memory": self.limits.memory, "asked": asked}
+        futures = [(place, self.limited(self._longest, described, place=place, **told)) for place in places]
         return [self._described(place, future) for place, future in futures]
 
     def _described(self, place: Place, future: Future[list[Target] | str]) -> list[Target] | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,6 +79,11 @@ class CheckResult:
     summaries: dict[str, Summary] = field(default_factory=dict)
     crash: str | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether a comparison failed, or a call did not return."""
+        return self.judgement.failed > 0 or self.crash is not None
+
 
 @dataclass(frozen=True)
 class CaseResult:
@@ -89,6 +95,7 @@ class CaseResult:
         calls: how many calls were made.
         note: why nothing was decided, or "".
         remarks: side effects, such as output or threads that kept running.
+        hints: declarations, any of which would explain everything that failed here.
     """
 
     checks: dict[str, CheckResult] = field(default_factory=dict)
@@ -96,3 +103,11 @@ class CaseResult:
     calls: int = 0
     note: str = ""
     remarks: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+
+
+def explained(results: Iterable[CaseResult]) -> list[str]:
+    """The hints, if every case that failed has one: a fault that none explains may be behind all failures."""
+    failing = [result for result in results if any(said.failed for said in result.checks.values())]
+    told = dict.fromkeys(hint for result in failing for hint in result.hints if hint)
+    return list(told) if all(result.hints for result in failing) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import ml_dtypes
@@ -184,8 +185,10 @@ def test_axis_is_another_name_for_dim(backend: Any) -> None:
             np.testing.assert_array_equal(named, along)
     with pytest.raises(DomainError, match="dim and axis name one axis; pass one of them; got dim=0, axis=1"):
         backend.entmax(z, dim=0, axis=1)
-    with pytest.raises(DomainError, match="axis must be an int from -2 to 1"):
-        backend.entmax(z, axis=2)
+    np.testing.assert_array_equal(backend.entmax(z, order=2, axis=np.int64(0)), backend.entmax(z, order=2, axis=0))
+    for wrong in (2, True, 1.0, "0", np.bool_(True)):
+        with pytest.raises(DomainError, match=re.escape(f"axis must be an int from -2 to 1; got {wrong!r}")):
+            backend.entmax(z, axis=wrong)
 
 
 def test_a_row_alone_is_the_row_in_a_batch(backend: Any) -> None:

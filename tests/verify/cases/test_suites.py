@@ -175,6 +175,12 @@ def test_alpha_only_targets_get_the_orders_that_no_float_expresses() -> None:
     assert {case.alpha for case in cases} == {None, "4/3"}
 
 
+def test_values_of_alpha_that_were_asked_for_are_all_that_is_asked() -> None:
+    for alphas in (("4/3",), ("5/3", "2")):
+        cases = plan(Selection(suite="quick", alphas=alphas), alpha_only=True)
+        assert {case.alpha for case in cases} == set(alphas)
+
+
 def test_pointless_cells_have_a_reason() -> None:
     assert pointless("entmax", "kink", "inf", "float64")
     assert pointless("weights", "masks", "2", "float8_e4m3fn")

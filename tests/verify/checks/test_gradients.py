@@ -131,3 +131,20 @@ FAULTS = (
 @pytest.mark.parametrize("fault", parameters(FAULTS))
 def test_a_planted_fault_is_found_and_its_script_shows_it(fault: Fault, shown: Shown) -> None:
     shown(fault)
+
+
+KINK = Case.parse("entmax order=1 rule=adaptive:1 dtype=float64 family=kink shape=4x8 feature=0 seed=0")
+
+
+def test_the_derivative_of_clamp_at_a_kink_is_named() -> None:
+    """As autograd has it: a key at the threshold has derivative 1 without a part in the mean of the support."""
+    inputs, truth, right = prepared(KINK, ("z",))
+    g = np.asarray(inputs.cotangent)
+    through = np.where(truth.support | truth.boundary, g, 0)
+    mean = through.sum(axis=-1, keepdims=True) / truth.support.sum(axis=-1, keepdims=True)
+    clamped = judge(KINK, {"z": through - np.where(truth.support, mean, 0)}, ("z",))
+    assert clamped.failed
+    assert "torch's clamp were differentiated, which has derivative 1 at 0" in clamped.failures[0].message
+    other = judge(KINK, {"z": 1.5 * right["z"]}, ("z",))
+    assert "at a kink: a key of its row lies exactly at the threshold" in other.failures[0].message
+    assert "clamp" not in other.failures[0].message

@@ -23,6 +23,7 @@ WORDS = {
     ("verify/studies", "convergence"): "the family of the cases of this study",
     ("verify/backends", "axis"): "an argument of an op",
     ("verify/targets", "axis"): "a parameter of a target",
+    ("verify/targets", "layout"): "a field of declarations",
     ("verify/targets", "gradients"): "a field of declarations and of answers",
     ("verify/truth", "gradients"): "a field of a truth",
     ("verify/truth", "support"): "a field of a truth",
@@ -109,7 +110,8 @@ def test_wrong_sums_supports_special_rows_and_gradients_are_grade_f() -> None:
 
 
 def test_the_headline_is_the_end_of_the_process_then_goes_by_rank_and_id() -> None:
-    first = (CRASH, "special_values", "gradients", "accuracy", "support", "simplex", "empty_rows", "dtype_kept")
+    telling = ("special_values", "batch", "layout", "axis", "translation", "permutation")
+    first = (CRASH, *telling, "gradients", "accuracy", "support", "simplex", "empty_rows", "dtype_kept")
     order = [*first, *(name for name in checks() if name not in first), "a check of another version"]
     for one, other in pairwise(order):
         assert headline([other, one]) == headline([one, other]) == one

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,3 +185,69 @@ def test_a_grade_that_nobody_promised_is_the_default(tmp_path: Path, capsys: pyt
     line = CASE.text.replace("order=2", "order=inf")
     assert cli.run(["verify", f"{path}:entmax", "--case", line, "--out", str(tmp_path / "out")]) == 0
     assert "default C" in capsys.readouterr().out
+
+
+@pytest.mark.jax
+def test_lengths_that_jax_holds_as_int32_were_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "padded_jax.py"
+    text = "import jax\ndef fn(q, k, v, lengths=None):\n    return q[..., :1] * v[..., :1, :]\n"
+    path.write_text(text, encoding="utf-8")
+    line = "attention order=inf rule=adaptive:1 dtype=float32 family=masks shape=2x2x2x3x8x4x2 feature=lengths seed=0"
+    case = Case.parse(line)
+    inputs = inputs_of(case)
+    assert inputs.options["lengths"].dtype == np.int64
+    outcome = Caller(target(path, "fn"))(case, Call(inputs))
+    assert outcome.arrays
+    assert outcome.modified == ()
+
+
+LAID = """
+import numpy as np
+
+SEEN = []
+
+def vjp(op, g, q, k, v, mask=None):
+    SEEN.append([x.shape for x in (g, q, k, v)] + [x.flags.c_contiguous for x in (g, q, k, v)])
+    return {"q": q, "k": k, "v": v, "h": 1.0}
+
+def attention(q, k, v, mask=None):
+    SEEN.append([x.shape for x in (q, k, v, mask)] + [x.flags.c_contiguous for x in (q, k, v)])
+    return q[..., :1] + 0 * v[:, :1]
+
+KERNELPROOF = {"order": "inf", "layout": "bthd"}
+"""
+
+
+def test_tokens_come_before_heads_where_that_is_declared(tmp_path: Path) -> None:
+    path = tmp_path / f"laid_{tmp_path.name}.py"
+    path.write_text(LAID, encoding="utf-8")
+    whole = loading.Place(str(path), str(path), "")
+    described = describe(whole, probe=False)
+    assert not isinstance(described, str)
+    line = "attention order=inf rule=adaptive:1 dtype=float64 family=masks shape=2x4x4x3x8x5x2 feature=mask seed=0"
+    case = Case.parse(line)
+    inputs = inputs_of(case)
+    made = Caller(described[0])
+    forward, backward = made(case, Call(inputs)), made(case, Call(inputs, "vjp"))
+    seen = made.found.SEEN
+    assert seen[0] == [(2, 3, 4, 5), (2, 8, 4, 5), (2, 8, 4, 2), (2, 4, 3, 8), True, True, True]
+    assert seen[1][:4] == [(2, 3, 4, 2), (2, 3, 4, 5), (2, 8, 4, 5), (2, 8, 4, 2)]
+    q = inputs.arrays["q"]
+    np.testing.assert_array_equal(forward.arrays["output"], np.repeat(q[..., :1], 2, axis=-1))
+    for name, array in inputs.arrays.items():
+        np.testing.assert_array_equal(backward.arrays[name], array)
+    assert forward.modified == backward.modified == ()
+
+
+def test_a_named_op_decides_what_the_parameters_are(tmp_path: Path) -> None:
+    path = tmp_path / "smoother.py"
+    text = "def nw(q, k, v, h):\n    return v.mean(-2, keepdims=True) + 0 * q[..., :1]\n"
+    path.write_text("import numpy as np\n" + text, encoding="utf-8")
+    calls: tuple[dict[str, Any], ...] = ({}, {"call": "nw(q, k, v, h)"})
+    for call in calls:
+        options: dict[str, Any] = {"order": "inf", "suite": "quick", "dtype": "float64", "serial": True, **call}
+        found = verify(f"{path}:nw", op="regression", **options).targets[0]
+        assert {row.op for row in found.accuracy} == {"regression"}
+        worst = next(check.worst for check in found.checks if check.worst is not None)
+        again = verify(f"{path}:nw", case=worst.case, serial=True, **call).targets[0]
+        assert {row.op for row in again.accuracy} == {"regression"}

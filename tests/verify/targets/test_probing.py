@@ -7,12 +7,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernelproof.api import verify
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.process.limits import watchdog
-from kernelproof.verify.targets.target import Target, describe, find
+from kernelproof.verify.targets.declaration import Shapes
+from kernelproof.verify.targets.target import Target, describe, find, load
 
 SOURCE = """
 import numpy as np
@@ -40,6 +43,20 @@ def equal(q, k, v, scale=None):
 
 def broken(q, k, v, scale=None):
     raise ValueError("no")
+
+def batched(q, k, v, scale=None):
+    b, h, t, d = q.shape
+    return plain(q, k, v, scale)
+
+def tokens_first(q, k, v, scale=None):
+    q, k, v = (np.swapaxes(x, 1, 2) for x in (q, k, v))
+    return np.swapaxes(plain(q, k, v, scale), 1, 2)
+
+ASKED = []
+
+def entmax(z, order):
+    ASKED.append((float(order), z.dtype.name))
+    return z
 """
 
 
@@ -88,6 +105,97 @@ def test_heads_are_judged_as_they_are_taken(name: str, passes: bool, tmp_path: P
     path.write_text(SOURCE, encoding="utf-8")
     found = verify(f"{path}:{name}", op="attention", order="inf", dtype="float64", suite="quick", serial=True)
     assert found.passed is passes
+
+
+def test_axes_beside_the_usual_four_are_not_given_where_they_raise(tmp_path: Path) -> None:
+    target = described(tmp_path, "batched")
+    scope = target.scope("attention")
+    assert scope is not None
+    assert (scope.shapes.least_rank, scope.shapes.most_rank) == (4, 4)
+
+
+def test_what_raises_for_the_usual_axes_is_never_given_others_instead(tmp_path: Path) -> None:
+    """With an inner batch of 1, the heads of this function are where it looks for them; it passed on these alone."""
+    scope = described(tmp_path, "tokens_first").scope("attention")
+    assert scope is not None
+    assert scope.shapes == Shapes()
+    (tmp_path / "other").mkdir()
+    scope = described(tmp_path / "other", "tokens_first", layout="bthd").scope("attention")
+    assert scope is not None
+    assert (scope.layout, scope.shapes.least_rank, scope.shapes.grouped_heads) == ("bthd", 4, False)
+
+
+@pytest.mark.parametrize(("asked", "passes"), [({}, False), ({"layout": "bthd"}, True)])
+def test_tokens_before_heads_are_a_layout_that_is_declared(
+    asked: dict[str, str], *, passes: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "heads.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    options: dict[str, Any] = {"order": "inf", "dtype": "float64", "suite": "quick", "serial": True, "contract": asked}
+    found = verify(f"{path}:tokens_first", op="attention", **options)
+    assert found.passed is passes
+    assert ('declares layout = "bthd"' in found.targets[0].note) is not passes
+
+
+def test_a_probe_keeps_to_what_the_run_is_restricted_to(tmp_path: Path) -> None:
+    path = tmp_path / "asked_orders.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    place = find(f"{path}:entmax")
+    for selection in (Selection(orders=("3/2",), dtypes=("float16",)), Selection(alphas=("5/3",), dtypes=("float16",))):
+        assert not isinstance(describe(place, asked=selection), str)
+    asked = load(place)[1].ASKED
+    assert asked
+    assert set(asked) == {(1.5, "float16")}
+
+
+TORCH = """
+import torch
+
+def whole(z, alpha):
+    return torch.softmax(z * alpha, -1)
+
+def branches(z, alpha):
+    return torch.softmax(z, -1) if alpha == 1 else torch.softmax(z * alpha, -1)
+
+def sparsemax(z, alpha):
+    s = z.sort(-1, descending=True).values
+    inside = 1 + torch.arange(1, z.shape[-1] + 1) * s > s.cumsum(-1)
+    total = torch.where(inside, s, 0).sum(-1, keepdim=True)
+    return torch.relu(z - (total - 1) / inside.sum(-1, keepdim=True)) + (alpha - 2) * z
+
+def cut(z, alpha):
+    return torch.softmax(z * float(alpha), -1)
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("name", "offered"), [("whole", True), ("branches", True), ("cut", False)])
+def test_the_gradients_that_autograd_gives_are_asked_for_and_others_are_listed(
+    name: str, *, offered: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "alphas.py"
+    path.write_text(TORCH, encoding="utf-8")
+    found = describe(find(f"{path}:{name}"))
+    assert not isinstance(found, str)
+    scope = found[0].scope("entmax")
+    assert scope is not None
+    assert scope.gradients == (("z", "alpha", "order") if offered else ("z",))
+    assert ("the gradient in alpha is not tried: autograd gives none" in found[0].note) is not offered
+
+
+@pytest.mark.torch
+def test_a_wrong_gradient_in_alpha_is_found_and_a_call_without_one_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "alphas.py"
+    path.write_text(TORCH, encoding="utf-8")
+    line = "entmax alpha={} rule=adaptive:1 dtype=float64 family=random shape=3x8 feature=1 seed=0"
+
+    def failures(name: str, alpha: str) -> str:
+        target = verify(f"{path}:{name}", case=line.format(alpha), serial=True).targets[0]
+        return " ".join(each.message for check in target.checks for each in check.failures)
+
+    assert "d/dalpha" in failures("sparsemax", "2")
+    assert "d/dalpha" not in failures("cut", "3/2")
+    assert failures("branches", "1") == ""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX systems fork")

@@ -143,3 +143,33 @@ JAX_FAULTS = (
     _jax("accuracy", "jax list", "return scaled(z, 1.0).tolist()"),
     _jax("determinism", "jax noise", "import time; return scaled(z, 1.0) * (1 + time.time() % 1)"),
 )
+
+
+ATTENTION = "attention order=inf rule=adaptive:1 dtype=float64 family=random shape=2x2x2x3x5x4x2 feature=1 seed=0"
+LAYOUT = """
+import torch
+
+class Right:
+    KERNELPROOF = {"order": "inf", "op": "attention", "array_library": "torch", "layout": "bthd", "least_rank": 4}
+
+    def attention(self, q, k, v):
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        return self.made(torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v).transpose(1, 2)
+
+    def made(self, y):
+        return y
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(context, y):
+        return y.clone()
+
+    @staticmethod
+    def backward(context, g):
+        return 2 * g
+"""
+LAYOUT_FAULTS = (
+    Fault("accuracy", "tokens first", "def made(self, y):\n    return 1.01 * y", ATTENTION, right=LAYOUT),
+    Fault("gradients", "tokens first", "def made(self, y):\n    return Double.apply(y)", ATTENTION, right=LAYOUT),
+)
+"""Faults of a target whose arrays are (batch, tokens, heads, width)."""

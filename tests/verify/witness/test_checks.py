@@ -16,6 +16,7 @@ from tests.verify.witness.planted_more import (
     JAX_FAULTS,
     KINK_FAULTS,
     LARGE_FAULT,
+    LAYOUT_FAULTS,
     THIRD_CALL,
 )
 from tests.verify.witness.test_script import pasted
@@ -77,6 +78,7 @@ def test_a_large_array_is_read_back_bit_for_bit(kind: Kind, dtype: str, *, trans
         *(pytest.param(fault, id=str(fault)) for fault in (*KINK_FAULTS, *BITS_FAULTS)),
         pytest.param(LARGE_FAULT, id=str(LARGE_FAULT)),
         *parameters(TORCH_FAULTS, pytest.mark.torch),
+        *parameters(LAYOUT_FAULTS, pytest.mark.torch),
         *parameters(JAX_FAULTS, pytest.mark.jax),
     ],
 )

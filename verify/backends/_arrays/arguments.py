@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import exact_number
+from kernelproof.reference.model import exact_index, exact_number
 from kernelproof.verify.backends._arrays.core import Array, Floats
 from kernelproof.verify.backends._arrays.rounding import DTYPES
 
@@ -68,22 +67,12 @@ def axis_of(dim: Any, axis: Any, ndim: int) -> int:
     Raises:
         DomainError: not an int, out of range, or two different ones.
     """
-    found = {_axis(value, name, ndim) for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    named = {name: value for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    found = {exact_index(value, name, -ndim, ndim - 1) % ndim for name, value in named.items()}
     if len(found) > 1:
         msg = f"dim and axis name one axis; pass one of them; got dim={dim!r}, axis={axis!r}"
         raise DomainError(msg)
     return found.pop() if found else ndim - 1
-
-
-def _axis(value: Any, name: str, ndim: int) -> int:
-    try:
-        index = operator.index(value)
-    except TypeError:
-        index = ndim
-    if not -ndim <= index < ndim:
-        msg = f"{name} must be an int from {-ndim} to {ndim - 1} for an array of {ndim} axes; got {value!r}"
-        raise DomainError(msg)
-    return index % ndim
 
 
 def check_empty(empty: Any) -> str:

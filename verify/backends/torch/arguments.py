@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.reference.model import exact_index
 from kernelproof.verify.backends.torch.rounding import DTYPES
 
 EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")
@@ -44,15 +45,17 @@ def floating(value: Any, name: str, least_dim: int) -> Tensor:
 
 def axis_of(dim: Any, axis: Any, rank: int) -> int:
     """The axis that `dim`, `axis` or both name, of a tensor of `rank` axes; the last one if neither does."""
-    given = {name: value for name, value in (("dim", dim), ("axis", axis)) if value is not None}
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not -rank <= value < rank:
-            msg = f"{name} must be an int in [{-rank}, {rank - 1}]; got {value!r}"
-            raise DomainError(msg)
-    if len({value % rank for value in given.values()}) > 1:
+    given = {name: _index(value, name, rank) for name, value in (("dim", dim), ("axis", axis)) if value is not None}
+    if len(set(given.values())) > 1:
         msg = f"dim and axis name one axis; pass one of them; got dim={dim!r}, axis={axis!r}"
         raise DomainError(msg)
     return next(iter(given.values()), -1)
+
+
+def _index(value: Any, name: str, rank: int) -> int:
+    # A compiled graph sees plain comparisons where it can.
+    plain = type(value) is int and -rank <= value < rank
+    return int(value if plain else exact_index(value, name, -rank, rank - 1)) % rank
 
 
 def policy(empty: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -142,6 +143,10 @@ def test_axis_is_another_name_for_dim() -> None:
             assert torch.equal(named, along)
     with pytest.raises(DomainError, match="dim and axis name one axis; pass one of them; got dim=0, axis=1"):
         BACKEND.entmax(z, dim=0, axis=1)
+    assert torch.equal(BACKEND.entmax(z, order=2, axis=np.int64(0)), BACKEND.entmax(z, order=2, axis=0))
+    for wrong in (2, True, 1.0, "0", np.bool_(True)):
+        with pytest.raises(DomainError, match=re.escape(f"axis must be an int from -2 to 1; got {wrong!r}")):
+            BACKEND.entmax(z, axis=wrong)
 
 
 def test_dim_and_inputs_left_alone() -> None:
