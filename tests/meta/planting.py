@@ -32,7 +32,7 @@ from kernelproof.verify.records import Contract
 
 from {package}.{backend} import BACKEND
 
-type(BACKEND).contract = Contract(grade="A", posinf="nan", scores="differences")
+type(BACKEND).contract = Contract(grade="A", posinf="nan", scores="differences", masked_nonfinite="ignored")
 """
 _JIT = """
 def jit(function):

@@ -49,6 +49,7 @@ def bottom_right(q, k, v, causal=False, scale=None):
 
 def poisoned(q, k, v, causal=False, scale=None):
     return attention(q, k, v, causal, scale, lambda count, size: 0, True)
+poisoned.KERNELPROOF = {"masked_nonfinite": "ignored"}
 
 def off_by_one(q, k, v, causal=False, scale=None):
     return attention(q, k, v, causal, scale, lambda count, size: 1)

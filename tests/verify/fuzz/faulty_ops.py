@@ -15,7 +15,7 @@ from kernelproof.verify.records import Contract
 class Right:
     """No fault; an empty row raises."""
 
-    contract = Contract(grade="A", posinf="nan", scores="differences", empty_row="raise")
+    contract = Contract(grade="A", posinf="nan", scores="differences", empty_row="raise", masked_nonfinite="ignored")
     dtypes = ("float64", "float32")
 
     def __init__(self) -> None:
