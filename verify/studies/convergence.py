@@ -150,7 +150,8 @@ def study(
     futures = [_started(work, job) for job in jobs]
     whole = trace(Datum("row", data.Source.RANDOM, Weights(logits)), orders)
     truth = next(curve for curve in whole if curve.norm is NORM)
-    curves = [_curve(job, _answer(future), len(orders)) for job, future in zip(jobs, futures, strict=True)]
+    with lookup(None):
+        curves = [_curve(job, _answer(future), len(orders)) for job, future in zip(jobs, futures, strict=True)]
     return BackendStudy(row=list(logits), truth=truth, curves=curves)
 
 
@@ -198,7 +199,7 @@ class _Job:
 
     def inputs(self) -> Inputs:
         """The row as a new array."""
-        return Inputs({"z": np.array(self.logits).astype(FORMATS[self.dtype].dtype).reshape(_shape(self.target))})
+        return _inputs(self.logits, self.dtype, _shape(self.target))
 
     def case(self, order: Fraction) -> Case:
         """The case of one order."""
@@ -289,17 +290,25 @@ class _Given:
 
 def _judged(job: _Job, answers: Sequence[Outcome]) -> list[OrderVerdict]:
     """The verdict of every order, by the checks of `kernelproof verify`."""
-    inputs, contract = job.inputs(), job.target.contract
+    inputs, contract = _judged_inputs(job.logits, job.dtype, _shape(job.target)), job.target.contract
     found = []
-    with lookup(None):
-        for order, outcome in zip(job.orders, answers, strict=True):
-            case = job.case(order)
-            truth, undecided = truth_for(case, inputs, contract)
-            result = judge_target(
-                case, inputs, truth, _Given(job.target, outcome), _nothing, undecided=undecided, only=JUDGES
-            )
-            found.append(_order_verdict(order_text(order), result, outcome))
+    for order, outcome in zip(job.orders, answers, strict=True):
+        case = job.case(order)
+        truth, undecided = truth_for(case, inputs, contract)
+        given = _Given(job.target, outcome)
+        result = judge_target(case, inputs, truth, given, _nothing, undecided=undecided, only=JUDGES)
+        found.append(_order_verdict(order_text(order), result, outcome))
     return found
+
+
+@cache
+def _judged_inputs(logits: tuple[float, ...], dtype: str, shape: tuple[int, ...]) -> Inputs:
+    """The same arrays for every target, which then share their truths (see `Lookup`)."""
+    return _inputs(logits, dtype, shape)
+
+
+def _inputs(logits: tuple[float, ...], dtype: str, shape: tuple[int, ...]) -> Inputs:
+    return Inputs({"z": np.array(logits).astype(FORMATS[dtype].dtype).reshape(shape)})
 
 
 def _nothing(check: str, call: str) -> None:
