@@ -39,6 +39,9 @@ def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> st
     found = sorted(claims, key=lambda claim: claim.met)[:MOST]
     if all(claim.met for claim in found):
         return ""
+    if not contract.deterministic:
+        # What shows at one time may not show at the next.
+        turn = max(turn, 2)
     # A fault that earlier calls cause shows only if the script makes all of them.
     used = [one for one in held.values() if turn > 1 or any(_names(one, claim) for claim in found)]
     return writer.claimed(check, used, found, turn, rows=not odd and judge.evidence is not Evidence.ARRAYS)

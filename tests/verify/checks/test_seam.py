@@ -21,6 +21,8 @@ WORDS = {
     ("verify/bench", "gradients"): "what a comparison in a benchmark is about",
     ("verify/bench", "support"): "an input of a benchmark, by the size of its support",
     ("verify/studies", "convergence"): "the family of the cases of this study",
+    ("verify/studies", "simplex"): "the checks by which the study judges every order",
+    ("verify/studies", "support"): "the checks by which the study judges every order",
     ("verify/backends", "axis"): "an argument of an op",
     ("verify/targets", "axis"): "a parameter of a target",
     ("verify/targets", "layout"): "a field of declarations",
