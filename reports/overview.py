@@ -98,8 +98,8 @@ def _by_size(orders: Iterable[str]) -> list[str]:
     """Sort orders, given as text, from the smallest; those given as α come last."""
 
     def size(order: str) -> tuple[bool, float]:
-        told, _, alpha = order.partition("=")
-        top, _, bottom = (alpha or told).partition("/")
+        plain, _, alpha = order.partition("=")
+        top, _, bottom = (alpha or plain).partition("/")
         return bool(alpha), float(top) / float(bottom or 1)
 
     return sorted(orders, key=size)

@@ -191,18 +191,18 @@ def order_term(
         lh, ll = add(dh, dl, log_top[0], log_top[1])
         off = log_top[2] + 2.0 * OPERATION * abs(dh)
         fh, fl = mul(-0.5 * lh, -0.5 * ll, lh, ll)
-        apart = 1.02 * (abs(lh) + off) * off + 2.0 * OPERATION * abs(fh)
+        error_of_f = 1.02 * (abs(lh) + off) * off + 2.0 * OPERATION * abs(fh)
     elif rate.kind == ADAPTIVE:
-        fh, fl, apart = phi_of(order, root, z, reach[0], reach[1], reach[2], inverse)
+        fh, fl, error_of_f = phi_of(order, root, z, reach[0], reach[1], reach[2], inverse)
     elif z == root[TOP]:
         # log 1 is exactly 0.
         return 0.0, 0.0, 0.0, 0.0
     else:
         qh, ql = div(reach[0], reach[1], whole[0], whole[1])
         fh, fl = log_word(qh, ql)
-        apart = 1.02 * (OPERATION * (1.0 + abs(fh)) + reach[2] + 3.0 * OPERATION)
+        error_of_f = 1.02 * (OPERATION * (1.0 + abs(fh)) + reach[2] + 3.0 * OPERATION)
     vh, vl = mul(weight[0], weight[1], fh, fl)
     ph, pl = mul(vh, vl, xh, xl)
-    error = abs(vh) * (doubt + OPERATION * abs(xh)) + weight[0] * apart * (abs(xh) + doubt)
+    error = abs(vh) * (doubt + OPERATION * abs(xh)) + weight[0] * error_of_f * (abs(xh) + doubt)
     error += abs(ph) * (weight[2] + 2.0 * OPERATION)
     return ph, pl, 1.02 * error, weight[0] * abs(fh)

@@ -159,9 +159,9 @@ def row(claim: ClaimRecord) -> ClaimLine:
     """Return the claim as one line of the short table."""
     kind = kind_of(claim)
     medians = sorted((figure.measured.median for figure in claim.figures if figure.measured), reverse=kind != "times")
-    known = [(apart, figure) for figure in claim.figures if (apart := distance(claim, figure)) is not None]
+    known = [(size, figure) for figure in claim.figures if (size := distance(claim, figure)) is not None]
     worst = max(known, key=lambda pair: pair[0])[1] if known else None
-    told = "–" if worst is None else f"{setting_text(worst)}: {spread_text(worst.measured, kind)}"
+    farthest = "–" if worst is None else f"{setting_text(worst)}: {spread_text(worst.measured, kind)}"
     count = sum(figure.state is FigureState.MET for figure in claim.figures)
     met = "–" if claim.goal is None else f"{count} of {len(claim.figures)}"
     return ClaimLine(
@@ -169,7 +169,7 @@ def row(claim: ClaimRecord) -> ClaimLine:
         goal_text(claim.goal),
         " / ".join(dict.fromkeys(figure.rival for figure in claim.figures)),
         range_text(medians, kind),
-        told,
+        farthest,
         met,
         state_of(claim),
     )

@@ -92,7 +92,7 @@ def verify(
     workers = Workers() if one is None else Workers(1)
     with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place) as work:
         loaded, absent, skipped = _load(work, places, device, selection, explicit=bool(targets))
-        loaded = _told(loaded, selection, one)
+        loaded = _with_orders(loaded, selection, one)
         if any(compiles(target) for target in loaded):
             work.limits = with_patience(work.limits)
         cases = (one,) if one is not None else _plan(loaded, selection)
@@ -141,13 +141,13 @@ def verify(
 def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[dict[str, Any] | str, list[str]]:
     """The entry of the cache of truth in the environment, and messages about its problems."""
     first = trouble or tally.trouble
-    told = [first] if first else []
+    notes = [first] if first else []
     if tally.damaged:
-        told.append(f"{tally.damaged} damaged entries of the cache of truth; their truth was computed again")
+        notes.append(f"{tally.damaged} damaged entries of the cache of truth; their truth was computed again")
     if not wanted:
-        return "off", told
+        return "off", notes
     counts = {"read": tally.hits, "computed": tally.misses, "damaged": tally.damaged}
-    return (counts if not trouble else "cannot be used"), told
+    return (counts if not trouble else "cannot be used"), notes
 
 
 def prepared(
@@ -169,7 +169,7 @@ def prepared(
     with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
         loaded, _, _ = _load(work, [place], options.get("device"), selection, explicit=True)
         held: dict[str, Any] = work.environment(with_torch=loaded[0].array_library == "torch", seed=seed).result()
-    return _told(loaded, selection, None)[0], selection, held
+    return _with_orders(loaded, selection, None)[0], selection, held
 
 
 def _load(
@@ -216,7 +216,7 @@ def _absent(place: Place, reason: str) -> TargetRecord:
     )
 
 
-def _told(loaded: list[Target], selection: Selection, one: Case | None) -> list[Target]:
+def _with_orders(loaded: list[Target], selection: Selection, one: Case | None) -> list[Target]:
     """Set the order of each target that does not declare it, from the arguments of the run.
 
     Raises:

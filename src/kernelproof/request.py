@@ -132,15 +132,15 @@ def places_of(targets: Targets, options: TargetOptions, case: Case | None = None
     if len(places) == len(ops) == 1:
         places = [replace(places[0], op=ops[0])]
     contract = options.get("contract")
-    told = {name: options.get(name) for name in _DECLARED if options.get(name) is not None}
-    if not told and contract is None:
+    declared = {name: options.get(name) for name in _DECLARED if options.get(name) is not None}
+    if not declared and contract is None:
         return places
     if len(places) != 1:
-        names = ", ".join([*told, *(["contract"] if contract is not None else [])])
+        names = ", ".join([*declared, *(["contract"] if contract is not None else [])])
         msg = f"{names} is said of one target; got {len(targets)} targets"
         raise DomainError(msg)
-    found = read(told, "the command")
-    words = tuple(word for name, value in told.items() for word in (flag(name), str(value)))
+    found = read(declared, "the command")
+    words = tuple(word for name, value in declared.items() for word in (flag(name), str(value)))
     if contract is not None:
         from_file = isinstance(contract, str | Path)
         found = found.over(read_file(str(contract)) if from_file else read(contract, "contract"))

@@ -16,12 +16,13 @@ from kernelproof.verify.fuzz.answers import Question, reply
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.process.blame import Doing, End, InternalError, came_back
 from kernelproof.verify.process.child import START_SECONDS, Child
-from kernelproof.verify.process.journal import JUDGING, Journal
+from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.service import Done, Raised, Work
 from kernelproof.verify.records import CRASH, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.workers.guard import Guard
+from kernelproof.verify.workers.judge import JUDGING
 from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
 
 

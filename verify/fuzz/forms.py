@@ -164,7 +164,7 @@ def _fitting(case: Case, scope: Scope, keys: int, width: int, out: int) -> Itera
             return
 
 
-def told(options: Mapping[str, Any], scope: Scope) -> Options:
+def kept_options(options: Mapping[str, Any], scope: Scope) -> Options:
     """The `options` that do not depend on shapes and that the target takes."""
     kept = sorted(_OPTIONS & set(options))
     return tuple((name, options[name]) for name in kept if scope.options is None or name in scope.options)

@@ -23,7 +23,7 @@ from kernelproof.verify.cases.numbers import cast, integers, step, uniforms, wor
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.fuzz.answers import OPEN, Question, RowErrors
 from kernelproof.verify.fuzz.arena import Judge
-from kernelproof.verify.fuzz.forms import Form, Options, forms_of, told
+from kernelproof.verify.fuzz.forms import Form, Options, forms_of, kept_options
 from kernelproof.verify.fuzz.recipes import features
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.fuzz.worst_case_record import ExactArray, Extreme, WorstCaseRow
@@ -166,7 +166,7 @@ class Climber:
         feature = choices[int(integers(self.draw, len(choices), (1,))[0])]
         case = replace(self.case, family=name, feature=feature, shape=form.shape(form.block), seed=turn)
         inputs = families()[name].build(case, case.generator())
-        return form, told(inputs.options, self.scope), form.rows(inputs.arrays)
+        return form, kept_options(inputs.options, self.scope), form.rows(inputs.arrays)
 
     def _changed(self, held: list[Floats], form: Form) -> Floats:
         """Rows derived from the worst ones by one or two small changes each."""

@@ -19,9 +19,6 @@ from kernelproof.verify.process.blame import Doing, Step
 from kernelproof.verify.process.descriptors import OwnFile
 from kernelproof.verify.process.limits import start_watch, stop_watch
 
-JUDGING = "judge"
-"""The name of the step after the last call, where the target's time ends and judging begins."""
-
 _MARK = b"\xf1kproof\n"
 _FRAME = struct.Struct("<8sQI")
 _TIMEOUT = b"Timeout ("

@@ -16,9 +16,6 @@ from kernelproof.verify.records import Call, Inputs, Outcome, Truth
 from kernelproof.verify.targets.declaration import BHTD, MASKS, Shapes
 from kernelproof.verify.targets.shapes import refused_shape, shapes_of
 
-TELLING = ("order", "alpha", "kernel")
-"""Arguments by which a target may receive the order."""
-
 
 @dataclass(frozen=True)
 class Scope:
@@ -26,7 +23,7 @@ class Scope:
 
     Attributes:
         op: the op.
-        takes: the arguments of `TELLING` that it has a parameter for.
+        takes: which of order, alpha and kernel it has a parameter for.
         order: the only order that it computes, as text, if it has no parameter for the order.
         alpha: the same as a value of α.
         orders: the orders that it accepts, and ranges ``LOW..HIGH``; empty means all.

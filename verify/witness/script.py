@@ -18,7 +18,6 @@ from kernelproof.verify.cases.inputs import zero_empty_cotangents
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.claims import Seen
-from kernelproof.verify.process.journal import JUDGING
 from kernelproof.verify.records import CRASH, Call, Contract, Inputs, Outcome, Truth
 from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.targets.program import ProgramCaller
@@ -29,7 +28,7 @@ from kernelproof.verify.witness.literals import LARGEST
 from kernelproof.verify.witness.renderer import REPEATED
 from kernelproof.verify.witness.writer import Writer
 from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.judge import Step, calls_of
+from kernelproof.verify.workers.judge import JUDGING, Step, calls_of
 
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""

@@ -11,7 +11,6 @@ from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
 from kernelproof.verify.checks import Check, checks
 from kernelproof.verify.judging.errors import NO_OUTPUT
 from kernelproof.verify.judging.hints import BTHD_HINT, NO_HINT, hints
-from kernelproof.verify.process.journal import JUDGING
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets.caller import Bthd, Calling
 from kernelproof.verify.targets.declaration import BHTD
@@ -20,6 +19,9 @@ from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
 
 Step = Callable[[str, str], None]
+"""Called with (check, call) before each call, and with ("", JUDGING) after the last."""
+JUDGING = "judge"
+"""The name of the step after the last call, where the target's time ends and judging begins."""
 
 
 def _nobody(check: str, call: str) -> None:

@@ -40,7 +40,7 @@ from kernelproof.verify.workers.worker import guard_of, prepare, run_task
 SPARE_WORKERS = 3
 """Workers that may be lost outside of any call before the run gives up."""
 HANGS = 5
-"""Calls without an answer after which a target is given up; each costs the whole time limit."""
+"""Cases without an answer in time, after which a target is given up; each costs the whole time limit."""
 DEATHS = 20
 """Calls that ended the process after which a target is given up; each costs a new process."""
 CHUNK = 12
@@ -231,7 +231,7 @@ class Runner:
     def _given_up(self, index: int) -> str:
         """Why a target is given up; "" if it is not."""
         if self.hangs[index] >= HANGS:
-            return f"{HANGS} calls before gave no answer in {self.limits.seconds:g} s each"
+            return f"{HANGS} cases before had no answer in {self.limits.seconds:g} s each"
         return f"{DEATHS} calls before ended the process" if self.deaths[index] >= DEATHS else ""
 
     def _blame(self, end: End, task: Task, found: Found) -> None:

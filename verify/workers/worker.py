@@ -17,13 +17,13 @@ from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
 from kernelproof.verify.process.blame import Doing
-from kernelproof.verify.process.journal import JUDGING, Journal
+from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits, exhausted, limit_data
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import store_of
 from kernelproof.verify.truth.lookup import load_oracle, lookup, truth_for
 from kernelproof.verify.workers.guard import SINKS, Guard, Sink
-from kernelproof.verify.workers.judge import judge_target
+from kernelproof.verify.workers.judge import JUDGING, judge_target
 from kernelproof.verify.workers.tasks import Task
 
 _GUARDS: dict[Target, Guard] = {}

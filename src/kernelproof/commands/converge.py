@@ -76,23 +76,23 @@ def converge(
         raise DomainError(msg)
     if out is not None:
         paper.check_writable(Path(out), chosen)
-    told = progress or (lambda _: None)
+    shown = progress or (lambda _: None)
     with runner(serial=serial) as work:
         loaded = _loaded(work, places, explicit=backends is not None)
         if any(compiles(target) for target in loaded):
             work.limits = with_patience(work.limits)
         jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}
-        found = _collected(jobs, told)
+        found = _collected(jobs, shown)
         held = None
         if loaded:
             held = convergence.study(work, loaded, grid, seed, formats)
-            told(BACKENDS)
+            shown(BACKENDS)
         results = _results(
             found, held, chosen, grid, look, seed, with_torch=any(t.array_library == "torch" for t in loaded)
         )
         if out is not None:
             drawings = {slug: work.submit(paper.render_figure, results=results, slug=slug) for slug in results.slugs}
-            drawn = _collected(drawings, told)
+            drawn = _collected(drawings, shown)
             figures = {name: data for slug in results.slugs for name, data in drawn[slug].items()}
             paper.write(results, Path(out), figures)
     return results
@@ -168,14 +168,14 @@ def _submitted(work: Runner, name: str, orders: tuple[Fraction, ...], seed: int)
     return work.submit(study, slug=name, orders=orders, seed=seed)
 
 
-def _collected(jobs: dict[str, Future[Any]], told: Callable[[str], None]) -> dict[str, Any]:
+def _collected(jobs: dict[str, Future[Any]], shown: Callable[[str], None]) -> dict[str, Any]:
     names = {job: name for name, job in jobs.items()}
     waiting = set(names)
     while waiting:
         ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
         for job in sorted(ready, key=lambda each: names[each]):
             job.result()
-            told(names[job])
+            shown(names[job])
     return {name: job.result() for name, job in jobs.items()}
 
 

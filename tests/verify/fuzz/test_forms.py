@@ -7,7 +7,7 @@ import pytest
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.numbers import normals
-from kernelproof.verify.fuzz.forms import SIZES, forms_of, told
+from kernelproof.verify.fuzz.forms import SIZES, forms_of, kept_options
 from kernelproof.verify.records import RANKS, Contract
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.scope import Scope
@@ -86,8 +86,8 @@ def test_pairs_make_the_first_weight_the_output(op: str) -> None:
 
 def test_options_that_depend_on_the_shape_or_that_nobody_takes_are_left_out() -> None:
     given = {"mask": np.ones(3, bool), "key_norm_term": True}
-    assert told(given, Scope("attention")) == (("key_norm_term", True),)
-    assert told(given, Scope("attention", options=("mask",))) == ()
+    assert kept_options(given, Scope("attention")) == (("key_norm_term", True),)
+    assert kept_options(given, Scope("attention", options=("mask",))) == ()
 
 
 @pytest.mark.parametrize("requires", [("mask",), ("causal",), ("lengths",), ("scale", "key_norm_term"), ("empty",)])

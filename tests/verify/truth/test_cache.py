@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 from tests.verify.truth.caching import LINES, alike, ask, flipped, same
 
 from kernelproof.verify.cases.case import Case
@@ -223,6 +224,9 @@ def test_the_folder_is_the_system_s_for_caches(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(cache, "PlatformDirs", MacOS)
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.folder() == tmp_path / "home" / "Library" / "Caches" / "kernelproof"
+    monkeypatch.setattr(cache, "PlatformDirs", Windows)
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", {"CSIDL_LOCAL_APPDATA": str(tmp_path / "Local")}.get)
+    assert cache.folder() == tmp_path / "Local" / "kernelproof" / "Cache"
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "mine"))
     assert cache.folder() == tmp_path / "mine"
 

@@ -73,7 +73,7 @@ def test_a_target_is_given_up_in_time(work: Runner, task: Task, monkeypatch: pyt
     assert left(work._collect(task, made, {})) == [(0, (1,)), (1, (1,))]
     assert task.given_up(0).exists()
     assert not task.given_up(1).exists()
-    assert "not asked: 1 calls before" in work.unasked[0, 0]
+    assert "not asked: 1 cases before" in work.unasked[0, 0]
 
 
 def test_truth_without_end_leaves_its_case_undecided(work: Runner, task: Task) -> None:

@@ -26,7 +26,7 @@ def test_a_target_that_hangs_is_asked_no_more(tmp_path: Path) -> None:
     # Two workers: one may be in a call while the other gives up.
     assert runner_module.HANGS <= hangs < runner_module.HANGS + runner_module.MOST_WORKERS
     assert not target.passed
-    assert re.search(r"\d+ cases were not asked: 5 calls before gave no answer in 0.5 s each", target.note)
+    assert re.search(r"\d+ cases were not asked: 5 cases before had no answer in 0.5 s each", target.note)
     cells = [cell for cell in target.coverage if cell.not_tried and "not asked" in cell.not_tried]
     assert cells
     assert not any(cell.decided for cell in cells)
