@@ -83,6 +83,9 @@ class _Array:
         # Nothing is claimed of empty rows that may be anything; where they may be NaN, the script reads NaN as 0.
         skipped = none & (self.contract.empty_row == "any")
         nan = none & (self.contract.empty_row == "nan")
+        if not raw.ndim:
+            # The gradient in a number may be NaN, and nothing else but right.
+            skipped, nan = (skipped | nan) & np.isnan(raw), np.zeros((), dtype=bool)
         allowed, least = (
             first_order_bound(
                 kappa,

@@ -16,7 +16,7 @@ from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken, first_order, near_kink, verdict
 from kernelproof.verify.judging.grades import limit_of, sharp_of
-from kernelproof.verify.judging.row_gradients import SCORES, by_row
+from kernelproof.verify.judging.row_gradients import SCORES, empty_elements
 from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth, Values
 from kernelproof.verify.truth.kink_hull import hull_distance
 
@@ -94,8 +94,7 @@ class Gradients(Check):
                 kappa = self._hulls(case, truth, inputs, raw, kappa, decided, target)
             if name in SCORES and 1 < case.kernel.order < 2:
                 kappa = self._boxes(case, truth, inputs, raw, kappa, decided, contract, loose)
-        if by_row(case, name):
-            decided &= ~_free(raw, truth.empty.reshape(*raw.shape[:-1], 1), contract)
+        decided &= ~_free(raw, empty_elements(case, name, raw.shape, truth), contract)
         flags = np.asarray(_matrix(decided), dtype=bool)
         judgement = verdict(
             _matrix(raw), _matrix(values.head), errors, _matrix(kappa), flags, contract, f"d/d{name}", target
@@ -161,8 +160,12 @@ def _gross(name: str, case: Case, inputs: Inputs, raw: Floats) -> Flags:
 
 
 def _free(raw: Floats, empty: Flags, contract: Contract) -> Flags:
-    """Elements of the gradients of `empty` rows that are as the contract lets those rows be: NaN, or anything."""
-    may = {"any": np.ones(raw.shape, dtype=bool), "nan": np.isnan(raw)}.get(contract.empty_row)
+    """Elements of the gradients of `empty` rows that are as the contract lets those rows be: NaN, or anything.
+
+    The gradient in a number has parts of other rows too, so that it may be NaN, and nothing else but right.
+    """
+    anything = np.ones(raw.shape, dtype=bool) if raw.ndim else np.isnan(raw)
+    may = {"any": anything, "nan": np.isnan(raw)}.get(contract.empty_row)
     return np.asarray(np.zeros(raw.shape, dtype=bool) if may is None else empty & may)
 
 

@@ -27,7 +27,12 @@ def by_row(case: Case, name: str) -> bool:
 
 
 def empty_elements(case: Case, name: str, shape: tuple[int, ...], truth: Truth) -> Flags:
-    """The elements of a gradient of this `shape` that belong to rows with nothing to attend to."""
-    if not by_row(case, name) or not shape or int(np.prod(shape[:-1])) != truth.empty.size:
+    """The elements of a gradient of this `shape` that belong to rows with nothing to attend to.
+
+    The gradient in a number, such as the order, belongs to all rows at once.
+    """
+    if not shape:
+        return np.asarray(truth.empty.any())
+    if not by_row(case, name) or int(np.prod(shape[:-1])) != truth.empty.size:
         return np.zeros(shape, dtype=bool)
     return np.broadcast_to(truth.empty.reshape(*shape[:-1], 1), shape)

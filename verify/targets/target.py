@@ -261,7 +261,7 @@ def describe(
 
 def _program(place: Place) -> Target:
     words_of(place)
-    said = place.declared
+    said = replace(place.declared, op=(place.op,)) if place.op else place.declared
     if (said.call, said.array_library, said.output, said.layout) != (None, None, None, None):
         told = "call, output, array_library and layout are for Python objects"
         msg = f"a program speaks the protocol of docs/exec.md; {told}"

@@ -148,3 +148,15 @@ def test_the_derivative_of_clamp_at_a_kink_is_named() -> None:
     other = judge(KINK, {"z": 1.5 * right["z"]}, ("z",))
     assert "at a kink: a key of its row lies exactly at the threshold" in other.failures[0].message
     assert "clamp" not in other.failures[0].message
+
+
+def test_the_gradient_in_a_number_may_be_nan_beside_an_empty_row_and_nowhere_else() -> None:
+    empty = Case.parse("entmax order=2 rule=adaptive:1 dtype=float64 family=masks shape=3x10 feature=all seed=0")
+    full = Case.parse(empty.text.replace("feature=all", "feature=some"))
+    for word in ("any", "nan"):
+        said = judge(empty, {"order": np.float64(np.nan)}, ("order",), empty_row=word)
+        assert (said.failed, said.decided) == (0, 0)
+        right = prepared(empty, ("order",))[2]["order"]
+        assert judge(empty, {"order": 1.5 * right}, ("order",), empty_row=word).failed
+        assert judge(full, {"order": np.float64(np.nan)}, ("order",), empty_row=word).failed
+    assert judge(empty, {"order": np.float64(np.nan)}, ("order",), empty_row="zeros").failed

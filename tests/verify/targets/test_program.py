@@ -76,6 +76,12 @@ def validator(name: str) -> Any:
     return jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]})
 
 
+def test_a_program_computes_the_op_that_is_named() -> None:
+    found = describe(replace(find("exec:true"), op="weights"))
+    assert not isinstance(found, str)
+    assert found[0].ops == ("weights",)
+
+
 def test_every_request_is_of_the_schema() -> None:
     check = validator("request")
     seen = set()
