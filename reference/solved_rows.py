@@ -17,7 +17,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
 from kernelproof.reference.solver import Solver, choose
-from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective, vjp
+from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective
 
 Flags = NDArray[np.bool_]
 
@@ -208,7 +208,7 @@ def row_vjp(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with
     truth = solver.solve(row, bits)
     with solver.working(bits):
         local = [solver.arithmetic.number(value) for value in g[truth.keys].tolist()]
-        return truth, vjp(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
+        return truth, solver.pull(truth, local, with_order=with_order)
 
 
 def _score_block(gradients_of: Callable[..., Any], r: int, solver: Solver, bits: int, offset: int) -> Block | None:

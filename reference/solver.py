@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from kernelproof.reference import second_opinion
 from kernelproof.reference.arithmetic import Arithmetic
 from kernelproof.reference.arithmetic.arb import ARB
 from kernelproof.reference.arithmetic.mp import MPMATH
@@ -22,7 +23,7 @@ from kernelproof.reference.formats import Format
 from kernelproof.reference.mass import offset_mass_sign
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Mechanism, exact_index
 from kernelproof.reference.rows import Row
-from kernelproof.reference.weighting import RowTruth, effective, weigh
+from kernelproof.reference.weighting import RowTruth, RowVjp, effective, vjp, weigh
 
 PRECISION = 96
 """Default bits of the first solve: enough for most roundings to float64, refined where not."""
@@ -120,7 +121,10 @@ class Solver:
         truth = row.solved.get(asked)
         if truth is None:
             with self.working(bits):
-                truth = weigh(self.arithmetic, row, self.mechanism)
+                own = self.arithmetic is MPMATH
+                truth = (
+                    second_opinion.solve(row, self.mechanism) if own else weigh(self.arithmetic, row, self.mechanism)
+                )
             if bits <= KEPT:
                 # Weights, outputs and gradients of a row request the same solution one after the other.
                 row.solved[asked] = truth
@@ -135,6 +139,12 @@ class Solver:
                 each = self.arithmetic.number(1) / self.arithmetic.number(count)
             return replace(truth, keys=row.keys[:count], weights=[each] * count, gaps=row.gaps(count))
         return cast("RowTruth", truth)
+
+    def pull(self, truth: RowTruth, cotangent: Sequence[Any], *, with_order: bool) -> RowVjp:
+        """The vector-Jacobian product of a solved row, at the working precision; mpmath has one of its own."""
+        if self.arithmetic is MPMATH:
+            return second_opinion.pull(truth, self.mechanism, cotangent, with_order=with_order)
+        return vjp(self.arithmetic, truth, self.mechanism, cotangent, with_order=with_order)
 
     def working(self, bits: int) -> Any:
         """A context with the working precision for `bits` correct bits."""

@@ -21,7 +21,7 @@ from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.rows import Row, exact_row
 from kernelproof.reference.scores import exact_scores
 from kernelproof.reference.solver import Solver, choose
-from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective, vjp
+from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective
 
 Floats = NDArray[np.float64]
 
@@ -166,7 +166,7 @@ class WeightedMeans:
             by_value[self.group[b], key] += np.array([weight * g for g in upstream], dtype=object)
         total = solver.arithmetic.total
         local = [total([g * number(x) for g, x in zip(upstream, line, strict=True)]) for line in picked]
-        return truth, vjp(solver.arithmetic, truth, solver.mechanism, local, with_order=with_order)
+        return truth, solver.pull(truth, local, with_order=with_order)
 
     def _chain(
         self,

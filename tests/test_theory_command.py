@@ -11,12 +11,16 @@ from kernelproof.cli import run
 from kernelproof.reports.theory import THEORY
 
 GOOD = """
-from kernelproof.theory.claim import Claim, ClaimCheck, Kind, Role
+from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.domain import domain
 from kernelproof.theory.evidence import exact
+from kernelproof.theory.statement import Statement
 
+STATED = Statement(domain(), ("1 = 1",))
 CLAIM = Claim("mine", "Mine", "$1 = {right}$", "ours", Kind.THEOREM, (
-    ClaimCheck("one", "that", Role.PROOF, lambda _: exact.equal([("1", 1, {right})], domain="one")),
-))
+    Check("one", "that", Role.SUPPORT, lambda _: exact.equal([("1", 1, {right})], domain="one")),
+    Check("proof", "that", Role.PROOF, lambda _: exact.proves(STATED)),
+), formal=STATED)
 """
 
 
@@ -35,6 +39,27 @@ def test_a_true_claim_passes_and_a_false_one_fails(tmp_path: Path, capsys: pytes
     assert run(["theory", "--claim", claim_file(tmp_path / "false", GOOD.format(right=2)), "--out", str(out)]) == 1
     assert "1: 1 ≠ 2" in capsys.readouterr().out
     assert json.loads((out / "theory.json").read_text())["passed"] is False
+
+
+WORDS = """
+from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.evidence import certified
+
+CLAIM = Claim(id="mine", title="Mine", statement="$2 - x > 0$ for all $x$", source="ours", kind=Kind.THEOREM, checks=(
+    Check("box", "that", Role.PROOF, lambda _: certified.positive(
+        lambda x: {body}, {{"x": (0, 1)}}, domain="all x", precision=128)),
+))
+"""
+
+
+@pytest.mark.parametrize("body", ["2 - x", "x.mid() + 1", "float(x) + 1"])
+def test_a_statement_in_words_is_judged_and_does_not_pass(
+    body: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["theory", "--claim", claim_file(tmp_path, WORDS.format(body=body)), "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "mine is UNDECIDED: " in told
+    assert json.loads((tmp_path / "theory.json").read_text())["claims"][0]["verdict"] == "UNDECIDED"
 
 
 def test_what_is_no_text_is_written_as_its_escape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

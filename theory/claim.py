@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 
 class Kind(StrEnum):
@@ -67,7 +68,7 @@ class Assumption:
 
 
 @dataclass(frozen=True)
-class ClaimCheck:
+class Check:
     """One test of a claim.
 
     Attributes:
@@ -95,13 +96,17 @@ class Claim:
         id: a slug, the name of its file.
         label: its short name in the documentation, such as "C2"; may be empty.
         title: a few words of plain text.
-        statement: LaTeX, text with $math$ and \[ display \].
+        statement: LaTeX for a reader, text with $math$ and \[ display \].
         source: paper and section or equation; "ours" for our own results.
         kind: theorem, published number or open question.
         variables: the symbols of the statement.
         assumptions: what must hold.
         checks: the checks that test it; at least one.
-        why_not_more: why no check gives stronger evidence; empty for a claim that is PROVED.
+        formal: the statement as an object, with which the program compares the evidence; None where only words say it,
+            and then nothing makes the claim PROVED or DERIVED.
+        argument: how the steps of the proof make up the statement, in words, where no machine checks that: the claim is
+            then DERIVED at best.
+        why_not_more: why no check gives stronger evidence; empty for a claim that is PROVED or DERIVED.
         search: for an open question, (seconds, settings) -> a finding with a certified best value.
     """
 
@@ -110,11 +115,13 @@ class Claim:
     statement: str
     source: str
     kind: Kind
-    checks: tuple[ClaimCheck, ...]
+    checks: tuple[Check, ...]
     variables: tuple[Variable, ...] = ()
     assumptions: tuple[Assumption, ...] = ()
     label: str = ""
     why_not_more: str = ""
+    formal: Statement | None = None
+    argument: str = ""
     search: Callable[[float, Settings], Finding] | None = field(default=None, repr=False)
 
 

@@ -21,18 +21,30 @@ class Named(Record):
 
 
 class ClaimCheckResult(Record):
-    """One check of a claim: what it found, or why it could not run here."""
+    """One check of a claim: what it found, or why it could not run here.
+
+    Attributes:
+        lacking: why the claim does not rest on the finding, such as a domain smaller than that of the statement.
+    """
 
     id: str
     says: str
     role: Role
     drops: str | None = None
     finding: Finding | None = None
+    lacking: str = ""
     unavailable: str | None = None
 
 
 class ClaimResult(Record):
-    """A claim with the findings of its checks and its verdict."""
+    """A claim with the findings of its checks and its verdict.
+
+    Attributes:
+        domain: the domain of the statement, as the program compares it; empty where only words say it.
+        predicates: what the statement says of every value of its variables, as the program compares it.
+        argument: how the steps make up the statement, in words that no machine checks.
+        reason: why the verdict is not stronger.
+    """
 
     id: str
     label: str
@@ -43,8 +55,17 @@ class ClaimResult(Record):
     variables: list[Named]
     assumptions: list[Named]
     why_not_more: str
+    domain: str = ""
+    predicates: list[str] = Field(default_factory=list)
+    argument: str = ""
+    reason: str = ""
     verdict: Verdict
     checks: list[ClaimCheckResult]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the verdict is one that a claim of this kind may have: a theorem is PROVED or DERIVED."""
+        return self.verdict.passes and (self.kind is not Kind.THEOREM or self.verdict is not Verdict.CONSISTENT)
 
     @property
     def evidence(self) -> list[Evidence]:
@@ -70,7 +91,7 @@ class TheoryResults(HasBrief, Record):
         """How many claims have each verdict, and the claims, those first that do not pass."""
         counts = Counter(each.verdict.value for each in self.claims)
         said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        ranked = sorted(self.claims, key=lambda each: each.verdict.passes)
+        ranked = sorted(self.claims, key=lambda each: each.passes)
         title = f"kernelproof theory: {'passed' if self.passed else 'FAILED'} in {self.seconds:.0f} s: {said}"
         return Brief(
             title, ("claim", "verdict", "title"), [(each.id, each.verdict.value, each.title) for each in ranked]

@@ -109,6 +109,7 @@ _MATH = {
 }
 _VERDICT = {
     Verdict.PROVED: r"\textbf{proved}",
+    Verdict.DERIVED: r"\textit{derived}",
     Verdict.CONSISTENT: "consistent",
     Verdict.REFUTED: r"\textbf{refuted}",
     Verdict.UNDECIDED: r"\textit{undecided}",
@@ -189,14 +190,15 @@ def _row(claim: ClaimResult) -> str:
     assumptions = "".join(rf"\par\emph{{{escape(each.name)}}}: {_prose(each.text)}" for each in claim.assumptions)
     source = rf"\par{{\footnotesize {escape(claim.source)}}}"
     why = rf"\par\emph{{Why not more:}} {_prose(claim.why_not_more)}" if claim.why_not_more else ""
+    words = rf"\par\emph{{What no machine checks:}} {_prose(claim.argument)}" if claim.argument else ""
     checks = "".join(rf"\par {_check(check)}" for check in claim.checks)
     left = f"{name}.\\par {_prose(claim.statement)}{assumptions}{source}"
-    return f"{left}\n& {_VERDICT[claim.verdict]}{checks}{why}\\\\[1ex]\n\\hline"
+    return f"{left}\n& {_VERDICT[claim.verdict]}{words}{checks}{why}\\\\[1ex]\n\\hline"
 
 
 def _check(check: ClaimCheckResult) -> str:
     found = check.finding
     if found is None:
         return rf"\emph{{unavailable}}: {escape(check.unavailable or '')}"
-    said = f"{_prose(check.says)} ({escape(found.domain)}; {escape(wording.coverage(found))})"
+    said = f"{_prose(check.says)} ({escape(wording.domain(found))}; {escape(wording.coverage(found))})"
     return rf"\emph{{{found.evidence.value}}}, {_VERDICT[found.verdict]}: {said}."

@@ -12,7 +12,13 @@ from kernelproof.reports.theory.prose import pieces
 from kernelproof.theory.finding import Verdict
 from kernelproof.theory.results import ClaimCheckResult, ClaimResult, TheoryResults
 
-_MARKS = {Verdict.PROVED: "✅", Verdict.CONSISTENT: "🟦", Verdict.REFUTED: "❌", Verdict.UNDECIDED: "❔"}
+_MARKS = {
+    Verdict.PROVED: "✅",
+    Verdict.DERIVED: "📐",
+    Verdict.CONSISTENT: "🟦",
+    Verdict.REFUTED: "❌",
+    Verdict.UNDECIDED: "❔",
+}
 
 
 def markdown(results: TheoryResults) -> str:
@@ -69,6 +75,14 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
             *(f"- assuming {escape(each.name)}: {prose(each.text)}" for each in claim.assumptions),
         ]
     )
+    if claim.domain:
+        yield f"For all: {escape(claim.domain)}."
+    if claim.verdict is Verdict.PROVED:
+        yield code_block("\n".join(claim.predicates))
+    if claim.argument:
+        yield f"**What no machine checks:** {escape(claim.argument)}"
+    if claim.reason and claim.verdict is not Verdict.DERIVED:
+        yield f"Not more than {claim.verdict.value}: {escape(claim.reason)}."
     if claim.why_not_more:
         yield f"Why not more: {prose(claim.why_not_more)}"
     yield table(["check", "shows", "verdict", "evidence", "domain", "decided"], (_check(each) for each in claim.checks))
@@ -89,7 +103,7 @@ def _check(check: ClaimCheckResult) -> list[str]:
         shows,
         found.verdict.value,
         found.evidence.value,
-        escape(found.domain),
+        escape(words.domain(found)),
         escape(words.coverage(found)),
     ]
 
@@ -100,6 +114,10 @@ def _details(check: ClaimCheckResult) -> Iterator[str]:
         return
     if found.detail:
         yield f"{escape(check.id)}: {escape(found.detail)}"
+    if check.lacking:
+        yield f"{escape(check.id)} does not count as a step: {escape(check.lacking)}"
+    if found.assumed:
+        yield f"{escape(check.id)} used: {escape('; '.join(found.assumed))}"
     if found.witness:
         yield f"{escape(check.id)}, witness:\n\n{code_block(found.witness)}"
     if found.numbers:

@@ -19,11 +19,12 @@ from kernelproof.theory.results import ClaimResult, TheoryResults
 
 _TONES = {
     Verdict.PROVED: "pass",
+    Verdict.DERIVED: "words",
     Verdict.CONSISTENT: "agree",
     Verdict.REFUTED: "fail",
     Verdict.UNDECIDED: "doubt",
 }
-_SIGNS = {"pass": "✓", "agree": "≈", "fail": "✗", "doubt": "?", "none": "–"}
+_SIGNS = {"pass": "✓", "words": "∴", "agree": "≈", "fail": "✗", "doubt": "?", "none": "–"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def _environment() -> Environment:
         "number": lambda value: text.number(value, 4),
         "prose": html,
         "coverage": words.coverage,
+        "domain": words.domain,
         "picture": picture,
     }
     environment.globals |= {

@@ -10,10 +10,11 @@ from kernelproof.theory.finding import Evidence, Finding, Verdict
 from kernelproof.theory.results import ClaimResult, TheoryResults
 
 EVIDENCE = {
-    Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols; the words that join such "
-    "steps to a proof stand beside them, for a reader to check",
-    Evidence.EXACT: "both sides are the same rational numbers, on the domain named",
-    Evidence.CERTIFIED: "interval arithmetic (arb): proved for every point of a box, or enclosures that overlap",
+    Evidence.SYMBOLIC: "SymPy proves the identity or the sign for all values of the symbols, and that every "
+    "denominator, root and logarithm has a value there; what it assumed is listed",
+    Evidence.EXACT: "both sides are the same rational numbers, in the cases named and no others",
+    Evidence.CERTIFIED: "interval arithmetic (arb): proved for every point of a box by functions that cannot "
+    "leave it, or enclosures that overlap",
     Evidence.SAMPLED: "Hypothesis draws examples; a failure would be a witness, success proves nothing",
 }
 ROLE = {
@@ -26,11 +27,16 @@ KIND = {Kind.THEOREM: "Theorems", Kind.NUMBER: "Published numbers", Kind.OPEN: "
 
 
 def lede(results: TheoryResults) -> str:
-    """Return one sentence: how many claims there are, and what is known of them."""
+    """Return how many claims there are, what is known of them, and what DERIVED means where one is."""
     count = Counter(claim.verdict for claim in results.claims)
     parts = [f"{count[verdict]} {verdict.value.lower()}" for verdict in Verdict if count[verdict]]
     noun = "claim" if len(results.claims) == 1 else "claims"
-    return f"{len(results.claims)} {noun}: {', '.join(parts)}."
+    derived = (
+        " Derived: every step is proved by a machine, and that they make up the statement is an argument in "
+        "words, which "
+        "stands beside them."
+    )
+    return f"{len(results.claims)} {noun}: {', '.join(parts)}.{derived if count[Verdict.DERIVED] else ''}"
 
 
 def coverage(finding: Finding) -> str:
@@ -47,6 +53,12 @@ def coverage(finding: Finding) -> str:
     if finding.width is not None:
         parts.append(f"relative width at most {number(finding.width)}" if finding.width else "exact")
     return "; ".join(parts)
+
+
+def domain(finding: Finding) -> str:
+    """Return the domain in the author's words and, where the evidence has ranges of its own, as the program saw it."""
+    seen = finding.on
+    return finding.domain if seen is None or seen.cases is not None else f"{finding.domain} [{seen}]"
 
 
 def evidence_of(claim: ClaimResult) -> str:

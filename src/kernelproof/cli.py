@@ -121,13 +121,18 @@ def theory(
         "kernelproof-theory"
     ),
 ) -> None:
-    """Judge the claims of the theory. Exit code 0: all passed; 1: one did not; 2: bad usage."""
+    """Judge the claims of the theory.
+
+    A theorem passes if it is PROVED, or DERIVED: every step is proved, and an argument in words joins them. Exit code
+    0: all passed; 1: one did not; 2: bad usage.
+    """
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
     from kernelproof.reference.plain_text import clean  # noqa: PLC0415
     from kernelproof.reference.progress import Progress  # noqa: PLC0415
+    from kernelproof.reports.theory import words  # noqa: PLC0415
 
     names = () if search else wanted(claim)
     with Progress(len(names) or 1, shown=True, noun="claims", verb="judging") as shown:
@@ -151,6 +156,9 @@ def theory(
                 typer.echo(clean(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}"))
             elif check.finding is None:
                 typer.echo(clean(f"skipped: {each.id}, {check.id} {check.unavailable}"))
+        if not each.passes and each.reason:
+            typer.echo(clean(f"\n{each.id} is {each.verdict.value}: {each.reason}"))
+    typer.echo(words.lede(results))
     verdict = "passed" if results.passed else "FAILED"
     typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
     raise typer.Exit(OK if results.passed else FAILED)

@@ -19,7 +19,9 @@ def test_a_claim_passes(name: str) -> None:
     claim = discovery.claim(name)
     found = judge(claim, QUICK)
     assert found.verdict.passes, [check for check in found.checks if check.finding and not check.finding.verdict.passes]
-    assert (found.verdict is Verdict.PROVED) == (claim.why_not_more == ""), "say why not more, or nothing if PROVED"
+    assert found.passes, found.reason
+    assert (found.verdict is Verdict.CONSISTENT) == (claim.why_not_more != ""), "say why not more, or nothing"
+    assert (found.verdict is Verdict.DERIVED) == (claim.argument != ""), "words join the steps, or a machine does"
     assert {check.id for check in claim.checks} == {check.id for check in found.checks}
 
 
@@ -31,7 +33,7 @@ def test_a_claim_has_a_false_variant(name: str) -> None:
 @pytest.mark.parametrize("variant", FALSE)
 def test_a_false_variant_does_not_pass(variant: FalseVariant) -> None:
     verdict = judge(variant.claim, QUICK, until_refuted=True).verdict
-    assert verdict is not Verdict.PROVED
+    assert verdict not in {Verdict.PROVED, Verdict.DERIVED}
     if variant.refuted:
         assert verdict is Verdict.REFUTED
 

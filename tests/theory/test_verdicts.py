@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flint import arb
+from hypothesis import strategies as st
 
 from kernelproof.reference.errors import ClaimError, DomainError
 from kernelproof.theory import discovery
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, Kind, Role, Settings
-from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
+from kernelproof.theory.claim import Assumption, Check, Claim, Kind, Role, Settings
+from kernelproof.theory.domain import domain
+from kernelproof.theory.evidence import exact, sampled, symbolic
+from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict, issue
 from kernelproof.theory.runner import judge_all
-from kernelproof.theory.verdicts import combine, judge
+from kernelproof.theory.statement import Statement
+from kernelproof.theory.verdicts import judge
 
-PROVED = Finding(
-    evidence=Evidence.SYMBOLIC, relation=Relation.EQUALITY, verdict=Verdict.PROVED, domain="all", decided=1
-)
-CONSISTENT = Finding(
-    evidence=Evidence.SAMPLED,
-    relation=Relation.EQUALITY,
-    verdict=Verdict.CONSISTENT,
-    domain="some",
-    decided=9,
-    width=0.0,
-)
-REFUTED = CONSISTENT.model_copy(update={"verdict": Verdict.REFUTED, "witness": "x = 1"})
-UNDECIDED = CONSISTENT.model_copy(update={"verdict": Verdict.UNDECIDED, "decided": 0, "undecided": 1})
+PROVED = symbolic.proves(Statement(domain(), ("1 + 1 = 2",)))
+CONSISTENT = sampled.equal(st.just(1), lambda _: (arb(1), arb(1)), Settings(examples=1), domain="some", width=1e-30)
+REFUTED = exact.equal([("x", 1, 2)], domain="one")
+UNDECIDED = exact.equal([], domain="none")
 
 
 @pytest.mark.parametrize(
@@ -45,11 +42,23 @@ UNDECIDED = CONSISTENT.model_copy(update={"verdict": Verdict.UNDECIDED, "decided
     ],
 )
 def test_the_verdict_of_a_claim(found: list[tuple[Role, Finding | None]], verdict: Verdict) -> None:
-    assert combine(found) is verdict
+    checks = tuple(
+        Check(str(number), "it", role, partial(_given, finding), needs=() if finding else (("no_such_module", "it"),))
+        for number, (role, finding) in enumerate(found)
+    )
+    stated = Statement(domain(), ("1 + 1 = 2",))
+    judged = judge(Claim("it", "It", "$2 = 2$", "ours", Kind.THEOREM, checks, formal=stated))
+    assert judged.verdict is verdict
+    assert judged.passes is (verdict is Verdict.PROVED)
+
+
+def _given(finding: Finding | None, _: Settings) -> Finding:
+    assert finding is not None
+    return finding
 
 
 def claim(run: Callable[[Settings], Any], **given: Any) -> Claim:
-    check = ClaimCheck("only", "something", Role.PROOF, run, **given)
+    check = Check("only", "something", Role.PROOF, run, **given)
     return Claim("mine", "Mine", "$x = x$", "ours", Kind.THEOREM, (check,), assumptions=(Assumption("a", "$x$"),))
 
 
@@ -62,14 +71,20 @@ def test_a_check_that_raises_is_an_error_that_names_it() -> None:
         judge(claim(broken))
 
 
-def test_a_check_that_overclaims_is_an_error() -> None:
+def test_a_check_that_overclaims_decides_nothing() -> None:
     def bold(_: Settings) -> Finding:
         return Finding(
             evidence=Evidence.SAMPLED, relation=Relation.EQUALITY, verdict=Verdict.PROVED, domain="", decided=3
         )
 
-    with pytest.raises(ClaimError, match="samples prove nothing"):
-        judge(claim(bold))
+    found = judge(claim(bold))
+    assert found.verdict is Verdict.UNDECIDED
+    assert "samples prove nothing" in found.checks[0].lacking
+
+
+def test_only_an_evidence_function_issues_a_finding() -> None:
+    with pytest.raises(ClaimError, match="only an evidence function"):
+        issue(**PROVED.model_dump())
 
 
 @pytest.mark.parametrize("returned", [None, True, "PROVED"])
@@ -86,10 +101,13 @@ def test_a_check_that_leaves_the_program_does_not_pass() -> None:
         judge(claim(leaving))
 
 
-def test_a_copy_that_overclaims_is_an_error() -> None:
+def test_a_copy_with_another_verdict_decides_nothing() -> None:
     bold = CONSISTENT.model_copy(update={"verdict": Verdict.PROVED})
-    with pytest.raises(ClaimError, match="samples prove nothing"):
-        judge(claim(lambda _: bold))
+    found = judge(claim(lambda _: bold))
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.checks[0].lacking == "no evidence function issued this finding"
+    tables = CONSISTENT.with_tables(numbers={"of interest": 1})
+    assert judge(claim(lambda _: tables)).checks[0].finding == tables
 
 
 def test_a_module_in_a_package_that_is_not_there_is_missing() -> None:
@@ -104,19 +122,23 @@ def test_what_is_missing_is_said_and_decides_nothing() -> None:
 
 
 FILE = """
-from kernelproof.theory.claim import ClaimCheck, Claim, Kind, Role
+from kernelproof.theory.claim import Check, Claim, Kind, Role
+from kernelproof.theory.domain import domain, integers
 from kernelproof.theory.evidence import exact
+from kernelproof.theory.statement import Statement
+
+STATED = Statement(domain(n=integers(1, 8)), ("9 > n",))
 
 CLAIM = Claim(
     "mine", "Mine", "$1 = 1$", "ours", Kind.THEOREM,
-    (ClaimCheck("one", "that", Role.PROOF, lambda _: {run}{drops}),),
+    (Check("one", "that", Role.PROOF, lambda _: {run}{drops}),), formal=STATED,
 )
 """
 
 
 def write(folder: Path, *, run: str = "", drops: str = "") -> str:
     path = folder / "mine.py"
-    path.write_text(FILE.format(run=run or "exact.equal([('1', 1, 1)], domain='one')", drops=drops))
+    path.write_text(FILE.format(run=run or "exact.proves(STATED)", drops=drops))
     return str(path)
 
 

@@ -11,10 +11,13 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import Adaptive, Kernel, weights
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Mass = Callable[[Any, Any], Any]
 BETAS = tuple(map(Fraction, ("1/4", "1/2", "1", "3/2", "2", "4", "16")))
@@ -88,8 +91,8 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
         )
 
     def box(settings: Settings) -> Finding:
-        def fall(a: arb, s: arb, e: arb, n: arb) -> arb:
-            def beta(square: arb) -> arb:
+        def fall(a: Ball, s: Ball, e: Ball, n: Ball) -> Any:
+            def beta(square: Any) -> Any:
                 return 2 * n / (square**n + (square - a) ** n) ** (1 / n)
 
             return sign * (beta(s) - beta(s + e))
@@ -116,13 +119,16 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
             Variable("n", r"order, $0 < n < \infty$"),
             Variable(r"\beta", r"inverse temperature; the weights are $\mathrm{entmax}_n(-\beta D/2)$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive())),
+        argument="The mass is a sum of the terms that are shown to rise, one per key; that a smaller right side of "
+        "an increasing equation has a smaller root, and that the support is where D_i < h², is said.",
         checks=(
-            ClaimCheck("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
-            ClaimCheck("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
-            ClaimCheck("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
-            ClaimCheck("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
-            ClaimCheck("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
-            ClaimCheck("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),
+            Check("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
+            Check("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
+            Check("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
+            Check("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
+            Check("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
+            Check("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),
         ),
     )
 

@@ -10,11 +10,13 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.entmax_limit import EXPONENTS, moment
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
 from kernelproof.theory.series import Series, ball, balls, digits, logits_of, softmax, spread, variable
+from kernelproof.theory.statement import Statement
 
 ROWS = (
     ((0.0, 0.5, 2.25), Fraction(1)),
@@ -74,7 +76,7 @@ def build(added: Correction = correction) -> Claim:
             return arb(6 - abs(_threshold_series([p, r, 1 - p - r], eps, 3, added)[2]))
 
         part = (Fraction(1, 5), Fraction(2, 5))
-        return certified.positive(
+        return certified.supported(
             slack,
             {"p": part, "r": part, "eps": (0, Fraction(1, 4))},
             domain="rows of 3 keys whose weights at order n are in [1/5, 2/5], [1/5, 2/5] and the rest; n ≥ 4",
@@ -99,11 +101,14 @@ def build(added: Correction = correction) -> Claim:
             Variable("h", r"root of the mass equation $\sum_j [h^2 - D_j]_+^n = (2n/\beta)^n$"),
         ),
         assumptions=(Assumption("fixed row", r"$D$ and $\beta$ do not change with $n$"),),
+        formal=Statement(domains.domain(beta=domains.positive(), m=domains.integers(1))),
+        argument="The implicit function theorem gives a threshold that is analytic in 1/n; its coefficients are "
+        "shown, with the sums over keys as symbols.",
         checks=(
-            ClaimCheck("expansion", r"the terms, by the implicit function theorem", Role.PROOF, expansion),
-            ClaimCheck("oracle", "certified thresholds, with the remainder enclosed", Role.SUPPORT, oracle),
-            ClaimCheck("mass", "the stated $h$ solves the mass equation up to the remainder", Role.SUPPORT, mass),
-            ClaimCheck("box", "the remainder is at most $6/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            Check("expansion", r"the terms, by the implicit function theorem", Role.PROOF, expansion),
+            Check("oracle", "certified thresholds, with the remainder enclosed", Role.SUPPORT, oracle),
+            Check("mass", "the stated $h$ solves the mass equation up to the remainder", Role.SUPPORT, mass),
+            Check("box", "the remainder is at most $6/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 
@@ -158,7 +163,7 @@ def _thresholds(settings: Settings, added: Correction) -> Finding:
     grid = Grid(
         title=f"Bandwidth of entmax, D = {ROWS[1][0]}, β = 2", columns=["n", "h²", "n²·(h² − the terms)"], rows=rows
     )
-    return finding.model_copy(update={"grids": [grid]})
+    return finding.with_tables(grid)
 
 
 def _masses(added: Correction) -> Any:

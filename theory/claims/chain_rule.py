@@ -13,13 +13,15 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, entmax, entmax_vjp, regression, regression_vjp
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.jacobian import laplacian
 from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import distances, dot
 from kernelproof.theory.series import Series, ball, balls, compact, constant, variable
 from kernelproof.theory.series import entmax as entmax_series
+from kernelproof.theory.statement import Statement
 
 Q = (0.25, -0.5)
 KEYS = ((0.0, 0.25), (0.5, -0.75), (-0.375, 0.0))
@@ -158,13 +160,20 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         assumptions=(
             Assumption("no kink", "for the derivatives: no key at the threshold, one nearest key (anchored)"),
         ),
+        formal=Statement(
+            domains.domain(
+                n=domains.positive(), h=domains.positive(), gamma=domains.positive(), beta=domains.positive()
+            )
+        ),
+        argument="Every derivative is shown for one key and one other; the chain rule joins them. Which supports "
+        "occur next to a key at the threshold, and so the number of limiting Jacobians, is said.",
         checks=(
-            ClaimCheck("weights", "the weights in $\\rho$, $n$, $h$, $\\gamma$ and $\\beta$", Role.PROOF, weights),
-            ClaimCheck("points", "distances, scores and the output", Role.PROOF, points),
-            ClaimCheck("kinks", "keys exactly at the threshold", Role.PROOF, kinks),
-            ClaimCheck("derivatives", "oracle, power series and formula agree", Role.SUPPORT, derivatives),
-            ClaimCheck("limiting_jacobians", "the $2^K$ supports next to a row of order 1", Role.SUPPORT, limiting),
-            ClaimCheck("convention", "what the oracle returns at a kink of order 1", Role.SUPPORT, convention),
+            Check("weights", "the weights in $\\rho$, $n$, $h$, $\\gamma$ and $\\beta$", Role.PROOF, weights),
+            Check("points", "distances, scores and the output", Role.PROOF, points),
+            Check("kinks", "keys exactly at the threshold", Role.PROOF, kinks),
+            Check("derivatives", "oracle, power series and formula agree", Role.SUPPORT, derivatives),
+            Check("limiting_jacobians", "the $2^K$ supports next to a row of order 1", Role.SUPPORT, limiting),
+            Check("convention", "what the oracle returns at a kink of order 1", Role.SUPPORT, convention),
         ),
     )
 

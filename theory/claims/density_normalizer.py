@@ -11,11 +11,13 @@ import sympy
 from flint import arb, ctx
 from scipy import stats
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Evidence, Finding
 from kernelproof.theory.rows import distances
+from kernelproof.theory.statement import Statement
 
 Normalizer = Callable[[Any, Any, Any, Callable[[Any], Any]], Any]
 Pairs = Iterator[tuple[str, arb, arb]]
@@ -63,7 +65,7 @@ def build(normalizer: Normalizer = unit_normalizer) -> Claim:
 
     def euler(settings: Settings) -> Finding:
         t, a, b = sympy.symbols("t a b", positive=True)
-        value = sympy.integrate(t ** (a - 1) * (1 - t) ** (b - 1), (t, 0, 1), meijerg=True)
+        value = sympy.simplify(sympy.integrate(t ** (a - 1) * (1 - t) ** (b - 1), (t, 0, 1), meijerg=True))
         return symbolic.identities(
             ("Euler's integral B(a, b)", value, sympy.gamma(a) * sympy.gamma(b) / sympy.gamma(a + b)),
             domain="all a > 0 and b > 0",
@@ -117,13 +119,16 @@ def build(normalizer: Normalizer = unit_normalizer) -> Claim:
             Variable("d", "dimension"),
             Variable("c_{n,d}", r"the normalizer; with bandwidth $h$ it is $c_{n,d}\,h^{-d}$"),
         ),
+        formal=Statement(domains.domain(n=domains.nonnegative(), d=domains.integers(1))),
+        argument="The integral over ℝ^d is one over shells, with the area of the unit sphere, and the substitution "
+        "t = r² makes it Euler's integral.",
         checks=(
-            ClaimCheck("radial", "the constant cancels the integral by shells", Role.PROOF, radial),
-            ClaimCheck("sphere", "the area of the sphere, and the Gaussian", Role.PROOF, sphere),
-            ClaimCheck("euler", "Euler's beta integral", Role.PROOF, euler),
-            ClaimCheck("integrals", "the integral is 1, by certified quadrature", Role.SUPPORT, integrals),
-            ClaimCheck("scipy", "SciPy's densities in one dimension", Role.REFEREE, scipy_densities),
-            ClaimCheck(
+            Check("radial", "the constant cancels the integral by shells", Role.PROOF, radial),
+            Check("sphere", "the area of the sphere, and the Gaussian", Role.PROOF, sphere),
+            Check("euler", "Euler's beta integral", Role.PROOF, euler),
+            Check("integrals", "the integral is 1, by certified quadrature", Role.SUPPORT, integrals),
+            Check("scipy", "SciPy's densities in one dimension", Role.REFEREE, scipy_densities),
+            Check(
                 "scikit_learn",
                 "scikit-learn's kernel density estimates",
                 Role.REFEREE,

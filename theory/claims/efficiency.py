@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
@@ -10,9 +11,12 @@ import sympy
 from flint import acb, arb, ctx
 from sympy import Rational
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Efficiency = Callable[[Any, Any], Any]
 ORDERS: Mapping[str, int] = MappingProxyType({"uniform": 0, "Epanechnikov": 1, "biweight": 2, "triweight": 3})
@@ -36,35 +40,34 @@ def silverman(spread: Any, rough: Any) -> Any:
     return 9 / (125 * spread * rough**2)
 
 
+def predicates(square: Efficiency, published: Mapping[str, str]) -> tuple[str, ...]:
+    """The statement as text for SymPy: each square from the integrals of the kernel, and what was published."""
+    found = []
+    for name in SQUARES:
+        if name == "Gaussian":
+            kernel, ends = "exp(-x**2/2)", "(x, -oo, oo)"
+        else:
+            kernel, ends = f"(1 - x**2)**{ORDERS[name]}", "(x, -1, 1)"
+        mass, second, roughness = (
+            sympy.Symbol(f"Integral({function}, {ends})") for function in (kernel, f"x**2*{kernel}", f"({kernel})**2")
+        )
+        value = f"({square(second / mass, roughness / mass**2)})"
+        found.append(f"{value} = {SQUARES[name]}")
+        low, high = (f"(Rational('{published[name]}') {sign} Rational(1, 2000))**2" for sign in "-+")
+        found += [f"{SQUARES[name]} > {low}", f"{high} > {SQUARES[name]}"]
+    return tuple(found)
+
+
 def build(square: Efficiency = silverman, published: Mapping[str, str] = PUBLISHED) -> Claim:
     """The claim for the efficiency with square `square`, and the numbers in `published`."""
+    formal = Statement(domains.domain(), predicates(square, published))
 
-    def closed_forms(settings: Settings) -> Finding:
-        x = sympy.Symbol("x", real=True)
-        found = {}
-        for name, n in ORDERS.items():
-            kernel = (1 - x**2) ** n
-            mass, spread, rough = (sympy.integrate(f, (x, -1, 1)) for f in (kernel, x**2 * kernel, kernel**2))
-            found[name] = square(spread / mass, rough / mass**2)
-        normal = sympy.exp(-(x**2) / 2) / sympy.sqrt(2 * sympy.pi)
-        found["Gaussian"] = square(*(sympy.integrate(f, (x, -sympy.oo, sympy.oo)) for f in (x**2 * normal, normal**2)))
-        return symbolic.identities(
-            *((f"square of the efficiency, {name}", value, SQUARES[name]) for name, value in found.items()),
+    def integrated(settings: Settings) -> Finding:
+        return symbolic.proves(
+            formal,
             domain="the five kernels, d = 1",
-            detail="μ₂ and R integrated exactly",
-            seed=settings.seed,
-        )
-
-    def rounding(settings: Settings) -> Finding:
-        half = Rational(1, 2000)
-        margins = []
-        for name, text in published.items():
-            margins.append((f"{name} is above {text} − 0.0005", SQUARES[name] - (Rational(text) - half) ** 2))
-            margins.append((f"{name} is below {text} + 0.0005", (Rational(text) + half) ** 2 - SQUARES[name]))
-        return symbolic.positive(
-            *margins,
-            domain="the five published numbers",
-            detail="squares compared: rational numbers, for the Gaussian a rational multiple of π",
+            detail="μ₂ and R integrated exactly, and squares compared: rational numbers, for the Gaussian a rational "
+            "multiple of π",
             seed=settings.seed,
         )
 
@@ -126,12 +129,17 @@ def build(square: Efficiency = silverman, published: Mapping[str, str] = PUBLISH
         "Wand & Jones, Kernel Smoothing, Chapman & Hall 1995",
         kind=Kind.NUMBER,
         variables=(Variable("K", r"a symmetric kernel with $\int K = 1$"),),
+        formal=formal,
         checks=(
-            ClaimCheck("closed_forms", "the five squares, integrated exactly", Role.PROOF, closed_forms),
-            ClaimCheck("rounding", "each rounds to the three published digits", Role.PROOF, rounding),
-            ClaimCheck("definition", "the efficiency is a ratio of numbers of points", Role.SUPPORT, definition),
-            ClaimCheck("quadratures", "the same by certified quadrature", Role.SUPPORT, quadratures),
-            ClaimCheck("others", "larger orders are less efficient than order 1", Role.SUPPORT, others),
+            Check(
+                "integrated",
+                "the five squares, integrated exactly, and that each rounds to the three published digits",
+                Role.PROOF,
+                integrated,
+            ),
+            Check("definition", "the efficiency is a ratio of numbers of points", Role.SUPPORT, definition),
+            Check("quadratures", "the same by certified quadrature", Role.SUPPORT, quadratures),
+            Check("others", "larger orders are less efficient than order 1", Role.SUPPORT, others),
         ),
     )
 
@@ -163,13 +171,13 @@ def _closed(name: str) -> arb:
     return arb(int(over.p)) / int(over.q) * (arb.pi() if name == "Gaussian" else 1)
 
 
-def _of_order(square: Efficiency, n: arb) -> arb:
+def _of_order(square: Efficiency, n: Ball) -> Any:
     """The square of the efficiency of the kernel of real order n: μ₂ = 1/(2n + 3), R = c_n²/c_2n."""
 
-    def constant(order: arb) -> arb:
-        return (order + 1.5).gamma() / (arb.pi().sqrt() * (order + 1).gamma())
+    def constant(order: Any) -> Any:
+        return (order + Fraction(3, 2)).gamma() / (arb.pi().sqrt() * (order + 1).gamma())
 
-    return arb(square(1 / (2 * n + 3), constant(n) ** 2 / constant(2 * n)))
+    return square(1 / (2 * n + 3), constant(n) ** 2 / constant(2 * n))
 
 
 CLAIM = build()

@@ -12,7 +12,8 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
     PLANTED,
@@ -33,6 +34,7 @@ from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, variation
+from kernelproof.theory.statement import Statement
 
 Square = Callable[[Any, Any, Any], Any]
 
@@ -161,15 +163,18 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
             Assumption("rule", "$h$ is that of this query and these keys"),
         ),
+        formal=Statement(
+            domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1), d=domains.integers(1))
+        ),
+        argument="The identities are shown for one coordinate, and for one key; that a factor common to all keys "
+        "leaves the normalized weights unchanged, and that the threshold is the one of entmax, is said.",
         checks=(
-            ClaimCheck(
-                "algebra", r"$z_i/n - \tau = (\beta/2n)(h^2 - D_i)$ for each kind of logits", Role.PROOF, algebra
-            ),
-            ClaimCheck("normalizes", "the factor cancels, and $h^2 > 0$", Role.PROOF, normalizes),
-            ClaimCheck("planted", "rows whose threshold is known", Role.SUPPORT, planted),
-            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
-            ClaimCheck("one_bandwidth", "one bandwidth for all queries breaks it", Role.NECESSITY, held, drops="rule"),
+            Check("algebra", r"$z_i/n - \tau = (\beta/2n)(h^2 - D_i)$ for each kind of logits", Role.PROOF, algebra),
+            Check("normalizes", "the factor cancels, and $h^2 > 0$", Role.PROOF, normalizes),
+            Check("planted", "rows whose threshold is known", Role.SUPPORT, planted),
+            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("one_bandwidth", "one bandwidth for all queries breaks it", Role.NECESSITY, held, drops="rule"),
         ),
     )
 

@@ -10,10 +10,13 @@ import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Term = Callable[[Any, Any], Any]
 PLANTED = (
@@ -88,9 +91,9 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
         )
 
     def box(settings: Settings) -> Finding:
-        def off(w: arb, e: arb, n: arb) -> arb:
+        def off(w: Ball, e: Ball, n: Ball) -> Any:
             first, second = n * (w ** (1 / n) + e), n * ((1 - w) ** (1 / n) + e)
-            return arb(term(first, n) + term(second, n) - 1)
+            return term(first, n) + term(second, n) - 1
 
         return certified.positive(
             off,
@@ -115,13 +118,16 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
             Variable("n", r"order, $0 < n < \infty$; $\alpha = 1 + 1/n$"),
             Variable(r"\tau", "the threshold"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="The mass is a sum of the terms that are shown to fall; that it is continuous and passes 1 once, "
+        "so that τ < t exactly if the mass at t is below 1, is said.",
         checks=(
-            ClaimCheck("value_at_the_key", "the mass at $t = z_i/n$ is $S_i$", Role.PROOF, at_the_key),
-            ClaimCheck("mass_falls", r"the mass falls in $t$, so $\tau < z_i/n \iff S_i < 1$", Role.PROOF, mass_falls),
-            ClaimCheck("far_keys", "a gap of $n$ or more makes $S_i$ at least 1", Role.PROOF, far_keys),
-            ClaimCheck("planted", "the sums decide rows whose threshold is known", Role.SUPPORT, planted),
-            ClaimCheck("oracle", "the sums decide as the oracle does", Role.SUPPORT, random_rows),
-            ClaimCheck("box", "keys below the threshold have a sum above 1", Role.SUPPORT, box),
+            Check("value_at_the_key", "the mass at $t = z_i/n$ is $S_i$", Role.PROOF, at_the_key),
+            Check("mass_falls", r"the mass falls in $t$, so $\tau < z_i/n \iff S_i < 1$", Role.PROOF, mass_falls),
+            Check("far_keys", "a gap of $n$ or more makes $S_i$ at least 1", Role.PROOF, far_keys),
+            Check("planted", "the sums decide rows whose threshold is known", Role.SUPPORT, planted),
+            Check("oracle", "the sums decide as the oracle does", Role.SUPPORT, random_rows),
+            Check("box", "keys below the threshold have a sum above 1", Role.SUPPORT, box),
         ),
     )
 

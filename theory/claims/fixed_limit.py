@@ -12,11 +12,13 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot
 from kernelproof.theory.series import Series, ball, balls, constant, exponents, softmax, spread, variable
+from kernelproof.theory.statement import Statement
 
 ROWS = ((0.0, 0.5, 2.25), (0.25, 3.0, 1.0, 4.5), (1.5, 1.5, 6.0, 0.125, 2.0))
 EXPONENTS = (11, 15, 21, 29, 39)
@@ -89,7 +91,7 @@ def build(shift: Shift = relative_shift) -> Claim:
         def slack(x: arb, y: arb, w: arb, eps: arb) -> arb:
             return 3 - _curvature([x, y, w], eps, shift)
 
-        return certified.positive(
+        return certified.supported(
             slack,
             {"x": (0, 1), "y": (0, Fraction(1, 2)), "w": (1, Fraction(3, 2)), "eps": (0, Fraction(1, 4))},
             domain="rows of 3 keys with x in [0, 1] × [0, 1/2] × [1, 3/2]; n ≥ 4",
@@ -117,14 +119,15 @@ def build(shift: Shift = relative_shift) -> Claim:
             Assumption("fixed row", "$x$ does not change with $n$; the constants in $O$ depend on it"),
             Assumption("matched scale", r"$h^2 = 2n\sigma^2$ or $\gamma = n/\beta$"),
         ),
+        formal=Statement(domains.domain(m=domains.integers(1))),
+        argument="The coefficient of 1/n is shown for one unnormalized weight, with the sums over keys as symbols; "
+        "that a quotient of finitely many expansions is expanded term by term is said.",
         checks=(
-            ClaimCheck("expansion", "the slope in $1/n$ of a quotient of analytic functions", Role.PROOF, expansion),
-            ClaimCheck(
-                "fixed", "certified weights of the fixed rule, with the remainder enclosed", Role.SUPPORT, fixed
-            ),
-            ClaimCheck("anchored", "certified weights of the anchored rule", Role.SUPPORT, anchored),
-            ClaimCheck("random_rows", "random rows", Role.SUPPORT, random_rows),
-            ClaimCheck("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
+            Check("expansion", "the slope in $1/n$ of a quotient of analytic functions", Role.PROOF, expansion),
+            Check("fixed", "certified weights of the fixed rule, with the remainder enclosed", Role.SUPPORT, fixed),
+            Check("anchored", "certified weights of the anchored rule", Role.SUPPORT, anchored),
+            Check("random_rows", "random rows", Role.SUPPORT, random_rows),
+            Check("box", "the remainder is at most $3/n^2$ on a box of rows and orders", Role.SUPPORT, box),
         ),
     )
 

@@ -11,12 +11,14 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.output_limit import jacobian_of
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot
 from kernelproof.theory.series import balls
+from kernelproof.theory.statement import Statement
 
 ORDERS = (Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(7), Fraction(1024))
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.5, 0.25, 0.125, -0.75), (1.5, 1.0, -6.0, 1.25))
@@ -42,26 +44,23 @@ def build(
     """The claim with this w of a weight, this matrix of them, and this bound on the norm relative to Σw."""
 
     def derivative(settings: Settings) -> Finding:
-        n, u, w = sympy.symbols("n u w", positive=True)
-        z, tau = sympy.symbols("z tau", real=True)
-        total = sympy.Symbol("W", positive=True)
-        base = sympy.Symbol("b", positive=True)
-        own = sympy.diff((z / n - tau) ** n, z).subs(z / n - tau, u)
-        by_tau = sympy.diff((z / n - tau) ** n, tau).subs(z / n - tau, u)
-        entries = matrix(sympy.symbols("w_1 w_2 w_3", positive=True))
-        first, second, third = sympy.symbols("w_1 w_2 w_3", positive=True)
+        n, z = sympy.Symbol("n", positive=True), sympy.symbols("z_1:4", real=True)
+        u, base = sympy.symbols("u_1:4", positive=True), sympy.Symbol("b", positive=True)
+        tau, held = sympy.Function("tau")(*z), sympy.Symbol("tau_0", real=True)
+        finite = _implicit([(each / n - tau) ** n for each in z], z, tau, held, [n * (each + held) for each in u])
+        infinite = _implicit(
+            [sympy.exp(each - tau) for each in z], z, tau, held, [sympy.log(each) + held for each in u]
+        )
+        stated = matrix([powered(each**n, 1 / n) for each in u]), matrix([powered(each, 0) for each in u])
+        kinds = [(0, 0), (0, 1), (1, 0)]
         return symbolic.identities(
             ("w = u^{n−1} is the stated power of p = u^n", base ** (n - 1), powered(base**n, 1 / n)),
-            ("own slope", own, u ** (n - 1)),
-            ("slope in τ", by_tau, -n * u ** (n - 1)),
-            ("n = ∞: own slope of p = exp(z − τ)", sympy.diff(sympy.exp(z - tau), z), sympy.exp(z - tau)),
-            ("n = ∞: slope in τ", sympy.diff(sympy.exp(z - tau), tau), -sympy.exp(z - tau)),
-            ("∂τ/∂z_k keeps the sum", w - n * total * (w / (n * total)), 0),
-            ("an entry off the diagonal", entries[0][1], -first * second / (first + second + third)),
-            ("a diagonal entry", entries[0][0], first - first**2 / (first + second + third)),
-            domain="every n > 0 and n = ∞, all m, all rows with no key at the threshold; for n > 1 every row",
-            detail="p_i = u_i^n, u_i = z_i/n − τ on the support; Σp = 1 gives n·∂τ/∂z_k = w_k/W, so ∂p_i/∂z_k = "
-            "w_iδ_ik − w_iw_k/W (n = ∞: ∂τ/∂z_k = p_k, and w = p); off the support p stays 0, and for n > 1 w is "
+            *((f"∂p_{i + 1}/∂z_{j + 1}, finite order", finite[i][j], stated[0][i][j]) for i, j in kinds),
+            *((f"∂p_{i + 1}/∂z_{j + 1}, n = ∞", infinite[i][j], stated[1][i][j]) for i, j in kinds),
+            domain="every n > 0 and n = ∞, all rows with three keys of weight u_i^n (u_i at n = ∞) and no key at the "
+            "threshold; for n > 1 every row",
+            detail="p_i = (z_i/n − τ(z))^n, or exp(z_i − τ(z)), is differentiated, and ∂τ/∂z_j is the solution of "
+            "∂(Σp)/∂z_j = 0; a further key adds to the sums only; off the support p stays 0, and for n > 1 w is "
             "continuous there too",
             seed=settings.seed,
         )
@@ -194,17 +193,35 @@ def build(
                 "three keys", r"$m \ge 3$ where the norm is said to be unbounded, $m \ge 2$ where it is attained"
             ),
         ),
+        formal=Statement(domains.domain(n=domains.positive(), m=domains.integers(1))),
+        argument="The Jacobian is shown by differentiating p = entmax, computed by its definition, for a row of "
+        "three keys, one entry of each kind, and the norm for sums of three terms; that more keys change "
+        "nothing, and that the variance bound gives the norm, is said.",
         checks=(
-            ClaimCheck("derivative", "the Jacobian, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
-            ClaimCheck("bounds", "the two bounds of the norm", Role.PROOF, bounds),
-            ClaimCheck("values", "rows that attain them, and rows without bound", Role.PROOF, values),
-            ClaimCheck("below_one", "$w < 1$ for $1 < \\alpha < 2$", Role.PROOF, below_one),
-            ClaimCheck("oracle", "certified vector-Jacobian products", Role.SUPPORT, oracle),
-            ClaimCheck("quotients", "certified difference quotients", Role.SUPPORT, quotients),
-            ClaimCheck("random_norms", "quadratic forms of random rows at $n = 3$", Role.SUPPORT, random_norms),
-            ClaimCheck("two_keys", "two keys have a bounded norm", Role.NECESSITY, two_keys, drops="three keys"),
+            Check("derivative", "the Jacobian, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
+            Check("bounds", "the two bounds of the norm", Role.PROOF, bounds),
+            Check("values", "rows that attain them, and rows without bound", Role.PROOF, values),
+            Check("below_one", "$w < 1$ for $1 < \\alpha < 2$", Role.PROOF, below_one),
+            Check("oracle", "certified vector-Jacobian products", Role.SUPPORT, oracle),
+            Check("quotients", "certified difference quotients", Role.SUPPORT, quotients),
+            Check("random_norms", "quadratic forms of random rows at $n = 3$", Role.SUPPORT, random_norms),
+            Check("two_keys", "two keys have a bounded norm", Role.NECESSITY, two_keys, drops="three keys"),
         ),
     )
+
+
+def _implicit(p: Sequence[Any], z: Sequence[Any], tau: Any, held: Any, at: Sequence[Any]) -> Matrix:
+    """``∂p_i/∂z_j`` of weights whose sum stays 1 because τ moves, where τ is `held` and the logits are `at`."""
+    rows: Matrix = [[] for _ in p]
+    there = dict(zip(z, at, strict=True))
+    for each in z:
+        moving = sympy.Symbol("moving")
+        slopes = [sympy.diff(weight, each).subs(sympy.diff(tau, each), moving).subs(tau, held) for weight in p]
+        slopes = [sympy.simplify(slope.subs(there, simultaneous=True)) for slope in slopes]
+        moved = sympy.solve(sum(slopes), moving)[0]
+        for row, slope in zip(rows, slopes, strict=True):
+            row.append(slope.subs(moving, moved))
+    return rows
 
 
 def _formula(p: Sequence[arb], order: Fraction, powered: Power, matrix: Callable[[Sequence[Any]], Matrix]) -> Matrix:

@@ -14,10 +14,11 @@ import sympy
 from flint import arb, arb_mat, ctx
 from hypothesis import strategies
 
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.claims.jacobian import laplacian
 from kernelproof.theory.evidence import certified, sampled, symbolic
-from kernelproof.theory.finding import Cell, Evidence, Finding, Grid, Relation, Verdict
+from kernelproof.theory.evidence.ball import Ball
+from kernelproof.theory.finding import Cell, Finding, Grid, Verdict
 from kernelproof.theory.search import Row, propose
 
 KEYS = (2, 3, 4, 8, 16, 64)
@@ -84,7 +85,8 @@ def build(guess: Guess = conjectured) -> Claim:
             ("the eigenvalue of two keys", two[0][0] - two[0][1], 2 * w1 * w2 / (w1 + w2)),
             ("and its bound", (w1 + w2) / 2 - 2 * w1 * w2 / (w1 + w2), (w1 - w2) ** 2 / (2 * (w1 + w2))),
             ("two equal keys", (pair[0][0] - pair[0][1]).subs(p, sympy.Rational(1, 2)), sympy.Rational(1, 2) ** kappa),
-            domain="all m, κ = 2 − α in (0, 1), λ > p^κ",
+            given=(lam - power, w - lam),
+            domain="all m, κ = 2 − α in (0, 1), λ > p^κ; w > λ",
             detail="Jx = λx with x_i = w_i/(w_i − λ) where Σ w_i/(w_i − λ) = 0, so w₁/(w₁ − λ) = Σ_{i>1} g(p_i) with "
             "w₂ < λ < w₁ "
             "(if w₁ = w₂, λ = w₁ ≤ 2^{−κ}); the left rises and the right falls in λ, so at a maximizer p₂, …, p_m "
@@ -161,12 +163,12 @@ def build(guess: Guess = conjectured) -> Claim:
         ),
         assumptions=(Assumption("range", r"$1 < \alpha < 2$"),),
         checks=(
-            ClaimCheck("lower", "rows whose norm reaches the conjecture", Role.SUPPORT, lower),
-            ClaimCheck(
+            Check("lower", "rows whose norm reaches the conjecture", Role.SUPPORT, lower),
+            Check(
                 "upper", "no row of a maximizer's form exceeds it by more than the table says", Role.SUPPORT, upper
             ),
-            ClaimCheck("form", "what a maximizer looks like", Role.SUPPORT, form),
-            ClaimCheck("random_rows", "random rows stay below it", Role.SUPPORT, random_rows),
+            Check("form", "what a maximizer looks like", Role.SUPPORT, form),
+            Check("random_rows", "random rows stay below it", Role.SUPPORT, random_rows),
         ),
         why_not_more="The sup is enclosed for the m and α of the table only; that p₂ = q, and a closed form of the "
         "best δ, are open.",
@@ -192,23 +194,15 @@ def _lower(keys: int, alpha: Fraction) -> arb:
     return found[0].max(found[1])
 
 
-def _power(base: arb, kappa: arb) -> arb:
-    """``base^κ`` of a ball that contains a number ≥ 0, and for lack of bits perhaps negative ones."""
-    if base > 0:
-        return base**kappa
-    top = base.upper()
-    return arb(0).union(top**kappa) if top > 0 else arb(0)
-
-
 def _upper(keys: int, alpha: Fraction, bound: Fraction, parts: int) -> Finding:
     """Whether no row in the form of a maximizer has the norm `bound`, which is above 2^{α−2}."""
     kappa = 2 - alpha
     least = Fraction(floor(float(bound) ** (1 / float(kappa)) * 10**6) - 1, 10**6)
 
-    def slack(p: arb, share: arb) -> arb:
-        lam, exponent = certified.rational(bound), certified.rational(kappa)
-        w1, w2 = p**exponent, _power((1 - p) * share, exponent)
-        w3 = _power((1 - p) * (1 - share) / (keys - 2), exponent)
+    def slack(p: Ball, share: Ball) -> Any:
+        lam = bound
+        w1, w2 = p**kappa, ((1 - p) * share).power(kappa)
+        w3 = ((1 - p) * (1 - share) / (keys - 2)).power(kappa)
         return w1 * (lam - w2) * (lam - w3) - (w1 - lam) * (w2 * (lam - w3) + (keys - 2) * w3 * (lam - w2))
 
     return certified.positive(
@@ -223,7 +217,7 @@ def _upper(keys: int, alpha: Fraction, bound: Fraction, parts: int) -> Finding:
 
 def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS, lowers: Any = None) -> Finding:
     """The table of proved bounds; REFUTED if a row exceeds the value by more than every gap."""
-    rows, decided, volume = list[list[Cell]](), 0, 0.0
+    rows, proofs = list[list[Cell]](), list[Finding]()
     for alpha in ALPHAS:
         for keys in KEYS:
             value = guess(keys, alpha)
@@ -239,7 +233,8 @@ def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS
                 if found.verdict is Verdict.REFUTED:
                     return found
                 if found.verdict is Verdict.PROVED:
-                    decided, volume, proved = decided + found.decided, volume + (found.volume or 0), bound
+                    proofs.append(found)
+                    proved = bound
                     break
             with ctx.workprec(128):
                 low = _lower(keys, alpha) if lowers is None else lowers(keys, alpha)
@@ -247,19 +242,13 @@ def _uppers(guess: Guess, *, gaps: Sequence[Fraction] = GAPS, parts: int = PARTS
             bottom, top = floor(float(low) * 10**6) / 10**6, float(ceil(proved * 10**6)) / 10**6
             rows.append([keys, str(alpha), f"{bottom:.6f}", f"{top:.6f}", shape])
     title = "Norm of the Jacobian of entmax: its largest value lies between the bounds"
-    return Finding(
-        evidence=Evidence.CERTIFIED,
-        relation=Relation.INEQUALITY,
-        verdict=Verdict.PROVED,
+    return certified.united(
+        proofs,
         domain=f"m in {KEYS}, α in {', '.join(map(str, ALPHAS))}",
-        decided=decided,
         detail="interval proofs that every row (p₁, p₂, q, …, q), the form of a maximizer, has a norm below the "
         "upper bound",
-        volume=volume,
-        grids=[
-            Grid(title=title, columns=["m", "α", "lower", "upper", "shape of the lower"], rows=rows),
-            _by_alpha(rows),
-        ],
+    ).with_tables(
+        Grid(title=title, columns=["m", "α", "lower", "upper", "shape of the lower"], rows=rows), _by_alpha(rows)
     )
 
 
@@ -292,24 +281,21 @@ def _search(seconds: float, settings: Settings, guess: Guess) -> Finding:
     """Compare rows of every kind with the conjecture; then prove upper bounds as close as a finer cover allows."""
     each = seconds / (len(KEYS) * len(ALPHAS))
     best: dict[tuple[int, Fraction], arb] = {}
-    beaten: list[str] = []
+    beaten: list[tuple[str, arb]] = []
     with ctx.workprec(settings.precision):
         for alpha in ALPHAS:
             for keys in KEYS:
                 row = propose(lambda z, alpha=alpha: _norm(z, alpha), keys, each / 2, settings)  # type: ignore[misc]
                 value, known = _certified(row, alpha), _lower(keys, alpha)
                 if value > known + arb(2) ** -40:
-                    beaten.append(f"m = {keys}, α = {alpha}, logits {row.tolist()}: {value.str(12)}")
+                    beaten.append((f"m = {keys}, α = {alpha}, logits {row.tolist()}: {value.str(12)}", value - known))
                 best[keys, alpha] = value.max(known)
     if beaten:
-        return Finding(
-            evidence=Evidence.CERTIFIED,
-            relation=Relation.EXISTENCE,
-            verdict=Verdict.PROVED,
+        return certified.exists(
+            f"{'; '.join(name for name, _ in beaten)}: the first norm less the conjecture",
+            beaten[0][1],
             domain=f"m in {KEYS}, α in {', '.join(map(str, ALPHAS))}",
-            decided=len(beaten),
             detail="rows whose norm is above the conjecture, certified",
-            witness="; ".join(beaten),
         )
     # About 2·10⁴ parts are tried per second.
     gaps = (Fraction(1, 10**5), Fraction(1, 10**4), *GAPS)

@@ -10,10 +10,12 @@ import sympy
 from flint import arb, ctx
 from scipy import stats
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, quadrature, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Evidence, Finding
+from kernelproof.theory.statement import Statement
 
 Variance = Callable[[Any, Any], Any]
 Roughness = Callable[[Any, Any], Any]
@@ -123,12 +125,15 @@ def build(spread: Variance = variance, rough: Roughness = roughness) -> Claim:
             Variable("k", r"a real number, $k \ge 0$"),
             Variable("c_{n,d}", r"the normalizer $\Gamma(d/2 + n + 1)/(\pi^{d/2}\Gamma(n + 1))$"),
         ),
+        formal=Statement(domains.domain(n=domains.nonnegative(), d=domains.integers(1), k=domains.nonnegative())),
+        argument="The moments are integrals over shells, which the substitution t = r² makes beta integrals; that "
+        "the coordinates share the variance by symmetry is said.",
         checks=(
-            ClaimCheck("moments", "the even moments, by beta integrals", Role.PROOF, moments),
-            ClaimCheck("roughness", "the square is the kernel of order $2n$", Role.PROOF, squares),
-            ClaimCheck("limits", "the Gaussian in the limit", Role.PROOF, limits),
-            ClaimCheck("integrals", "variance and roughness by certified quadrature", Role.SUPPORT, integrals),
-            ClaimCheck("scipy", "SciPy's variance in one dimension", Role.REFEREE, scipy_variances),
+            Check("moments", "the even moments, by beta integrals", Role.PROOF, moments),
+            Check("roughness", "the square is the kernel of order $2n$", Role.PROOF, squares),
+            Check("limits", "the Gaussian in the limit", Role.PROOF, limits),
+            Check("integrals", "variance and roughness by certified quadrature", Role.SUPPORT, integrals),
+            Check("scipy", "SciPy's variance in one dimension", Role.REFEREE, scipy_variances),
         ),
     )
 

@@ -12,10 +12,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Gradient = Callable[[Any, Any], Any]
 Case = tuple[list[float], Fraction, int]
@@ -139,13 +141,16 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
             Variable(r"\alpha", r"$1 < \alpha < \infty$; order $n = 1/(\alpha - 1)$"),
             Variable(r"\tau", r"the threshold in $p_i = [z_i/n - \tau]_+^n$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="That the conditions at one key hold for every key, that a concave problem on the simplex has its "
+        "maximum where they hold, and that one multiplier only makes the weights sum to 1, is said.",
         checks=(
-            ClaimCheck("stationary", "they are the conditions of the variational form", Role.PROOF, stationary),
-            ClaimCheck("both_ways", "they hold for entmax, and give its formula back", Role.PROOF, both_ways),
-            ClaimCheck("one_multiplier", r"one $\mu$ makes the weights sum to 1", Role.PROOF, one_multiplier),
-            ClaimCheck("planted", "rows made from the conditions are solved by their weights", Role.SUPPORT, planted),
-            ClaimCheck("on_support", "the oracle has one multiplier on the support", Role.SUPPORT, on_support),
-            ClaimCheck("off_support", "logits off its support are below the multiplier", Role.SUPPORT, off_support),
+            Check("stationary", "they are the conditions of the variational form", Role.PROOF, stationary),
+            Check("both_ways", "they hold for entmax, and give its formula back", Role.PROOF, both_ways),
+            Check("one_multiplier", r"one $\mu$ makes the weights sum to 1", Role.PROOF, one_multiplier),
+            Check("planted", "rows made from the conditions are solved by their weights", Role.SUPPORT, planted),
+            Check("on_support", "the oracle has one multiplier on the support", Role.SUPPORT, on_support),
+            Check("off_support", "logits off its support are below the multiplier", Role.SUPPORT, off_support),
         ),
     )
 

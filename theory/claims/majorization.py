@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Row = list[arb]
+KEYS = 4
+"""Keys of the rows for which the step from one crossing to partial sums is computed."""
 
 
 def weight_slope(c: Any, n: Any) -> Any:
@@ -53,16 +59,25 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
             seed=settings.seed,
         )
 
-    def partial_sums(settings: Settings) -> Finding:
-        a, near, far = sympy.symbols("A S T", nonnegative=True)
-        # −S is the sum of the non-positive differences up to k, −T of those beyond; the sum of all is 0.
-        above = near + far
+    def partial_sums(settings: Settings, crossing: int) -> Finding:
+        e = sympy.symbols(f"e_1:{KEYS}", nonnegative=True)
+        p, q = sympy.symbols(f"p_1:{KEYS}", nonnegative=True), sympy.symbols(f"q_1:{KEYS}", nonnegative=True)
+        # Up to the crossing p exceeds q by e, beyond it q exceeds p; the last weights are what is left of 1.
+        larger = [q[i] + e[i] if i < crossing else p[i] for i in range(KEYS - 1)]
+        other = [q[i] if i < crossing else p[i] + e[i] for i in range(KEYS - 1)]
+        larger, other = [*larger, 1 - sum(larger)], [*other, 1 - sum(other)]
         return symbolic.positive(
-            ("k before the crossing", sign * a),
-            ("k after the crossing", sign * (above - near)),
-            domain="differences p_i − q_i by descending logit: first ≥ 0, then ≤ 0, of sum 0; every k",
-            detail="before the crossing a partial sum adds terms ≥ 0; after it, it is minus the sum of the rest, "
-            "terms ≤ 0. Both rows descend with the logit, so these are the sums of the k largest",
+            *(
+                (f"the {k} largest, order n minus n′", sign * sympy.expand(sum(larger[:k]) - sum(other[:k])))
+                for k in range(1, KEYS)
+            ),
+            given=(sympy.expand(other[-1] - larger[-1]),),
+            domain=f"all rows of {KEYS} weights of sum 1 by descending logit, where p_i ≥ q_i for the first "
+            f"{crossing} and "
+            "q_i ≥ p_i for the others; were the last two equal, it would be a row of one key fewer",
+            detail="both rows descend with the logit, so these are the sums of the k largest; more keys on "
+            "either side of "
+            "the crossing add terms of the same signs",
             seed=settings.seed,
             strict=False,
         )
@@ -74,12 +89,12 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
         return _sampled(settings, sign, _entropy_margin, "Shannon's entropy and 1 − Σ p², order n′ minus n")
 
     def box(settings: Settings) -> Finding:
-        def both(a: arb, b: arb, n: arb, h: arb) -> arb:
+        def both(a: Ball, b: Ball, n: Ball, h: Ball) -> Any:
             # In the row with weights a > b > 1 − a − b at order n, the threshold that keeps the largest (smallest)
             # weight at order n + h makes the sum of the weights too large (small): the true one is smaller (larger).
             p = (a, b, 1 - a - b)
             top, low = (_excess(p, i, n, n + h) for i in (0, 2))
-            return draws.least([sign * top, -sign * low])
+            return (sign * top).min(-sign * low)
 
         return certified.positive(
             both,
@@ -104,27 +119,37 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
             Variable("z", r"logits, a row in $\mathbb{R}^m$, the same at both orders"),
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="From slopes to one crossing: a difference that rises at each of its zeros has one zero at most. "
+        "From one crossing to partial sums: computed for rows of four keys and every place of the crossing, of which "
+        "other rows differ by more terms of the same signs.",
         checks=(
-            ClaimCheck("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
-            ClaimCheck(
-                "single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper
+            Check("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
+            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper),
+            *(
+                Check(
+                    f"crossing_{after}",
+                    f"one crossing, after key {after} of {KEYS}, and equal sums give majorization",
+                    Role.PROOF,
+                    partial(partial_sums, crossing=after),
+                )
+                for after in range(1, KEYS)
             ),
-            ClaimCheck("partial_sums", "one crossing and equal sums give majorization", Role.PROOF, partial_sums),
-            ClaimCheck("oracle", "the sums of the $k$ largest weights fall", Role.SUPPORT, oracle),
-            ClaimCheck("entropies", "entropies rise", Role.SUPPORT, entropies),
-            ClaimCheck("box", "three keys, over a box of weights and orders", Role.SUPPORT, box),
+            Check("oracle", "the sums of the $k$ largest weights fall", Role.SUPPORT, oracle),
+            Check("entropies", "entropies rise", Role.SUPPORT, entropies),
+            Check("box", "three keys, over a box of weights and orders", Role.SUPPORT, box),
         ),
     )
 
 
-def _excess(p: tuple[arb, ...], at: int, n: arb, then: arb) -> arb:
+def _excess(p: tuple[Any, ...], at: int, n: Ball, then: Ball) -> Any:
     """By how much the weights of order `then` would exceed a sum of 1 if weight `at` kept its value of order n."""
-    total = arb(0)
+    total: Any = 0
     for j, weight in enumerate(p):
         if j != at:
             # z_j − z_at = n(p_j^(1/n) − p_at^(1/n)), from the weights at order n.
             base = p[at] ** (1 / then) + n / then * (weight ** (1 / n) - p[at] ** (1 / n))
-            total += arb.max(base, arb(0)) ** then - weight
+            total += base.power(then) - weight
     return total
 
 

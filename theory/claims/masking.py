@@ -10,9 +10,11 @@ import sympy
 from flint import arb
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Depth = Callable[[Any], Any]
 Case = tuple[list[float], draws.Order, list[bool]]
@@ -79,13 +81,14 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
             Variable("n", r"order; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
         assumptions=(Assumption("finite order", r"$n < \infty$, for the second statement"),),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="That the largest weight is at most 1 bounds the threshold, and that a key which adds nothing to "
+        "the sum leaves the threshold where it is, is said.",
         checks=(
-            ClaimCheck("no_mass", "such a key adds nothing to the mass at the threshold", Role.PROOF, no_mass),
-            ClaimCheck("deleted", "the oracle with masked keys, and without them", Role.SUPPORT, deleted),
-            ClaimCheck("far", "the oracle with keys $n$ below the largest logit", Role.SUPPORT, far),
-            ClaimCheck(
-                "softmax_reach", "softmax has no such depth", Role.NECESSITY, softmax_reach, drops="finite order"
-            ),
+            Check("no_mass", "such a key adds nothing to the mass at the threshold", Role.PROOF, no_mass),
+            Check("deleted", "the oracle with masked keys, and without them", Role.SUPPORT, deleted),
+            Check("far", "the oracle with keys $n$ below the largest logit", Role.SUPPORT, far),
+            Check("softmax_reach", "softmax has no such depth", Role.NECESSITY, softmax_reach, drops="finite order"),
         ),
     )
 

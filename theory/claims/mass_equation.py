@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from kernelproof.reference import Adaptive, Kernel, entmax, regression
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import ORDERS, PLANTED, cases, planted_distances, truncated_power, width
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Evidence, Finding
+from kernelproof.theory.statement import Statement
 
 Target = Callable[[Any, Any], Any]
 TOLERANCE = 4 * float_info.epsilon
@@ -138,14 +140,18 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             Variable("n", r"order, $0 < n < \infty$"),
             Variable(r"\beta", r"inverse temperature, $\beta > 0$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1))),
+        argument="That a continuous function which rises strictly from 0 beyond the nearest key passes its right "
+        "side exactly once is the intermediate value theorem, for a sum of the terms that are shown to "
+        "rise.",
         checks=(
-            ClaimCheck("derivation", "weights sum to 1 exactly at a root", Role.PROOF, derivation),
-            ClaimCheck("rises", "the mass rises strictly beyond the nearest key", Role.PROOF, rises),
-            ClaimCheck("reaches", "it passes the right side inside the interval", Role.PROOF, reaches),
-            ClaimCheck("planted", "rows whose bandwidth is rational", Role.SUPPORT, planted),
-            ClaimCheck("oracle", "the certified bandwidth has the right mass", Role.SUPPORT, oracle),
-            ClaimCheck("interval", "certified bandwidths lie in the interval", Role.SUPPORT, within),
-            ClaimCheck("brentq", "SciPy finds the same root", Role.REFEREE, referee),
+            Check("derivation", "weights sum to 1 exactly at a root", Role.PROOF, derivation),
+            Check("rises", "the mass rises strictly beyond the nearest key", Role.PROOF, rises),
+            Check("reaches", "it passes the right side inside the interval", Role.PROOF, reaches),
+            Check("planted", "rows whose bandwidth is rational", Role.SUPPORT, planted),
+            Check("oracle", "the certified bandwidth has the right mass", Role.SUPPORT, oracle),
+            Check("interval", "certified bandwidths lie in the interval", Role.SUPPORT, within),
+            Check("brentq", "SciPy finds the same root", Role.REFEREE, referee),
         ),
     )
 

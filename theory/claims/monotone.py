@@ -12,9 +12,11 @@ from flint import arb
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Weight = Callable[[Any, Any], Any]
 Case = tuple[list[float], draws.Order]
@@ -109,12 +111,15 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             Variable("z", r"logits, a row in $\mathbb{R}^m$"),
             Variable("n", r"order; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="One threshold serves the whole row; that a function of the logit which rises above the threshold "
+        "and is 0 below keeps the order is said.",
         checks=(
-            ClaimCheck("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
-            ClaimCheck("spacing", "the distance of two keys of the support", Role.PROOF, spacing),
-            ClaimCheck("oracle", "the oracle's weights keep the order", Role.SUPPORT, oracle),
-            ClaimCheck("distances", "its weights keep the distances", Role.SUPPORT, distances),
-            ClaimCheck("box", "over a box of bases, distances and orders", Role.SUPPORT, box),
+            Check("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
+            Check("spacing", "the distance of two keys of the support", Role.PROOF, spacing),
+            Check("oracle", "the oracle's weights keep the order", Role.SUPPORT, oracle),
+            Check("distances", "its weights keep the distances", Role.SUPPORT, distances),
+            Check("box", "over a box of bases, distances and orders", Role.SUPPORT, box),
         ),
     )
 

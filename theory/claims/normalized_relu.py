@@ -12,7 +12,8 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Fixed, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
     CorrespondenceCase,
@@ -32,6 +33,7 @@ from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, normalized, variation
+from kernelproof.theory.statement import Statement
 
 INTEGERS = (1, 2, 3, 7)
 Square = Callable[[Any, Any, Any, Any], Any]
@@ -62,6 +64,7 @@ def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Cl
             ("each coordinate of ‖q − k‖²", (qi - ki) ** 2, qi**2 + ki**2 - 2 * qi * ki),
             ("the ReLU's argument", x / gamma + b, h / (2 * gamma) * (1 - (q + k - 2 * x) / h)),
             ("a common factor cancels", (c * a) ** n / ((c * a) ** n + (c * rest) ** n), a**n / (a**n + rest**n)),
+            given=(h,),
             domain="all n > 0, γ > 0, b, d and keys of equal norm with h² > 0",
             detail="Q = ‖q‖², K = ‖k‖², x = q·k; sums over coordinates and keys are linear, so one of each is enough; "
             "[cx]₊ = c[x]₊ for c = h²/(2γ) > 0, which positive mass implies: h² > D_i ≥ 0 for some i",
@@ -177,19 +180,29 @@ def build(square: Square = bandwidth_squared, choice: Choice = parameters) -> Cl
             Assumption("equal query norms", r"$\|q\|$ is the same for all queries, where one $h$ serves them all"),
             Assumption("rule", r"$\gamma$ and $b$ are the same for all queries, where one $h$ serves them all"),
         ),
+        formal=Statement(domains.domain(
+            n=domains.positive(),
+            gamma=domains.positive(),
+            b=domains.real(),
+            m=domains.integers(1),
+            d=domains.integers(1),
+        )),
+        argument="‖q − k‖² is a sum over coordinates and each weight a quotient of sums over keys: the identities "
+        "are shown for one coordinate, and for one key against the others. That [cx]₊ = c[x]₊ for c > 0, "
+        "and that mass implies h² > 0, is said and not computed.",
         checks=(
-            ClaimCheck("algebra", "the argument of the ReLU is $(h^2 - D_i)/(2\\gamma)$", Role.PROOF, algebra),
-            ClaimCheck("one_bandwidth", "every $h$ has its $\\gamma$ and $b$", Role.PROOF, one_bandwidth),
-            ClaimCheck("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
-            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            ClaimCheck(
+            Check("algebra", "the argument of the ReLU is $(h^2 - D_i)/(2\\gamma)$", Role.PROOF, algebra),
+            Check("one_bandwidth", "every $h$ has its $\\gamma$ and $b$", Role.PROOF, one_bandwidth),
+            Check("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
+            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            Check(
                 "unequal_norms", "with unequal norms they differ", Role.NECESSITY, unequal, drops="equal key norms"
             ),
-            ClaimCheck("no_mass", "without mass there is no such $h$", Role.NECESSITY, massless, drops="positive mass"),
-            ClaimCheck(
+            Check("no_mass", "without mass there is no such $h$", Role.NECESSITY, massless, drops="positive mass"),
+            Check(
                 "query_norms", "unequal queries move $h$", Role.NECESSITY, query_norms, drops="equal query norms"
             ),
-            ClaimCheck("moving_threshold", "a moving threshold moves $h$", Role.NECESSITY, moving, drops="rule"),
+            Check("moving_threshold", "a moving threshold moves $h$", Role.NECESSITY, moving, drops="rule"),
         ),
     )  # fmt: skip
 

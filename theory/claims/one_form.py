@@ -12,7 +12,8 @@ from flint import arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.reference import Adaptive, Anchored, Fixed, Kernel, Nearest, entmax, weights
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
     CorrespondenceCase,
@@ -28,6 +29,7 @@ from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import normalized
+from kernelproof.theory.statement import Statement
 
 INTEGERS = (1, 2, 3, 7)
 FixedReach = Callable[[Any, Any], Any]
@@ -61,6 +63,7 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             ("1 − D/h² with γ = (h² − L)/2", 1 - d / h, (h - low) / h * (1 - (d - low) / 2 / reach)),
             ("the γ of a ball anchored at min D + 2γ", fixed(low + 2 * gamma, low), gamma),
             ("a common factor cancels", (c * a) ** n / ((c * a) ** n + (c * rest) ** n), a**n / (a**n + rest**n)),
+            given=(h - low,),
             domain="all n > 0, m, d and h² = H > L = min D",
             detail="(h² − L)/h² > 0 is common to all keys, and d_i = (D_i − L)/2; if h² ≤ min D there is no weight "
             "(n > 0) on either side; for `Nearest` the keys are those kept",
@@ -161,14 +164,18 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             Variable("n", r"order, $0 < n < \infty$ where not said"),
             Variable(r"\hat u", r"$n$-th root of the largest weight"),
         ),
+        formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1))),
+        argument="The identities are shown for one key against the others; that a factor common to all keys "
+        "cancels, that the largest of m weights lies between 1/m and 1, and that `Nearest` applies the "
+        "same to the keys kept, is said.",
         checks=(
-            ClaimCheck("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
-            ClaimCheck("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
-            ClaimCheck("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
-            ClaimCheck("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
-            ClaimCheck("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
-            ClaimCheck("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
-            ClaimCheck("interval", r"certified $\hat u$ is in the interval", Role.SUPPORT, interval),
+            Check("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
+            Check("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
+            Check("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
+            Check("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
+            Check("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
+            Check("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
+            Check("interval", r"certified $\hat u$ is in the interval", Role.SUPPORT, interval),
         ),
     )
 

@@ -14,12 +14,14 @@ from hypothesis import strategies
 from numpy.typing import NDArray
 
 from kernelproof.reference import entmax, entmax_vjp
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
 from kernelproof.theory.rows import dot
 from kernelproof.theory.series import ball, balls, constant, digits
 from kernelproof.theory.series import entmax as entmax_series
+from kernelproof.theory.statement import Statement
 
 ORDERS = (Fraction(1, 2), Fraction(1), Fraction(4, 3), Fraction(2), Fraction(8), Fraction(2**10), Fraction(2**27))
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.125, 0.25, 0.125, -0.0625), (0.5, 0.25, 0.25, 0.375))
@@ -62,6 +64,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
              p * phi(u, sympy.log(u)) - p / u / total * (mean - 1 + total)),
             ("a term of Σ p·φ", p * phi(u, sympy.log(u)), p * (sympy.log(u) - 1) + p / u),
             ("dn/dα", sympy.diff(1 / (alpha - 1), alpha), -1 / (alpha - 1) ** 2),
+            given=(alpha - 1,),
             domain="every n > 0, all m; for n ≤ 1 no key at the threshold; on the support, u = p^{1/n}; off it the "
             "derivative is 0",
             detail="∂p_i/∂n = p_i(log u_i − 1) + c·w_i with one c = −(τ + nτ′); with M = Σp·log u the sum over i is "
@@ -82,6 +85,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         return symbolic.identities(
             ("the first key", found[0], stated[0]),
             ("the last key", found[2], stated[2]),
+            given=(p[2],),
             domain="every n > 0, keys with any u > 0 and Σp = 1 (sums over keys; three stand for any)",
             detail="the textbook form (p − w/W)/(α − 1)² + (h − (w/W)Σh)/(α − 1), h = −p·log p, with log p = n·log u",
             seed=settings.seed,
@@ -160,14 +164,18 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
             Variable("p", r"$\mathrm{entmax}_n(z)$ of a fixed row $z$"),
         ),
         assumptions=(Assumption("no kink", "for $n \\le 1$, no key exactly at the threshold"),),
+        formal=Statement(domains.domain(n=domains.positive(), m=domains.integers(1))),
+        argument="The derivative is shown key by key, with the sums over keys as symbols that Σp = 1 ties "
+        "together; the textbook form for three keys. That other rows follow, and that weights off the "
+        "support stay 0, is said.",
         checks=(
-            ClaimCheck("derivative", "the derivative, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
-            ClaimCheck("limit", "its value at $\\alpha = 1$", Role.PROOF, limit),
-            ClaimCheck("textbook", "the textbook form is the same function", Role.PROOF, textbook),
-            ClaimCheck("oracle", "certified derivatives", Role.SUPPORT, oracle),
-            ClaimCheck("series", "arb's own differentiation", Role.SUPPORT, series),
-            ClaimCheck("random_rows", "random rows", Role.SUPPORT, random_rows),
-            ClaimCheck("floats", "what the two forms lose in floating point", Role.SUPPORT, floats),
+            Check("derivative", "the derivative, by differentiating $\\sum_i p_i = 1$", Role.PROOF, derivative),
+            Check("limit", "its value at $\\alpha = 1$", Role.PROOF, limit),
+            Check("textbook", "the textbook form is the same function", Role.PROOF, textbook),
+            Check("oracle", "certified derivatives", Role.SUPPORT, oracle),
+            Check("series", "arb's own differentiation", Role.SUPPORT, series),
+            Check("random_rows", "random rows", Role.SUPPORT, random_rows),
+            Check("floats", "what the two forms lose in floating point", Role.SUPPORT, floats),
         ),
     )
 
@@ -265,7 +273,7 @@ def _floats(settings: Settings) -> Finding:
         columns=["format", "n", "stable form", "textbook form"],
         rows=rows,
     )
-    return found.model_copy(update={"grids": [grid]})
+    return found.with_tables(grid)
 
 
 def _float_stable(p: NDArray[Any], n: Any) -> list[Any]:

@@ -12,9 +12,11 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import draws, exact, sampled, symbolic
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Total = Callable[[Sequence[Any]], Any]
 Places = Callable[[Sequence[int]], Sequence[int]]
@@ -33,21 +35,39 @@ def same(order: Sequence[int]) -> Sequence[int]:
 def build(total: Total = mass, places: Places = same) -> Claim:
     """The claim for weights whose threshold makes `total` 1, permuted by ``places(permutation of the logits)``."""
 
-    def transposition(settings: Settings) -> Finding:
-        n, rest = sympy.Symbol("n", positive=True), sympy.Symbol("R", nonnegative=True)
-        x, y, tau = sympy.symbols("x y tau", real=True)
-        first, second = (sympy.Max(z / n - tau, 0) ** n for z in (x, y))
+    def relabelled(settings: Settings) -> Finding:
+        n, tau, z = sympy.Symbol("n", positive=True), sympy.Symbol("tau", real=True), sympy.symbols("z_1:5", real=True)
+        kinds: dict[str, Callable[[Any], Any]] = {
+            "finite order": lambda x: sympy.Max(x / n - tau, 0) ** n,
+            "softmax": lambda x: sympy.exp(x - tau),
+        }
+        pairs = []
+        for kind, weight in kinds.items():
+            row = [weight(each) for each in z]
+            for order in permutations(range(len(z))):
+                moved = [weight(z[i]) for i in order]
+                name = f"{kind}, permutation {order}"
+                pairs.append((f"{name}: the sum", total(moved), total(row)))
+                pairs += [
+                    (f"{name}: weight {at}", found, row[i])
+                    for at, (found, i) in enumerate(zip(moved, places(order), strict=True))
+                ]
         return symbolic.identities(
-            ("finite order: two keys change places", total([first, second, rest]), total([second, first, rest])),
-            (
-                "finite order: a key and the rest change places",
-                total([first, second, rest]),
-                total([first, rest, second]),
-            ),
-            ("softmax", total([sympy.exp(x), sympy.exp(y), rest]), total([sympy.exp(y), sympy.exp(x), rest])),
-            domain="all n > 0 and n = ∞, all logits x, y; the other keys' mass R at any threshold τ",
-            detail="every permutation is a product of swaps of neighbours, so the mass at every threshold, and with it "
-            "the threshold, is that of the row not permuted; a weight is a function of its own logit and the threshold",
+            *pairs,
+            domain="all n > 0 and n = ∞, all rows of four logits, all 24 permutations, any threshold τ",
+            detail="the weights of the permuted row at the threshold of the row: they are its weights, permuted as the "
+            "claim says, and have the same sum; exchanges of two of four keys make up the permutations of any row",
+            seed=settings.seed,
+        )
+
+    def one_threshold(settings: Settings) -> Finding:
+        n, u = sympy.symbols("n u", positive=True)
+        x = sympy.Symbol("x", real=True)
+        return symbolic.positive(
+            ("finite order: minus the slope of a weight u^n", -sympy.diff((u - x) ** n, x).subs(x, 0)),
+            ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
+            domain="all n > 0 and n = ∞, all u > 0",
+            detail="so one threshold only makes the weights of the permuted row sum to 1, and it is that of the row",
             seed=settings.seed,
         )
 
@@ -84,10 +104,14 @@ def build(total: Total = mass, places: Places = same) -> Claim:
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("P", "a permutation matrix")),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="The permuted weights of four keys are shown to solve the permuted row; that "
+        "exchanges make up every permutation, and that the threshold is the only one, is said.",
         checks=(
-            ClaimCheck("transposition", "the mass at a threshold does not know the order", Role.PROOF, transposition),
-            ClaimCheck("all_orders", "all permutations of a row, in rationals", Role.SUPPORT, all_orders),
-            ClaimCheck("oracle", "the oracle's weights move with their keys", Role.SUPPORT, oracle),
+            Check("relabelled", "at the same threshold the weights are permuted, and sum to 1", Role.PROOF, relabelled),
+            Check("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
+            Check("all_orders", "all permutations of a row, in rationals", Role.SUPPORT, all_orders),
+            Check("oracle", "the oracle's weights move with their keys", Role.SUPPORT, oracle),
         ),
     )
 

@@ -11,10 +11,13 @@ from flint import arb, ctx
 from hypothesis import strategies
 
 from kernelproof.reference import Anchored, Kernel, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding, Grid
 from kernelproof.theory.series import ball, digits
+from kernelproof.theory.statement import Statement
 
 QUARTER, HALF = Fraction(1, 4), Fraction(1, 2)
 ORDERS = (
@@ -67,6 +70,7 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
             ("slope of 1/n in x", sympy.diff(1 / n, x), (1 - (1 + x) * u) / x**2),
             ("slope of 1/t in x", sympy.diff(1 / t, x), 1 / x**2 - 1 / (4 * sympy.sinh(x / 2) ** 2).rewrite(sympy.exp)),
             ("slope of t·e^{−t}", sympy.diff(x * sympy.exp(-x), x), (1 - x) * sympy.exp(-x)),
+            given=(x - 1 + u, 1 - u),
             domain="all x > 0, which is all n > 1",
             detail="1 − t/n = e^{−x} parametrizes t in (0, n); u^{n−1} = e^{−(n−1)x} = e^{−t} says where the slope "
             "is 0, "
@@ -122,18 +126,15 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
             rows: list[list[float | int | str]] = [[str(n), digits(_peak(n)), digits(found[n])] for n in ORDERS]
             rows.append(["limit", "2", digits(2 * arb(-2).exp())])
         grid = Grid(title="Distance of the kernel of order n from the Gaussian", columns=["n", "t", "n·sup"], rows=rows)
-        return finding.model_copy(update={"grids": [grid]})
+        return finding.with_tables(grid)
 
     def bound(settings: Settings, order: int) -> Finding:
         # One millionth above the constant: an upper bound for every t, found without any derivative.
         with ctx.workprec(settings.precision):
             top = Fraction(str(float(constant(Fraction(order), value, small)))) + Fraction(1, 10**5)
 
-        def slack(t: arb) -> arb:
-            base = 1 - t / order
-            low = base.upper() if base.upper() > 0 else arb(0)
-            power = base**order if base > 0 else arb(0).union(low**order)
-            return certified.rational(top) - order * ((-t).exp() - power)
+        def slack(t: Ball) -> Any:
+            return top - order * ((-t).exp() - (1 - t / order).power(order))
 
         return certified.positive(
             slack,
@@ -182,15 +183,19 @@ def build(value: Limit = at_maximum, small: Limit = at_maximum, end: int = 2) ->
             Variable("x", r"$-\log(1 - t_n/n)$, the parameter that all $n > 1$ are written in"),
         ),
         assumptions=(Assumption("matched scale", r"the kernel's ball is $t \le n$, that is $h^2 = 2n\sigma^2$"),),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="That a function which starts at 0 and has a positive slope is positive, that the only critical "
+        "point between falling ends is the maximum, and that monotone functions compose, is said; so is "
+        "that every n > 1 is one x > 0.",
         checks=(
-            ClaimCheck("critical_point", "where the slope is 0, and the value there", Role.PROOF, critical),
-            ClaimCheck("small_orders", "up to $n = 1$ the largest difference is at $t = n$", Role.PROOF, small_orders),
-            ClaimCheck("limits", "the ends of the range of $t_n$", Role.PROOF, limits),
-            ClaimCheck("signs", "$n$ and $t_n$ are monotone in $x$", Role.PROOF, signs),
-            ClaimCheck("table", "the constants with proved digits", Role.SUPPORT, table),
-            ClaimCheck("bound_2", "no $t$ exceeds the constant at $n = 2$", Role.SUPPORT, lambda s: bound(s, 2)),
-            ClaimCheck("bound_10", "no $t$ exceeds the constant at $n = 10$", Role.SUPPORT, lambda s: bound(s, 10)),
-            ClaimCheck("oracle", "certified weights stay below the constant", Role.SUPPORT, oracle),
+            Check("critical_point", "where the slope is 0, and the value there", Role.PROOF, critical),
+            Check("small_orders", "up to $n = 1$ the largest difference is at $t = n$", Role.PROOF, small_orders),
+            Check("limits", "the ends of the range of $t_n$", Role.PROOF, limits),
+            Check("signs", "$n$ and $t_n$ are monotone in $x$", Role.PROOF, signs),
+            Check("table", "the constants with proved digits", Role.SUPPORT, table),
+            Check("bound_2", "no $t$ exceeds the constant at $n = 2$", Role.SUPPORT, lambda s: bound(s, 2)),
+            Check("bound_10", "no $t$ exceeds the constant at $n = 10$", Role.SUPPORT, lambda s: bound(s, 10)),
+            Check("oracle", "certified weights stay below the constant", Role.SUPPORT, oracle),
         ),
     )  # fmt: skip
 

@@ -12,7 +12,8 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Anchored, Kernel, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     ORDERS,
     CorrespondenceCase,
@@ -33,6 +34,7 @@ from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import normalized
+from kernelproof.theory.statement import Statement
 
 INTEGERS = (1, 2, 3, 7)
 REACHES = tuple(map(Fraction, ("1", "1/4", "5/2", "9")))
@@ -132,15 +134,25 @@ def build(square: Square = bandwidth_squared, logit: Callable[[Any, Any, Any], A
         assumptions=(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
         ),
+        formal=Statement(
+            domains.domain(
+                n=domains.positive(),
+                gamma=domains.positive(),
+                beta=domains.positive(),
+                m=domains.integers(1),
+                d=domains.integers(1),
+            )
+        ),
+        argument="‖q − k‖² is a sum over coordinates and each weight a quotient of sums over keys: the identities "
+        "are shown for one coordinate, and for one key against the others; max z belongs to the nearest "
+        "key, and [cx]₊ = c[x]₊ for c > 0.",
         checks=(
-            ClaimCheck("algebra", r"the argument of the ReLU is $(\beta/2)(h^2 - D_i)$", Role.PROOF, algebra),
-            ClaimCheck("mass", "every row has mass", Role.PROOF, mass),
-            ClaimCheck("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
-            ClaimCheck("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
-            ClaimCheck(
-                "infinite_order", r"at order $\infty$ the nearest keys share the weight", Role.SUPPORT, infinite
-            ),
-            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("algebra", r"the argument of the ReLU is $(\beta/2)(h^2 - D_i)$", Role.PROOF, algebra),
+            Check("mass", "every row has mass", Role.PROOF, mass),
+            Check("rational_rows", "both weightings are the same rationals", Role.SUPPORT, rows),
+            Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
+            Check("infinite_order", r"at order $\infty$ the nearest keys share the weight", Role.SUPPORT, infinite),
+            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 

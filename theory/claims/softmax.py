@@ -12,7 +12,8 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Fixed, Kernel, attention, entmax, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -29,6 +30,7 @@ from kernelproof.theory.correspondence import (
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, normalized, variation
+from kernelproof.theory.statement import Statement
 
 GAUSSIAN = Kernel(inf)
 
@@ -129,12 +131,15 @@ def build(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
             Assumption("rule", r"the bandwidth is $\sigma^2 = 1/\beta$, for every query and every set of keys"),
         ),
+        formal=Statement(domains.domain(beta=domains.positive(), m=domains.integers(1), d=domains.integers(1))),
+        argument="‖q − k‖² is a sum over coordinates and each weight a quotient of sums over keys: the identities "
+        "are shown for one coordinate, and for one key against the sum A over the others.",
         checks=(
-            ClaimCheck("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.PROOF, algebra),
-            ClaimCheck("oracle", "certified weights are those of the Gaussian", Role.SUPPORT, oracle),
-            ClaimCheck("outputs", "so are the outputs of attention and regression", Role.SUPPORT, outputs),
-            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
-            ClaimCheck("other_bandwidths", "another bandwidth breaks it", Role.NECESSITY, other_rule, drops="rule"),
+            Check("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.PROOF, algebra),
+            Check("oracle", "certified weights are those of the Gaussian", Role.SUPPORT, oracle),
+            Check("outputs", "so are the outputs of attention and regression", Role.SUPPORT, outputs),
+            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("other_bandwidths", "another bandwidth breaks it", Role.NECESSITY, other_rule, drops="rule"),
         ),
     )  # fmt: skip
 

@@ -13,9 +13,12 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Term = Callable[[Any, Any], Any]
 Case = tuple[list[float], tuple[draws.Order, draws.Order]]
@@ -59,10 +62,10 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
         )
 
     def box(settings: Settings) -> Finding:
-        def fall(r: arb, s: arb, n: arb, h: arb) -> arb:
+        def fall(r: Ball, s: Ball, n: Ball, h: Ball) -> Any:
             before = term(r * n, n) + term(s * n, n)
             after = term(r * n, n + h) + term(s * n, n + h)
-            return arb(before - after if grows else after - before)
+            return before - after if grows else after - before
 
         return certified.positive(
             fall,
@@ -101,12 +104,15 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
             Variable("z", r"logits, a row in $\mathbb{R}^m$, the same at both orders"),
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$, where every key has weight"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="Each term of the sum that decides is shown to fall while its gap is below the order; that the "
+        "sum of such terms then falls, and that a key with weight has all its gaps below n, is said.",
         checks=(
-            ClaimCheck("slope", r"$\frac{d}{dn}\, n\log(a/n) = \log(a/n) - 1$", Role.PROOF, slope),
-            ClaimCheck("falls", "$(a/n)^n$ falls in $n$ for $n > a/e$, so for all gaps below $n$", Role.PROOF, falls),
-            ClaimCheck("rational_rows", "supports of rising integer orders are nested", Role.SUPPORT, rational_rows),
-            ClaimCheck("oracle", "no key of the support is lost at a larger order", Role.SUPPORT, oracle),
-            ClaimCheck("box", "the deciding sum of two gaps falls", Role.SUPPORT, box),
+            Check("slope", r"$\frac{d}{dn}\, n\log(a/n) = \log(a/n) - 1$", Role.PROOF, slope),
+            Check("falls", "$(a/n)^n$ falls in $n$ for $n > a/e$, so for all gaps below $n$", Role.PROOF, falls),
+            Check("rational_rows", "supports of rising integer orders are nested", Role.SUPPORT, rational_rows),
+            Check("oracle", "no key of the support is lost at a larger order", Role.SUPPORT, oracle),
+            Check("box", "the deciding sum of two gaps falls", Role.SUPPORT, box),
         ),
     )
 

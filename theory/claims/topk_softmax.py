@@ -12,7 +12,8 @@ import sympy
 from flint import arb, ctx
 
 from kernelproof.reference import Adaptive, Kernel, Nearest, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -30,6 +31,7 @@ from kernelproof.theory.correspondence import (
 from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 KEPT = (1, 2, 4, 8, 32)
 GAUSSIAN = Kernel(inf)
@@ -137,12 +139,17 @@ def build(
         assumptions=(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
         ),
+        formal=Statement(
+            domains.domain(beta=domains.positive(), m=domains.integers(1), d=domains.integers(1), k=domains.integers(1))
+        ),
+        argument="That two rows in the same order have the same k first keys, and that the identities for one kept "
+        "key against the sums over the others hold for every kept key, is said.",
         checks=(
-            ClaimCheck("order", "logits order the keys as nearness does", Role.PROOF, order),
-            ClaimCheck("algebra", "the kept keys' weights are the Gaussian's", Role.PROOF, algebra),
-            ClaimCheck("oracle", "certified weights and outputs agree", Role.SUPPORT, oracle),
-            ClaimCheck("ties", "at a tied $k$-th distance the choice is admissible", Role.SUPPORT, ties),
-            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("order", "logits order the keys as nearness does", Role.PROOF, order),
+            Check("algebra", "the kept keys' weights are the Gaussian's", Role.PROOF, algebra),
+            Check("oracle", "certified weights and outputs agree", Role.SUPPORT, oracle),
+            Check("ties", "at a tied $k$-th distance the choice is admissible", Role.SUPPORT, ties),
+            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 

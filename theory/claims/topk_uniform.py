@@ -12,7 +12,8 @@ import numpy as np
 import sympy
 
 from kernelproof.reference import Fixed, Kernel, Nearest, attention, mechanism, regression, weights
-from kernelproof.theory.claim import Assumption, Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.correspondence import (
     Floats,
     breaks,
@@ -28,6 +29,7 @@ from kernelproof.theory.evidence import certified, exact, symbolic
 from kernelproof.theory.evidence.draws import ball
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot, variation
+from kernelproof.theory.statement import Statement
 
 KEPT = (1, 2, 4, 8, 32)
 UNIFORM = Kernel(0)
@@ -147,15 +149,18 @@ def build(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
             Assumption("no tie", r"$D_{(k)} < D_{(k+1)}$"),
         ),
+        formal=Statement(domains.domain(m=domains.integers(1), d=domains.integers(1), k=domains.integers(1))),
+        argument="That the k nearest keys are those inside the ball and all others outside follows for each key "
+        "from the two signs, which are shown for one key of each kind.",
         checks=(
-            ClaimCheck("order", "logits order the keys as nearness does", Role.PROOF, order),
-            ClaimCheck("inside", "the $k$ nearest keys are in the ball", Role.PROOF, inside),
-            ClaimCheck("outside", "the others are not", Role.PROOF, outside),
-            ClaimCheck("normalizes", "each weight is $1/k$", Role.PROOF, normalizes),
-            ClaimCheck("exhaustive", "all small rows, in rationals", Role.SUPPORT, exhaustive),
-            ClaimCheck("outputs", "outputs are the mean of the kept values", Role.SUPPORT, outputs),
-            ClaimCheck("ties", "a tie breaks it", Role.NECESSITY, tied, drops="no tie"),
-            ClaimCheck("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("order", "logits order the keys as nearness does", Role.PROOF, order),
+            Check("inside", "the $k$ nearest keys are in the ball", Role.PROOF, inside),
+            Check("outside", "the others are not", Role.PROOF, outside),
+            Check("normalizes", "each weight is $1/k$", Role.PROOF, normalizes),
+            Check("exhaustive", "all small rows, in rationals", Role.SUPPORT, exhaustive),
+            Check("outputs", "outputs are the mean of the kept values", Role.SUPPORT, outputs),
+            Check("ties", "a tie breaks it", Role.NECESSITY, tied, drops="no tie"),
+            Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
         ),
     )
 

@@ -12,10 +12,12 @@ from flint import arb
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Shift = Callable[[Any, Any], Any]
 Case = tuple[list[float], Fraction, int]
@@ -88,12 +90,15 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),
+        formal=Statement(domains.domain(n=domains.positive(), c=domains.real())),
+        argument="Each weight is shown to be the same with the moved threshold; that the sum of terms which fall "
+        "strictly passes 1 at one threshold only is said.",
         checks=(
-            ClaimCheck("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
-            ClaimCheck("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
-            ClaimCheck("sparsemax", "the same rationals at $n = 1$", Role.SUPPORT, sparsemax),
-            ClaimCheck("weights", "the oracle's weights do not change", Role.SUPPORT, weights),
-            ClaimCheck("threshold", "the oracle's threshold moves by $c/n$", Role.SUPPORT, threshold),
+            Check("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
+            Check("one_threshold", "there is one threshold only", Role.PROOF, one_threshold),
+            Check("sparsemax", "the same rationals at $n = 1$", Role.SUPPORT, sparsemax),
+            Check("weights", "the oracle's weights do not change", Role.SUPPORT, weights),
+            Check("threshold", "the oracle's threshold moves by $c/n$", Role.SUPPORT, threshold),
         ),
     )
 

@@ -10,9 +10,12 @@ from flint import arb
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
+from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding
+from kernelproof.theory.statement import Statement
 
 Term = Callable[[Any, Any], Any]
 Rate = Callable[[Any, Any], Any]
@@ -34,7 +37,7 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
 
     def limit(settings: Settings) -> Finding:
         p, q = sympy.symbols("p q", positive=True)
-        e = sympy.Symbol("epsilon", real=True)
+        e = sympy.Symbol("epsilon", real=True, nonzero=True)
         alpha = 1 + e
         whole = (1 - p**alpha - q**alpha) / (alpha * e)
         shannon = -p * sympy.log(p)
@@ -47,6 +50,7 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
             ),
             ("the limit of a term", sympy.limit(term(p, alpha), e, 0, "+-"), shannon),
             ("the limit of (term − its limit)/(α − 1)", slope, -rate(p, -sympy.log(p))),
+            given=(alpha,),
             domain="α = 1 + ε → 1 from both sides, all p > 0",
             detail="H_α is a finite sum of such terms; p = 0 adds 0 for every α > 0",
             seed=settings.seed,
@@ -87,10 +91,10 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
         )
 
     def box(settings: Settings) -> Finding:
-        def slack(p: arb, e: arb) -> arb:
+        def slack(p: Ball, e: Ball) -> Any:
             t = -p.log()
             gap = p * t - term(p, 1 + e)
-            return arb.min(gap, e * rate(p, t) - gap)
+            return gap.min(e * rate(p, t) - gap)
 
         return certified.positive(
             slack,
@@ -135,12 +139,15 @@ def build(term: Term = tsallis, rate: Rate = first_order) -> Claim:
             Variable("p", r"weights, $p_i \ge 0$ and $\sum_i p_i = 1$"),
             Variable(r"\alpha", r"$\alpha > 0$, $\alpha \ne 1$; order $n = 1/(\alpha - 1)$ where $\alpha > 1$"),
         ),
+        formal=Statement(domains.domain(alpha=domains.positive())),
+        argument="H_α is a finite sum of terms whose limits and bounds are shown; the bounds follow from "
+        "derivatives at 0 by Taylor's theorem.",
         checks=(
-            ClaimCheck("limit", "the limit and the slope of each term", Role.PROOF, limit),
-            ClaimCheck("taylor", r"$s - s^2/2 \le 1 - e^{-s} \le s$", Role.PROOF, taylor),
-            ClaimCheck("bounds", "both bounds of each term", Role.PROOF, bounds),
-            ClaimCheck("box", "both bounds over a box of weights and orders", Role.SUPPORT, box),
-            ClaimCheck("rows", "both bounds for rows of weights", Role.SUPPORT, rows),
+            Check("limit", "the limit and the slope of each term", Role.PROOF, limit),
+            Check("taylor", r"$s - s^2/2 \le 1 - e^{-s} \le s$", Role.PROOF, taylor),
+            Check("bounds", "both bounds of each term", Role.PROOF, bounds),
+            Check("box", "both bounds over a box of weights and orders", Role.SUPPORT, box),
+            Check("rows", "both bounds for rows of weights", Role.SUPPORT, rows),
         ),
     )
 

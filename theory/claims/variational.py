@@ -13,9 +13,11 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from kernelproof.theory.claim import Claim, ClaimCheck, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory import domain as domains
+from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.finding import Evidence, Finding
+from kernelproof.theory.statement import Statement
 
 Cost = Callable[[Any, Any], Any]
 Case = tuple[list[float], draws.Order, list[int]]
@@ -121,13 +123,17 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
             Variable("p", r"$p_i \ge 0$, $\sum_i p_i = 1$"),
             Variable(r"\alpha", r"$1 \le \alpha < \infty$"),
         ),
+        formal=Statement(domains.domain(n=domains.positive())),
+        argument="The objective is a sum over keys; each term of the difference is shown, and its sign by Taylor's "
+        "theorem from the second derivative. That the terms with the multiplier cancel because both rows "
+        "sum to 1 is said.",
         checks=(
-            ClaimCheck("stationary", r"at entmax the slope of the cost is $z_i - \mu$", Role.PROOF, stationary),
-            ClaimCheck("split", "the lead over any other row is a sum of divergences", Role.PROOF, split),
-            ClaimCheck("divergence", "a divergence and its slope vanish at equality", Role.PROOF, bregman),
-            ClaimCheck("convex", "the cost is strictly convex", Role.PROOF, convex),
-            ClaimCheck("competitors", "no row drawn does better than the oracle's weights", Role.SUPPORT, competitors),
-            ClaimCheck("quadratic_program", "SciPy's solution of sparsemax's program", Role.REFEREE, program),
+            Check("stationary", r"at entmax the slope of the cost is $z_i - \mu$", Role.PROOF, stationary),
+            Check("split", "the lead over any other row is a sum of divergences", Role.PROOF, split),
+            Check("divergence", "a divergence and its slope vanish at equality", Role.PROOF, bregman),
+            Check("convex", "the cost is strictly convex", Role.PROOF, convex),
+            Check("competitors", "no row drawn does better than the oracle's weights", Role.SUPPORT, competitors),
+            Check("quadratic_program", "SciPy's solution of sparsemax's program", Role.REFEREE, program),
         ),
     )
 

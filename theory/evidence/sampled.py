@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, Phase
 from hypothesis.strategies import SearchStrategy
 
 from kernelproof.theory.claim import Settings
+from kernelproof.theory.domain import cases
 from kernelproof.theory.evidence.certified import relative_width
-from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
+from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict, issue
 
 
 class _Violated(AssertionError):
@@ -130,11 +131,12 @@ def _finish(
         violated = True
     undecided = 0 if violated else state.count - state.decided
     consistent = state.decided > 0 and undecided == 0
-    return Finding(
+    return issue(
         evidence=Evidence.SAMPLED,
         relation=relation,
         verdict=Verdict.REFUTED if violated else Verdict.CONSISTENT if consistent else Verdict.UNDECIDED,
         domain=domain,
+        on=cases(state.count),
         decided=max(state.decided, 1 if violated else 0),
         undecided=undecided,
         detail=detail,

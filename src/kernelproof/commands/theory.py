@@ -12,7 +12,7 @@ from pathlib import Path
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import theory as reports
 from kernelproof.theory import discovery
-from kernelproof.theory.claim import Claim, ClaimCheck, Kind, Role, Settings
+from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.results import ClaimResult, TheoryResults
 from kernelproof.theory.runner import judge_all
@@ -69,7 +69,7 @@ def theory(
         found = sorted(judge_all(names, settings, workers=workers, done=done), key=_place)
         words = [] if names == discovery.names() else ["--claim", ",".join(names)]
     results = TheoryResults(
-        passed=all(each.verdict.passes for each in found),
+        passed=all(each.passes for each in found),
         command=shlex.join(["kernelproof", "theory", *words, "--precision", str(precision), "--seed", str(seed)]),
         precision=precision,
         seed=seed,
@@ -138,4 +138,4 @@ def _searchable() -> list[str]:
 
 def _with_search(claim: Claim, run: Callable[[Settings], Finding]) -> Claim:
     """The open question with its search as its only check."""
-    return replace(claim, checks=(ClaimCheck("search", "the best value that a search found", Role.SUPPORT, run),))
+    return replace(claim, checks=(Check("search", "the best value that a search found", Role.SUPPORT, run),))

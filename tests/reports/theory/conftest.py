@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernelproof.theory.claim import Kind, Role
+from kernelproof.theory.domain import domain, positive
 from kernelproof.theory.finding import Evidence, Finding, Grid, Relation, Verdict
 from kernelproof.theory.results import ClaimCheckResult, ClaimResult, Named, TheoryResults
 
@@ -13,9 +14,11 @@ HOSTILE = "</style><script>alert(1)</script> | `x` _y_ \x1b[31m"
 
 def claim(verdict: Verdict, **given: object) -> ClaimResult:
     finding = Finding(
-        evidence=Evidence.SYMBOLIC if verdict is Verdict.PROVED else Evidence.SAMPLED,
+        evidence=Evidence.SYMBOLIC if verdict in {Verdict.PROVED, Verdict.DERIVED} else Evidence.SAMPLED,
         relation=Relation.EQUALITY,
-        verdict=verdict,
+        verdict=Verdict.PROVED if verdict is Verdict.DERIVED else verdict,
+        on=domain(n=positive()),
+        assumed=["n in (0, ∞)"],
         domain="all n > 0 and ‖k‖ = 1",
         decided=0 if verdict is Verdict.UNDECIDED else 3,
         witness="n = 1/2: 0.25 ≠ 0.5" if verdict is Verdict.REFUTED else None,
@@ -34,6 +37,9 @@ def claim(verdict: Verdict, **given: object) -> ClaimResult:
         "variables": [Named(name="n", text="the order, $n > 0$")],
         "assumptions": [Named(name="mass", text=r"$\sum_j x_j > 0$")],
         "why_not_more": "",
+        "domain": "n in (0, ∞)",
+        "argument": f"the words of {verdict.value.lower()}" if verdict is Verdict.DERIVED else "",
+        "reason": "a reason of its own" if verdict is Verdict.UNDECIDED else "",
         "verdict": verdict,
         "checks": [check],
     }

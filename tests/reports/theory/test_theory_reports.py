@@ -45,8 +45,8 @@ def test_the_page_has_every_claim_and_no_script(results: TheoryResults) -> None:
 def test_a_run_is_a_few_lines_for_a_reader(results: TheoryResults) -> None:
     lines = repr(results).splitlines()
     assert lines[0].startswith("<kernelproof theory: FAILED in 2 s: ")
-    verdicts = [each.verdict for each in results.claims]
-    assert lines[1].split()[1] == f"verdict={next(each for each in verdicts if not each.passes).value}"
+    first = next(each for each in results.claims if not each.passes)
+    assert lines[1].split()[1] == f"verdict={first.verdict.value}"
     assert "<script" not in results._repr_html_() and "<td>hostile</td>" in results._repr_html_()
 
 
@@ -55,6 +55,15 @@ def test_the_failing_are_open(results: TheoryResults) -> None:
     for verdict, opened in ((Verdict.PROVED, False), (Verdict.REFUTED, True), (Verdict.UNDECIDED, True)):
         article = text[text.index(f'id="{verdict.value.lower()}"') :].split("</article>")[0]
         assert ("<details open>" in article) is opened
+
+
+def test_what_no_machine_checks_is_shown(results: TheoryResults) -> None:
+    for text in (page(results), markdown(results), latex(results)):
+        assert "the words of derived" in text
+        assert "What no machine checks" in text
+        assert "1 derived" in text, "it is counted apart"
+    assert "a reason of its own" in page(results) and "a reason of its own" in markdown(results)
+    assert "n in (0, ∞)" in page(results), "the domain as the program saw it"
 
 
 def test_prose_is_cut_at_its_mathematics() -> None:
@@ -158,4 +167,5 @@ def test_a_real_claim_is_rendered_everywhere() -> None:
         passed=True, command="", precision=192, seed=0, started="", seconds=0.0, environment={}, claims=[found]
     )
     for name, text in reports.render(record).items():
-        assert "PROVED" in text or "proved" in text, name
+        assert "DERIVED" in text or "derived" in text, name
+        assert found.argument.split(":")[0] in text.replace("$", "") or name == "theory.tex", name
