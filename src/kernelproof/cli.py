@@ -214,7 +214,7 @@ def converge(
     if results.backends is not None:
         judged = []
         for each in results.backends.curves:
-            kappa = "-" if each.kappa is None else f"{each.kappa:.3g} at n = {each.worst}"
+            kappa = "-" if each.kappa is None else f"{each.kappa:.3g}" + (f" at n = {each.worst}" if each.kappa else "")
             judged.append((each.label, str(len(each.judged)), kappa, each.grade, each.verdict.value))
         show(("target", "orders", "largest κ", "promised", "verdict"), judged)
     for reason in results.reasons:

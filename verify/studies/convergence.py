@@ -52,7 +52,7 @@ from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.truth.units import RowUnits
 from kernelproof.verify.workers.judge import judge_target
-from kernelproof.verify.workers.runner import Runner
+from kernelproof.verify.workers.runner import Runner, compiles, with_patience
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult
 from kernelproof.verify.workers.worker import guard_of, limit_memory
 
@@ -239,7 +239,9 @@ def _came_back() -> None:
 def _started(work: Runner, job: _Job) -> Future[list[Outcome]]:
     if work.pool is None:
         return work.submit(ask, job=job)
-    return work.limited(work.limits.seconds, ask, job=job, limits=work.limits)
+    # A target that hangs does not get the time of another one, which compiles.
+    limits = with_patience(work.limits) if compiles(job.target) else work.limits
+    return work.limited(limits.seconds, ask, job=job, limits=limits)
 
 
 def _answer(future: Future[list[Outcome]]) -> list[Outcome] | str:

@@ -23,7 +23,7 @@ from kernelproof.verify.process.environment import environment
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.backend_records import BackendStudy
 from kernelproof.verify.targets.target import Place, Target, find
-from kernelproof.verify.workers.runner import Runner, compiles, runner, with_patience
+from kernelproof.verify.workers.runner import Runner, runner
 
 BACKENDS = "backends"
 NAMES = (*STUDIES, BACKENDS, *PICTURES)
@@ -79,8 +79,6 @@ def converge(
     shown = progress or (lambda _: None)
     with runner(serial=serial) as work:
         loaded = _loaded(work, places, explicit=backends is not None)
-        if any(compiles(target) for target in loaded):
-            work.limits = with_patience(work.limits)
         jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}
         found = _collected(jobs, shown)
         held = None

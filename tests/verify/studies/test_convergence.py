@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from fractions import Fraction as F
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.records import CurveState, Ends
 from kernelproof.verify.checks import checks
+from kernelproof.verify.process.blame import Doing, End, Ended, Step
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.records import Judgement
+from kernelproof.verify.records import Judgement, Outcome
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.backend_records import BackendPoint, BackendStudy, OrderVerdict, Verdict, concluded
 from kernelproof.verify.studies.convergence import (
@@ -33,7 +35,7 @@ from kernelproof.verify.studies.convergence import (
 )
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.target import describe, find
-from kernelproof.verify.workers.runner import runner
+from kernelproof.verify.workers.runner import COLD_SECONDS, Runner, runner
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult
 
 ORDERS = tuple(F(2) ** k for k in range(-1, 31))
@@ -267,6 +269,32 @@ def test_a_crash_or_a_hang_is_no_answer_and_no_pass(module: str, name: str, mess
     [curve] = found.curves
     assert not found.passed
     assert (curve.verdict, curve.why, curve.points) == (Verdict.NO_ANSWER, message, [])
+
+
+class Noting:
+    """A runner that notes how long each target may take."""
+
+    pool = object()
+    limits = Limits(seconds=3.0)
+
+    def __init__(self) -> None:
+        self.noted: dict[str, float] = {}
+
+    def limited(self, seconds: float, _: Any, *, job: Any, limits: Limits) -> Future[list[Outcome]]:
+        assert limits.seconds == seconds
+        self.noted[job.target.name] = seconds
+        found: Future[list[Outcome]] = Future()
+        found.set_exception(Ended(End(Step(Doing.OWN), timed_out=True, how="", seconds=seconds)))
+        return found
+
+
+def test_only_a_target_that_compiles_gets_the_time_to_compile() -> None:
+    found = [describe(find(name)) for name in ("numpy", "numba")]
+    targets = [each[0] for each in found if not isinstance(each, str)]
+    work = Noting()
+    assert not study(cast("Runner", work), targets, ORDERS[:2], 0, ("float32",)).passed
+    # Numba may be missing.
+    assert work.noted == {"numpy": 3.0, **({"numba": COLD_SECONDS} if len(targets) == 2 else {})}
 
 
 def test_a_target_that_takes_none_of_the_orders_is_undecided(module: str) -> None:
