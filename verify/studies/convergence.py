@@ -22,19 +22,18 @@ from typing import Any
 import numpy as np
 from flint import arb, ctx
 
-from kernelproof.reference import Adaptive, entmax
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.theory.convergence import data
 from kernelproof.theory.convergence.curves import first_bits, trace
 from kernelproof.theory.convergence.expansion import SoftmaxExpansion
 from kernelproof.theory.convergence.fits import FEWEST, line, local_slopes, regime
-from kernelproof.theory.convergence.norms import Norm, norm_of
+from kernelproof.theory.convergence.norms import norm_of
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.quantities import Weights
 from kernelproof.theory.convergence.records import ends
 from kernelproof.theory.convergence.studies import Datum
-from kernelproof.theory.series import ball, balls
+from kernelproof.theory.series import ball
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.process.blame import Ended
 from kernelproof.verify.process.limits import Limits
@@ -47,10 +46,10 @@ from kernelproof.verify.studies.backend_records import (
     Verdict,
     concluded,
 )
+from kernelproof.verify.studies.study_row import KEYS, NORM, floor_at_limit, known, rounded, row
 from kernelproof.verify.targets.shapes import fitted
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.lookup import lookup, truth_for
-from kernelproof.verify.truth.units import RowUnits
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.runner import Runner, compiles, with_patience
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult
@@ -58,10 +57,8 @@ from kernelproof.verify.workers.worker import guard_of, limit_memory
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 """The dtypes to try by default."""
-KEYS = 16
 JUDGES = frozenset({ACCURACY, "simplex", "support"})
 """The checks that judge every order: κ of every weight, and what no κ forgives (docs/theory.md §4)."""
-NORM = Norm.VARIATION
 AT_FLOOR = Fraction(1, 1000)
 """A point is at its floor if the target's own error is at least this part of the distance from truth to softmax."""
 LOCAL = Fraction(1, 1000)
@@ -70,51 +67,6 @@ floor, so the 1/n² term must be small at their start already."""
 TURN = 4
 """A curve turns upward if its own error is more than this many predicted floors, the κ of grade A, and it rises by more
 than twice as many."""
-
-
-def row(seed: int) -> tuple[float, ...]:
-    """Logits N(0, 2²) that use every bit of a float64; each dtype gets them rounded to it."""
-    # Logits of few bits would hide rounding errors: for them z/n − τ is exact if n is a power of 2.
-    return tuple((2.0 * data.generator(seed, 5).standard_normal(KEYS)).tolist())
-
-
-@dataclass(frozen=True)
-class _Known:
-    """The truth of a row at one order.
-
-    Attributes:
-        distance: distance of the certified weights from softmax.
-        limit: the softmax weights.
-        weights: the certified weights.
-        unit: the predicted floor over u.
-    """
-
-    distance: arb
-    limit: tuple[arb, ...]
-    weights: tuple[arb, ...]
-    unit: float
-
-
-@cache
-def known(logits: tuple[float, ...], order: Fraction) -> _Known:
-    """Compute the truth of a row at an order."""
-    bits = first_bits(order)
-    with ctx.workprec(bits):
-        found = entmax(list(logits), order=order, precision=bits)
-        values, limit = balls(found.weights.values()), SoftmaxExpansion.of(logits).p
-        distance = norm_of(NORM, [a - b for a, b in zip(values, limit, strict=True)])
-    keys = np.flatnonzero(found.support)
-    weights, gaps = np.array([float(value) for value in values]), max(logits) - np.array(logits)
-    units = RowUnits(weights[keys], found.margin[keys], float(order), Adaptive(1), 1.0, gaps[keys], gaps[keys])
-    return _Known(distance, tuple(limit), tuple(values), float(units.weight.sum() / 2))
-
-
-def floor_at_limit(logits: tuple[float, ...]) -> float:
-    """The predicted floor over u in the limit of large orders, that is, for softmax."""
-    p = np.array([float(each) for each in SoftmaxExpansion.of(logits).p])
-    gaps = max(logits) - np.array(logits)
-    units = RowUnits(p, np.full_like(p, inf), inf, Adaptive(1), 1.0, gaps, gaps)
-    return float(units.weight.sum() / 2)
 
 
 def study(
@@ -153,11 +105,6 @@ def study(
     with lookup(None):
         curves = [_curve(job, _answer(future), len(orders)) for job, future in zip(jobs, futures, strict=True)]
     return BackendStudy(row=list(logits), truth=truth, curves=curves)
-
-
-def rounded(logits: Sequence[float], dtype: str) -> tuple[float, ...]:
-    """The logits, rounded to a dtype."""
-    return tuple(np.array(logits).astype(FORMATS[dtype].dtype).astype(np.float64).tolist())
 
 
 def _takes(target: Target) -> tuple[str, ...]:

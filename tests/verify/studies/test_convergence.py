@@ -21,18 +21,8 @@ from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Judgement, Outcome
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.backend_records import BackendPoint, BackendStudy, OrderVerdict, Verdict, concluded
-from kernelproof.verify.studies.convergence import (
-    AT_FLOOR,
-    JUDGES,
-    _shape,
-    floor_at_limit,
-    known,
-    orders_for,
-    rounded,
-    row,
-    study,
-    turning,
-)
+from kernelproof.verify.studies.convergence import AT_FLOOR, JUDGES, _shape, orders_for, study, turning
+from kernelproof.verify.studies.study_row import floor_at_limit, known, rounded, row
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.target import describe, find
 from kernelproof.verify.workers.runner import COLD_SECONDS, Runner, runner
