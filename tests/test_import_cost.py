@@ -36,3 +36,13 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
         "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
     )
     assert loaded_after(program) == []
+
+
+def test_a_worker_loads_what_every_case_needs_and_no_more() -> None:
+    program = (
+        "from kernelproof.verify.checks import checks\n"
+        "from kernelproof.verify.truth.lookup import load_oracle\n"
+        "from kernelproof.verify.workers import worker\n"
+        "checks()\nload_oracle()\n"
+    )
+    assert set(loaded_after(program)) <= {"flint", "gmpy2", "mpmath", "numpy"}

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import linprog
 
 from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Adaptive
@@ -196,6 +195,8 @@ def _separating(got: Floats, corners: Floats) -> Iterator[Floats]:
     above = np.hstack([corners, -corners, -np.ones((count, 1))])
     bounded = np.concatenate([np.ones(2 * width), [0.0]])[None, :]
     sides = [(0.0, None)] * (2 * width) + [(None, None)]
+    from scipy.optimize import linprog  # noqa: PLC0415 (half of the start of a process)
+
     found: Any = linprog(goal, np.vstack([above, bounded]), np.append(np.zeros(count), 1.0), bounds=sides)
     if found.status != 0:
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import chain, combinations
 
 import numpy as np
-from scipy.optimize import nnls
 
 from kernelproof.verify.records import Flags, Floats
 
@@ -35,6 +34,8 @@ def hull_distance(got: Floats, cotangent: Floats, support: Flags, boundary: Flag
     size = float(np.abs(scale * cotangent).max())
     if size == 0.0:
         return float(np.abs(got).max()) and np.inf
+    from scipy.optimize import nnls  # noqa: PLC0415 (half of the start of a process)
+
     corners = points.T
     # The last row requires that the weights sum to 1; a point of the hull solves the system exactly.
     system = np.vstack([corners / size, np.ones((1, corners.shape[1]))])
