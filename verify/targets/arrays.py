@@ -18,6 +18,8 @@ Kind = Literal["numpy", "torch", "jax", "cupy"]
 KINDS: tuple[Kind, ...] = ("numpy", "torch", "jax", "cupy")
 _FOREIGN = frozenset(FORMATS) - {"float64", "float32", "float16"}
 """Formats that NumPy has from ml_dtypes; torch takes them as integers of their size."""
+HALF = frozenset(name for name, each in FORMATS.items() if each.precision < FORMATS["float32"].precision)
+"""Dtypes in which JAX, which has no wider 0-d arrays beside them, would lose most of a number."""
 _PLAIN = (np.ndarray, np.memmap)
 CARRIES_NONE = "the output carries no gradient"
 
@@ -145,10 +147,16 @@ def differentiated(
     return (_by_torch if kind == "torch" else _by_jax)(function, leaves, numbers, cotangent)
 
 
-def as_leaf(value: float, like: Any, kind: str) -> Any:
-    """A number as a differentiable 0-d array in the dtype of `like`; with torch in float64 if that does not hold it."""
+def as_leaf(value: float, like: Any, kind: str, *, wide: bool = False) -> Any:
+    """A number as a differentiable 0-d array in the dtype of `like`; with torch in float64 if that does not hold it.
+
+    With `wide`, torch gets float64 in any case: what a function derives from a number, such as α from the order, is
+    then as exact as from a float.
+    """
     if kind == "torch":
         torch = import_module("torch")
+        if wide:
+            return torch.tensor(float(value), dtype=torch.float64, device=like.device)
         narrow = torch.tensor(float(value), dtype=like.dtype, device=like.device)
         exact = float(narrow) == float(value)
         return narrow if exact else torch.tensor(float(value), dtype=torch.float64, device=like.device)

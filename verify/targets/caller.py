@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
-from kernelproof.verify.targets.arrays import as_leaf, differentiated, give, picked, same_bits, take, transposed
+from kernelproof.verify.targets.arrays import HALF, as_leaf, differentiated, give, picked, same_bits, take, transposed
 from kernelproof.verify.targets.declaration import BHTD, LAYOUTS, PARAMETERS
 from kernelproof.verify.targets.loading import PROGRAM, load
 from kernelproof.verify.targets.program import ProgramCaller
@@ -118,14 +119,38 @@ class Caller:
             return dict(self.found.vjp(case.op, cotangent, *called[0], **called[1]))
         scope = self.target.scope(case.op)
         wanted = () if scope is None or scope.gradients is None else scope.gradients
+        offered = () if scope is None else scope.offered
+        if offered:
+            # At order ∞ the order and α = 1 are ends of their ranges, where formulas have ∞·0.
+            finite = case.kernel.order < np.inf or not {"order", "alpha"} & set(offered)
+            if finite and (self.target.array_library == "torch" or case.dtype not in HALF):
+                with suppress(Exception):  # nothing promises that it takes an array for a number
+                    return self._differentiated(case, inputs, options, cotangent, wanted, offered)
+            wanted = tuple(name for name in wanted if name not in offered)
+            if self.target.array_library == "torch":
+                for leaf in inputs.values():
+                    leaf.grad = None
+        return self._differentiated(case, inputs, options, cotangent, wanted)
+
+    def _differentiated(
+        self,
+        case: Case,
+        inputs: _Arrays,
+        options: _Arrays,
+        cotangent: Any,
+        wanted: tuple[str, ...],
+        wide: tuple[str, ...] = (),
+    ) -> _Arrays:
+        """Differentiate by the arrays and numbers in `wanted`; those in `wide` are given as wide as may be."""
         leaves = {name: array for name, array in inputs.items() if name in wanted}
+        like, kind = next(iter(inputs.values())), self.target.array_library
         numbers = {
-            role: as_leaf(value, next(iter(inputs.values())), self.target.array_library)
+            role: as_leaf(value, like, kind, wide=role in wide)
             for role, value in self.bound[case.op][1].numbers(case).items()
             if role in wanted
         }
         return differentiated(
-            self.target.array_library,
+            kind,
             lambda held, told: self._forward(case, {**inputs, **held}, options, told),
             leaves,
             numbers,

@@ -170,7 +170,7 @@ def offered_gradients(probe: Probe, kind: Kind) -> tuple[tuple[str, ...], str]:
         warnings.simplefilter("ignore")
         try:
             like = next(iter(arrays.values()))
-            roles = {role: as_leaf(told[role], like, kind) for role in numbers}
+            roles = {role: as_leaf(told[role], like, kind, wide=True) for role in numbers}
             found = differentiated(kind, output, {}, roles, upstream)
             given = tuple(role for role in numbers if role in found and float(take(found[role], kind)) != 0)
         except Exception as error:  # noqa: BLE001 (any exception means that it gives none)

@@ -15,7 +15,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.judging.claims import Seen
-from kernelproof.verify.records import Array, Call
+from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import Kind
 from kernelproof.verify.targets.caller import Caller, Calling, laid
 from kernelproof.verify.targets.declaration import BHTD
@@ -154,7 +154,7 @@ def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
     if call.mode == "vjp" and call.inputs.cotangent is not None:
         arrays["cotangent"] = call.inputs.cotangent
     names = {name: name + suffix for name in arrays}
-    numbers = _numbers(case, call, caller) if way == "autograd" else []
+    numbers = _numbers(case, call, caller, one.outcome) if way == "autograd" else []
     leaves = {name: names[name] for name in _leaves(case, call, caller)} if way == "autograd" else {}
     return ScriptCall(
         variable=one.variable,
@@ -207,20 +207,21 @@ def _leaves(case: Case, call: Call, caller: Caller) -> list[str]:
     return [name for name in call.inputs.arrays if wanted is None or name in wanted]
 
 
-def _numbers(case: Case, call: Call, caller: Caller) -> list[Number]:
+def _numbers(case: Case, call: Call, caller: Caller, outcome: Outcome) -> list[Number]:
     """Return the order and other numbers that autograd differentiates with respect to."""
     scope, target = caller.target.scope(case.op), caller.target
     wanted = (scope.gradients if scope is not None else None) or ()
+    offered = () if scope is None else scope.offered
     kind = next(iter(call.inputs.arrays.values())).dtype.name
     found = []
     for role, value in caller.bound[case.op][1].numbers(case_of(case, call)).items():
-        if role not in wanted:
+        if role not in wanted or (role in offered and outcome.arrays and role not in outcome.arrays):
             continue
         dtype = kind
         if target.array_library == "torch" and math.isfinite(value):
             # Use float64 if the dtype of the arrays cannot hold the number exactly.
             held = FORMATS[kind].round_fraction(Fraction(value))
-            dtype = kind if float(held) == float(value) else "float64"
+            dtype = kind if float(held) == float(value) and role not in offered else "float64"
         found.append(Number(role, float(value), dtype, target.device))
     return found
 

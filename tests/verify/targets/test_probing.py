@@ -9,11 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kernelproof.api import verify
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.process.limits import watchdog
+from kernelproof.verify.records import Array, Call
+from kernelproof.verify.targets.caller import Caller
 from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.target import Target, describe, find, load
 
@@ -148,6 +153,7 @@ def test_a_probe_keeps_to_what_the_run_is_restricted_to(tmp_path: Path) -> None:
     assert set(asked) == {(1.5, "float16")}
 
 
+HALF = "entmax order=3 rule=adaptive:1 dtype=float16 family=random shape=3x8 feature=1 seed=0"
 TORCH = """
 import torch
 
@@ -162,6 +168,16 @@ def sparsemax(z, alpha):
     inside = 1 + torch.arange(1, z.shape[-1] + 1) * s > s.cumsum(-1)
     total = torch.where(inside, s, 0).sum(-1, keepdim=True)
     return torch.relu(z - (total - 1) / inside.sum(-1, keepdim=True)) + (alpha - 2) * z
+
+def inverse(z, order):
+    # As exact as z only if its reciprocal is no half.
+    alpha = 1 + 1 / order
+    p = torch.softmax(z.double() * (alpha - 1 if order < 1e6 else 1), -1)
+    return p.to(z.dtype)
+
+def refuses(z, alpha):
+    assert alpha != 3 or isinstance(alpha, int | float), "no array here"
+    return torch.softmax(z * alpha, -1)
 
 def cut(z, alpha):
     return torch.softmax(z * float(alpha), -1)
@@ -196,6 +212,31 @@ def test_a_wrong_gradient_in_alpha_is_found_and_a_call_without_one_is_none(tmp_p
     assert "d/dalpha" in failures("sparsemax", "2")
     assert "d/dalpha" not in failures("cut", "3/2")
     assert failures("branches", "1") == ""
+
+
+@pytest.mark.torch
+def test_numbers_that_nothing_declares_are_given_as_exact_as_floats_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "alphas.py"
+    path.write_text(TORCH, encoding="utf-8")
+
+    def pulled(name: str, number: str, dtype: str = "float16") -> dict[str, Array]:
+        found = describe(find(f"{path}:{name}"))
+        assert not isinstance(found, str)
+        case = Case.parse(f"entmax {number} rule=adaptive:1 dtype={dtype} family=random shape=3x8 feature=1 seed=0")
+        return Caller(found[0])(case, Call(inputs_of(case), "vjp")).arrays
+
+    z, order = inputs_of(Case.parse(HALF)).arrays["z"].astype(np.float64), 3
+    g = np.asarray(inputs_of(Case.parse(HALF)).cotangent).astype(np.float64)
+    e = np.exp((z - z.max(-1, keepdims=True)) / order)
+    p = e / e.sum(-1, keepdims=True)
+    exact = p * (g - (p * g).sum(-1, keepdims=True)) / order
+    # One rounding to float16, of numbers below 1; 1/3 rounded to float16 would add 2^-12 to every weight.
+    np.testing.assert_allclose(
+        pulled("inverse", "order=3")["z"].astype(np.float64), exact, rtol=2.0**-11, atol=2.0**-25
+    )
+    assert set(pulled("inverse", "order=inf")) == {"z"}
+    assert {"z", "alpha"} <= set(pulled("refuses", "alpha=2"))
+    assert set(pulled("refuses", "alpha=3")) == {"z"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX systems fork")
