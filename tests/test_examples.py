@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import unshrunk
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -65,7 +66,7 @@ def command_of(path: Path) -> str:
 
 def run(folder: Path, name: str, *more: str) -> subprocess.CompletedProcess[str]:
     """Run the command of the example `name`, with more arguments, beside a copy of the examples."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     command = f'{command_of(folder / "examples" / name)} "$@"'
     words = ["sh", "-c", command, "sh", *more, "--out", "report"]
     return subprocess.run(
@@ -93,6 +94,10 @@ def test_a_fault_is_found(folder: Path, name: str, right: str, wrong: str, more:
     source = path.read_text(encoding="utf-8")
     assert source.count(right) == 1
     path.write_text(source.replace(right, wrong), encoding="utf-8")
+    command = folder / "bin" / "kernelproof"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable}\n{unshrunk.PROGRAM}", encoding="utf-8")
+    command.chmod(0o755)
     done = run(folder, name, *more)
     assert done.returncode == 1, done.stdout + done.stderr
     assert check in done.stdout

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import unshrunk
 
 from kernelproof import cli
 
@@ -141,7 +142,7 @@ def said_of_the_wrong(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, st
     """The exit code, the output and the error output of one run of all `WRONG` targets."""
     path = tmp_path_factory.mktemp("wrong") / "bad.py"
     path.write_text(SOURCE, encoding="utf-8")
-    words = [sys.executable, "-m", "kernelproof", "verify", *(f"bad.py:{name}" for name in WRONG)]
+    words = [sys.executable, "-c", unshrunk.PROGRAM, "verify", *(f"bad.py:{name}" for name in WRONG)]
     words += ["--case", LINE, "--out", "out"]
     # A short name is whole on one line of the table.
     ran = subprocess.run(words, cwd=path.parent, capture_output=True, text=True, check=False)
