@@ -19,12 +19,12 @@ from kernelproof.theory.results import ClaimResult, TheoryResults
 
 _TONES = {
     Verdict.PROVED: "pass",
-    Verdict.DERIVED: "words",
+    Verdict.DERIVED: "joined",
     Verdict.CONSISTENT: "agree",
     Verdict.REFUTED: "fail",
     Verdict.UNDECIDED: "doubt",
 }
-_SIGNS = {"pass": "✓", "words": "∴", "agree": "≈", "fail": "✗", "doubt": "?", "none": "–"}
+_SIGNS = {"pass": "✓", "joined": "∴", "agree": "≈", "fail": "✗", "doubt": "?", "none": "–"}
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,48 @@ def gaussian_variance(beta: Any) -> Any:
     return 1 / beta
 
 
+def _row(term: str) -> str:
+    """The term of key i over the sum of those of all m keys; ``@`` in the term is the key."""
+    return f"{term.replace('@', 'i')}/Sum({term.replace('@', 'j')}, (j, 1, m))"
+
+
+def predicates(variance: Callable[[Any], Any], logit: Callable[[Any, Any, Any], Any]) -> tuple[str, ...]:
+    """The statement as text for SymPy: for the logits, and for the logits with a number added to all.
+
+    With ‖k_j‖² = S for every key, the second is the one for logits without ‖k‖².
+    """
+    beta = sympy.Symbol("beta")
+    dot_product, norm = (sympy.Symbol(f"Sum({each}, (c, 1, d))") for each in ("q[c]*k[@,c]", "k[@,c]**2"))
+    z = logit(dot_product, norm, beta)
+    gaussian = _row(f"exp(-Sum((q[c] - k[@,c])**2, (c, 1, d))/(2*({variance(beta)})))")
+    return f"{_row(f'exp({z})')} = {gaussian}", f"{_row(f'exp({z} + beta*S/2)')} = {gaussian}"
+
+
 def build(
     variance: Callable[[Any], Any] = gaussian_variance, logit: Callable[[Any, Any, Any], Any] = full_logit
 ) -> Claim:
     """The claim with this variance and these logits."""
+    formal = Statement(
+        domains.domain(
+            beta=domains.positive(),
+            m=domains.integers(1),
+            d=domains.integers(1),
+            i=domains.integers(1),
+            S=domains.nonnegative(),
+            q=domains.real(index="c"),
+            k=domains.real(index="j, c"),
+        ),
+        predicates(variance, logit),
+    )
+
+    def whole(settings: Settings) -> Finding:
+        return symbolic.proves(
+            formal,
+            detail="for any number of keys, in any dimension; S is added to every logit, so that where ‖k_j‖² = "
+            "S for all "
+            "keys nothing of ‖k‖² is left in them",
+            seed=settings.seed,
+        )
 
     def algebra(settings: Settings) -> Finding:
         q, k = sympy.symbols("Q K", nonnegative=True)
@@ -131,11 +169,10 @@ def build(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
             Assumption("rule", r"the bandwidth is $\sigma^2 = 1/\beta$, for every query and every set of keys"),
         ),
-        formal=Statement(domains.domain(beta=domains.positive(), m=domains.integers(1), d=domains.integers(1))),
-        argument="‖q − k‖² is a sum over coordinates and each weight a quotient of sums over keys: the identities "
-        "are shown for one coordinate, and for one key against the sum A over the others.",
+        formal=formal,
         checks=(
-            Check("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.PROOF, algebra),
+            Check("weights", "the two weightings are equal, for any number of keys", Role.PROOF, whole),
+            Check("algebra", r"the logits are $-D_i/(2\sigma^2)$ up to a constant", Role.SUPPORT, algebra),
             Check("oracle", "certified weights are those of the Gaussian", Role.SUPPORT, oracle),
             Check("outputs", "so are the outputs of attention and regression", Role.SUPPORT, outputs),
             Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),

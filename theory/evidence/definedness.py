@@ -16,7 +16,7 @@ from sympy.core.function import AppliedUndef
 _POSITIVE_ARGUMENT = (sympy.log, sympy.gamma, sympy.loggamma, sympy.digamma, sympy.polygamma)
 _EVERYWHERE = (
     sympy.exp, sympy.sin, sympy.cos, sympy.atan, sympy.sinh, sympy.cosh, sympy.tanh, sympy.erf, sympy.Abs, sympy.sign,
-    sympy.Max, sympy.Min, sympy.binomial, sympy.Piecewise, sympy.Heaviside, sympy.factorial, AppliedUndef,
+    sympy.Max, sympy.Min, sympy.Heaviside, AppliedUndef,
 )  # fmt: skip
 
 
