@@ -240,9 +240,7 @@ def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bo
     elif tally.decided:
         verdict = Verdict.PASS
     else:
-        # If nothing was compared at all, the mechanism of the target has nothing that this check is about.
-        idle = not tally.undecided and name != ACCURACY
-        verdict = Verdict.UNSUPPORTED if unsupported or idle else Verdict.UNDECIDED
+        verdict = Verdict.UNSUPPORTED if unsupported else Verdict.UNDECIDED
     ranked = sorted(tally.failures, key=lambda each: (not each[0][0], -each[0][1], each[1]))
     # Keep one failure of each case, because five elements of one row are less informative than five cases.
     seen: set[int] = set()

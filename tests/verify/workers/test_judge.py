@@ -1,4 +1,4 @@
-"""One case on one target: a check that has nothing to decide is unsupported or not asked, and is not undecided."""
+"""One case on one target: a check that the mechanism of a target gives nothing to decide is not asked."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 
 from kernelproof.api import verify
-from kernelproof.verify.checks import checks
 from kernelproof.verify.checks.empty_rows import CHECK
-from kernelproof.verify.record.schema import Verdict
-from kernelproof.verify.records import ACCURACY, Call, Judgement
 
 EMPTY_ROWS = CHECK.id
 
@@ -26,7 +23,6 @@ def with_option(q, k, v, h, empty="raise"):
     return without_option(q, k, v, h)
 """
 BALL = "regression order=inf rule=fixed:3 dtype=float64 family=masks shape=2x8x3x2 feature=empty_ball seed=0"
-PLAIN = "regression order=inf rule=fixed:3 dtype=float64 family=random shape=2x8x3x2 feature=1 seed=0"
 
 
 @pytest.mark.parametrize("name", ["without_option", "with_option"])
@@ -38,21 +34,3 @@ def test_the_gaussian_is_not_asked_for_empty_rows(name: str, tmp_path: Path) -> 
     found = verify(f"{path}:{name}", case=BALL, contract=declared, serial=True).targets[0]
     assert EMPTY_ROWS not in {check.id for check in found.checks}
     assert found.passed
-
-
-@pytest.mark.parametrize(("undecided", "verdict"), [(0, Verdict.UNSUPPORTED), (1, Verdict.UNDECIDED)])
-def test_a_check_that_compared_nothing_is_unsupported(
-    undecided: int, verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that compared something and could not decide it is not; nor is accuracy, on which everything rests."""
-    path = tmp_path / "gaussian.py"
-    path.write_text(SOURCE, encoding="utf-8")
-    declared = {"op": "regression", "order": "inf"}
-    for name in (EMPTY_ROWS, ACCURACY):
-        check = type(checks()[name])
-        with monkeypatch.context() as patch:
-            patch.setattr(check, "calls", lambda *given: {"forward": Call(given[-1])})
-            patch.setattr(check, "judge", lambda *_, **__: Judgement(undecided=undecided))
-            found = verify(f"{path}:with_option", case=PLAIN, contract=declared, serial=True).targets[0]
-        said = {each.id: each.verdict for each in found.checks}[name]
-        assert said is (Verdict.UNDECIDED if name == ACCURACY else verdict)
