@@ -83,8 +83,13 @@ class Statement:
 
     @cached_property
     def conditions(self) -> tuple[Predicate, ...]:
-        """The conditions of the domain as expressions."""
-        return tuple(self._relation(text) for text in self.domain.conditions)
+        """The conditions of the domain as expressions: strict inequalities."""
+        found = tuple(self._relation(text) for text in self.domain.conditions)
+        for each in found:
+            if each.operator != ">":
+                msg = f"a condition of a domain is a strict inequality; got {each.text!r}"
+                raise ClaimError(msg)
+        return found
 
     def _relation(self, text: str) -> Predicate:
         plain = re.sub(r"\s+", "", text)

@@ -264,6 +264,8 @@ TRUE: dict[str, Case] = {
     "an interval proof": (UNIT, ("x**2 - x + 1 > 0",), lambda s: certified.proves(s, precision=64)),
     "a larger box": (UNIT, ("x**2 - x + 1 > 0",), lambda s: certified.proves(
         s, precision=64, within=domain(x=closed(-1, 2)))),
+    "a range with two ends": (domain(x=closed("1/2", 2)), ("2*x > x", "x**2 + x > 0"), shown),
+    "a condition": (domain({"x": real()}, "x > 1"), ("(x - 1)/(x - 1) = 1", "2*x - 2 > 0"), shown),
     "a finite range": (domain(n=integers(1, 8)), ("9 > n", "n**2 >= n"), exact.proves),
 }  # fmt: skip
 

@@ -129,3 +129,31 @@ def test_a_domain_reads() -> None:
     assert str(cases(1)) == "1 single case"
     assert str(domain({"a": real(), "b": real()}, "a > b")) == "a, b in ℝ; a > b"
     assert str(domain(x=real(index="j"))) == "x in ℝ for every j"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (closed(0, 1), "1 - x >= 0"),
+        (closed("1/2", "3/4"), "(x - 1/2)*(3/4 - x) >= 0"),
+        (between(-1, 1), "1 - x**2 > 0"),
+        (between(None, -2), "x + 2 < 0"),
+        (integers(2, 5), "(x - 2)*(5 - x) >= 0"),
+        (integers(None, 0), "x <= 0"),
+    ],
+)
+def test_points_of_a_statement_lie_in_its_domain(values: Range, text: str) -> None:
+    assert symbolic.proves(Statement(domain(x=values), (text,))).verdict is not Verdict.REFUTED
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [(closed(0, 1), "1 - x > 0"), (closed("1/2", 1), "x > 1/2"), (integers(1, 4), "4 > x"), (closed(-3, -2), "-2 > x")],
+)
+def test_the_ends_of_a_range_are_looked_at(values: Range, text: str) -> None:
+    assert symbolic.proves(Statement(domain(x=values), (text,))).verdict is Verdict.REFUTED
+
+
+def test_a_condition_is_a_strict_inequality() -> None:
+    with pytest.raises(ClaimError, match="strict inequality"):
+        symbolic.proves(Statement(domain({"x": real()}, "x >= 1"), ("x > 0",)))

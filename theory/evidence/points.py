@@ -6,13 +6,17 @@ simplifier cannot turn it into a proof.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import islice
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import sympy
 from sympy import Expr, Indexed, IndexedBase, Rational, Symbol
+
+from kernelproof.theory.domain import Range
 
 POINTS = 6
 DIGITS = 60
@@ -24,24 +28,70 @@ SCALES = (Rational(1, 1000), Rational(50))
 Point = dict[Symbol, Rational]
 
 
-def points(symbols: Sequence[Symbol], seed: int, count: int = POINTS, given: Sequence[Expr] = ()) -> Iterator[Point]:
+def points(
+    symbols: Sequence[Symbol],
+    seed: int,
+    count: int = POINTS,
+    given: Sequence[Expr] = (),
+    ranges: Mapping[str, Range] = MappingProxyType({}),
+) -> Iterator[Point]:
     """Rational points that satisfy the assumptions of `symbols`, and at which every one of `given` is above 0.
 
-    First every symbol that has an end is put there alone, and all at once; then `count` random points; then one near
-    the ends and one far out.
+    First every symbol that has an end is put there alone, and all at once; then one point near the ends and one far
+    out; then `count` random points.
+
+    Args:
+        symbols: what has a value at a point.
+        seed: seed of the random points.
+        count: how many of these.
+        given: conditions.
+        ranges: by the name of a symbol, a range that its assumptions do not say, such as [0, 1].
     """
     random = Random(seed)  # noqa: S311 (points to look at, no secret)
-    inner = {symbol: _value(symbol, random) for symbol in symbols}
-    ends = {symbol: end for symbol in symbols if (end := _end(symbol)) is not None}
-    special = [{**inner, symbol: end} for symbol, end in ends.items()] + ([{**inner, **ends}] if ends else [])
-    special += [
-        {symbol: value if symbol.is_integer else value * scale for symbol, value in inner.items()} for scale in SCALES
-    ]
+    within = {symbol: ranges.get(symbol.name, Range()) for symbol in symbols}
+
+    def draw() -> Point:
+        return {symbol: _in_range(_value(symbol, random), within[symbol], random) for symbol in symbols}
+
+    inner = draw()
+    ends = [(symbol, end) for symbol in symbols for end in _ends(symbol, within[symbol])]
+    special = [{**inner, symbol: end} for symbol, end in ends] + ([{**inner, **dict(ends)}] if ends else [])
+    free = [symbol for symbol in symbols if within[symbol].ends == (None, None) or within[symbol].low == "0"]
+    free = [symbol for symbol in free if within[symbol].high is None and not symbol.is_integer]
+    special += [{**inner, **{symbol: inner[symbol] * scale for symbol in free}} for scale in SCALES]
     # Few points may satisfy a condition.
-    drawn = ({symbol: _value(symbol, random) for symbol in symbols} for _ in range(count * (TRIES if given else 1)))
+    drawn = (draw() for _ in range(count * (TRIES if given else 1)))
     allowed = (point for point in drawn if all(_is_above(each, point) for each in given))
     yield from (point for point in special if all(_is_above(each, point) for each in given))
     yield from islice(allowed, count)
+
+
+def _in_range(value: Rational, within: Range, random: Random) -> Rational:
+    """A random value as one of the range."""
+    low, high = within.ends
+    if low is None and high is None:
+        return value
+    if within.integer:
+        first = 0 if low is None else low.__floor__() + 1 if within.open_low else low.__ceil__()
+        last = first + 6 if high is None else high.__ceil__() - 1 if within.open_high else high.__floor__()
+        return sympy.Integer(random.randint(min(first, last) if low is not None else last - 6, last))
+    if low is not None and high is not None:
+        return sympy.Rational(low + (high - low) * Fraction(random.randint(1, 1023), 1024))
+    return sympy.Rational(low) + abs(value) if low is not None else sympy.Rational(high) - abs(value)
+
+
+def _ends(symbol: Symbol, within: Range) -> list[Rational]:
+    """The ends of the range of the symbol that are numbers of it."""
+    low, high = within.ends
+    if low is None and high is None:
+        end = _end(symbol)
+        return [] if end is None else [end]
+    found = [(low, within.open_low), (high, within.open_high)]
+    return [
+        sympy.Rational(end)
+        for end, is_open in found
+        if end is not None and not is_open and (end.denominator == 1 or not within.integer)
+    ]
 
 
 def _is_above(value: Expr, point: Point) -> bool:

@@ -10,9 +10,10 @@ SymPy cancelled while they were built is gone, so that they are steps of a proof
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Complex, Rational
+from types import MappingProxyType
 from typing import Any
 
 import sympy
@@ -104,29 +105,32 @@ def proves(statement: Statement, *, domain: str = "", detail: str = "", seed: in
         seed: as in `identities`.
     """
     outcome = _Outcome()
-    given = tuple(each.values[0] - each.values[1] for each in statement.conditions if each.operator == ">")
+    given = tuple(each.values[0] - each.values[1] for each in statement.conditions)
+    ranges = statement.domain.ranges
     equalities = [each for each in statement.parsed if each.operator == "="]
     for each in statement.parsed:
-        _decide(outcome, each, seed, given)
+        _decide(outcome, each, seed, given, ranges)
     used = [side for each in (*statement.parsed, *statement.conditions) for side in each.values]
     on = _domain(used, ()).model_copy(update={"conditions": list(statement.domain.conditions)})
     # A variable that no predicate has, or that SymPy cancelled, has any value.
-    ranges = {name: on.ranges.get(name, values) for name, values in statement.domain.ranges.items()}
+    seen = {name: on.ranges.get(name, values) for name, values in ranges.items()}
     relation = Relation.EQUALITY if len(equalities) == len(statement.parsed) else Relation.INEQUALITY
     return _finding(
         relation, domain or str(statement.domain), detail, len(statement.parsed), outcome,
-        on.model_copy(update={"ranges": ranges}), subject=statement.subject,
+        on.model_copy(update={"ranges": seen}), subject=statement.subject,
     )  # fmt: skip
 
 
-def _decide(outcome: _Outcome, predicate: Predicate, seed: int, given: tuple[Expr, ...]) -> None:
+def _decide(
+    outcome: _Outcome, predicate: Predicate, seed: int, given: tuple[Expr, ...], ranges: Mapping[str, Range]
+) -> None:
     if predicate.operator == "=":
-        _equal(outcome, predicate.text, predicate.sides, predicate.values, seed, given)
+        _equal(outcome, predicate.text, predicate.sides, predicate.values, seed, given, ranges)
         return
     left, right = predicate.sides
     raw = sympy.Add(left, sympy.Mul(-1, right, evaluate=False), evaluate=False)
     value = predicate.values[0] - predicate.values[1]
-    _signed(outcome, predicate.text, raw, value, seed, given, strict=predicate.operator == ">")
+    _signed(outcome, predicate.text, raw, value, seed, given, ranges, strict=predicate.operator == ">")
 
 
 def vanishes(difference: Expr) -> bool:
@@ -151,7 +155,13 @@ def _floats(value: Any) -> bool:
 
 
 def _equal(
-    outcome: _Outcome, name: str, raw: Sequence[Any], values: Sequence[Any], seed: int, given: tuple[Expr, ...]
+    outcome: _Outcome,
+    name: str,
+    raw: Sequence[Any],
+    values: Sequence[Any],
+    seed: int,
+    given: tuple[Expr, ...],
+    ranges: Mapping[str, Range] = MappingProxyType({}),
 ) -> None:
     """Decide whether two sides are equal; `raw` are the sides as they were written."""
     if any(map(_floats, (*raw, *values))):
@@ -160,7 +170,7 @@ def _equal(
     sides = [sympy.sympify(each) for each in raw]
     # A function that is not known has no value at a point.
     known = not any(side.atoms(AppliedUndef, sympy.Derivative) for side in sides)
-    seen = list(_points(sides, seed, given)) if known else []
+    seen = list(_points(sides, seed, given, ranges)) if known else []
     if known and not seen:
         outcome.undecided.append(f"{name} (no point of the domain was found)")
         return
@@ -187,13 +197,21 @@ def _equal(
 
 
 def _signed(
-    outcome: _Outcome, name: str, raw: Any, value: Any, seed: int, given: tuple[Expr, ...], *, strict: bool
+    outcome: _Outcome,
+    name: str,
+    raw: Any,
+    value: Any,
+    seed: int,
+    given: tuple[Expr, ...],
+    ranges: Mapping[str, Range] = MappingProxyType({}),
+    *,
+    strict: bool,
 ) -> None:
     if _floats(raw) or _floats(value):
         outcome.undecided.append(f"{name} (a floating-point number stands for many)")
         return
     raw, value = sympy.sympify(raw), sympy.sympify(value)
-    seen = list(_points([raw], seed, given))
+    seen = list(_points([raw], seed, given, ranges))
     if not seen:
         outcome.undecided.append(f"{name} (no point of the domain was found)")
         return
@@ -235,8 +253,10 @@ def _needed(value: Expr, proved: Callable[[Expr], bool]) -> set[str]:
     return needed
 
 
-def _points(sides: Sequence[Expr], seed: int, given: tuple[Expr, ...]) -> Iterator[dict[Symbol, Any]]:
-    return points(symbols_of(*sides, *given), seed, given=given)
+def _points(
+    sides: Sequence[Expr], seed: int, given: tuple[Expr, ...], ranges: Mapping[str, Range]
+) -> Iterator[dict[Symbol, Any]]:
+    return points(symbols_of(*sides, *given), seed, given=given, ranges=ranges)
 
 
 def _domain(values: Iterable[Any], given: tuple[Expr, ...]) -> Domain:
