@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from kernelproof.reports import summary
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
+from kernelproof.reports.power import Power, power, unlearned
 from kernelproof.reports.renderer import templates
 from kernelproof.verify.record.schema import Accuracy, Coverage, Results, Table, Target, Verdict
 
@@ -42,6 +43,8 @@ class TargetView:
     worst: Any
     failure: Any
     matrix: summary.Matrix
+    power: Power
+    unlearned: list[str]
     rows: list[Accuracy]
     grids: list[summary.CoverageGrid]
     recipes: summary.RecipesGrid
@@ -84,6 +87,8 @@ def _target(target: Target, at: int) -> TargetView:
         worst=summary.worst_accuracy(target),
         failure=summary.first_failure(target),
         matrix=summary.accuracy_matrix(target),
+        power=power(target),
+        unlearned=unlearned(target),
         rows=summary.largest_errors(target, ROWS),
         grids=summary.coverage_grids(target),
         recipes=summary.recipes_grid(target),

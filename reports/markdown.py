@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kernelproof.reference.plain_text import clean, one_line
+from kernelproof.reports.power import power, seen, unlearned
 from kernelproof.reports.summary import (
     Matrix,
     accuracy_matrix,
@@ -102,8 +103,10 @@ def _target_row(target: Target) -> list[str]:
 def _target(target: Target) -> Iterator[str]:
     yield f"## {escape(target.name)} on {escape(target.device)}"
     yield escape(target.note)
+    yield "\n".join(f"- **{escape(line)}** Most comparisons there would pass for 0." for line in unlearned(target))
+    yield from _rests_on(target)
     if target.checks:
-        head = ["check", "verdict", "decided", "undecided", "failed", "worst ulp", "worst κ"]
+        head = ["check", "verdict", "decided", "undecided", "vacuous", "failed", "worst ulp", "worst κ"]
         yield table(head, (_check_row(check) for check in target.checks), right=2)
     for check in target.checks:
         if check.verdict is not Verdict.PASS:
@@ -115,11 +118,22 @@ def _target(target: Target) -> Iterator[str]:
     yield from _coverage(target)
 
 
+def _rests_on(target: Target) -> Iterator[str]:
+    if target.rests_on:
+        usual = f" Under the usual roundings its grade is {escape(target.usual_grade)}." if target.usual_grade else ""
+        yield f"The grade rests on this: {escape('; '.join(target.rests_on))}.{usual}"
+    found = power(target)
+    if found.rows:
+        yield "**Resolution**: the relative error that half of the comparisons, and 95 % of them, would have seen"
+        rows = ([escape(op), escape(output), *map(seen, cells)] for op, output, cells in found.rows)
+        yield table(["op", "output", *map(escape, found.dtypes)], rows, right=2)
+
+
 def _check_row(check: Check) -> list[str]:
     ulp = check.worst.ulp if check.worst else None
     kappa = check.worst.kappa if check.worst else None
     verdict = f"{_MARKS.get(check.verdict, '➖')} {check.verdict.value}"
-    counts = (check.decided, check.undecided, check.failed, ulp, kappa)
+    counts = (check.decided, check.undecided, check.vacuous, check.failed, ulp, kappa)
     return [escape(check.title or check.id), verdict, *map(number, counts)]
 
 

@@ -111,14 +111,13 @@ def _square(rows: Sequence[WorstCaseRow], results: WorstCaseResults) -> Square |
     decided = [(row.kappa.error, row.rule) for row in rows if row.kappa is not None]
     ulps = [row.ulp.error for row in rows if row.ulp is not None]
     kappa, rule = max(decided, key=lambda each: _rank(each[0]), default=(None, ""))
-    form = FORMATS[rows[0].dtype]
-    grade = "" if kappa is None else grade_of(kappa, form)
+    grade = "" if kappa is None else grade_of(kappa)
     return Square(
         ulp=max(ulps, key=_rank, default=None),
         kappa=kappa,
         rule=rule,
         grade=grade,
-        beyond=kappa is not None and not kappa <= limit_of(results.promised, form),
+        beyond=kappa is not None and not kappa <= limit_of(results.promised),
         early=any(row.note or not row.rows for row in rows),
     )
 

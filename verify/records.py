@@ -61,13 +61,20 @@ class Inputs:
 class Values:
     """Exact numbers as ``head + tail`` (float64 each), off by at most `radius`, and their condition.
 
-    `unit` is the bracket of docs/theory.md §4: an error of κ = 1 is ``u·unit + η`` with u of the target's dtype.
+    Attributes:
+        head: the numbers rounded to float64.
+        tail: what `head` leaves.
+        radius: a bound on the error of both together.
+        unit: the condition unit of docs/theory.md §4: κ counts errors of ``u_c·unit``, u_c of the compute dtype.
+        stored: R of docs/theory.md §4: the error that the storage roundings of the contract may cause, once and not
+            times κ. 0 until `kernelproof.verify.truth.roundings` has added it for a contract.
     """
 
     head: Floats
     tail: Floats
     radius: Floats
     unit: Floats
+    stored: Floats | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ class Truth:
         kink: (R,) rows whose Jacobian is not unique or not bounded.
         margin: (R, m) γ − d in the unit of scores; +inf at order ∞; negative off the support; −inf where masked.
         margin_unit: (R, m) how far an input error of one unit roundoff moves `margin`, over u.
+        weights: (R, m) the weights in float64; they set the size of allowed errors and decide nothing.
         gradients: by argument or parameter name, in the shape of the argument; None without a cotangent.
     """
 
@@ -94,6 +102,7 @@ class Truth:
     kink: Flags
     margin: Floats
     margin_unit: Floats
+    weights: Floats
     gradients: dict[str, Values] | None = None
 
 
@@ -151,6 +160,10 @@ class Contract:
         same: whether two equivalent calls give the same "bits", or results that each are within the "grade".
         causal: where the numbers of queries and keys differ, the last query sees every key ("bottom-right", as the op
             is defined), or the first query sees only the first key ("top-left").
+        compute: the dtype in which the target computes; None for float32 where the dtype of the arrays has at most 16
+            bits, and for that dtype otherwise. Errors are counted in units of its roundoff.
+        roundings: the intermediate results, of `ROUNDINGS`, that the target stores in the dtype of the arrays; None
+            for those that are usual for the op (docs/theory.md §4).
         deterministic: whether a repeated call gives the same bits; if not, each of several must be within the grade.
         masked_nonfinite: whether NaN and ∞ behind a mask, and numbers whose scores overflow there, must be "ignored",
             as finite ones must, or may do "any" thing.
@@ -166,6 +179,22 @@ class Contract:
     causal: str = "bottom-right"
     deterministic: bool = True
     masked_nonfinite: str = "any"
+    compute: str | None = None
+    roundings: tuple[str, ...] | None = None
+
+
+ROUNDINGS = (
+    "weights",
+    "scores",
+    "scaled_scores",
+    "queries",
+    "keys",
+    "probabilities",
+    "exponentials",
+    "denominator",
+    "unnormalized_output",
+)
+"""Intermediate results that a target may store in the dtype of the arrays (docs/theory.md §4)."""
 
 
 CONTRACT_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -196,11 +225,24 @@ class Failure:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors of one output of one case, with one entry for each decided comparison."""
+    """Errors of one output of one case, with one entry for each comparison that was made.
+
+    Attributes:
+        ulp: signed, in ulps of the dtype of the arrays.
+        absolute: their size.
+        kappa: condition-normalized.
+        vacuous: the comparisons that decide nothing.
+        resolution: the relative error that the comparison would have seen: what the promised grade allows, over the
+            larger of the truth and the root mean square of its row.
+        forced: the part of `resolution` that half an ulp and the declared roundings force.
+    """
 
     ulp: Floats
     absolute: Floats
     kappa: Floats
+    vacuous: Flags = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    resolution: Floats = field(default_factory=lambda: np.zeros(0))
+    forced: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -210,6 +252,7 @@ class Judgement:
     Attributes:
         decided: the number of comparisons that were decided, passed or failed.
         undecided: the number of comparisons that could not be decided (kinks, admissible choices).
+        vacuous: the number of comparisons that passed and decide nothing, because 0 would have passed as well.
         failures: the decided comparisons that failed, worst first, at most 5.
         failed: the number of all comparisons that failed.
         worst: the worst comparison, failed or not.
@@ -219,6 +262,7 @@ class Judgement:
 
     decided: int = 0
     undecided: int = 0
+    vacuous: int = 0
     failed: int = 0
     failures: tuple[Failure, ...] = ()
     worst: Failure | None = None

@@ -9,7 +9,6 @@ from itertools import product
 import numpy as np
 import pytest
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.judging.grades import grade_of
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Results, Table, Target, Verdict, Worst
 
@@ -84,7 +83,7 @@ def accuracy(bad: dict[tuple[str, str], float], dtypes: tuple[str, ...] = DTYPES
                     ulp_p999=kappa,
                     absolute_max=kappa * 6e-8,
                     kappa_max=kappa,
-                    grade=grade_of(kappa, FORMATS[dtype]),
+                    grade=grade_of(kappa),
                 )
             )
     return rows

@@ -19,7 +19,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.bench.bench_record import Agreement
 from kernelproof.verify.judging.errors import NEAR
 from kernelproof.verify.judging.grades import GRADE_LIMITS
-from kernelproof.verify.judging.underflow import eta
+from kernelproof.verify.judging.precision import eta
 
 Floats = NDArray[np.float64]
 

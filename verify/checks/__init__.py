@@ -25,6 +25,8 @@ class Check(Protocol):
         independent: whether each call is judged by itself. If not, the check compares its calls with one another, and
             it is skipped unless the target accepts all of them.
         evidence: what the script of a failure shows.
+        silent: whether a case may leave it with nothing to judge, such as too few numbers for a fit; then it says
+            nothing of that case.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Check(Protocol):
     rank: int
     independent: bool
     evidence: Evidence = Evidence.NUMBERS
+    silent: bool = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:
         """Name the calls that this check needs on this case; none if it does not apply."""

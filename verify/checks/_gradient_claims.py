@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive
 from kernelproof.verify.checks._kinks import boxed, crossing, hulled, loose_rows, open_entries, reach_of, row_of
+from kernelproof.verify.judging.allowance import allowance_of
 from kernelproof.verify.judging.claims import Claim, Seen, elements, interval, lacking, rounded
-from kernelproof.verify.judging.errors import first_order_bound, near_kink
+from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of, sharp_of
-from kernelproof.verify.judging.row_gradients import SCORES, empty_elements
+from kernelproof.verify.judging.precision import Precision, precision_of
+from kernelproof.verify.judging.row_gradients import SCORES, empty_elements, spoiled_elements
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth, Values
 from kernelproof.verify.truth.kink_box import STEPS
 from kernelproof.verify.truth.kink_hull import corners_of, hull_distance
@@ -64,8 +66,8 @@ class _Array:
         return f'{self.one.variable}["{self.name}"]'
 
     @property
-    def target(self) -> Format:
-        return FORMATS[self.case.dtype]
+    def precision(self) -> Precision:
+        return precision_of(self.case.dtype, self.contract, self.case.op)
 
     @property
     def inputs(self) -> Inputs:
@@ -74,30 +76,23 @@ class _Array:
     def claims(self) -> Iterator[Claim]:
         truth, raw, case = self.truth, self.raw, self.case
         terms = 1 if self.name in SCORES else max(truth.support.shape)
-        radius = self.values.radius + crossing(self.name, case, truth, self.inputs, self.target, raw)
-        limit = limit_of(self.contract.grade, self.target)
-        loose = loose_rows(case, truth, self.target)
+        radius = self.values.radius + crossing(self.name, case, truth, self.inputs, self.precision, raw)
+        limit = limit_of(self.contract.grade)
+        loose = loose_rows(case, truth, self.precision)
         open_ = np.broadcast_to(open_entries(self.name, case, truth, loose, raw.shape), raw.shape)
         none = empty_elements(case, self.name, raw.shape, truth)
         # Nothing is claimed of empty rows that may be anything; where they may be NaN, the script reads NaN as 0.
         skipped = none & (self.contract.empty_row == "any")
+        skipped = skipped | spoiled_elements(case, self.inputs, self.name, raw, truth, self.contract)
         nan = none & (self.contract.empty_row == "nan")
         if not raw.ndim:
             # The gradient in a number may be NaN, and nothing else but right.
             skipped, nan = (skipped | nan) & np.isnan(raw), np.zeros((), dtype=bool)
-        allowed, least = (
-            first_order_bound(
-                kappa,
-                replace(self.values, radius=radius),
-                self.target,
-                flush=self.contract.flush_to_zero,
-                terms=terms,
-            )
-            for kappa in (limit, 1.0)
-        )
+        allowance = allowance_of(replace(self.values, radius=radius), self.precision, terms=terms)
+        allowed, least = allowance.at(limit), allowance.at(1.0)
         decided = np.isfinite(allowed) & ~open_ & ~skipped
-        yield from elements(self.held, raw, self.values, allowed, decided & ~nan, self.target)
-        for claim in elements(self.held, raw, self.values, allowed, decided & nan, self.target):
+        yield from elements(self.held, raw, self.values, allowed, decided & ~nan, self.precision.storage)
+        for claim in elements(self.held, raw, self.values, allowed, decided & nan, self.precision.storage):
             value = float(np.nan_to_num(claim.value))
             yield replace(claim, expression=f"np.nan_to_num({claim.expression})", value=value)
         if open_.any():
@@ -108,13 +103,13 @@ class _Array:
         rule, upstream = case.inner_rule, self.inputs.cotangent
         decided = np.zeros(truth.empty.shape, dtype=bool)
         if self.name in SCORES and isinstance(rule, Adaptive) and upstream is not None:
-            near = near_kink(truth, self.target)
+            near = near_kink(truth, self.precision)
             if order == 1:
                 decided = hulled(truth, near)
                 for r in np.flatnonzero(decided):
                     yield from self._in_hull(int(r), near[r], float(rule.exact), limit)
             elif 1 < order < 2:
-                decided = boxed(truth, loose_rows(case, truth, self.target))
+                decided = boxed(truth, loose_rows(case, truth, self.precision))
                 for r in np.flatnonzero(decided):
                     yield from self._in_box(int(r), limit)
         if (reach := reach_of(self.name, case, self.inputs)) is None:
@@ -133,7 +128,7 @@ class _Array:
                 yield self._claim(at, expected, min(low, -bound), max(high, bound))
 
     def _expected(self, at: tuple[int, ...]) -> float:
-        return rounded(float(self.values.head[at]), float(self.values.tail[at]), self.target)
+        return rounded(float(self.values.head[at]), float(self.values.tail[at]), self.precision.storage)
 
     def _claim(self, at: tuple[int, ...], expected: float, low: float, high: float) -> Claim:
         return Claim(f"{self.held}{list(at) if at else '[()]'}", expected, low, high, float(self.raw[at]))
@@ -148,9 +143,9 @@ class _Array:
         upstream = np.asarray(self.inputs.cotangent).astype(np.float64).reshape(-1, width)[r]
         got, place, inside = self.raw.reshape(-1, width)[r], self._place(r), self.truth.support[r] & ~edge
         corners = corners_of(upstream, inside, edge, scale)
-        unit = self.target.unit_roundoff
-        share = min(sharp_of("E", self.target), limit) * unit + 64 * 2.0**-53
+        unit, fixed = self.precision.unit, allowance_of(self.values, self.precision).fixed.reshape(-1, width)[r]
         size = float(np.abs(scale * upstream).max(initial=0.0))
+        share = min(sharp_of("E", unit), limit) * unit + 64 * 2.0**-53 + (float(fixed.max()) / size if size else 0.0)
         slack = (share + _ROUNDING) * size
         exact, shown = np.array([self._expected((*place, key)) for key in range(width)]), False
         for key in range(width):

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS, Format
+from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive, Nearest
+from kernelproof.verify.judging.allowance import allowance_of
 from kernelproof.verify.judging.errors import NEAR, near_kink
+from kernelproof.verify.judging.precision import Precision, precision_of
 from kernelproof.verify.judging.row_gradients import SCORES, by_row
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Contract, Failure, Flags, Floats, Inputs, Judgement, Truth
 from kernelproof.verify.truth.kink_box import Row
 from kernelproof.verify.truth.kink_hull import MOST
@@ -44,19 +45,21 @@ def row_of(case: Case, truth: Truth, inputs: Inputs, r: int, contract: Contract)
     free = np.isfinite(truth.margin[r])
     if isinstance(case.parsed_rule, Nearest):
         free[np.argsort(-scores, kind="stable")[case.parsed_rule.k :]] = False
+    precision = precision_of(case.dtype, contract, case.op)
+    values = next(each for name, each in (truth.gradients or {}).items() if name in SCORES)
     row = Row(
         margins=truth.margin[r, free],
         gaps=scale * (scores[free].max() - scores[free]),
         upstream=upstream[free],
         order=float(case.kernel.order),
         scale=scale,
-        unit=FORMATS[case.dtype].unit_roundoff,
-        slack=eta_of(FORMATS[case.dtype], contract),
+        unit=precision.unit,
+        slack=allowance_of(values, precision).fixed.reshape(-1, width)[r, free],
     )
     return row, free
 
 
-def crossing(name: str, case: Case, truth: Truth, inputs: Inputs, target: Format, raw: Floats) -> Floats | float:
+def crossing(name: str, case: Case, truth: Truth, inputs: Inputs, precision: Precision, raw: Floats) -> Floats | float:
     """What keys next to the threshold may add from order 2 on: their ``w = u^(n−1)`` is 0 on one side of it.
 
     `NEAR` roundings of the inputs raise u by that share of its unit; J has no entry above the w of its row, and
@@ -67,9 +70,9 @@ def crossing(name: str, case: Case, truth: Truth, inputs: Inputs, target: Format
     scored, ordered = name in SCORES, name in {"order", "alpha"}
     if not (2 <= order < np.inf and isinstance(rule, Adaptive) and (scored or ordered)) or inputs.cotangent is None:
         return 0.0
-    near = near_kink(truth, target)
+    near = near_kink(truth, precision)
     with np.errstate(invalid="ignore", over="ignore"):
-        reach = np.maximum(truth.margin, 0.0) + NEAR * target.unit_roundoff * truth.margin_unit
+        reach = np.maximum(truth.margin, 0.0) + NEAR * precision.unit * truth.margin_unit
     # No base u exceeds 1.
     slope = (np.clip(np.where(near, reach, 0.0) / order, 0.0, 1.0) ** (order - 1)).sum(axis=1)
     upstream = np.abs(np.asarray(inputs.cotangent).astype(np.float64)).reshape(len(slope), -1)
@@ -95,13 +98,13 @@ def reach_of(name: str, case: Case, inputs: Inputs) -> Floats | float | None:
     return np.asarray(1.125 * float(rule.exact) * np.linalg.norm(upstream, axis=-1, keepdims=True))
 
 
-def loose_rows(case: Case, truth: Truth, target: Format) -> Flags:
+def loose_rows(case: Case, truth: Truth, precision: Precision) -> Flags:
     """(R,) rows whose Jacobian is not unique, or changes within what rounding of the inputs may do."""
     loose = truth.kink | truth.unsure
     rule = case.inner_rule
     # Under the adaptive rule `crossing` bounds it from order 2 on; elsewhere it is below a rounding from 4 on.
     if float(case.kernel.order) < (2 if isinstance(rule, Adaptive) else 4):
-        loose = loose | near_kink(truth, target).any(axis=1)
+        loose = loose | near_kink(truth, precision).any(axis=1)
     return np.asarray(loose)
 
 

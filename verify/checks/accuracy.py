@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kernelproof.reference.errors import UndecidedError
-from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.checks import Check
+from kernelproof.verify.judging.allowance import allowance_of
 from kernelproof.verify.judging.claims import MOST, Claim, Seen, elements, least_float, rounded
-from kernelproof.verify.judging.errors import broken, first_order, first_order_bound, nonlinear, select_rows, verdict
+from kernelproof.verify.judging.errors import broken, errors_of, first_order, nonlinear, select_rows, verdict
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.precision import Precision, precision_of
 from kernelproof.verify.judging.slack import scores_of
 from kernelproof.verify.records import ACCURACY, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.truth.box import box_interval, box_kappa
@@ -49,31 +50,32 @@ class Accuracy(Check):
         outcome = outcomes["forward"]
         if (fault := broken(outcome, truth, contract)) is not None:
             return fault
-        target = FORMATS[case.dtype]
+        precision = precision_of(case.dtype, contract, case.op)
         raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
         if isinstance(raw, Judgement):
             return raw
-        errors = first_order(raw, truth.output, target, flush=contract.flush_to_zero)
+        allowance = allowance_of(truth.output, precision)
+        errors = errors_of(raw, truth.output, allowance, precision.storage)
         rows = ~(truth.empty | truth.unsure)
         decided = np.broadcast_to(np.asarray(rows)[:, None], raw.shape).copy()
         kappa = errors.kappa.reshape(raw.shape)
         if case.op in {"entmax", "weights"}:
-            self._boxes(case, inputs, truth, raw, kappa, decided, target, contract)
+            self._boxes(case, inputs, truth, raw, kappa, decided, precision, contract)
         else:
             decided &= ~hidden(case, inputs, truth, raw, kappa, contract)
-        return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output", target)
+        return verdict(raw, truth.output.head, errors, kappa, decided, contract, "output", allowance)
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim every output, by first order or, where that is no bound, by the box of its inputs."""
-        one, target = seen["forward"], FORMATS[case.dtype]
-        raw, truth, limit = one.rows, one.truth, limit_of(contract.grade, target)
+        one, precision = seen["forward"], precision_of(case.dtype, contract, case.op)
+        raw, truth, limit, target = one.rows, one.truth, limit_of(contract.grade), precision.storage
         if raw is None or truth is None:
             return
-        allowed = first_order_bound(limit, truth.output, target, flush=contract.flush_to_zero)
+        allowed = allowance_of(truth.output, precision).at(limit)
         rows = ~(truth.empty | truth.unsure)[:, None]
         boxed = np.zeros_like(rows)
         if case.op in {"entmax", "weights"}:
-            boxed = nonlinear(truth, target, float(case.kernel.order))
+            boxed = nonlinear(truth, precision, float(case.kernel.order))
         yield from elements(one.variable, raw, truth.output, allowed, rows & ~boxed, target)
         if not (rows & boxed).any():
             return
@@ -85,7 +87,8 @@ class Accuracy(Check):
             head, tail = float(truth.output.head[row, key]), float(truth.output.tail[row, key])
             if not math.isfinite(limit):
                 continue
-            below, above = box_interval(case, scores[row], int(key), limit, target, flush=contract.flush_to_zero)
+            more = float(np.broadcast_to(truth.output.stored, raw.shape)[row, key])
+            below, above = box_interval(case, scores[row], int(key), limit, precision, more)
             low, high = least_float(below), -least_float(-above)
             yield Claim(f"{one.variable}[{row}, {key}]", rounded(head, tail, target), low, high, float(raw[row, key]))
 
@@ -97,14 +100,14 @@ class Accuracy(Check):
         raw: Floats,
         kappa: Floats,
         decided: Flags,
-        target: Format,
+        precision: Precision,
         contract: Contract,
     ) -> None:
         """Replace κ by its definition where first order does not hold."""
-        errors = first_order(raw, truth.output, target, flush=contract.flush_to_zero, strict=True)
+        errors = first_order(raw, truth.output, precision, strict=True)
         strict = errors.kappa.reshape(raw.shape)
         kappa[strict <= 1] = strict[strict <= 1]
-        suspects = decided & (strict > 1) & np.isfinite(raw) & nonlinear(truth, target, float(case.kernel.order))
+        suspects = decided & (strict > 1) & np.isfinite(raw) & nonlinear(truth, precision, float(case.kernel.order))
         if not suspects.any():
             return
         scores = select_rows(next(iter(inputs.arrays.values())), raw.shape, inputs)
@@ -119,13 +122,14 @@ class Accuracy(Check):
                 continue
             if name not in known:
                 try:
-                    known[name] = box_kappa(case, scores[row], int(key), name[2], target, flush=contract.flush_to_zero)
+                    more = float(np.broadcast_to(truth.output.stored, raw.shape)[row, key])
+                    known[name] = box_kappa(case, scores[row], int(key), name[2], precision, more)
                 except UndecidedError:
                     # A corner of the box lies too close to the edge of a variant's profile.
                     decided[row, key] = False
                     continue
             kappa[row, key] = known[name]
-            decided[row, key] &= known[name] <= limit_of(contract.grade, target) or box_decides(case.parsed_rule)
+            decided[row, key] &= known[name] <= limit_of(contract.grade) or box_decides(case.parsed_rule)
 
 
 CHECK = Accuracy()

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Adaptive, Anchored
 from kernelproof.verify.checks import Check
 from kernelproof.verify.checks._claims import within_slack
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.grades import band_of
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.judging.slack import bounds_of, forward, judge_ratios, ratio_of, rows_of, scores_of
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -120,11 +119,12 @@ def falls_of(case: Case, inputs: Inputs, truth: Truth, raw: Floats, contract: Co
         fall = np.where(gaps[1:] == gaps[:-1], np.abs(fall), fall)
     allowed, open_ = slack[1:] + slack[:-1], loose[1:] | loose[:-1]
     if isinstance(case.parsed_rule, Adaptive | Anchored):
-        target = FORMATS[case.dtype]
-        share, eta = band_of(contract.grade, target) * target.unit_roundoff, eta_of(target, contract)
+        precision = precision_of(case.dtype, contract, case.op)
+        share = band_of(contract.grade, precision.unit) * precision.unit
+        fixed = bounds.fixed[order, 0]
         moved = (1 if isinstance(case.parsed_rule, Adaptive) else 2) * share * np.abs(gaps)
         disjoint = (gaps[:-1] < gaps[1:]) & (gaps[:-1] + moved[:-1] <= gaps[1:] - moved[1:])
-        sharp = 2 * share * (np.abs(weights[1:]) + eta) / (1 - share) + 2 * eta
+        sharp = 2 * share * (np.abs(weights[1:]) + fixed[1:]) / (1 - share) + fixed[1:] + fixed[:-1]
         allowed, open_ = np.where(disjoint, sharp, allowed), open_ & ~disjoint
     return Falls(order, gaps, weights, fall, allowed, open_)
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.checks import Check
-from kernelproof.verify.judging.grades import sharp_of
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.judging.slack import (
     bounds_of,
     exact_sums,
@@ -19,8 +18,8 @@ from kernelproof.verify.judging.slack import (
     judge_ratios,
     ratio_of,
     rows_of,
+    sum_allowance,
 )
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -53,13 +52,12 @@ class Renormalized(Check):
         found = rows_of(outcomes, ("forward",), truth, inputs, contract)
         if isinstance(found, Judgement):
             return found
-        raw, bounds, target = found[0], bounds_of(case, truth, contract), FORMATS[case.dtype]
+        raw, bounds = found[0], bounds_of(case, truth, contract)
         sums = exact_sums(raw)[:, None]
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             scaled = raw / sums
             difference = np.abs((scaled - truth.output.head) - truth.output.tail)
-        off = sharp_of(contract.grade, target) * target.unit_roundoff
-        off = off + (truth.output.radius + eta_of(target, contract)).sum(axis=1, keepdims=True)
+        off = sum_allowance(truth, contract, precision_of(case.dtype, contract, case.op))[:, None]
         # p̂/S − p = (p̂ − p)/S + p(1 − S)/S, and the division here rounds once in float64.
         allowed = (bounds.slack + truth.output.head * off) / np.maximum(1.0 - off, 0.5)
         allowed = allowed + 2.0**-52 * truth.output.head

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.reference.model import Fixed
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen, interval
 from kernelproof.verify.judging.grades import sharp_of
-from kernelproof.verify.judging.slack import exact_sums, forward_of_weights, judge_ratios, ratio_of, rows_of
-from kernelproof.verify.judging.underflow import eta_of
+from kernelproof.verify.judging.precision import Precision, precision_of
+from kernelproof.verify.judging.slack import (
+    exact_sums,
+    forward_of_weights,
+    judge_ratios,
+    ratio_of,
+    rows_of,
+    sum_allowance,
+)
 from kernelproof.verify.records import Array, Call, Contract, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -55,10 +61,9 @@ class Simplex(Check):
         raw = found[0]
         sums = exact_sums(raw)
         least = raw.min(axis=1)
-        target = FORMATS[case.dtype]
-        width = sharp_of(contract.grade, target)
-        eta = eta_of(target, contract)
-        allowed = _allowed(truth, contract, target)
+        precision = precision_of(case.dtype, contract, case.op)
+        width = sharp_of(contract.grade, precision.unit)
+        allowed = sum_allowance(truth, contract, precision)
         # Of rows with several admissible outputs all must be on the simplex; only empty rows are not.
         rows = ~truth.empty
         if isinstance(case.parsed_rule, Variant):
@@ -66,11 +71,11 @@ class Simplex(Check):
             rows &= ~truth.unsure
         names = np.arange(len(raw)) if inputs.rows is None else inputs.rows
         if inputs.rows is not None and not _may_be_empty(case):
-            more, total, lowest = _unchecked(outcomes["forward"].arrays["output"], inputs.rows)
+            more, total, lowest, halves = _unchecked(outcomes["forward"].arrays["output"], inputs.rows, precision)
             # A sum of m numbers in float64, in any order, is off by less than m roundings of the sum of their sizes.
-            own = width * target.unit_roundoff + raw.shape[1] * (eta + 2.0**-53)
+            own = width * precision.unit + halves + raw.shape[1] * (precision.flushed + 2.0**-53)
             names, sums = np.concatenate([names, more]), np.concatenate([sums, total])
-            least, allowed = np.concatenate([least, lowest]), np.concatenate([allowed, np.full(len(more), own)])
+            least, allowed = np.concatenate([least, lowest]), np.concatenate([allowed, own])
             rows = np.concatenate([rows, np.ones(len(more), dtype=bool)])
         off = ratio_of(np.abs(sums - 1.0), allowed)
         negative = np.where(least < 0, np.inf, 0.0)
@@ -85,11 +90,11 @@ class Simplex(Check):
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim the sum and the least weight of every row that has a truth."""
-        one, target = seen["forward"], FORMATS[case.dtype]
+        one = seen["forward"]
         raw, truth = one.rows, one.truth
         if raw is None or truth is None:
             return
-        allowed = _allowed(truth, contract, target)
+        allowed = sum_allowance(truth, contract, precision_of(case.dtype, contract, case.op))
         for row in np.flatnonzero(~truth.empty):
             total = math.fsum(raw[row]) if np.isfinite(raw[row]).all() else math.nan
             low, high = interval(1.0, 0.0, float(allowed[row]), 1.0)
@@ -97,28 +102,24 @@ class Simplex(Check):
             yield Claim(f"{one.variable}[{row}].min()", 0.0, 0.0, math.inf, float(raw[row].min()))
 
 
-def _allowed(truth: Truth, contract: Contract, target: Format) -> Floats:
-    """(R,) by how much the sum of a row may miss 1."""
-    underflow = (truth.output.radius + eta_of(target, contract)).sum(axis=1)
-    # Half a rounding of float64 is that of the sum taken here.
-    return np.asarray(sharp_of(contract.grade, target) * target.unit_roundoff + underflow + 2.0**-53)
-
-
 def _may_be_empty(case: Case) -> bool:
     """Whether a row of finite scores may have no weights: a ball that no key is in, a variant without bandwidth."""
     return isinstance(case.inner_rule, Fixed | Variant)
 
 
-def _unchecked(output: Array, checked: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats, Floats]:
-    """The rows of `output` without a truth, their sums, and the least weight of each."""
+def _unchecked(
+    output: Array, checked: NDArray[np.intp], precision: Precision
+) -> tuple[NDArray[np.intp], Floats, Floats, Floats]:
+    """The rows of `output` without a truth, their sums, the least weight of each, and what storing them may add."""
     flat = output.reshape(-1, output.shape[-1])
     rows = np.setdiff1d(np.arange(len(flat)), checked)
-    sums, least = np.empty(len(rows)), np.empty(len(rows))
+    sums, least, halves = (np.empty(len(rows)) for _ in range(3))
     for first in range(0, len(rows), BLOCK):
         part = slice(first, first + BLOCK)
         block = flat[rows[part]].astype(np.float64)
         sums[part], least[part] = block.sum(axis=1), block.min(axis=1)
-    return rows, sums, least
+        halves[part] = precision.half_ulp(np.where(np.isfinite(block), block, 0.0)).sum(axis=1)
+    return rows, sums, least, halves
 
 
 CHECK = Simplex()

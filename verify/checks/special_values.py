@@ -13,11 +13,12 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.verify.checks import Check
 from kernelproof.verify.checks._claims import special_raises
+from kernelproof.verify.judging.allowance import rounded_weights
 from kernelproof.verify.judging.claims import Claim, Raises, Seen, elements
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.judging.grades import band_of
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.judging.slack import bounds_of, judge_flags
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Array, Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -130,18 +131,20 @@ class SpecialValues(Check):
         if case.op not in {"entmax", "weights"}:
             return ~np.isfinite(raw) & np.isfinite(clean), equal | ~np.isfinite(raw)
         order = float(case.kernel.order)
-        target = FORMATS[case.dtype]
-        width = band_of(contract.grade, target)
+        precision = precision_of(case.dtype, contract, case.op)
+        width = band_of(contract.grade, precision.unit)
         finite = np.where(np.isfinite(source), source, np.nan)
         reach = np.nanmax(finite, axis=1, keepdims=True) - np.nanmin(finite, axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             power = 1.0 if order == INFINITY else 1.0 - 1.0 / order if order else 0.0
             steep = np.where(clean > 0, clean**power, 0.0)
             unit = clean + 2.0 * steep * reach
-            slack = 2.0 * (width * target.unit_roundoff * unit + eta_of(target, contract))
+            stored = rounded_weights(clean, precision)
+            each = precision.half_ulp(np.where(np.isfinite(clean), clean, 0.0) + stored) + stored + precision.flushed
+            slack = 2.0 * (width * precision.unit * unit + each)
             # A weight against none is at the threshold: there p is at most (κu·gap/n)^n, for each of the two calls.
             edge = (raw == 0) != (clean == 0)
-            within = 4.0 * width * target.unit_roundoff * reach
+            within = 4.0 * width * precision.unit * reach
             slack = np.where(edge & (0 < order < INFINITY), slack + (within / max(order, 1e-300)) ** order, slack)
             near = np.abs(raw - clean) <= slack
         return np.asarray(~(equal | near)), np.ones(raw.shape, dtype=bool)

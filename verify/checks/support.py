@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen, rounded
+from kernelproof.verify.judging.precision import Precision, precision_of
 from kernelproof.verify.judging.slack import Bounds, bounds_of, forward_of_weights, judge_flags, rows_of
 from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
 
@@ -46,7 +46,7 @@ class Support(Check):
             return found
         raw = found[0]
         bounds = bounds_of(case, truth, contract)
-        decided = _clear(truth, bounds, FORMATS[case.dtype]) & bounds.rows[:, None]
+        decided = _clear(truth, bounds, precision_of(case.dtype, contract, case.op)) & bounds.rows[:, None]
         no_weight = ~np.isfinite(raw) | (raw < 0)
         decided |= no_weight & bounds.rows[:, None]
         wrong = no_weight | ((raw > 0) != truth.support)
@@ -61,12 +61,13 @@ class Support(Check):
 
     def claims(self, case: Case, seen: Mapping[str, Seen], contract: Contract) -> Iterator[Claim]:
         """Claim that every weight is 0 or positive, as proved; one that is not decided may be either."""
-        one, target = seen["forward"], FORMATS[case.dtype]
+        one, precision = seen["forward"], precision_of(case.dtype, contract, case.op)
         raw, truth = one.rows, one.truth
         if raw is None or truth is None:
             return
         bounds = bounds_of(case, truth, contract)
-        clear = _clear(truth, bounds, target)
+        target = precision.storage
+        clear = _clear(truth, bounds, precision)
         for row, key in np.argwhere((clear | ~np.isfinite(raw) | (raw < 0)) & bounds.rows[:, None]):
             inside, decided = bool(truth.support[row, key]), bool(clear[row, key])
             low = float(target.smallest) if decided and inside else 0.0
@@ -75,10 +76,10 @@ class Support(Check):
             yield Claim(f"{one.variable}[{row}, {key}]", expected, low, high, float(raw[row, key]))
 
 
-def _clear(truth: Truth, bounds: Bounds, target: Format) -> Flags:
+def _clear(truth: Truth, bounds: Bounds, precision: Precision) -> Flags:
     """(R, m) keys whose weight no rounding can move into the support or out of it."""
     with np.errstate(invalid="ignore", over="ignore"):
-        band = bounds.width * target.unit_roundoff * truth.margin_unit
+        band = bounds.width * precision.unit * truth.margin_unit
         clear = (np.abs(truth.margin) > band) | np.isinf(truth.margin)
     vanishing = truth.support & (truth.output.head <= bounds.band)
     return np.asarray(clear & ~truth.boundary & ~vanishing)

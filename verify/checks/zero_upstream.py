@@ -11,7 +11,7 @@ import numpy as np
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.judging.errors import broken
-from kernelproof.verify.judging.row_gradients import empty_elements
+from kernelproof.verify.judging.row_gradients import empty_elements, spoiled_elements
 from kernelproof.verify.judging.slack import judge_flags
 from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
@@ -52,6 +52,7 @@ class ZeroUpstream(Check):
         for name, array in sorted(outcome.arrays.items()):
             raw = np.asarray(array).astype(np.float64)
             free = empty_elements(case, name, raw.shape, truth)
+            free = free | spoiled_elements(case, inputs, name, raw, truth, contract)
             wrong.append(np.asarray(raw != 0).reshape(-1))
             decided.append(~free.reshape(-1))
             names += [(name, tuple(int(i) for i in place), raw) for place in np.ndindex(*raw.shape)]
@@ -77,7 +78,9 @@ class ZeroUpstream(Check):
                 came = float(np.any(raw != 0))
                 yield Claim(f'np.any({one.variable}.get("{name}", 0.0))', 0.0, 0.0, 0.0, came)
                 continue
-            for index in np.argwhere(~empty_elements(case, name, raw.shape, truth)):
+            free = empty_elements(case, name, raw.shape, truth)
+            free = free | spoiled_elements(case, one.call.inputs, name, raw, truth, contract)
+            for index in np.argwhere(~free):
                 at = tuple(int(i) for i in index)
                 yield Claim(f'{one.variable}["{name}"]{list(at) if at else "[()]"}', 0.0, 0.0, 0.0, float(raw[at]))
 

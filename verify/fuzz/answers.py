@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.fuzz.subject import Answer
 from kernelproof.verify.judging.errors import MAY_RAISE, first_order, select_rows
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.records import ACCURACY, CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.truth.mean_box import hidden
@@ -171,7 +171,7 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
     raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
     if isinstance(raw, Judgement):
         return raw.failures[0].message
-    errors = first_order(raw, truth.output, FORMATS[subject.case.dtype], flush=contract.flush_to_zero)
+    errors = first_order(raw, truth.output, precision_of(subject.case.dtype, contract, subject.case.op))
     kappa = errors.kappa.reshape(raw.shape)
     open_ = np.broadcast_to((truth.empty | truth.unsure)[:, None], raw.shape)
     ulp = np.where(open_, OPEN, np.abs(errors.ulp.reshape(raw.shape)))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.formats import Format
-from kernelproof.verify.judging.grades import limit_of
-from kernelproof.verify.judging.underflow import eta, flushed
+from kernelproof.verify.judging.allowance import Allowance, allowance_of
+from kernelproof.verify.judging.grades import limit_of, power_of
+from kernelproof.verify.judging.precision import Precision, ulp_of
 from kernelproof.verify.records import (
     Contract,
     Errors,
@@ -69,32 +70,19 @@ def select_rows(array: Any, shape: tuple[int, ...], inputs: Inputs) -> Floats | 
     return flat
 
 
-def ulp_of(values: Floats, target: Format) -> Floats:
-    """The spacing of `target` at each value, at least that of its subnormals."""
-    exponent = np.frexp(np.abs(values))[1] - 1
-    exponent = np.maximum(np.where(values == 0, target.emin, exponent), target.emin)
-    return np.asarray(np.ldexp(1.0, exponent - target.precision + 1))
-
-
-def first_order(
-    raw: Floats, truth: Values, target: Format, *, flush: bool = False, strict: bool = False, terms: int = 1
-) -> Errors:
+def errors_of(raw: Floats, truth: Values, allowance: Allowance, target: Format) -> Errors:
     """Compute the errors of `raw` (any shape); κ is never NaN: it is ∞ where `raw` is not finite and the truth is.
 
     Args:
         raw: the numbers that the target returned.
-        truth: the exact numbers and their units.
-        target: the format whose unit roundoff counts.
-        flush: subnormal results may be 0.
-        strict: allow for no conditioning: the unit is the value itself.
-        terms: how many products were added, each of which may underflow by itself.
+        truth: the exact numbers.
+        allowance: what they may be off by.
+        target: the dtype of the numbers.
     """
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         signed = (raw - truth.head) - truth.tail
         absolute = np.abs(signed)
-        unit = np.abs(truth.head) if strict else truth.unit
-        excess = np.maximum(absolute - truth.radius - terms * flushed(target, flush=flush), 0.0)
-        kappa = np.where(excess > 0, excess / (target.unit_roundoff * unit + terms * eta(target)), 0.0)
+        kappa = allowance.kappa_of(absolute)
         lost = ~np.isfinite(raw) & np.isfinite(truth.head)
         kappa = np.where(lost | np.isnan(kappa), np.inf, kappa)
         ulp = np.where(lost, np.inf, signed / ulp_of(truth.head, target))
@@ -104,11 +92,9 @@ def first_order(
     return Errors(ulp, absolute, kappa)
 
 
-def first_order_bound(kappa: float, truth: Values, target: Format, *, flush: bool = False, terms: int = 1) -> Floats:
-    """The largest error to which `first_order` gives the κ `kappa`; arguments as in `first_order`."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = kappa * (target.unit_roundoff * truth.unit + terms * eta(target)) + truth.radius
-    return np.asarray(bound + terms * flushed(target, flush=flush))
+def first_order(raw: Floats, truth: Values, precision: Precision, *, strict: bool = False, terms: int = 1) -> Errors:
+    """The errors of `raw` to first order; arguments as in `errors_of` and `allowance_of`."""
+    return errors_of(raw, truth, allowance_of(truth, precision, terms=terms, strict=strict), precision.storage)
 
 
 def _overflowed(raw: Floats, truth: Floats, target: Format) -> Flags:
@@ -120,21 +106,51 @@ def _overflowed(raw: Floats, truth: Floats, target: Format) -> Flags:
     return np.asarray(beyond & (np.isnan(raw) | saturated))
 
 
-def near_kink(truth: Truth, target: Format) -> Flags:
-    """(R, m) keys that `NEAR` roundings of the inputs may move across the threshold."""
+def near_kink(truth: Truth, precision: Precision) -> Flags:
+    """(R, m) keys that `NEAR` roundings of the inputs may move across the threshold.
+
+    R, from exact weights at the corners of its box, covers those that only storage roundings may move across.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        near = np.abs(truth.margin) <= NEAR * target.unit_roundoff * truth.margin_unit
+        near = np.abs(truth.margin) <= NEAR * precision.unit * truth.margin_unit
     return np.asarray((near | truth.boundary) & np.isfinite(truth.margin) & (truth.margin > -1e308))
 
 
-def nonlinear(truth: Truth, target: Format, order: float) -> Flags:
+def nonlinear(truth: Truth, precision: Precision, order: float) -> Flags:
     """(R, m) elements where first order does not bound the errors that the box allows."""
-    near = near_kink(truth, target)
+    near = near_kink(truth, precision)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        share = 4 * target.unit_roundoff * (truth.output.unit / np.abs(truth.output.head) - 1.0)
+        share = 4 * precision.unit * (truth.output.unit / np.abs(truth.output.head) - 1.0)
     steep = np.where(truth.output.head > 0, share > 0.1, near)
     whole = near.any(axis=1, keepdims=True) & (order < 1)
     return np.asarray(near | steep | whole)
+
+
+def powerless(truth: Floats, allowance: Allowance, grade: str) -> tuple[Flags, Floats, Floats]:
+    """Which comparisons decide nothing, and their resolution: (vacuous, resolution, forced), in the shape of `truth`.
+
+    A comparison has power if what it allows at the promised grade is less than the larger of its truth and the root
+    mean square of the truths of its row; otherwise 0, the opposite sign and twice the value would pass too. In a row
+    of zeros it has power if it allows at most the smallest normal number. Source: docs/theory.md §4.
+
+    Args:
+        truth: (..., w) the exact numbers, in rows.
+        allowance: of each.
+        grade: that the contract promises.
+    """
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        size = np.where(np.isfinite(truth), np.abs(truth), 0.0)
+        # Squares of numbers near the ends of float64 over- and underflow; the largest of a row is at most √w off.
+        largest = size.max(axis=-1, keepdims=True, initial=0.0)
+        squares = ((size / np.where(largest > 0, largest, 1.0)) ** 2).sum(axis=-1, keepdims=True)
+        mean = squares / max(truth.shape[-1], 1)
+        reference = np.maximum(size, largest * np.sqrt(mean))
+        allowed = allowance.at(power_of(grade))
+        least = 2.0**allowance.emin
+        vacuous = np.where(reference > 0, allowed >= reference, allowed > least)
+        # A row of zeros has no relative error.
+        scale = np.where(reference > 0, reference, np.nan)
+        return np.asarray(vacuous), np.asarray(allowed / scale), np.asarray(allowance.forced / scale)
 
 
 def verdict(
@@ -145,11 +161,17 @@ def verdict(
     decided: Flags,
     contract: Contract,
     name: str,
-    target: Format,
+    allowance: Allowance,
 ) -> Judgement:
-    """Judge elements by their κ; those not `decided` are counted as undecided, and no grade allows ∞."""
-    count = int(decided.sum())
-    bad = decided & ~((kappa <= limit_of(contract.grade, target)) & np.isfinite(kappa))
+    """Judge the elements of rows (R, w) by their κ; no grade allows ∞.
+
+    Those not `decided` are counted as undecided. Those that pass and have no power (`powerless`) are counted as
+    vacuous: they decide nothing, although their errors are measured.
+    """
+    bad = decided & ~((kappa <= limit_of(contract.grade)) & np.isfinite(kappa))
+    vacuous, resolution, forced = powerless(truth, allowance, contract.grade)
+    vacuous = vacuous & decided & ~bad
+    count = int((decided & ~vacuous).sum())
     shown = np.where(decided, np.where(np.isnan(kappa), np.inf, kappa), -1.0)
     ranked = np.argsort(-shown, axis=None, kind="stable")[:5]
     ulp, absolute = errors.ulp.reshape(raw.shape), errors.absolute.reshape(raw.shape)
@@ -166,11 +188,20 @@ def verdict(
             kappa=float(kappa[index]),
         )
 
+    measured = Errors(
+        ulp[decided],
+        absolute[decided],
+        kappa[decided],
+        vacuous=vacuous[decided],
+        resolution=resolution[decided],
+        forced=forced[decided],
+    )
     return Judgement(
         decided=count,
-        undecided=int(decided.size - count),
+        undecided=int((~decided).sum()),
+        vacuous=int(vacuous.sum()),
         failed=int(bad.sum()),
         failures=tuple(describe(int(i)) for i in ranked if bad.reshape(-1)[i]),
-        worst=describe(int(ranked[0])) if count else None,
-        errors={name: Errors(ulp[decided], absolute[decided], kappa[decided])} if count else {},
+        worst=describe(int(ranked[0])) if decided.any() else None,
+        errors={name: measured} if decided.any() else {},
     )

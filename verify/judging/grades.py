@@ -1,50 +1,48 @@
-"""Grades: the largest κ that each allows in a format (docs/theory.md §4)."""
+"""Grades: the largest κ that each allows, in units of the roundoff of the compute dtype (docs/theory.md §4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kernelproof.reference.formats import Format
-
 GRADE_LIMITS: Mapping[str, float] = {"A": 4.0, "B": 32.0, "C": 1e3, "D": 1e6, "E": float("inf")}
-"""The largest κ of each grade, before `WIDEST`."""
+"""The largest κ of each grade."""
 WIDEST = 2.0**-4
-"""The largest κ·u of grades B and C: a wider box would allow errors above a sixteenth of a weight and mean nothing."""
+"""The largest κ·u within which rounding explains a wrong support: beyond, no weight would be certain."""
 SHARPEST = 2.0**-8
 """The same for quantities that do not depend on conditioning: a sum of weights, a distance from a hull."""
 UNGRADED = "–"
 """Stands for a grade where no error was measured."""
 
 
-def limit_of(grade: str, target: Format) -> float:
-    """The largest κ that `grade` allows in the format `target`; of B and C at most ``WIDEST/u``, but never below A.
+def limit_of(grade: str) -> float:
+    """The largest κ that `grade` allows.
 
-    >>> from kernelproof.reference.formats import FORMATS
-    >>> limit_of("C", FORMATS["float32"]), limit_of("C", FORMATS["bfloat16"]), limit_of("D", FORMATS["bfloat16"])
-    (1000.0, 16.0, 1000000.0)
+    >>> limit_of("C"), limit_of("E")
+    (1000.0, inf)
     """
-    limit = GRADE_LIMITS[grade]
-    if grade in {"B", "C"}:
-        return max(GRADE_LIMITS["A"], min(limit, WIDEST / target.unit_roundoff))
-    return limit
+    return GRADE_LIMITS[grade]
 
 
-def sharp_of(grade: str, target: Format) -> float:
-    """The κ that `grade` allows for a sum of weights or a distance from a hull: as `limit_of`, within `SHARPEST`."""
-    return max(GRADE_LIMITS["A"], min(limit_of(grade, target), SHARPEST / target.unit_roundoff))
+def power_of(grade: str) -> float:
+    """The κ by which the power of a comparison is judged: as `limit_of`, and that of D for E, which allows anything."""
+    return min(limit_of(grade), GRADE_LIMITS["D"])
 
 
-def band_of(grade: str, target: Format) -> float:
-    """The κ within which rounding may explain a wrong support, sum or row: as `limit_of`, with `WIDEST` for D and E.
+def band_of(grade: str, unit: float) -> float:
+    """The κ within which rounding may explain a wrong support or row, for the unit roundoff `unit`.
 
     Grades D and E forgive large errors of a weight, and none of these, so their band must not grow with them.
     """
-    limit = min(limit_of(grade, target), GRADE_LIMITS["D"])
-    return max(GRADE_LIMITS["A"], min(limit, WIDEST / target.unit_roundoff))
+    return max(GRADE_LIMITS["A"], min(power_of(grade), WIDEST / unit))
 
 
-def grade_of(kappa: float, target: Format) -> str:
-    """The grade of a worst κ in the format `target`; NaN and infinity are F (docs/theory.md §4)."""
+def sharp_of(grade: str, unit: float) -> float:
+    """The κ that `grade` allows for a sum of weights or a distance from a hull, which conditioning does not excuse."""
+    return max(GRADE_LIMITS["A"], min(limit_of(grade), SHARPEST / unit))
+
+
+def grade_of(kappa: float) -> str:
+    """The grade of a worst κ; NaN and infinity are F (docs/theory.md §4)."""
     if not kappa < float("inf"):
         return "F"
-    return next(grade for grade in GRADE_LIMITS if kappa <= limit_of(grade, target))
+    return next(grade for grade, limit in GRADE_LIMITS.items() if kappa <= limit)

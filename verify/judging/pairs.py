@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging.allowance import allowance_of
 from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.judging.row_gradients import by_row
 from kernelproof.verify.judging.slack import judge_ratios, ratio_of
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Contract, Failure, Flags, Floats, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
 
     Gradients that are sums over rows are loose if one of the rows is.
     """
-    target = FORMATS[case.dtype]
-    limit = limit_of(contract.grade, target)
-    loose = truth.kink | truth.unsure | near_kink(truth, target).any(axis=1) | truth.empty
+    precision = precision_of(case.dtype, contract, case.op)
+    limit = limit_of(contract.grade)
+    loose = truth.kink | truth.unsure | near_kink(truth, precision).any(axis=1) | truth.empty
     found = []
     for name, values in (truth.gradients or {}).items():
         arrays = [outcome.arrays.get(name) for outcome in outcomes]
@@ -84,9 +84,7 @@ def gradient_pairs(case: Case, truth: Truth, outcomes: tuple[Outcome, Outcome], 
         if not base.shape == other.shape == values.head.shape:
             # Other checks judge wrong shapes.
             continue
-        with np.errstate(invalid="ignore", over="ignore"):
-            slack = limit * target.unit_roundoff * values.unit
-        slack = np.where(np.isnan(slack), np.inf, slack) + values.radius + eta_of(target, contract)
+        slack = allowance_of(values, precision).at(limit)
         own = by_row(case, name)
         count = len(loose) if own else 1
         base, other, slack = (part.reshape(count, -1) for part in (base, other, slack))
@@ -103,6 +101,7 @@ def merged(parts: list[Judgement]) -> Judgement:
         Judgement(),
         decided=sum(part.decided for part in parts),
         undecided=sum(part.undecided for part in parts),
+        vacuous=sum(part.vacuous for part in parts),
         failed=sum(part.failed for part in parts),
         failures=tuple(failures[:5]),
         worst=failures[0] if failures else worst,

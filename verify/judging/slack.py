@@ -1,8 +1,8 @@
 """Slack: the error that a grade allows each element, the rows where it is a bound, and judgements of ratios to it.
 
-A grade allows errors of κ·u·unit + η in every element (docs/theory.md §4). A check divides the deviation that it
-measures by the sum of the slacks of the elements involved; a ratio of at most 1 passes. The unit is first order:
-in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
+A grade allows every element an error of a(κ) (docs/theory.md §4, `kernelproof.verify.judging.allowance`). A check
+divides the deviation that it measures by the sum of the slacks of the elements involved; a ratio of at most 1 passes.
+The unit is first order: in a row where first order does not hold (near a kink), a ratio above 1 is undecided.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.judging.allowance import allowance_of
 from kernelproof.verify.judging.errors import broken, near_kink, nonlinear, select_rows
-from kernelproof.verify.judging.grades import band_of, limit_of
-from kernelproof.verify.judging.underflow import eta_of
+from kernelproof.verify.judging.grades import band_of, limit_of, sharp_of
+from kernelproof.verify.judging.precision import Precision, precision_of
 from kernelproof.verify.records import Call, Contract, Failure, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Bounds:
         limit: κ of the grade.
         band: (R, w) as `slack`, for errors that no grade forgives; it differs from `slack` for grades D and E only.
         width: κ of the band.
+        fixed: (R, w) the part of `slack` that does not grow with κ.
     """
 
     slack: Floats
@@ -47,25 +48,26 @@ class Bounds:
     loose: Flags
     limit: float
     width: float
+    fixed: Floats
 
 
 def bounds_of(case: Case, truth: Truth, contract: Contract) -> Bounds:
     """Compute the slack of every element of `truth` under `contract`."""
-    target = FORMATS[case.dtype]
-    limit = limit_of(contract.grade, target)
-    width = band_of(contract.grade, target)
-
-    def allowed(kappa: float) -> Floats:
-        with np.errstate(invalid="ignore", over="ignore"):
-            slack = kappa * target.unit_roundoff * truth.output.unit
-        return np.where(np.isnan(slack), np.inf, slack) + truth.output.radius + eta_of(target, contract)
-
-    order = float(case.kernel.order)
-    loose = (
-        nonlinear(truth, target, order) if truth.output.head.shape == truth.margin.shape else near_kink(truth, target)
-    )
+    precision = precision_of(case.dtype, contract, case.op)
+    limit, width = limit_of(contract.grade), band_of(contract.grade, precision.unit)
+    allowance = allowance_of(truth.output, precision)
+    own = truth.output.head.shape == truth.margin.shape
+    loose = nonlinear(truth, precision, float(case.kernel.order)) if own else near_kink(truth, precision)
     rows = ~(truth.empty | truth.unsure)
-    return Bounds(allowed(limit), allowed(width), rows, np.asarray(loose.any(axis=1)), limit, width)
+    loose = np.asarray(loose.any(axis=1))
+    return Bounds(allowance.at(limit), allowance.at(width), rows, loose, limit, width, allowance.fixed)
+
+
+def sum_allowance(truth: Truth, contract: Contract, precision: Precision) -> Floats:
+    """(R,) by how much the sum of a row may miss 1: conditioning does not excuse it, but every weight is stored."""
+    stored = allowance_of(truth.output, precision).fixed.sum(axis=1)
+    # Half a rounding of float64 is that of the sum taken here.
+    return np.asarray(sharp_of(contract.grade, precision.unit) * precision.unit + stored + 2.0**-53)
 
 
 def forward(inputs: Inputs) -> dict[str, Call]:

@@ -10,25 +10,24 @@ from itertools import zip_longest
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import exact_number
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.coverage import not_dealt, recipes_dealt
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.checks import checks
-from kernelproof.verify.judging.grades import UNGRADED, grade_of
+from kernelproof.verify.judging.grades import UNGRADED
+from kernelproof.verify.record.accuracy import accuracy_table, order_key
+from kernelproof.verify.record.basis import diagnosis, rests_on, usual_grade
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Verdict, Worst
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.record.xfail import Expected, ExpectedFailures
 from kernelproof.verify.records import ACCURACY, OPS, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.workers.runner import Found
-from kernelproof.verify.workers.tasks import CaseResult, Summary, explained
+from kernelproof.verify.workers.tasks import CaseResult, explained
 
 KEPT = 8
 """The most failures of a check to put into the record."""
 _Ranked = tuple[tuple[bool, float], int, Failure, Case]
-_Graded = tuple[str, str, str, str, str]
 
 
 @dataclass
@@ -38,6 +37,7 @@ class _Tally:
     applied: int = 0
     decided: int = 0
     undecided: int = 0
+    vacuous: int = 0
     failed: int = 0
     crashes: int = 0
     failing_cases: int = 0
@@ -105,7 +105,7 @@ def reproduce(target: Target, case: Case) -> str:
 def record(tried: TargetRun) -> TargetRecord:
     """The record of one target."""
     found = _checks(tried)
-    accuracy = _accuracy(tried)
+    accuracy = accuracy_table(tried.cases, tried.results)
     called = sum(result.calls for result in tried.results.values())
     decided = sum(check.decided for check in found)
     verdict = _verdict(found, called, decided, single=tried.single)
@@ -113,7 +113,12 @@ def record(tried: TargetRun) -> TargetRecord:
         # No unexpected failure was found, but cases that were not run may still fail.
         verdict = Verdict.UNDECIDED
     remarks = dict.fromkeys(remark for result in tried.results.values() for remark in result.remarks)
-    notes = [tried.target.note, *_first_of_each(remarks), *explained(tried.results.values())]
+    notes = [
+        tried.target.note,
+        *_first_of_each(remarks),
+        *explained(tried.results.values()),
+        *diagnosis(tried.results.values()),
+    ]
     notes += [f"{count} cases were {reason}" for reason, count in Counter(tried.unasked.values()).items()]
     if not called:
         reasons = dict.fromkeys(tried.refused.values()) or {"no case of the run applies": None}
@@ -126,6 +131,8 @@ def record(tried: TargetRun) -> TargetRecord:
         grade=_grade(found, accuracy) if decided else "F",
         promised=tried.target.contract.grade,
         by_default=not tried.target.promised,
+        rests_on=rests_on(tried.target.contract, {tried.cases[number].op for number in tried.results}),
+        usual_grade=usual_grade(tried.results.values(), _fatal(found)),
         passed=verdict in {Verdict.PASS, Verdict.XFAIL},
         verdict=verdict,
         note="; ".join(note for note in notes if note),
@@ -167,13 +174,18 @@ def _verdict(found: Sequence[Check], called: int, decided: int, *, single: bool)
 
 def _grade(found: Sequence[Check], accuracy: Sequence[Accuracy]) -> str:
     # The grade counts every failure, whether or not it was expected.
-    if any(check.failed and checks()[check.id].fatal for check in found):
+    if _fatal(found):
         return "F"
     if any(check.statistics.get("crashes") for check in found):
         return "F"
     if any(check.failed and check.worst and check.worst.kappa == np.inf for check in found):
         return "F"
     return max((row.grade for row in accuracy), default=UNGRADED)
+
+
+def _fatal(found: Sequence[Check]) -> bool:
+    """Whether a check failed whose failure is grade F."""
+    return any(check.failed and checks()[check.id].fatal for check in found)
 
 
 def _rank(failure: Failure) -> float:
@@ -193,6 +205,7 @@ def _checks(tried: TargetRun) -> list[Check]:
             tally.applied += 1
             tally.decided += judgement.decided
             tally.undecided += judgement.undecided
+            tally.vacuous += judgement.vacuous
             tally.failed += judgement.failed
             tally.failing_cases += judgement.failed > 0
             known = known_failures.of(case, name, failed=said.failed, decided=said.judgement.decided > 0)
@@ -252,6 +265,7 @@ def _check(name: str, tally: _Tally | None, tried: TargetRun, *, unsupported: bo
         verdict=verdict,
         decided=tally.decided,
         undecided=tally.undecided,
+        vacuous=tally.vacuous,
         failed=tally.failed,
         expected=tally.expected,
         reasons=list(tally.missed or tally.reasons),
@@ -297,52 +311,6 @@ def _worst(target: Target, failure: Failure, case: Case) -> Worst:
     )
 
 
-def _order_key(label: str) -> tuple[bool, float]:
-    alpha = label.startswith("α=")
-    number = float(exact_number(label.removeprefix("α="), "order"))
-    return alpha, number
-
-
-def _accuracy(tried: TargetRun) -> list[Accuracy]:
-    groups: dict[_Graded, list[Summary]] = defaultdict(list)
-    for number, result in sorted(tried.results.items()):
-        case = tried.cases[number]
-        for said in result.checks.values():
-            for output, summary in said.summaries.items():
-                groups[case.op, case.rule.partition(":")[0], case.order_label, case.dtype, output].append(summary)
-
-    def key(item: _Graded) -> tuple[object, ...]:
-        op, rule, order, dtype, output = item
-        return OPS.index(op), rule, dtype, _order_key(order), output
-
-    return [_row(group, groups[group]) for group in sorted(groups, key=key)]
-
-
-def _row(group: _Graded, summaries: list[Summary]) -> Accuracy:
-    op, rule, order, dtype, output = group
-    compared = sum(summary.compared for summary in summaries)
-    ulps = np.sort(np.concatenate([summary.ulps for summary in summaries]))
-    kappa = max(summary.kappa_max for summary in summaries)
-    with np.errstate(invalid="ignore"):
-        signed = float(np.sum([summary.ulp_signed_sum for summary in summaries])) / compared
-    return Accuracy(
-        op=op,
-        rule=rule,
-        order=order,
-        dtype=dtype,
-        output=output,
-        compared=compared,
-        ulp_max=float(ulps[-1]),
-        ulp_mean=float(np.sum([summary.ulp_sum for summary in summaries])) / compared,
-        ulp_signed_mean=signed,
-        # The smallest error in ulp that 99.9 % of the comparisons do not exceed.
-        ulp_p999=float(ulps[max(-(-999 * compared // 1000) - 1, 0)]),
-        absolute_max=max(summary.absolute_max for summary in summaries),
-        kappa_max=kappa,
-        grade=grade_of(kappa, FORMATS[dtype]),
-    )
-
-
 def _coverage(tried: TargetRun) -> list[Coverage]:
     cells: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     reasons: dict[tuple[str, str, str, str], str] = {}
@@ -366,7 +334,7 @@ def _coverage(tried: TargetRun) -> list[Coverage]:
 
     def key(item: tuple[str, str, str, str]) -> tuple[object, ...]:
         op, order, dtype, family = item
-        return OPS.index(op), _order_key(order), dtype, family
+        return OPS.index(op), order_key(order), dtype, family
 
     return [
         Coverage(

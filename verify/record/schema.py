@@ -44,9 +44,9 @@ class Worst(Record):
 class Check(Record):
     """One check on one target: its verdict, and how many comparisons it made.
 
-    Of its `failed` comparisons, `expected` were expected. `reasons` says why they were expected, or which expected
-    failures did not occur. `script` shows the smallest witness found of a failure; it runs as pasted, and exits nonzero
-    on the fault.
+    Those that passed but would have passed for 0 as well are `vacuous`, and not among the decided ones. Of its `failed`
+    comparisons, `expected` were expected. `reasons` says why they were expected, or which expected failures did not
+    occur. `script` shows the smallest witness found of a failure; it runs as pasted, and exits nonzero on the fault.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Check(Record):
     verdict: Verdict
     decided: int = 0
     undecided: int = 0
+    vacuous: int = 0
     failed: int = 0
     expected: int = 0
     reasons: list[str] = Field(default_factory=list)
@@ -64,7 +65,13 @@ class Check(Record):
 
 
 class Accuracy(Record):
-    """A row of the accuracy table: the errors of one op at one order and dtype."""
+    """A row of the accuracy table: the errors of one op at one order and dtype.
+
+    `resolution_half` is the relative error that half of the comparisons would have seen at the promised grade,
+    `resolution_most` the one that 95 % of them would have seen; `forced_half` and `forced_most` are the parts of these
+    that half an ulp and the storage roundings alone force. The `vacuous` comparisons decided nothing,
+    `zeros` of them because their whole row is 0.
+    """
 
     op: str
     rule: str
@@ -79,6 +86,12 @@ class Accuracy(Record):
     absolute_max: float
     kappa_max: float
     grade: str
+    vacuous: int = 0
+    zeros: int = 0
+    resolution_half: float | None = None
+    resolution_most: float | None = None
+    forced_half: float | None = None
+    forced_most: float | None = None
 
 
 class Coverage(Record):
@@ -106,7 +119,9 @@ class Recipes(Record):
 class Target(HasBrief, Record):
     """The results of one implementation: its grade, its checks, and what was tried on it.
 
-    `by_default` says that it promises no grade itself, so that the default grade was required of it.
+    `by_default` says that it promises no grade itself, so that the default grade was required of it. `rests_on` names
+    the compute dtype and the storage roundings that the grade rests on; where the target declares them, `usual_grade`
+    is its grade under the usual ones.
     """
 
     name: str
@@ -116,6 +131,8 @@ class Target(HasBrief, Record):
     passed: bool
     verdict: Verdict
     by_default: bool = False
+    rests_on: list[str] = Field(default_factory=list)
+    usual_grade: str | None = None
     note: str = ""
     checks: list[Check] = Field(default_factory=list)
     accuracy: list[Accuracy] = Field(default_factory=list)

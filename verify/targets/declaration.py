@@ -23,7 +23,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
 from kernelproof.verify.cases.rules import check_pattern, parse_range
 from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at
-from kernelproof.verify.records import CONTRACT_WORDS, OPS, Contract
+from kernelproof.verify.records import CONTRACT_WORDS, OPS, ROUNDINGS, Contract
 
 ATTRIBUTE = "KERNELPROOF"
 ARRAYS = ("numpy", "torch", "jax", "cupy")
@@ -212,7 +212,7 @@ def read(given: Any, where: str) -> Declaration:
     if isinstance(given, Declaration):
         return given
     if isinstance(given, Contract):
-        given = {name: getattr(given, name) for name in CONTRACT}
+        given = {name: getattr(given, name) for name in CONTRACT if getattr(given, name) is not None}
     if not isinstance(given, Mapping):
         msg = f"{where} must be a dict of fields or a kernelproof.Declaration; got {shown(given)}"
         raise TargetError(msg)
@@ -240,6 +240,10 @@ def read(given: Any, where: str) -> Declaration:
 
 
 def _promise(name: str, value: Any) -> Any:
+    if name == "compute":
+        return _word(name, value, tuple(FORMATS))
+    if name == "roundings":
+        return _words(ROUNDINGS)(name, value) if value else ()
     if name in CONTRACT_WORDS:
         return _word(name, value, CONTRACT_WORDS[name])
     kind = type(getattr(Contract(), name))

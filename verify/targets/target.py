@@ -36,7 +36,7 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     "jax": ("float32", "float16", "bfloat16"),
     "cupy": ("float64", "float32"),
 }
-_BUILT_IN = Contract(grade="A", posinf="nan", scores="differences", masked_nonfinite="ignored")
+_BUILT_IN = Contract(grade="A", posinf="nan", scores="differences", masked_nonfinite="ignored", roundings=())
 """What the built-in backends promise."""
 _PROBED = ("2", "1", "3", *ORDERS)
 """Orders at which a function is probed, the first of them that it takes: at 2 no kink is near."""

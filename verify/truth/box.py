@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import Format
 from kernelproof.reference.model import Adaptive, Fixed
 from kernelproof.reference.rows import exact_row
 from kernelproof.reference.solver import Solver, choose
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import effective
 from kernelproof.verify.judging.grades import GRADE_LIMITS
-from kernelproof.verify.judging.underflow import underflow
+from kernelproof.verify.judging.precision import Precision
 from kernelproof.verify.records import Floats
 from kernelproof.verify.truth.variants import corner_of_variant
 
@@ -34,7 +33,7 @@ BEYOND = (1e9, 1e20, 1e60, 1e160, 1e300)
 """Values of κ that are tried after those of the grades; a number that none of them admits has κ = ∞."""
 
 
-def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, *, flush: bool = False) -> float:
+def box_kappa(case: Case, scores: Floats, key: int, got: float, precision: Precision, stored: float = 0.0) -> float:
     """Compute the least κ that admits `got` as weight `key` of `scores`, rounded up to the resolution of `STEPS`.
 
     Args:
@@ -42,12 +41,12 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
         scores: (m,) float64, exact, −∞ = masked.
         key: which weight.
         got: what the target returned.
-        target: the format whose unit roundoff counts.
-        flush: subnormal results may be 0.
+        precision: of the target.
+        stored: what storage roundings may add to the weight.
     """
     if not np.isfinite(got):
         return float("inf")
-    bounds = _bounds(case, scores, key, target, flush=flush)
+    bounds = _bounds(case, scores, key, precision, stored)
     exact = Fraction(got)
 
     def admits(kappa: Fraction) -> bool:
@@ -70,10 +69,10 @@ def box_kappa(case: Case, scores: Floats, key: int, got: float, target: Format, 
 
 
 def box_interval(
-    case: Case, scores: Floats, key: int, kappa: float, target: Format, *, flush: bool = False
+    case: Case, scores: Floats, key: int, kappa: float, precision: Precision, stored: float = 0.0
 ) -> tuple[Fraction, Fraction]:
     """Return the least and largest number that `kappa` admits as weight `key`; arguments as in `box_kappa`."""
-    return _bounds(case, scores, key, target, flush=flush)(Fraction(kappa))
+    return _bounds(case, scores, key, precision, stored)(Fraction(kappa))
 
 
 Corner = Callable[[Fraction, int], tuple[Fraction, Fraction]]
@@ -109,16 +108,17 @@ def _corner(case: Case, scores: Floats, key: int) -> Corner:
 
 
 def _bounds(
-    case: Case, scores: Floats, key: int, target: Format, *, flush: bool
+    case: Case, scores: Floats, key: int, precision: Precision, stored: float
 ) -> Callable[[Fraction], tuple[Fraction, Fraction]]:
     rule = case.parsed_rule
     corner = corner_of_variant(rule, scores, key) if isinstance(rule, Variant) else _corner(case, scores, key)
-    unit = Fraction(target.unit_roundoff)
-    slack = underflow(target, flush=flush)
+    unit, more = Fraction(precision.unit), Fraction(stored) + Fraction(precision.flushed)
+    # Each end is rounded once more, to the dtype of the arrays; the lower one as the weight itself, as in a(κ).
+    half = precision.half_step(corner(Fraction(0), 1)[1] + more)
 
     def bounds(kappa: Fraction) -> tuple[Fraction, Fraction]:
-        above = corner(kappa * unit, 1)[1] * (1 + kappa * unit) + slack
-        below = corner(kappa * unit, -1)[0] * (1 - kappa * unit) - slack
-        return below, above
+        above = corner(kappa * unit, 1)[1] * (1 + kappa * unit) + more
+        below = corner(kappa * unit, -1)[0] * (1 - kappa * unit) - more
+        return below - half, above + precision.half_step(above)
 
     return bounds

@@ -33,7 +33,7 @@ ORACLE = "kernelproof.verify.truth.truth"
 PACKAGES = ("gmpy2", "kernelproof", "ml-dtypes", "mpmath", "numba", "numpy", "python-flint", "scipy")
 """Packages that the oracle computes with; their versions are hashed, because another version may have fixed a bug."""
 _FLAGS = ("support", "boundary", "empty", "unsure", "kink")
-_FLOATS = ("margin", "margin_unit")
+_FLOATS = ("margin", "margin_unit", "weights")
 _VALUES = ("head", "tail", "radius", "unit")
 _DTYPES = {"float64": np.dtype(np.float64), "bool": np.dtype(np.bool_)}
 _LENGTH = 4

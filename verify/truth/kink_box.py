@@ -45,8 +45,8 @@ class Row:
         upstream: (m,) g.
         order: n, between 1 and 2.
         scale: β, by which the scores become logits.
-        unit: unit roundoff of the target's dtype.
-        slack: what underflow may add to each element.
+        unit: unit roundoff of the compute dtype.
+        slack: (m,) what storing the results, and storage roundings, may add to each element.
     """
 
     margins: Floats
@@ -55,7 +55,7 @@ class Row:
     order: float
     scale: float
     unit: float
-    slack: float
+    slack: Floats
 
     def weights(self, kappa: float) -> tuple[Floats, Floats]:
         """Intervals for w over the box of κ."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from kernelproof.reference.errors import DomainError, UndecidedError
 from kernelproof.reference.variant.definition import Variant
-from kernelproof.verify.records import Contract, Inputs
+from kernelproof.verify.judging.precision import Precision, precision_of
+from kernelproof.verify.records import Contract, Inputs, Truth
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -32,6 +33,7 @@ class Lookup:
     def __init__(self, store: Store | None = None) -> None:
         self.store = store
         self._found: dict[_Key, tuple[Inputs, Found]] = {}
+        self._rounded: dict[tuple[int, Precision], tuple[Truth, Found]] = {}
 
     def find(self, case: Case, inputs: Inputs, scores: str) -> Found:
         """Find the truth in these units; it is computed once for the same case and the same array objects."""
@@ -41,6 +43,19 @@ class Lookup:
             # The inputs are kept alive too, so that no other array gets the id of one of them.
             self._found[key] = inputs, self._read(case, inputs, scores)
         return self._found[key][1]
+
+    def rounded(self, case: Case, inputs: Inputs, scores: str, contract: Contract) -> Found:
+        """Find the truth with what the storage roundings of `contract` may add, which is not cached on disk."""
+        from kernelproof.verify.truth.roundings import with_roundings  # noqa: PLC0415 (see `load_oracle`)
+
+        truth, reason = self.find(case, inputs, scores)
+        precision = precision_of(case.dtype, contract, case.op)
+        if truth is None or not precision.roundings:
+            return truth, reason
+        key = (id(truth), precision)
+        if key not in self._rounded:
+            self._rounded[key] = truth, (with_roundings(case, inputs, truth, contract), reason)
+        return self._rounded[key][1]
 
     def _read(self, case: Case, inputs: Inputs, scores: str) -> Found:
         # The definition of a variant may change undetected, so its truths are not stored.
@@ -70,12 +85,12 @@ def truth_for(case: Case, inputs: Inputs, contract: Contract) -> Found:
     Args:
         case: the recipe.
         inputs: the inputs that the case makes, resolved by `contract`.
-        contract: says how scores are computed, which sets the units of errors.
+        contract: says how scores are computed, which sets the units of errors, and what is stored.
     """
     from kernelproof.verify.truth.truth import has_two_units  # noqa: PLC0415 (see `load_oracle`)
 
     scores = contract.scores if has_two_units(case, inputs) else "differences"
-    return (_OPEN[-1] if _OPEN else Lookup()).find(case, inputs, scores)
+    return (_OPEN[-1] if _OPEN else Lookup()).rounded(case, inputs, scores, contract)
 
 
 def load_oracle() -> None:
@@ -83,7 +98,7 @@ def load_oracle() -> None:
 
     No module that the parent of a run or the command line loads imports it at its top.
     """
-    import kernelproof.verify.truth.truth  # noqa: F401, PLC0415 (as above)
+    import kernelproof.verify.truth.roundings  # noqa: F401, PLC0415 (as above; it imports the truth)
 
 
 def _computed(case: Case, inputs: Inputs, scores: str) -> Found:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, Adaptive, Anchored
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth
 from kernelproof.verify.truth.truth import scores_of_means
 
@@ -26,13 +26,13 @@ def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats,
     the range of the values. At any order, errors of the scores may be as large as the differences between the scores,
     for example far from 0: see `_exchanged`.
     """
-    target, order = FORMATS[case.dtype], float(case.kernel.order)
-    limit = limit_of(contract.grade, target)
+    precision, order = precision_of(case.dtype, contract, case.op), float(case.kernel.order)
+    limit = limit_of(contract.grade)
     beyond = (kappa > limit) & np.isfinite(raw)
     if not beyond.any():
         return beyond
     among = np.abs(raw) <= float(np.abs(np.asarray(inputs.arrays["v"]).astype(np.float64)).max(initial=0.0)) * 1.125
-    loose = np.asarray(near_kink(truth, target).any(axis=1) & (order < 2))[:, None]
+    loose = np.asarray(near_kink(truth, precision).any(axis=1) & (order < 2))[:, None]
     found = loose & beyond & (among if order < 1 else kappa <= 64 * limit)
     rows = np.flatnonzero((beyond & among & ~found).any(axis=1))
     if len(rows) and np.isfinite(limit):
@@ -48,14 +48,15 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
     of a key lies in [r(gap + shift), r(gap − shift)], and the ratios sum to at least 1. Only those keys count that may
     cross the threshold, or whose shift is a large fraction of the bandwidth; first order bounds the effect of others.
     """
-    target, order, rule = FORMATS[case.dtype], float(case.kernel.order), case.inner_rule
+    precision = precision_of(case.dtype, contract, case.op)
+    order, rule = float(case.kernel.order), case.inner_rule
     held = scores_of_means(case, inputs, contract.scores, rows)
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         first = held.scores.argmax(axis=1, keepdims=True)
         gap = np.take_along_axis(held.scores, first, axis=1) - held.scores
         # Fixed and Anchored also round their parameter.
-        factor = (1.0 if isinstance(rule, Adaptive) else 2.0) * limit_of(contract.grade, target)
-        shift = factor * target.unit_roundoff * (held.moved + np.take_along_axis(held.moved, first, axis=1))
+        factor = (1.0 if isinstance(rule, Adaptive) else 2.0) * limit_of(contract.grade)
+        shift = factor * precision.unit * (held.moved + np.take_along_axis(held.moved, first, axis=1))
         if order == INFINITY:
             scale = np.full((len(rows), 1), _bandwidth(case))
             near = np.zeros(gap.shape, bool)

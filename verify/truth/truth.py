@@ -15,11 +15,11 @@ from kernelproof import reference
 from kernelproof.reference.bulk.bulk_rows import Balls, certify
 from kernelproof.reference.bulk.filter import pays
 from kernelproof.reference.enclosure import Enclosure
-from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.reference.weighting import PARAMETERS
-from kernelproof.verify.records import Array, Floats, Inputs, Truth, Values
+from kernelproof.verify.judging.precision import precision_of
+from kernelproof.verify.records import Array, Contract, Floats, Inputs, Truth, Values
 from kernelproof.verify.truth.row_units import Proved, Rows
 from kernelproof.verify.truth.variants import truth_of_variant
 
@@ -52,7 +52,7 @@ def truth_of(case: Case, inputs: Inputs, scores: str = "differences") -> Truth |
     if isinstance(case.parsed_rule, Variant):
         return truth_of_variant(case.parsed_rule, inputs, arrays["scores"])
     scored = case.op in {"entmax", "weights"}
-    return _Scored(case, inputs, arrays).truth() if scored else _Mixed(case, inputs, arrays, scores).truth()
+    return _Scored(case, inputs, arrays).truth() if scored else Means(case, inputs, arrays, scores).truth()
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Scored:
 def scores_of_means(case: Case, inputs: Inputs, convention: str, rows: list[int]) -> Scored:
     """The scores of some rows of regression or attention; `convention` is that of `Contract.scores`."""
     arrays = {name: np.asarray(array).astype(np.float64) for name, array in inputs.arrays.items()}
-    return _Mixed(case, inputs, arrays, convention).scores(rows)
+    return Means(case, inputs, arrays, convention).scores(rows)
 
 
 def _values(enclosure: Enclosure, unit: Floats, shape: tuple[int, ...] | None = None) -> Values:
@@ -117,6 +117,7 @@ class _Scored:
             kink=found.kink,
             margin=found.margin,
             margin_unit=rows.margin_unit(),
+            weights=found.weights.head,
             gradients=None if upstream is None else self._gradients(rows, upstream, found.gradients or {}),
         )
 
@@ -155,7 +156,7 @@ def _wanted(case: Case, found: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-class _Mixed:
+class Means:
     """regression and attention: values weighted by keys."""
 
     def __init__(self, case: Case, inputs: Inputs, arrays: dict[str, Floats], scores: str) -> None:
@@ -169,13 +170,15 @@ class _Mixed:
             self.q, self.k, self.v = (arrays[name] for name in "qkv")
 
     def truth(self) -> Truth:
+        """Prove every checked row, and the gradients if there is a cotangent."""
         found = [
             (row, *self._solve(q, k, v, options))
-            for row, (q, k, v, options) in enumerate(self._pieces())
+            for row, (q, k, v, options) in enumerate(self.pieces())
             if self.inputs.rows is None or row in set(self.inputs.rows.tolist())
         ]
         size, width = self.k.shape[-2], self.v.shape[-1]
-        unit = FORMATS[self.case.dtype].unit_roundoff
+        # What storage roundings move is added later, for a contract (`roundings`).
+        unit = precision_of(self.case.dtype, Contract()).unit
         parts = [item[1] for item in found]
         rows = [item[2] for item in found]
         y_unit = np.array([item[3] for item in found]).reshape(len(found), width)
@@ -203,10 +206,11 @@ class _Mixed:
             kink=flags("kink"),
             margin=stack("margin"),
             margin_unit=np.concatenate([row.margin_unit() for row in rows]) if rows else np.empty((0, size)),
+            weights=np.concatenate([row.weights for row in rows]) if rows else np.empty((0, size)),
             gradients=gradients,
         )
 
-    def _pieces(self) -> list[tuple[Floats, Floats, Floats, dict[str, Any]]]:
+    def pieces(self) -> list[tuple[Floats, Floats, Floats, dict[str, Any]]]:
         """The query rows one by one, each with its keys, its values and its options."""
         lead = self.q.shape[:-2]
         heads, groups = lead[-1], self.k.shape[-3]
@@ -225,7 +229,7 @@ class _Mixed:
                 pieces.append((self.q[place][t][None, None, :], self.k[source][None], self.v[source][None], options))
         return pieces
 
-    def _scores(self, q: Floats, k: Floats, options: dict[str, Any]) -> tuple[Floats, Floats]:
+    def row_scores(self, q: Floats, k: Floats, options: dict[str, Any]) -> tuple[Floats, Floats]:
         """(m,) scores of one query in float64, and how far an input error of one roundoff moves each, over u."""
         scale = options["scale"] if options["scale"] is not None else 1.0 / np.sqrt(max(q.shape[-1], 1))
         point, keys = q[0, 0], k[0]
@@ -249,15 +253,15 @@ class _Mixed:
 
     def scores(self, rows: list[int]) -> Scored:
         """The scores of some rows."""
-        held = self._pieces()
-        found = [self._scores(q, k, options) for q, k, _, options in (held[row] for row in rows)]
+        held = self.pieces()
+        found = [self.row_scores(q, k, options) for q, k, _, options in (held[row] for row in rows)]
         values = np.array([held[row][2][0] for row in rows])
         return Scored(np.array([scores for scores, _ in found]), np.array([moved for _, moved in found]), values)
 
     def _solve(self, q: Floats, k: Floats, v: Floats, options: dict[str, Any]) -> tuple[Any, Rows, Floats]:
         case = self.case
         found = reference.attention(q, k, v, *case.mechanism, empty=self.empty, precision=PRECISION, **options)
-        scores, moved = self._scores(q, k, options)
+        scores, moved = self.row_scores(q, k, options)
         weighting, size = found.weighting, len(scores)
         proved = Proved(
             weighting.weights.split()[0].reshape(1, size),

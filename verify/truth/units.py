@@ -86,7 +86,7 @@ class RowUnits:
         return self.order == 0 or (isinstance(self.rule, Anchored) and self.order == np.inf)
 
     @cached_property
-    def _stiffness(self) -> Floats:
+    def stiffness(self) -> Floats:
         """∂ log r_i/∂s_i."""
         if self.flat:
             return np.zeros_like(self.weights)
@@ -98,10 +98,11 @@ class RowUnits:
     @cached_property
     def slopes(self) -> Floats:
         """l_i."""
-        return self._stiffness * self.weights
+        return self.stiffness * self.weights
 
     @cached_property
-    def _pi(self) -> Floats:
+    def pi(self) -> Floats:
+        """π_j of ``J_ij = l_i(δ_ij − π_j)``."""
         if isinstance(self.rule, Adaptive):
             total = self.slopes.sum(axis=-1, keepdims=True)
             return np.asarray(self.slopes / np.where(total > 0, total, 1.0))
@@ -118,7 +119,7 @@ class RowUnits:
     @cached_property
     def _base(self) -> Floats:
         """(S, S): ``l_i(δ_ij − π_j)``."""
-        return _diagonal(self.slopes) - _outer(self.slopes, self._pi)
+        return _diagonal(self.slopes) - _outer(self.slopes, self.pi)
 
     @cached_property
     def _doubled(self) -> float:
@@ -128,7 +129,7 @@ class RowUnits:
     @cached_property
     def weight(self) -> Floats:
         """(S,) unit of each weight; for the adaptive rule the bracket of docs/theory.md §4."""
-        left, right = (self.slopes, self._pi) if isinstance(self.rule, Adaptive) else (self.weights, self.slopes)
+        left, right = (self.slopes, self.pi) if isinstance(self.rule, Adaptive) else (self.weights, self.slopes)
         with np.errstate(over="ignore", invalid="ignore"):
             # |J| @ moved in O(S): off the diagonal J is −left_i·right_j, and sums on both sides of i do not cancel.
             others = _others(right * self.moved)
@@ -137,7 +138,7 @@ class RowUnits:
 
     def mean(self, values: Floats) -> Floats:
         """(e,) unit of ``Σ w_i v_i`` for values (S, e), of one row."""
-        centre = self._pi @ values
+        centre = self.pi @ values
         y = self.weights @ values
         by_score = np.abs(self.slopes[:, None] * (values - centre))
         return np.asarray(np.abs(y) + self.weights @ np.abs(values) + self._doubled * (self.moved @ by_score))
@@ -150,9 +151,9 @@ class RowUnits:
     @cached_property
     def _bend(self) -> tuple[Floats, Floats, Floats]:
         """(D, A, B) of ``∂ log l_i/∂s_k = D_i δ_ik − A_i B_k``."""
-        own = self._power * self._stiffness
+        own = self._power * self.stiffness
         if isinstance(self.rule, Adaptive):
-            return own, own, self._pi
+            return own, own, self.pi
         return own, np.ones_like(own), self.slopes
 
     def _times_bend(self, matrix: Floats) -> Floats:
@@ -167,9 +168,7 @@ class RowUnits:
             return self.jacobian
         d, a, b = self._bend
         q = _diagonal(d) - _outer(a, b)
-        return np.asarray(
-            self._pi[..., :, None] * (q - (self._pi * d - _dot(self._pi, a)[..., None] * b)[..., None, :])
-        )
+        return np.asarray(self.pi[..., :, None] * (q - (self.pi * d - _dot(self.pi, a)[..., None] * b)[..., None, :]))
 
     @cached_property
     def second(self) -> Floats:
@@ -188,7 +187,7 @@ class RowUnits:
         from kernelproof.verify.truth.curvature import bend_rows  # noqa: PLC0415 (loads numba)
 
         keys = self.weights.shape[-1]
-        vectors = (self._stiffness, self._pi, self.slopes, size, self.moved)
+        vectors = (self.stiffness, self.pi, self.slopes, size, self.moved)
         a, pi, slopes, g, moved = (np.ascontiguousarray(each.reshape(-1, keys)) for each in vectors)
         out = np.empty_like(a)
         bend_rows(isinstance(self.rule, Adaptive), self._power, a, pi, slopes, g, moved, out)
@@ -200,7 +199,7 @@ class RowUnits:
 
         A backward that reads stored weights cannot know ``1 − w_i`` to better than a rounding of ``w_i``.
         """
-        return _diagonal(self.slopes) + _outer(self.slopes, self._pi)
+        return _diagonal(self.slopes) + _outer(self.slopes, self.pi)
 
     def score_gradient(self, cotangent: Floats, noise: Floats | None = None) -> Floats:
         """(S,) unit of ``c_i = Σ_j J_ij g_j``; `noise` is the rounding of g itself, over u."""
@@ -245,14 +244,14 @@ class RowUnits:
             total = _dot(w, phi)[..., None]
             gain = np.where(w > 0, phi - rest / n, 0.0)
             moved = gain[..., None] * w_moved - total[..., None] * self._moved_pi
-            moved = moved - _outer(self._pi, _weighed(gain, w_moved))
-            terms = w * np.abs(phi) + self._pi * np.abs(total)
+            moved = moved - _outer(self.pi, _weighed(gain, w_moved))
+            terms = w * np.abs(phi) + self.pi * np.abs(total)
             return np.asarray(_dot(size, terms) + _dot(size, _applied(np.abs(moved), self.moved)))
         reach = np.where(w > 0, self.margins, 0.0).max(axis=-1, keepdims=True)
         share = np.where(w > 0, self.margins, 1.0) / np.where(reach > 0, reach, 1.0)
         log = np.where(w > 0, np.log(np.maximum(share, 1e-320)), 0.0)
         mean = _dot(w, log)[..., None]
-        own = self._stiffness / n
+        own = self.stiffness / n
         moved = w_moved * (log - mean)[..., None] + _diagonal(w * own)
         moved = moved - _outer(w, _weighed(log, w_moved) + w * own)
         terms = w * (np.abs(log) + np.abs(mean))

@@ -202,6 +202,7 @@ def truth_of_variant(variant: Variant, inputs: Inputs, scores: Floats) -> Truth:
         kink=found.kink,
         margin=found.margin,
         margin_unit=margin_unit,
+        weights=np.asarray(found.weights.split()[0]).reshape(picked.shape),
         gradients=gradients,
     )
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.importing import answer_of, first_line
+from kernelproof.verify.judging.diagnosis import Assumption
 from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.environment import modes
 from kernelproof.verify.process.limits import data_limited
@@ -175,6 +176,7 @@ class Guard:
         other_layout_fails: whether a failure of the target was seen that another layout of its arrays does not explain.
         after: the modes that its calls left before they were restored; None if they changed none.
         remarks: lines for the report.
+        assumed: the assumptions that explain every failure so far; None before the first.
     """
 
     caller: Calling
@@ -182,6 +184,7 @@ class Guard:
     sink: Sink | None = None
     after: dict[str, Any] | None = None
     remarks: dict[str, None] = field(default_factory=dict)
+    assumed: tuple[Assumption, ...] | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
     other_layout_fails: bool = False
     _before: State | None = None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
 from kernelproof.verify.checks import Check, checks
+from kernelproof.verify.judging.diagnosis import Assumption, explaining
 from kernelproof.verify.judging.errors import NO_OUTPUT
 from kernelproof.verify.judging.hints import BTHD_HINT, NO_HINT, hints
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets.caller import Bthd, Calling
 from kernelproof.verify.targets.declaration import BHTD
+from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
@@ -55,6 +57,7 @@ def judge_target(
     target = guard.caller.target
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
+    given = inputs
     if truth is not None:
         inputs = zero_empty_cotangents(inputs, truth.empty, target.contract)
     if truth is not None:
@@ -79,6 +82,7 @@ def judge_target(
     if truth is not None:
         truth = scope.of_gradients(truth, made.get(_place(Call(inputs, "vjp"))))
     found: dict[str, CheckResult] = {}
+    again = _Again(case, inputs, given, truth, scope, wanted, made)
     for name, calls in wanted.items():
         outcomes = {key: made[_place(call)] for key, call in calls.items()}
         crash = next((each.crash for each in outcomes.values() if each.crash is not None), None)
@@ -88,47 +92,90 @@ def judge_target(
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
         guard.remarks |= dict.fromkeys(judgement.remarks)
-        found[name] = CheckResult(replace(judgement, errors={}, remarks=()), summaries)
-        if judgement == Judgement() and any(_plain(call) and key not in calls for key, call in asked[name].items()):
-            # Nothing was judged, but a plain call, which the target does not take, might have decided this
-            # independent check.
-            unsupported = (*unsupported, name)
+        usual = again.usual_kappas(name, target.contract) if judgement.errors else {}
+        found[name] = CheckResult(replace(judgement, errors={}, remarks=()), summaries, usual)
+        refused = any(_plain(call) and key not in calls for key, call in asked[name].items())
+        if judgement == Judgement() and (refused or checks()[name].silent):
+            # Nothing was judged. A plain call, which the target does not take, might have decided an independent check.
+            unsupported = (*unsupported, name) if refused else unsupported
             del found[name]
-    told = () if only is not None else _hints(case, inputs, truth, guard, step, returned, wanted, made, found)
-    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks), told)
+    if only is not None:
+        return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
+    told = _hints(again, guard, step, returned, found)
+    assumed = _assumed(again, guard, found)
+    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks), told, assumed)
+
+
+@dataclass(frozen=True)
+class _Again:
+    """The answers of a target on a case, to be judged again under other readings and contracts.
+
+    Attributes:
+        case: the case.
+        inputs: that the target was called with.
+        given: the same before the upstream gradients of empty rows were set to 0; the truth was found for them.
+        truth: of the case.
+        scope: of the target.
+        wanted: the calls of each check.
+        made: the outcome of each call.
+    """
+
+    case: Case
+    inputs: Inputs
+    given: Inputs
+    truth: Truth | None
+    scope: Scope
+    wanted: Mapping[str, Mapping[str, Call]]
+    made: Mapping[_Place, Outcome]
+
+    def judge(self, name: str, meant: Inputs, contract: Contract) -> Judgement:
+        """Judge the answers of the check `name` again."""
+        if meant is not self.inputs and not self.wanted[name].keys() <= checks()[name].calls(self.case, meant).keys():
+            # It is about something that there is not under the other reading, such as a key that no query sees.
+            return Judgement()
+        outcomes = {key: self.made[_place(call)] for key, call in self.wanted[name].items()}
+        known = None
+        if self.truth is not None:
+            known = truth_for(self.case, self.given if meant is self.inputs else meant, contract)[0]
+        if known is not None:
+            known = self.scope.of_gradients(known, self.made.get(_place(Call(self.inputs, "vjp"))))
+        return checks()[name].judge(self.case, meant, known, outcomes, contract)
+
+    def under(self, name: str, contract: Contract) -> Judgement:
+        """Judge the answers of the check `name` again under another contract."""
+        return self.judge(name, self.inputs, contract)
+
+    def usual_kappas(self, name: str, contract: Contract) -> dict[str, float]:
+        """The largest κ of each output under the usual roundings; empty if `contract` has no others."""
+        usual = replace(contract, compute=None, roundings=None)
+        if usual == contract:
+            return {}
+        errors = self.under(name, usual).errors
+        return {output: float(each.kappa.max(initial=0.0)) for output, each in errors.items()}
+
+
+def _assumed(again: _Again, guard: Guard, found: Mapping[str, CheckResult]) -> tuple[Assumption, ...] | None:
+    """Return the assumptions that explain this case and all before it that failed; None if it did not fail."""
+    failed = tuple(name for name, said in found.items() if said.judgement.failed)
+    if any(said.crash for said in found.values()):
+        guard.assumed = ()
+    elif failed:
+        guard.assumed = explaining(again.case, failed, guard.caller.target.contract, again.under, guard.assumed)
+    else:
+        return None
+    return guard.assumed
 
 
 def _hints(
-    case: Case,
-    inputs: Inputs,
-    truth: Truth | None,
-    guard: Guard,
-    step: Step,
-    returned: Step,
-    wanted: Mapping[str, Mapping[str, Call]],
-    made: Mapping[_Place, Outcome],
-    found: Mapping[str, CheckResult],
+    again: _Again, guard: Guard, step: Step, returned: Step, found: Mapping[str, CheckResult]
 ) -> tuple[str, ...]:
     """Return the hints on the checks that failed; see `kernelproof.verify.judging.hints`."""
     failed = {name: said for name, said in found.items() if said.judgement.failed}
-    target = guard.caller.target
-    scope = target.scope(case.op)
-    assert scope is not None  # the target was called
-
-    def rejudge(name: str, meant: Inputs, contract: Contract) -> Judgement:
-        if meant is not inputs and not wanted[name].keys() <= checks()[name].calls(case, meant).keys():
-            # It is about something that there is not under the other reading, such as a key that no query sees.
-            return Judgement()
-        outcomes = {key: made[_place(call)] for key, call in wanted[name].items()}
-        known = truth if meant is inputs else truth_for(case, meant, contract)[0]
-        if known is not None and known is not truth:
-            known = scope.of_gradients(known, made.get(_place(Call(inputs, "vjp"))))
-        return checks()[name].judge(case, meant, known, outcomes, contract)
-
+    case, inputs, truth, contract = again.case, again.inputs, again.truth, guard.caller.target.contract
     if not failed:
         return ()
-    forward = made.get(_place(Call(inputs)))
-    told = tuple(hints(case, inputs, forward, tuple(failed), target.contract, rejudge))
+    forward = again.made.get(_place(Call(inputs)))
+    told = tuple(hints(case, inputs, forward, tuple(failed), contract, again.judge))
     if told or case.op != "attention":
         return told
     return _as_bthd(case, inputs, truth, guard, step, returned, failed)

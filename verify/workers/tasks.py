@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.judging.diagnosis import Assumption
+from kernelproof.verify.judging.resolution import Counts, counts_of
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Errors, Judgement
 from kernelproof.verify.targets.target import Target
@@ -49,6 +51,10 @@ class Summary:
     absolute_max: float
     kappa_max: float
     ulps: NDArray[np.float32]
+    vacuous: int
+    zeros: int
+    resolution: Counts
+    forced: Counts
 
     @classmethod
     def of(cls, errors: Errors) -> Summary:
@@ -62,6 +68,10 @@ class Summary:
                 absolute_max=float(errors.absolute.max(initial=0.0)),
                 kappa_max=float(errors.kappa.max(initial=0.0)),
                 ulps=ulps.astype(np.float32).reshape(-1),
+                vacuous=int(errors.vacuous.sum()),
+                zeros=int((errors.vacuous & np.isnan(errors.resolution)).sum()),
+                resolution=counts_of(errors.resolution),
+                forced=counts_of(errors.forced),
             )
 
 
@@ -72,11 +82,13 @@ class CheckResult:
     Attributes:
         judgement: without its errors.
         summaries: its errors, by output.
+        usual: the largest κ by output under the usual roundings, where the contract declares other ones.
         crash: how the call failed to return, or None.
     """
 
     judgement: Judgement = field(default_factory=Judgement)
     summaries: dict[str, Summary] = field(default_factory=dict)
+    usual: dict[str, float] = field(default_factory=dict)
     crash: str | None = None
 
     @property
@@ -96,6 +108,7 @@ class CaseResult:
         note: why nothing was decided, or "".
         remarks: side effects, such as output or threads that kept running.
         hints: declarations, any of which would explain everything that failed here.
+        assumed: where the case failed, the assumptions under which it and those before it would pass.
     """
 
     checks: dict[str, CheckResult] = field(default_factory=dict)
@@ -104,6 +117,7 @@ class CaseResult:
     note: str = ""
     remarks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    assumed: tuple[Assumption, ...] | None = None
 
 
 def explained(results: Iterable[CaseResult]) -> list[str]:

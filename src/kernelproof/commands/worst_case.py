@@ -13,7 +13,6 @@ from kernelproof import reports
 from kernelproof.api import prepared
 from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.progress import Progress
 from kernelproof.reports.search.worst_case import write_worst_case
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
@@ -122,7 +121,7 @@ def worst_case(
 def _holds(rows: Sequence[WorstCaseRow], target: Target) -> bool:
     """Whether every search finished with rows, something was decided for each op, and every κ is within the grade."""
     grade = target.contract.grade
-    kappas = [(row.kappa.error, limit_of(grade, FORMATS[row.dtype])) for row in rows if row.kappa is not None]
+    kappas = [(row.kappa.error, limit_of(grade)) for row in rows if row.kappa is not None]
     decided = {row.op for row in rows if row.kappa is not None} == {row.op for row in rows}
     whole = all(row.rows and not row.note for row in rows)
     return bool(rows) and decided and whole and all(kappa <= limit for kappa, limit in kappas)

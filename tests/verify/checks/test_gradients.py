@@ -14,7 +14,9 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.checks.gradients import CHECK
+from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.records import Array, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.truth.roundings import with_roundings
 from kernelproof.verify.truth.truth import truth_of
 
 HOT = Case.parse("entmax order=inf rule=adaptive:1 dtype=float32 family=one_hot shape=3x9 feature=30 seed=0")
@@ -91,22 +93,30 @@ def test_a_number_where_the_contract_says_nan_is_judged() -> None:
 
 @pytest.mark.parametrize("name", ["k", "v", "q"])
 def test_an_empty_query_leaves_the_gradients_of_the_others_finite(name: str) -> None:
-    _, truth, right = prepared(MIXED)
+    mixed = replace(MIXED, shape=(2, 2, 3, 8, 4, 2))
+    _, truth, right = prepared(mixed)
     empty = truth.empty.reshape(2, 3)
-    assert empty.sum() == 1
+    assert empty.any(axis=1).sum() == 1
+    spoiled = int(empty.any(axis=1).argmax())
     found = {key: array.copy() for key, array in right.items()}
     found["q"][empty] = np.nan
-    assert judge(MIXED, found, (), empty_row="nan").failed == 0
-    place = tuple(np.argwhere(~empty)[0]) if name == "q" else (0, 0)
+    assert judge(mixed, found, (), empty_row="nan").failed == 0
+    if name != "q":
+        # Where the row is NaN, so is what it adds to the keys and values of its head, which it shares with others.
+        found[name][spoiled, 0] = np.nan
+        said = judge(mixed, found, (), empty_row="nan")
+        assert (said.failed, said.undecided > 1) == (0, True)
+        assert judge(mixed, found, (), empty_row="zeros").failed > 0
+    place = tuple(np.argwhere(~empty)[0]) if name == "q" else (1 - spoiled, 0)
     found[name][place] = np.nan
-    assert judge(MIXED, found, (), empty_row="nan").failed > 0
+    assert judge(mixed, found, (), empty_row="nan").failed > 0
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_gaps_off_by_two_roundings_are_right_next_to_a_kink_of_order_2(name: str, sign: int) -> None:
     # Exact weights of gaps scaled by 1 ± 2u: keys next to the threshold change sides, and w = √p with them.
-    unit = FORMATS[name].unit_roundoff
+    unit = precision_of(name, Contract()).unit
     case = Case("entmax", "2", None, "adaptive:1", name, "kink", (4, 8), str(sign), 0)
     inputs = inputs_of(case)
     truth = truth_of(case, inputs)
@@ -118,6 +128,31 @@ def test_gaps_off_by_two_roundings_are_right_next_to_a_kink_of_order_2(name: str
     assert CHECK.judge(case, inputs, truth, {"vjp": outcome}, Contract("A")).failed == 0
     wrong = Outcome({key: value * 2 for key, value in outcome.arrays.items()})
     assert CHECK.judge(case, inputs, truth, {"vjp": wrong}, Contract("A")).failed > 0
+
+
+@pytest.mark.parametrize("order", ["1", "3/2", "2", "inf"])
+def test_a_kink_that_only_stored_scores_reach_leaves_nothing_open(order: str) -> None:
+    """R holds the exact weights of the box of stored scores, kinks included: what is beyond it is wrong."""
+    generator, kind = np.random.default_rng(0), FORMATS["bfloat16"].dtype
+    arrays = {name: generator.normal(size=(1, 10, 8)).astype(kind) for name in "qkv"}
+    inputs = Inputs(arrays, {"scale": 8**-0.5}, generator.normal(size=(1, 10, 8)).astype(kind))
+    case = Case("attention", order, None, "adaptive:1", "bfloat16", "random", (1, 1, 10, 10, 8, 8), "1", 0)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    truth = with_roundings(case, inputs, truth, Contract())
+    assert truth.gradients is not None
+    inside, edge = truth.margin[truth.support].min(), truth.margin[~truth.support].max(initial=-np.inf)
+    # Stored scores are off by up to 2^-8 of about 1 each, of which the nearest threshold is no further away.
+    assert order == "inf" or min(inside, -edge) < 2.0**-5
+    for factor, failed in ((1.0, 0), (1.5, 150), (-1.0, 150)):
+        found = {
+            name: (factor * each.head).astype(kind if name in "qkv" else np.float64)
+            for name, each in truth.gradients.items()
+        }
+        said = CHECK.judge(case, inputs, truth, {"vjp": Outcome(found)}, Contract())
+        assert said.undecided == 0
+        assert said.failed >= failed if failed else said.failed == 0
+        assert said.vacuous <= 32
 
 
 FAULTS = (

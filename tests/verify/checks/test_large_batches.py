@@ -11,7 +11,6 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.slack import LARGEST, judge_ratios, ratio_of
-from kernelproof.verify.judging.underflow import eta_of
 from kernelproof.verify.records import Array, Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.truth.truth import truth_of
 
@@ -82,10 +81,3 @@ def test_a_finite_error_has_a_finite_ratio() -> None:
     assert (loose.failed, loose.undecided) == (0, 1)
     firm = judge_ratios(found[:2, None], np.ones(2, bool), np.zeros(2, bool), 4.0, str)
     assert firm.failed == 1
-
-
-@pytest.mark.parametrize("name", ["float64", "float32", "bfloat16"])
-def test_eta_is_a_positive_number(name: str) -> None:
-    from kernelproof.reference.formats import FORMATS
-
-    assert eta_of(FORMATS[name], Contract()) > 0

@@ -113,7 +113,7 @@ def test_wrong_sums_supports_special_rows_and_gradients_are_grade_f() -> None:
 
 def test_the_headline_is_the_end_of_the_process_then_goes_by_rank_and_id() -> None:
     telling = ("special_values", "batch", "layout", "axis", "translation", "permutation")
-    first = (CRASH, *telling, "gradients", "accuracy", "support", "simplex", "empty_rows", "dtype_kept")
+    first = (CRASH, *telling, "gradients", "accuracy", "lean", "support", "simplex", "empty_rows", "dtype_kept")
     order = [*first, *(name for name in checks() if name not in first), "a check of another version"]
     for one, other in pairwise(order):
         assert headline([other, one]) == headline([one, other]) == one

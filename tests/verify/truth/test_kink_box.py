@@ -10,8 +10,9 @@ import pytest
 from kernelproof import reference
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.checks import checks
-from kernelproof.verify.records import Contract, Floats, Outcome
+from kernelproof.verify.checks import _kinks, checks
+from kernelproof.verify.judging.precision import precision_of
+from kernelproof.verify.records import Contract, Floats, Judgement, Outcome
 from kernelproof.verify.truth.kink_box import Row, extreme_mean
 from kernelproof.verify.truth.truth import truth_of
 
@@ -40,7 +41,7 @@ def gradient(z: Floats, g: Floats, order: float) -> Floats:
 
 def row_of(z: Floats, g: Floats, order: float) -> Row:
     margin = reference.weights(z[None], reference.Kernel(order), reference.Adaptive(1), precision=128).margin[0]
-    return Row(margin, z.max() - z, g, order, 1.0, UNIT, 2.0**-150)
+    return Row(margin, z.max() - z, g, order, 1.0, UNIT, np.full(len(z), 2.0**-150))
 
 
 @pytest.mark.parametrize("order", [1.0625, 1.25, 1.5, 1.875])
@@ -84,19 +85,45 @@ def test_the_check_decides_rows_next_to_a_kink(dtype: str, feature: str) -> None
     assert truth.gradients is not None
     check = checks()["gradients"]
 
-    def ask(change: float) -> tuple[int, int, int]:
+    def ask(change: float) -> Judgement:
         z = truth.gradients["z"].head.copy()  # type: ignore[index]
         z[:, 0] += change
         arrays = {"z": z.astype(inputs.arrays["z"].dtype), "order": truth.gradients["order"].head}  # type: ignore[index]
-        said = check.judge(case, inputs, truth, {"vjp": Outcome(arrays)}, Contract(grade="A"))
-        return said.failed, said.decided, said.undecided
+        return check.judge(case, inputs, truth, {"vjp": Outcome(arrays)}, Contract(grade="A"))
 
-    failed, decided, undecided = ask(0.0)
-    assert failed == 0
+    said = ask(0.0)
+    assert said.failed == 0
     # Only the gradient in the order, a sum over all rows, may stay open.
-    assert decided >= 4 * 8
-    assert undecided <= 1
-    assert ask(0.75)[0] >= 4
+    assert said.undecided <= 1
+    assert said.decided + said.vacuous + said.undecided == 4 * 8 + 1
+    # Where a row is nearly all on one key, its gradient is less than what the box allows to the weight √u of the key at
+    # the threshold: κ = 4 and gaps up to 2n raise u by at most 16 roundings. 0 would pass there, for these two keys.
+    size = np.abs(truth.gradients["z"].head).max(axis=1)
+    upstream = np.abs(np.asarray(inputs.cotangent).astype(np.float64)).max(axis=1)
+    unit = precision_of(dtype, Contract()).unit
+    assert said.vacuous <= 2 * (size <= 2 * np.sqrt(16 * unit) * upstream).sum()
+    assert ask(0.75).failed >= 4
+
+
+def test_where_the_box_decides_it_says_what_is_seen() -> None:
+    """The resolution is what the box allows, and not the first-order unit, which has no meaning next to a kink."""
+    case = Case.parse(LINE.format("float32", "+1"))
+    inputs = inputs_of(case)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    contract = Contract(grade="A")
+    arrays = {name: values.head for name, values in truth.gradients.items()}
+    said = checks()["gradients"].judge(case, inputs, truth, {"vjp": Outcome(arrays)}, contract)
+    found = said.errors["d/dz"].resolution.reshape(4, 8)
+    precision, head = precision_of("float32", contract), truth.gradients["z"].head
+    rows = np.flatnonzero(_kinks.boxed(truth, _kinks.loose_rows(case, truth, precision)))
+    assert len(rows) == 4
+    for r in rows:
+        row, free = _kinks.row_of(case, truth, inputs, int(r), contract)
+        low, high = row.interval(4.0)
+        size = np.maximum(np.abs(head[r]), np.sqrt((head[r] ** 2).mean()))[free]
+        np.testing.assert_allclose(found[r, free] * size, np.maximum(high - head[r, free], head[r, free] - low))
 
 
 def test_keys_that_nearest_drops_take_no_part() -> None:

@@ -19,7 +19,7 @@ from kernelproof.reference.formats import FORMATS, Format
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.judging.errors import first_order
 from kernelproof.verify.judging.grades import GRADE_LIMITS, grade_of, limit_of
-from kernelproof.verify.judging.underflow import eta_of
+from kernelproof.verify.judging.precision import eta, precision_of
 from kernelproof.verify.records import Contract, Inputs, Truth
 from kernelproof.verify.truth.box import STEPS, box_kappa
 from kernelproof.verify.truth.truth import truth_of
@@ -82,14 +82,23 @@ def corners(z: list[Any], order: str, key: int, reach: Any) -> tuple[Any, Any]:
     return low, high
 
 
+def half_ulp(x: Any, target: Format) -> Any:
+    """Half the spacing of the format at x, and that of its subnormal numbers below them."""
+    size = abs(x)
+    exponent = max(int(mpmath.floor(mpmath.log(size, 2))), target.emin) if size else target.emin
+    return mpmath.mpf(2) ** (exponent - target.precision)
+
+
 def admitted(
     z: list[Any], order: str, key: int, got: float, kappa: Any, target: Format, *, flush: bool = False
 ) -> bool:
-    """p̂ ∈ [p⁻(κ)(1 − κu) − η, p⁺(κ)(1 + κu) + η]."""
-    reach = kappa * mpmath.mpf(2) ** -target.precision
-    eta = mpmath.mpf(2) ** (target.emin if flush else target.emin - target.precision)
+    """p̂ ∈ [p⁻(κ)(1 − κu_c) − ½ulp_s(p), p⁺(κ)(1 + κu_c) + ½ulp_s(p⁺)], and what may be flushed on either side."""
+    reach = kappa * mpmath.mpf(2) ** -max(target.precision, 24)
+    flushed = mpmath.mpf(2) ** target.emin if flush else 0
     low, high = corners(z, order, key, reach)
-    return bool(low * (1 - reach) - eta <= got <= high * (1 + reach) + eta)
+    low, high = low * (1 - reach) - flushed, high * (1 + reach) + flushed
+    weight = entmax(z, order)[0][key] + flushed
+    return bool(low - half_ulp(weight, target) <= got <= high + half_ulp(high, target))
 
 
 def least(z: list[Any], order: str, key: int, got: float, target: Format, *, flush: bool = False) -> Any:
@@ -135,7 +144,7 @@ def test_the_corners_of_the_box_are_its_extremes(order: str, bits: int) -> None:
 def test_the_condition_normalized_error_is_the_least_that_the_box_admits(
     order: str, gaps: list[float], factor: float, dtype: str, bits: int
 ) -> None:
-    """κ: the least κ with p̂_i ∈ [p_i⁻(κ)(1 − κu) − η, p_i⁺(κ)(1 + κu) + η]."""
+    """κ: the least κ whose box, in roundings of the compute dtype, holds p̂_i after one rounding to the storage."""
     scores, target = -np.array([0.0, *gaps]), FORMATS[dtype]
     case = case_of("entmax", order, "adaptive:1", dtype, (1, len(scores)))
     with working(bits):
@@ -145,7 +154,7 @@ def test_the_condition_normalized_error_is_the_least_that_the_box_admits(
         got = float(weight * factor)
         for flush in (False, True):
             expected = least(z, order, 1, got, target, flush=flush)
-            found = box_kappa(case, scores, 1, got, target, flush=flush)
+            found = box_kappa(case, scores, 1, got, precision_of(dtype, Contract(flush_to_zero=flush)))
             assert expected > 1 or (flush and weight < mpmath.mpf(2) ** target.emin)
             limits = [0.25, *(limit for limit in GRADE_LIMITS.values() if np.isfinite(limit))]
             top = next(limit for limit in limits[1:] if found <= limit)
@@ -157,16 +166,17 @@ def test_the_condition_normalized_error_is_the_least_that_the_box_admits(
 
 @both_precisions
 @pytest.mark.parametrize("name", list(FORMATS))
-def test_eta_is_half_the_smallest_subnormal_or_the_smallest_normal(name: str, bits: int) -> None:
-    """η half the smallest subnormal, or the smallest normal if the contract says flush to zero."""
+def test_eta_is_half_the_smallest_subnormal_and_the_smallest_normal_is_flushed(name: str, bits: int) -> None:
+    """η half the smallest subnormal; under flush to zero the smallest normal number is added."""
     limits = {"float64": (-1074, -1022), "float32": (-149, -126), "float16": (-24, -14), "bfloat16": (-133, -126)}
     limits |= {"float8_e4m3fn": (-9, -6), "float8_e5m2": (-16, -14)}
     subnormal, normal = limits[name]
     with working(bits):
-        assert eta_of(FORMATS[name], Contract(flush_to_zero=True)) == mpmath.mpf(2) ** normal
+        assert precision_of(name, Contract(flush_to_zero=True)).flushed == mpmath.mpf(2) ** normal
+        assert precision_of(name, Contract()).flushed == 0
         # Half the smallest subnormal of float64 is no float64.
         half = float(mpmath.mpf(2) ** (subnormal if name == "float64" else subnormal - 1))
-        assert eta_of(FORMATS[name], Contract()) == half
+        assert eta(FORMATS[name]) == half
 
 
 # first order
@@ -175,23 +185,23 @@ def test_eta_is_half_the_smallest_subnormal_or_the_smallest_normal(name: str, bi
 @both_precisions
 @every_order
 def test_the_unit_of_a_weight_is_first_order_in_the_box(order: str, bits: int) -> None:
-    """|p̂_i − p_i| / (u·(p_i + w_i[(1 − 2w_i/W)d_i + Σ_j w_j d_j/W] + η/u)), and it is what the corners do."""
+    """(|p̂_i − p_i| − ½ulp(p_i)) / (u·(p_i + w_i[(1 − 2w_i/W)d_i + Σ_j w_j d_j/W] + η/u)): what the corners do."""
     truth = proved(case_of("entmax", order, "adaptive:1", "float32", (1, len(Z))), {"z": np.array([Z])})
     target = FORMATS["float32"]
     wrong = truth.output.head + 2.0**-20
-    found = first_order(wrong, truth.output, target).kappa[0]
+    found = first_order(wrong, truth.output, precision_of("float32", Contract())).kappa[0]
     with working(bits):
         z = [mp(x) for x in Z]
         p, w = entmax(z, order)
         total = mpmath.fsum(w)
         d = [max(z) - x for x in z]
         spread = mpmath.fsum(a * x for a, x in zip(w, d, strict=True)) / total
-        u, eta = mpmath.mpf(2) ** -24, mpmath.mpf(2) ** -150
+        u, least_number = mpmath.mpf(2) ** -24, mpmath.mpf(2) ** -150
         for i, weight in enumerate(p):
             unit = weight + w[i] * ((1 - 2 * w[i] / total) * d[i] + spread)
             assert float(truth.output.unit[0, i]) == pytest.approx(float(unit), rel=ROUNDINGS)
             got = mp(float(wrong[0, i]))
-            kappa = abs(got - weight) / (u * (unit + eta / u))
+            kappa = (abs(got - weight) - half_ulp(weight, target)) / (u * (unit + least_number / u))
             # 2^-20 was added to a float64: the difference keeps 53 − 20 bits.
             assert float(found[i]) == pytest.approx(float(kappa), rel=2.0**-30)
             reach = mpmath.mpf(2) ** -100
@@ -270,19 +280,13 @@ def test_the_unit_of_a_vector_jacobian_product(order: str, bits: int) -> None:
             assert float(truth.gradients["z"].unit[0, i]) == pytest.approx(float(unit), rel=16 * ROUNDINGS)
 
 
-@both_precisions
-@pytest.mark.parametrize("name", list(FORMATS))
-def test_grades(name: str, bits: int) -> None:
-    """A ≤ 4, B ≤ 32, C ≤ 10³, D ≤ 10⁶, E finite, F not; B and C only while κu ≤ 1/16."""
-    target = FORMATS[name]
-    kappas = [0.0, 1.0, 4.0, 5.0, 16.0, 32.0, 33.0, 255.0, 256.0, 257.0, 1e3, 1001.0, 1e6, 1e7, 1e300, np.inf, np.nan]
-    with working(bits):
-        narrow = [mp(kappa) * mpmath.mpf(2) ** -target.precision <= mpmath.mpf("0.0625") for kappa in kappas]
-        for kappa, small in zip(kappas, narrow, strict=True):
-            limits = {"A": kappa <= 4, "B": kappa <= 32 and small, "C": kappa <= 1e3 and small, "D": kappa <= 1e6}
-            allowed = [grade for grade, holds in limits.items() if holds]
-            expected = allowed[0] if allowed else "E" if mpmath.isfinite(mp(kappa)) else "F"
-            assert grade_of(kappa, target) == expected
-            for grade, holds in limits.items():
-                # A better grade is also every worse one.
-                assert (kappa <= limit_of(grade, target)) == (holds or kappa <= 4)
+def test_grades() -> None:
+    """A ≤ 4, B ≤ 32, C ≤ 10³, D ≤ 10⁶, E finite, F not; the same in every dtype."""
+    kappas = [0.0, 1.0, 4.0, 5.0, 32.0, 33.0, 255.0, 257.0, 1e3, 1001.0, 1e6, 1e6 + 1, 1e7, 1e300, np.inf, np.nan]
+    for kappa in kappas:
+        limits = {"A": kappa <= 4, "B": kappa <= 32, "C": kappa <= 1e3, "D": kappa <= 1e6}
+        allowed = [grade for grade, holds in limits.items() if holds]
+        assert grade_of(kappa) == (allowed[0] if allowed else "E" if np.isfinite(kappa) else "F")
+        for grade, holds in limits.items():
+            # A better grade is also every worse one.
+            assert (kappa <= limit_of(grade)) == holds

@@ -18,6 +18,8 @@ from kernelproof.reference.variant.ops import solve_rows
 from kernelproof.reference.variant.row_solver import solve, vjp
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.variant_names import variant_at
+from kernelproof.verify.judging.precision import precision_of
+from kernelproof.verify.records import Contract
 from kernelproof.verify.truth.box import box_kappa
 from kernelproof.verify.truth.variants import box_decides, slopes_of
 
@@ -69,15 +71,13 @@ def test_the_box_holds_what_a_moved_input_gives_and_nothing_far(tmp_path: Path) 
         "V = Variant('v', lambda x, t: (1 - t) ** 2, Constant(), order=2, parameters={'gamma': 2})\n"
     )
     case = Case("weights", "2", None, f"variant:{tmp_path / 'mine.py'}:V", "float32", "random", (1, 3), "1", 0)
-    from kernelproof.reference.formats import FORMATS
-
-    target = FORMATS["float32"]
+    precision = precision_of("float32", Contract())
     scores = np.array([0.0, -1.999, -1.0])
-    moved = scores * (1 + 3 * target.unit_roundoff)
+    moved = scores * (1 + 3 * precision.unit)
     weights = 1 - (scores.max() - moved) / 2
     near = float(weights[1] ** 2 / (weights**2).sum())
-    assert box_kappa(case, scores, 1, near, target) <= 4
-    assert box_kappa(case, scores, 1, 2 * near, target) > 1e3
+    assert box_kappa(case, scores, 1, near, precision) <= 4
+    assert box_kappa(case, scores, 1, 2 * near, precision) > 1e3
     assert box_decides(case.parsed_rule)
     assert not box_decides(VARIANTS[3])
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.bench.bench_record import Agreement, Goal
 from kernelproof.verify.bench.figure import Contest, Figure, FigureFamily, FigureGroup, Sizes
 from kernelproof.verify.bench.figures import _dense
@@ -17,7 +16,8 @@ from kernelproof.verify.bench.figures._rows import numba_backend, torch
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.judging.errors import first_order
 from kernelproof.verify.judging.grades import GRADE_LIMITS
-from kernelproof.verify.records import Inputs
+from kernelproof.verify.judging.precision import precision_of
+from kernelproof.verify.records import Contract, Inputs
 from kernelproof.verify.truth.truth import truth_of
 
 HEADS, TOKENS, WIDTH = 8, 4096, 64
@@ -82,7 +82,9 @@ def prepare(op: str, variant: MixingVariant, sizes: Sizes) -> Contest:
             raise AssertionError(msg)
         rows = (slice(0, None, HEADS - 1), slice(0, None, arrays["q"].shape[1] - 1))
         raw = [np.asarray(each)[rows].astype(np.float64).reshape(-1, WIDTH) for each in (ours, rival.numpy())]
-        kappa, other = (float(first_order(each, truth.output, FORMATS["float32"]).kappa.max()) for each in raw)
+        kappa, other = (
+            float(first_order(each, truth.output, precision_of("float32", Contract())).kappa.max()) for each in raw
+        )
         told = f"{len(raw[0])} rows against the truth: worst κ {kappa:.2g}; torch: worst κ {other:.2g}"
         return Agreement(passed=kappa <= GRADE_LIMITS["A"], compared=raw[0].size, what=told)
 
