@@ -21,6 +21,7 @@ from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.service import Done, Raised, Work
 from kernelproof.verify.records import CRASH, Failure
 from kernelproof.verify.targets.target import Target
+from kernelproof.verify.witness.renderer import Script
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.judge import JUDGING
 from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
@@ -37,7 +38,7 @@ class Judge(Protocol):
     deaths: int
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Return an `Answer`, whatever the target does; for a script or errors, a text if they cannot be had."""
+        """Return an `Answer`, whatever the target does; for errors, a text if they cannot be had."""
 
     def fresh(self) -> None:
         """Discard the state that earlier calls left in the target, if possible."""
@@ -136,7 +137,7 @@ class Arena:
 def _answer_of(end: End, question: Question) -> Any:
     """The answer that the end of the process stands for."""
     if question.wants == "script":
-        return ""
+        return Script()
     if question.wants != "answer":
         return end.message if end.in_call else f"no answer: {end.how}"
     if end.in_call:

@@ -17,7 +17,7 @@ from kernelproof.verify.record.schema import Check, Verdict
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
-from kernelproof.verify.witness.renderer import AGAIN, FALLBACK
+from kernelproof.verify.witness.renderer import Script
 
 SECONDS = 12.0
 """Seconds that shrinking may take in all, for all targets of a run together."""
@@ -56,12 +56,12 @@ def with_scripts(
             scripts: dict[str, str | None] = {}
             for check in wanted:
                 script = _script(judge, check, *shown[check.id])
-                if script is not None and FALLBACK in script:
+                if script.runs_case:
                     # Earlier scripts have called the target too; a fresh process shows what only its first calls do.
                     judge.fresh()
                     script = _script(judge, check, *shown[check.id])
-                scripts[check.id] = script
-                if script is not None and AGAIN in script:
+                scripts[check.id] = script.text or None
+                if script.repeats:
                     # The target keeps state between calls.
                     judge.fresh()
         checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
@@ -93,15 +93,15 @@ def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
     return subject, message
 
 
-def _script(judge: Judge, check: Check, subject: Subject, message: str) -> str | None:
+def _script(judge: Judge, check: Check, subject: Subject, message: str) -> Script:
     """The script for one failed check."""
     name = CRASH if check.verdict is Verdict.CRASH else check.id
-    script = str(judge.ask(Question(subject, wants="script", check=name, message=message)))
+    script: Script = judge.ask(Question(subject, wants="script", check=name, message=message))
     if not script and subject.inputs is not None:
         # No explicit array shows the failure, so the script runs the recipe again.
         case = min((Subject(Case.parse(text)) for text in _cases(check)), key=size_of)
-        script = str(judge.ask(Question(case, wants="script", check=name, message=message)))
-    return script or None
+        script = judge.ask(Question(case, wants="script", check=name, message=message))
+    return script
 
 
 def _cases(check: Check) -> list[str]:

@@ -29,6 +29,7 @@ from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
 from kernelproof.verify.fuzz.subject import Answer, kind, size_of
 from kernelproof.verify.records import CRASH, Failure
+from kernelproof.verify.witness.renderer import Script
 
 ROUND = 100
 """Examples in a round; Hypothesis explores in the first half and climbs κ in the second."""
@@ -336,12 +337,13 @@ class Session:
     def _script(self, small: Shrunk, signature: Signature) -> str:
         check = signature[1]
         question = Question(small.subject, wants="script", check=check, message=small.failure.message)
-        script = str(self.judge.ask(question))
+        script: Script = self.judge.ask(question)
         if script:
-            return script
+            return script.text
         # No explicit array of the smallest witness shows the failure, so the script runs the recipe again.
         first = self.known[signature].first
-        return str(self.judge.ask(replace(question, subject=first)))
+        again: Script = self.judge.ask(replace(question, subject=first))
+        return again.text
 
     def coverage(self) -> list[CoverageCell]:
         """The coverage table of the run."""

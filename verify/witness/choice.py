@@ -13,11 +13,12 @@ from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.claims import MOST, Claim, Evidence, Raises, Seen, flag
 from kernelproof.verify.judging.errors import broken
 from kernelproof.verify.records import Contract
+from kernelproof.verify.witness.renderer import Script
 from kernelproof.verify.witness.writer import Writer
 
 
-def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-    """Return the script for a check whose calls, made for the `turn`-th time, gave `seen`; "" if nothing is wrong."""
+def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> Script:
+    """Return the script for a check whose calls, made for the `turn`-th time, gave `seen`; empty if none is wrong."""
     judge, case, contract = checks()[check], writer.case, writer.target.contract
     if judge.evidence is Evidence.INPUTS:
         return writer.untouched(check, seen, turn)
@@ -38,7 +39,7 @@ def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> st
     # Unmet claims come first, because only `MOST` are kept.
     found = sorted(claims, key=lambda claim: claim.met)[:MOST]
     if all(claim.met for claim in found):
-        return ""
+        return Script()
     if not contract.deterministic:
         # What shows at one time may not show at the next.
         turn = max(turn, 2)

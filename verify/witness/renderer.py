@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-AGAIN = "wrong after the calls were made"
-"""Text that every script contains which repeats its calls until the fault shows."""
-FALLBACK = "results = kernelproof.verify("
-"""Text that every script contains which runs the case again with this package."""
 REPEATED = 100
 """How often a script repeats a call."""
 _STANDARD = (
@@ -22,6 +19,24 @@ _STANDARD = (
 _THIRD_PARTY = ("cupy", "flint", "jax", "ml_dtypes", "mpmath", "numba", "torch")
 _MODEL = ("Adaptive", "Anchored", "Fixed", "Kernel", "Nearest")
 """Names that a script imports from this package for targets that take kernels and rules."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that shows a failure; false if none can show it.
+
+    Attributes:
+        text: the program, or "".
+        repeats: whether it makes its calls until the fault shows.
+        runs_case: whether it runs the case again with this package, instead of calls on exact inputs.
+    """
+
+    text: str = ""
+    repeats: bool = False
+    runs_case: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
 
 
 def rendered(template: str, **data: Any) -> str:
@@ -42,7 +57,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"literal": repr, "docstring": docstring, "quoted": quoted}
-    environment.globals |= {"AGAIN": AGAIN, "FALLBACK": FALLBACK, "REPEATED": REPEATED, "imports": imports}
+    environment.globals |= {"REPEATED": REPEATED, "imports": imports}
     return environment
 
 

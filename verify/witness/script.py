@@ -25,7 +25,7 @@ from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.witness.choice import shown
 from kernelproof.verify.witness.literals import LARGEST
-from kernelproof.verify.witness.renderer import REPEATED
+from kernelproof.verify.witness.renderer import REPEATED, Script
 from kernelproof.verify.witness.writer import Writer
 from kernelproof.verify.workers.guard import Guard
 from kernelproof.verify.workers.judge import JUDGING, Step, calls_of
@@ -36,8 +36,8 @@ _TAKEN = frozenset({"inf", "nan"})
 """Variable names that a script needs for numbers."""
 
 
-def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: str = "") -> str:
-    """Return the script that shows the failure of `check` on `subject`; "" if only a run of a recipe's case could.
+def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: str = "") -> Script:
+    """Return the script that shows the failure of `check` on `subject`; empty if only a run of a recipe's case could.
 
     Args:
         subject: the witness.

@@ -13,7 +13,7 @@ from kernelproof.verify.targets.arrays import CARRIES_NONE
 from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.witness.calls import script_call, turned
 from kernelproof.verify.witness.origins import origin_of
-from kernelproof.verify.witness.renderer import REPEATED, rendered
+from kernelproof.verify.witness.renderer import REPEATED, Script, rendered
 from kernelproof.verify.witness.states import ENVIRONMENT, STATES
 
 _UNASKED = ("wrote what nobody asked for", "it wrote more", "answered the request")
@@ -38,7 +38,7 @@ class Writer:
 
     def claimed(
         self, check: str, used: Sequence[Seen], claims: Sequence[Claim], turn: int, *, rows: bool = False
-    ) -> str:
+    ) -> Script:
         """Show numbers that are not as claimed, when the calls are made for the `turn`-th time.
 
         Args:
@@ -54,7 +54,7 @@ class Writer:
         ]
         return self._rendered("claimed", check, calls=calls, claims=claims, turns=_turns(turn))
 
-    def raised(self, check: str, one: Seen) -> str:
+    def raised(self, check: str, one: Seen) -> Script:
         """Show a call that raises, or returns something other than an array."""
         error = one.outcome.error or ""
         title = f"{check}: {error or one.outcome.crash or 'no output'}"
@@ -71,11 +71,11 @@ class Writer:
             again=any(words in title for words in _UNASKED),
         )
 
-    def unraised(self, check: str, one: Seen) -> str:
+    def unraised(self, check: str, one: Seen) -> Script:
         """Show a call that has to raise but returns."""
         return self._rendered("unraised", check, call=script_call(self.case, one, self.caller))
 
-    def repeated(self, check: str, seen: Mapping[str, Seen]) -> str:
+    def repeated(self, check: str, seen: Mapping[str, Seen]) -> Script:
         """Show a call whose result changes in some bits when it is repeated."""
         one = next(iter(seen.values()))
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
@@ -90,22 +90,22 @@ class Writer:
             "repeated", check, call=call, other=other, given=next(iter(call.names.values())), raises=raises
         )
 
-    def untouched(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-        """Show a call that changes its inputs; "" if none does."""
+    def untouched(self, check: str, seen: Mapping[str, Seen], turn: int) -> Script:
+        """Show a call that changes its inputs; nothing if none does."""
         one = next((each for each in seen.values() if each.outcome.modified), None)
         if one is None:
-            return ""
+            return Script()
         call = script_call(self.case, one, self.caller)
         given = call.names[one.outcome.modified[0]]
         raises = one.outcome.error is not None
         return self._rendered("untouched", check, call=call, given=given, raises=raises, turns=_turns(turn))
 
-    def changed(self, check: str, seen: Mapping[str, Seen], turn: int) -> str:
-        """Show a call that changes the state of its process; "" if none does, or no expression shows the change."""
+    def changed(self, check: str, seen: Mapping[str, Seen], turn: int) -> Script:
+        """Show a call that changes the state of its process; nothing if none does or no expression shows it."""
         one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))
         states = {name: STATES[name] for name in one.outcome.changed if name in STATES}
         if not states:
-            return ""
+            return Script()
         return self._rendered(
             "changed",
             check,
@@ -116,7 +116,7 @@ class Writer:
             turns=_turns(turn),
         )
 
-    def crash(self, call: Call) -> str:
+    def crash(self, call: Call) -> Script:
         """Show a call that ends its process, hangs, or uses up its memory."""
         calls = [script_call(self.case, Seen("got", call, Outcome(), None), self.caller)]
         if call.mode == "vjp" and self.origin.kind != "program":
@@ -126,16 +126,16 @@ class Writer:
         template = "crash_of_program" if self.origin.kind == "program" else "crash"
         return self._rendered(template, "crash", calls=calls)
 
-    def fallback(self, check: str) -> str:
-        """Run the case again with this package; "" if the subject is not a recipe."""
+    def fallback(self, check: str) -> Script:
+        """Run the case again with this package; nothing if the subject is not a recipe."""
         if self.subject.inputs is not None:
-            return ""
+            return Script()
         place = self.target.place
         options = [
             (name.removeprefix("--").replace("-", "_"), value)
             for name, value in zip(place.words[::2], place.words[1::2], strict=True)
         ]
-        return rendered(
+        text = rendered(
             "fallback.py.j2",
             title=check,
             name=self.target.name,
@@ -143,10 +143,12 @@ class Writer:
             device=self.target.device,
             options=options,
         )
+        return Script(text, runs_case=True)
 
-    def _rendered(self, template: str, title: str, **data: Any) -> str:
+    def _rendered(self, template: str, title: str, **data: Any) -> Script:
         label = f"{self.target.name}: {self.case.op}, order {self.case.order_label}, {self.case.dtype}"
-        return rendered(f"{template}.py.j2", title=title, label=label, message=self.message, origin=self.origin, **data)
+        about = {"title": title, "label": label, "message": self.message, "origin": self.origin}
+        return Script(rendered(f"{template}.py.j2", **about, **data), repeats=data.get("turns") is not None)
 
 
 def _turns(turn: int) -> int | None:

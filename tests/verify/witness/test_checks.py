@@ -112,7 +112,9 @@ def test_inputs_that_the_third_call_changes_are_shown(tmp_path: Path) -> None:
     assert not isinstance(target, str)
     with loaded_here(tmp_path):
         guard = Guard.load(target[0], None)
-        script = script_for(Subject(Case.parse(THIRD_CALL.case)), "input_untouched", guard, lambda *_: None)
+        written = script_for(Subject(Case.parse(THIRD_CALL.case)), "input_untouched", guard, lambda *_: None)
+    assert written.repeats
+    script = written.text
     assert "import kernelproof" not in script
     assert "for turn in range(" in script
     assert pasted(script, tmp_path).returncode == 1

@@ -72,7 +72,7 @@ def test_a_script_gives_and_takes_arrays_of_cupy(check: str, tmp_path: Path, mon
     found = describe(find(f"{file}:Soft"))
     assert not isinstance(found, str)
     guard = Guard.load(replace(found[0], array_library="cupy"), None)
-    script = script_for(Subject(Case.parse(CASE)), check, guard, lambda *_: None)
+    script = script_for(Subject(Case.parse(CASE)), check, guard, lambda *_: None).text
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert "kernelproof" not in script
     for fault, code in ((FAULTS[check], 1), ("return cupy.asarray(right)", 0)):

@@ -81,7 +81,7 @@ def written(place: Place, case: str = CASE) -> str:
     """The script of the check of accuracy for what is at `place`."""
     target = describe(place)
     assert not isinstance(target, str), target
-    return script_for(Subject(Case.parse(case)), "accuracy", Guard.load(target[0], None), lambda *_: None)
+    return script_for(Subject(Case.parse(case)), "accuracy", Guard.load(target[0], None), lambda *_: None).text
 
 
 def run(script: str, folder: Path) -> int:
