@@ -19,15 +19,17 @@ class Mutant:
     Attributes:
         fault: what is wrong with it, in words; "" for a correct one.
         plausible: on N(0, 1) it passes `torch.testing.assert_close`, and `gradcheck` where it has a gradient.
+        at: the two levels, of `axes.AXES`, in whose combination alone it is wrong, such as "mask × causal"; or "".
     """
 
     fault: str
     plausible: bool = False
+    at: str = ""
 
 
-def mutant(fault: str, *, plausible: bool = False, **declared: Any) -> Callable[[Function], Function]:
+def mutant(fault: str, *, plausible: bool = False, at: str = "", **declared: Any) -> Callable[[Function], Function]:
     """Mark a faulty implementation; `declared` goes into its declaration."""
-    return _marked(Mutant(fault, plausible), declared)
+    return _marked(Mutant(fault, plausible, at), declared)
 
 
 def correct(**declared: Any) -> Callable[[Function], Function]:

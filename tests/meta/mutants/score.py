@@ -1,18 +1,22 @@
 """The score of the tester: every mutant must be killed, no correct implementation called wrong.
 
-    python tests/meta/mutants/score.py [NAME]... [--suite standard] [--seed 0]
+    python tests/meta/mutants/score.py [NAME]... [--suite standard] [--seed 0] [--sample COUNT] [--drawn-by HASH]
 
 All targets take the cases of one run together, so that the truth of each case is computed once, and read from the
 cache the next time; a mutant leaves at its first FAIL or CRASH. Exit code 0: all killed, and no false alarm.
+
+A sample is drawn by the hash of the commit, which is printed, and given again by --drawn-by; it has implementations of
+every file. Its run ends when the last of its mutants is killed, so that the correct ones get the cases until then.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,8 @@ from kernelproof.verify.truth import cache
 from kernelproof.verify.workers.runner import Runner, runner
 from kernelproof.verify.workers.tasks import CaseResult
 
+Held = tuple[str, str, Mutant]
+"""The text of a target, its name and its mark."""
 HERE = Path(__file__).parent
 ROUNDS = (4, 128)
 """Cases after which the killed leave: few at first, twice as many each time, up to so many."""
@@ -63,7 +69,7 @@ class Score:
         return bool(self.killed) == (self.mark.fault == "") or not self.decided
 
 
-def implementations() -> Iterator[tuple[str, str, Mutant]]:
+def implementations() -> Iterator[Held]:
     """(text of the target, name, mark) of everything that is marked in this folder."""
     sys.path.insert(0, str(HERE))
     for path in sorted(HERE.glob("*.py")):
@@ -73,6 +79,28 @@ def implementations() -> Iterator[tuple[str, str, Mutant]]:
                 mark = getattr(value, MARK, None)
                 if isinstance(mark, Mutant) and value.__module__ == path.stem:
                     yield f"{path}:{name}", name, mark
+
+
+def commit() -> str:
+    """The hash of the commit that is checked out; "0" outside a repository."""
+    command = ["git", "-C", str(HERE), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return "0"
+    return done.stdout.strip() or "0"
+
+
+def drawn(held: Sequence[Held], count: int, by: str) -> list[Held]:
+    """At least `count` of the implementations, and one of each file: the first in an order that the text `by` gives.
+
+    >>> len(drawn([("a.py:f", "f", Mutant("")), ("a.py:g", "g", Mutant("")), ("b.py:h", "h", Mutant(""))], 1, "0"))
+    2
+    """
+    ordered = sorted(held, key=lambda each: hashlib.sha256(f"{by} {each[1]}".encode()).digest())
+    first = {each[0].rpartition(":")[0]: each for each in reversed(ordered)}
+    others = [each for each in ordered if each not in first.values()]
+    return [*first.values(), *others[: max(count - len(first), 0)]]
 
 
 def killed_by(result: CaseResult, case: Case) -> str:
@@ -96,8 +124,8 @@ def rounds(cases: list[Case]) -> Iterator[list[Case]]:
         size = min(2 * size, most)
 
 
-def play(work: Runner, scores: list[Score], selection: Selection) -> None:
-    """Give all cases of the run to all that are alive, round by round."""
+def play(work: Runner, scores: list[Score], selection: Selection, *, all_cases: bool = True) -> None:
+    """Give the cases of the run to all that are alive, round by round; all of them, or until every mutant is killed."""
     targets = [each.target for each in scores]
     told = [each for target in targets for each in target.selections(selection)]
     # Any order will do, the same every time, with all families early.
@@ -105,6 +133,8 @@ def play(work: Runner, scores: list[Score], selection: Selection) -> None:
     with Progress(len(cases), shown=True, noun="cases", verb="scoring") as shown:
         for chunk in rounds(cases):
             alive = [at for at, each in enumerate(scores) if not each.killed]
+            if not all_cases and not any(scores[at].mark.fault for at in alive):
+                break
             items = [(case, tuple(at for at in alive if targets[at].refuses(case) is None)) for case in chunk]
             found = work.run(items, targets, Progress(0, shown=False))
             for (number, at), result in found.items():
@@ -121,9 +151,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--suite", default="standard")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sample", type=int, metavar="COUNT")
+    parser.add_argument("--drawn-by", metavar="HASH")
     given = parser.parse_args(arguments)
     started = time.monotonic()
     held = [each for each in implementations() if not given.names or each[1] in given.names]
+    if given.sample is not None:
+        by = given.drawn_by or commit()
+        every, held = len(held), drawn(held, given.sample, by)
+        print(f"a sample of {len(held)} of {every} implementations, drawn by {by}")
     place, _ = cache.prepared()
     with runner(limits=LIMITS, cache=place) as work:
         described: list[Any] = work.describe([find(text) for text, _, _ in held])
@@ -135,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         for (_, name, _), found in zip(held, described, strict=True):
             if isinstance(found, str):
                 print(f"{name} is not available: {found}")
-        play(work, scores, Selection(suite=given.suite, seed=given.seed))
+        play(work, scores, Selection(suite=given.suite, seed=given.seed), all_cases=given.sample is None)
     return report(scores, len(held), time.monotonic() - started)
 
 
