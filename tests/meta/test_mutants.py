@@ -5,6 +5,7 @@ The score of all of them is ``make mutants``: it takes minutes, and CI runs it.
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 
 from kernelproof import reference
+from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.records import Call, Inputs
+from kernelproof.verify.records import OPS, Call, Inputs
 from kernelproof.verify.targets.caller import Caller
-from kernelproof.verify.targets.declaration import declared
+from kernelproof.verify.targets.declaration import Declaration, declared
 from kernelproof.verify.targets.target import find
 from kernelproof.verify.workers.guard import Guard, described
 
@@ -32,10 +34,36 @@ PLAUSIBLE = [(text, name) for text, name, mark in ALL if mark.plausible]
 
 
 def test_there_are_enough_of_each_kind() -> None:
-    assert sum(mark.fault != "" for _, _, mark in ALL) >= 60
+    assert sum(mark.fault != "" for _, _, mark in ALL) >= 200
     assert len(PLAUSIBLE) >= 25
-    assert sum(mark.fault == "" for _, _, mark in ALL) >= 12
+    assert sum(mark.fault == "" for _, _, mark in ALL) >= 40
     assert len({name for _, name, _ in ALL}) == len(ALL)
+
+
+def test_they_are_of_every_op_array_and_dtype_and_some_give_wrong_gradients() -> None:
+    found: dict[bool, list[Declaration]] = {True: [], False: []}
+    for text, name, mark in ALL:
+        function = getattr(importlib.import_module(Path(text.rpartition(":")[0]).stem), name)
+        found[mark.fault != ""].append(function.KERNELPROOF)
+    for declarations in found.values():
+        assert {op for each in declarations for op in each.op or ("entmax",)} == set(OPS)
+        assert {dtype for each in declarations for dtype in each.dtypes or ()} == set(FORMATS)
+        assert "jax" in {each.array_library for each in declarations}
+        assert {"z", "alpha", "beta", "h"} <= {name for each in declarations for name in each.gradients or ()}
+
+
+def test_each_mutant_names_its_fault_in_one_sentence() -> None:
+    faults = [mark.fault for _, _, mark in ALL if mark.fault]
+    # A sentence, or the noun that is wrong; the score prints it in one line.
+    assert [fault for fault in faults if not 7 <= len(fault) <= 110 or "\n" in fault or fault.endswith(".")] == []
+
+
+def test_a_sample_covers_every_file_and_the_same_hash_draws_it_again() -> None:
+    files = {text.rpartition(":")[0] for text, _, _ in ALL}
+    sample = score.drawn(ALL, 40, "0b5e7ab")
+    assert sample == score.drawn(ALL, 40, "0b5e7ab") != score.drawn(ALL, 40, "c0ffee5")
+    assert {text.rpartition(":")[0] for text, _, _ in sample} == files
+    assert len(sample) == max(40, len(files)) == len({name for _, name, _ in sample})
 
 
 def asked(text: str) -> Any:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
+from mutant_parts import softmax64
 from mutant_parts_attention import SOFT, WIDE, attend, average, hide, scores64
-from mutant_parts_torch import HALF, allowed, bias_of, mean, scores_of, weigh, without
+from mutant_parts_torch import HALF, OPTIONS, allowed, bias_of, mean, scores_of, weigh, without
 from mutant_parts_torch import SOFT as TORCH_SOFT
 from mutant_parts_torch import attend as torch_attend
 from mutant_parts_torch import spread as torch_spread
@@ -193,3 +194,36 @@ def attention_by_logarithms(q, k, v, kernel, rule, scale=None, key_norm_term=Fal
 
     with np.errstate(invalid="ignore"):
         return average(scores, v, empty, weights).astype(q.dtype)
+
+
+@correct(**(WIDE | {"options": ["causal", "scale", "mask"]}))
+def masked_values_times_zero(q, k, v, kernel, rule, **options):
+    """What a mask hides is multiplied by 0, as everywhere: finite values do not matter, and NaN shows."""
+    scores = hide(scores64(q, k, options.pop("scale", None)), **options)
+    with np.errstate(invalid="ignore"):
+        weights = np.where(np.isneginf(scores), 0, softmax64(scores))
+        wide = np.repeat(v.astype(np.float64), q.shape[-3] // v.shape[-3], axis=-3)
+        return (weights @ wide).astype(q.dtype)
+
+
+@correct(**(TORCH_SOFT | {"layout": "bthd", "dtypes": ["float64", "float32", "bfloat16"]}))
+def tokens_before_heads(q, k, v, kernel, rule, **options):
+    """(batch, tokens, heads, width), which is declared."""
+    return torch_attend(*(part.transpose(-2, -3) for part in (q, k, v)), **options).transpose(-2, -3)
+
+
+@correct(**(WIDE | {"deterministic": False, "dtypes": ["float32"], "options": OPTIONS}))
+def sums_in_any_order(q, k, v, kernel, rule, scale=None, key_norm_term=False, **hiding):
+    """Keys are added in an order that is new at each call, in float32, and that is declared."""
+    order = _ORDERS.permutation(k.shape[-2])
+    scores = hide(scores64(q, k, scale, key_norm_term), **hiding)
+    hidden = np.isneginf(scores)
+    p = np.where(hidden, 0, softmax64(scores)).astype(np.float32)[..., order]
+    wide = np.repeat(v, q.shape[-3] // v.shape[-3], axis=-3)[..., order, :]
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = np.cumsum(p[..., None] * wide[..., None, :, :], axis=-2, dtype=np.float32)[..., -1:, :].sum(-2)
+    lost = hidden.all(-1, keepdims=True)
+    return np.where(lost, np.nan, y).astype(q.dtype)
+
+
+_ORDERS = np.random.default_rng(0)

@@ -53,7 +53,7 @@ def summed(p, v, dtype, block=1):
 
 
 @mutant("P·V is summed key by key in half precision", **LOW)
-def values_summed_in_half(q, k, v, kernel, rule, **options):
+def values_summed_key_by_key(q, k, v, kernel, rule, **options):
     return summed(*parts(q, k, v, options), q.dtype)
 
 

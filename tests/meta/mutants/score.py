@@ -171,7 +171,12 @@ def main(arguments: list[str] | None = None) -> int:
         for (_, name, _), found in zip(held, described, strict=True):
             if isinstance(found, str):
                 print(f"{name} is not available: {found}")
-        play(work, scores, Selection(suite=given.suite, seed=given.seed), all_cases=given.sample is None)
+        try:
+            play(work, scores, Selection(suite=given.suite, seed=given.seed), all_cases=given.sample is None)
+        except KeyboardInterrupt:
+            print("interrupted: what lives may be killed by the cases that were not tried")
+            report(scores, len(held), time.monotonic() - started)
+            return 130
     return report(scores, len(held), time.monotonic() - started)
 
 
