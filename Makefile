@@ -37,7 +37,7 @@ test: $(INSTALLED) ## all tests
 triton-test: $(INSTALLED) ## the example in Triton, in its interpreter; Linux
 	.ci/triton-test $(BIN)/python
 
-mutants: $(INSTALLED) ## the score of the tester: faulty implementations killed, correct ones called right
+mutants: $(INSTALLED) ## the score of the tester: faulty implementations killed, correct ones called right; a sample with ARGS='--sample 40'
 	$(BIN)/python tests/meta/mutants/score.py $(ARGS)
 
 lint: $(INSTALLED) ## ruff, both as linter and as formatter

@@ -3,7 +3,8 @@
     python tests/meta/mutants/score.py [NAME]... [--suite standard] [--seed 0] [--sample COUNT] [--drawn-by HASH]
 
 All targets take the cases of one run together, so that the truth of each case is computed once, and read from the
-cache the next time; a mutant leaves at its first FAIL or CRASH. Exit code 0: all killed, and no false alarm.
+cache the next time; a mutant leaves at its first FAIL or CRASH. Exit code 0: all killed, and no false alarm, but for
+those that `survivors.py` lists; they are printed, with what the tool lacks, and take no part in samples.
 
 A sample is drawn by the hash of the commit, which is printed, and given again by --drawn-by; it has implementations of
 every file. Its run ends when the last of its mutants is killed, so that the correct ones get the cases until then.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mutant_registry import MARK, Mutant
+from survivors import KNOWN
 
 from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
@@ -67,6 +69,11 @@ class Score:
     def wrong(self) -> bool:
         """Whether the tester was wrong about it: a mutant that lives, or a false alarm."""
         return bool(self.killed) == (self.mark.fault == "") or not self.decided
+
+    @property
+    def known(self) -> bool:
+        """Whether it is listed in `KNOWN`."""
+        return self.name in KNOWN
 
 
 def implementations() -> Iterator[Held]:
@@ -158,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
     held = [each for each in implementations() if not given.names or each[1] in given.names]
     if given.sample is not None:
         by = given.drawn_by or commit()
-        every, held = len(held), drawn(held, given.sample, by)
+        every, held = len(held), drawn([each for each in held if each[1] not in KNOWN], given.sample, by)
         print(f"a sample of {len(held)} of {every} implementations, drawn by {by}")
     place, _ = cache.prepared()
     with runner(limits=LIMITS, cache=place) as work:
@@ -185,15 +192,21 @@ def report(scores: list[Score], held: int, seconds: float) -> int:
     mutants = [each for each in scores if each.mark.fault]
     right = [each for each in scores if not each.mark.fault]
     for each in sorted(mutants, key=lambda each: each.name):
-        print(f"{'killed' if each.killed else 'LIVES ':7}{each.name:32} {each.tried:5}  {each.killed[:150]}")
+        said = each.killed[:150] or KNOWN.get(each.name, "")
+        print(f"{'killed' if each.killed else 'LIVES ':7}{each.name:32} {each.tried:5}  {said}")
     for each in sorted(right, key=lambda each: each.name):
         said = each.killed[:400] or f"{each.decided:,} comparisons"
         print(f"{'FALSE' if each.wrong else 'right':7}{each.name:32} {each.tried:5}  {said}")
+    for each in scores:
+        if each.known and not each.wrong:
+            print(f"{each.name} is judged rightly now: it need not be listed in survivors.py any more")
     killed, alarms = sum(bool(each.killed) for each in mutants), sum(each.wrong for each in right)
     plausible = sum(each.mark.plausible for each in mutants)
     print(f"killed {killed} / {len(mutants)} ({plausible} of them pass assert_close and gradcheck on N(0, 1))")
     print(f"false alarms {alarms} / {len(right)}, in {seconds:.0f} s")
-    return int(any(each.wrong for each in scores) or len(scores) < held)
+    if known := [each.name for each in scores if each.known and each.wrong]:
+        print(f"{len(known)} of those judged wrongly are listed in survivors.py with what the tool lacks")
+    return int(any(each.wrong and not each.known for each in scores) or len(scores) < held)
 
 
 if __name__ == "__main__":
