@@ -40,7 +40,7 @@ Held = tuple[str, str, Mutant]
 HERE = Path(__file__).parent
 ROUNDS = (4, 128)
 """Cases after which the killed leave: few at first, twice as many each time, up to so many."""
-LIMITS = Limits(seconds=10.0)
+LIMITS = Limits(seconds=30.0)
 """A mutant that hangs takes so long once."""
 
 
