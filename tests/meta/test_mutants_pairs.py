@@ -46,8 +46,8 @@ def differentiated(function: Any, arrays: dict[str, Any], options: dict[str, Any
 
 def largest_error(function: Any, at: tuple[str, ...]) -> float:
     """The largest difference from the right answer at these levels, over the largest right number."""
-    from mutant_parts_torch import attend
-
+    # Imported by name: what these files hold is what users write, without types.
+    attend = importlib.import_module("mutant_parts_torch").attend
     arrays, options = axes.example(*at)
     half = "half precision" in at
     if half:

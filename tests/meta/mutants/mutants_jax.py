@@ -4,8 +4,16 @@ import jax
 import jax.numpy as jnp
 from mutant_registry import mutant
 
-SOFT = {"op": "attention", "order": "inf", "rule": "adaptive:1", "array_library": "jax", "dtypes": ["float32"]}
-ROWS = {"order": "inf", "array_library": "jax", "dtypes": ["float32"]}
+FLUSHES = {"flush_to_zero": True}
+"""XLA makes subnormal numbers 0, and that is declared."""
+SOFT = {
+    "op": "attention",
+    "order": "inf",
+    "rule": "adaptive:1",
+    "array_library": "jax",
+    "dtypes": ["float32"],
+} | FLUSHES
+ROWS = {"order": "inf", "array_library": "jax", "dtypes": ["float32"]} | FLUSHES
 
 
 def scores_of(q, k, scale=None):

@@ -182,12 +182,12 @@ def main(arguments: list[str] | None = None) -> int:
             play(work, scores, Selection(suite=given.suite, seed=given.seed), all_cases=given.sample is None)
         except KeyboardInterrupt:
             print("interrupted: what lives may be killed by the cases that were not tried")
-            report(scores, len(held), time.monotonic() - started)
+            report(scores, len(held), time.monotonic() - started, whole=False)
             return 130
     return report(scores, len(held), time.monotonic() - started)
 
 
-def report(scores: list[Score], held: int, seconds: float) -> int:
+def report(scores: list[Score], held: int, seconds: float, *, whole: bool = True) -> int:
     """Print the score; the exit code."""
     mutants = [each for each in scores if each.mark.fault]
     right = [each for each in scores if not each.mark.fault]
@@ -198,7 +198,7 @@ def report(scores: list[Score], held: int, seconds: float) -> int:
         said = each.killed[:400] or f"{each.decided:,} comparisons"
         print(f"{'FALSE' if each.wrong else 'right':7}{each.name:32} {each.tried:5}  {said}")
     for each in scores:
-        if each.known and not each.wrong:
+        if whole and each.known and not each.wrong:
             print(f"{each.name} is judged rightly now: it need not be listed in survivors.py any more")
     killed, alarms = sum(bool(each.killed) for each in mutants), sum(each.wrong for each in right)
     plausible = sum(each.mark.plausible for each in mutants)
