@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 REASONS: Mapping[str, str] = {
+    "a gradient loses more than one smallest normal number where a target flushes": "softmax_of_jax",
     "the model of error allows κ in units of the narrow format": """
         all_in_half alpha_above_bfloat16 alpha_above_e4m3 alpha_above_e5m2
         alpha_below_float16 alpha_of_four_fifths biased_softmax cooled_attention_bfloat16
@@ -28,7 +29,7 @@ REASONS: Mapping[str, str] = {
         entmax15_by_way_of_single entmax_of_alpha_in_half exp_of_log_softmax first_infinity
         first_rows_only gaussian_weights grade_of_fewer_digits gradient_by_hand
         infinity_is_nan jax_causal_ahead jax_finite_mask jax_first_head_of_group
-        jax_heads_in_turn jax_mask_for_causal jax_softmax_without_shift kept_by_first_score
+        jax_heads_in_turn jax_mask_for_causal kept_by_first_score
         last_bits_differ masked_values_times_zero mean_of_hidden_values mirrored_when_falling
         one_call_late powers_of_two products_for_differences softmax_by_way_of_single
         softmax_of_bandwidth softmax_of_beta softmax_of_detached_maximum softmax_that_flushes
