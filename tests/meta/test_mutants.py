@@ -50,7 +50,7 @@ def test_they_are_of_every_op_array_and_dtype_and_some_give_wrong_gradients() ->
         assert {op for each in declarations for op in each.op or ("entmax",)} == set(OPS)
         assert {dtype for each in declarations for dtype in each.dtypes or ()} == set(FORMATS)
         assert "jax" in {each.array_library for each in declarations}
-        assert {"z", "alpha", "beta", "h"} <= {name for each in declarations for name in each.gradients or ()}
+    assert {"z", "alpha", "beta", "h"} <= {name for each in found[True] for name in each.gradients or ()}
 
 
 def test_each_mutant_names_its_fault_in_one_sentence() -> None:
@@ -62,7 +62,7 @@ def test_each_mutant_names_its_fault_in_one_sentence() -> None:
 def test_those_that_are_judged_wrongly_are_named_and_become_fewer() -> None:
     # A ratchet: who mends what the tester lacks takes the names out, and lowers the number.
     assert set(survivors.KNOWN) <= {name for _, name, _ in ALL}
-    assert len(survivors.KNOWN) == sum(len(names.split()) for names in survivors.REASONS.values()) <= 154
+    assert len(survivors.KNOWN) == sum(len(names.split()) for names in survivors.REASONS.values()) <= 72
 
 
 def test_a_sample_covers_every_file_and_the_same_hash_draws_it_again() -> None:

@@ -5,7 +5,6 @@ import torch
 from mutant_parts import gaps_of, share
 from mutant_parts_torch import EIGHT, HALF, differentiated, numbers, with_gradient_of
 from mutant_registry import correct
-from mutants_derivatives import _ALPHA_RIGHT, ALPHA
 
 INF = float("inf")
 NARROW = {"dtypes": [*HALF, *EIGHT], "gradients": []}
@@ -86,24 +85,6 @@ def compensated_sum(z):
         return (terms / total).astype(z.dtype)
 
 
-@correct(order=1, dtypes=["float64", "float32"])
-def sparsemax_by_elimination(z):
-    """Michelot's: the mean of what is left, until nothing falls away."""
-    gaps = gaps_of(z.astype(np.float64))
-    inside = np.isfinite(gaps)
-    for _ in range(z.shape[-1]):
-        size = np.maximum(inside.sum(-1, keepdims=True), 1)
-        edge = (1 + np.where(inside, gaps, 0).sum(-1, keepdims=True)) / size
-        left = inside & (gaps < edge)
-        if (left == inside).all():
-            break
-        inside = left
-    size = inside.sum(-1, keepdims=True)
-    edge = (1 + np.where(inside, gaps, 0).sum(-1, keepdims=True)) / np.maximum(size, 1)
-    lost = np.isnan(gaps).any(-1, keepdims=True) | (size == 0)
-    return np.where(lost, np.nan, np.where(inside, edge - np.where(inside, gaps, 0), 0)).astype(z.dtype)
-
-
 @correct(order=2, dtypes=["float64", "float32"])
 def entmax15_by_sorting(z):
     """The closed form: the mean and the variance of the k largest decide τ, k from the largest that is consistent."""
@@ -134,12 +115,6 @@ def softmax_that_flushes(z):
     with np.errstate(invalid="ignore"):
         weights = share(np.exp(-gaps_of(z.astype(np.float64))))
     return np.where(weights < np.finfo(np.float32).tiny, 0 * weights, weights).astype(z.dtype)
-
-
-@correct(**(ALPHA | {"dtypes": ["float64", "float32", "bfloat16", "float16"]}))
-def derivative_in_alpha(z, alpha):
-    """Entmax with both derivatives of the definition."""
-    return _ALPHA_RIGHT(z, alpha)
 
 
 class _Stored(torch.autograd.Function):

@@ -7,16 +7,6 @@ from mutant_registry import correct
 from mutants_regression import squares, torch_squares
 from mutants_rules import TOP, kept
 
-
-def soft(scores, scaled):
-    """Softmax of scaled gaps; a masked key has no gap, whose product with a gradient of 0 would be NaN."""
-    masked = torch.isneginf(scores)
-    wide = torch.where(masked, 0, scores.double())
-    top = torch.where(masked, -torch.inf, wide).amax(-1, keepdim=True) if scores.shape[-1] else wide
-    held = scaled(wide - top.detach())
-    return torch.softmax(torch.where(masked, -torch.inf, held), -1).to(scores.dtype)
-
-
 GAUSS = {"op": "regression", "order": "inf", "rule": "fixed:h"}
 
 
@@ -61,18 +51,6 @@ def relumax(scores, kernel, gamma):
     """[1 − d/γ]₊ⁿ over its sum."""
     gaps = gaps_of(scores.astype(np.float64))
     return share(powers(gaps, float(gamma), float(kernel.order))).astype(scores.dtype)
-
-
-@correct(op="weights", order="inf", rule="adaptive:beta", gradients=["scores", "beta"], dtypes=["float64", "float32"])
-def softmax_of_beta(scores, beta):
-    """Differentiated in β too."""
-    return soft(scores, lambda gaps: gaps * beta)
-
-
-@correct(op="weights", order="inf", rule="fixed:h", gradients=["scores", "h"], dtypes=["float64", "float32"])
-def softmax_of_bandwidth(scores, h):
-    """Differentiated in h too."""
-    return soft(scores, lambda gaps: gaps / (h * h))
 
 
 @correct(scores="differences", **GAUSS)
