@@ -48,6 +48,7 @@ class TargetView:
     rows: list[Accuracy]
     grids: list[summary.CoverageGrid]
     recipes: summary.RecipesGrid
+    pairs: list[str]
     gaps: list[summary.Gap]
     figure: Drawn | None
 
@@ -92,6 +93,7 @@ def _target(target: Target, at: int) -> TargetView:
         rows=summary.largest_errors(target, ROWS),
         grids=summary.coverage_grids(target),
         recipes=summary.recipes_grid(target),
+        pairs=summary.pairs_lines(target),
         gaps=summary.not_tried(target),
         figure=accuracy_figure(target, f"accuracy{at}"),
     )

@@ -17,6 +17,7 @@ from kernelproof.reports.summary import (
     lede,
     not_tried,
     order_label,
+    pairs_lines,
     recipes_grid,
     run_totals,
     totals,
@@ -182,6 +183,9 @@ def _coverage(target: Target) -> Iterator[str]:
             [escape(op), *(f"{each.tried}/{each.known}" if each else "" for each in line)] for op, line in grid.rows
         )
         yield table(["op", *map(escape, grid.families)], rows, right=1)
+    if target.pairs:
+        yield "**Pairs**: levels of options, sizes, layout and dtype that occurred together where something was decided"
+        yield "\n".join(f"- {escape(line)}" for line in pairs_lines(target))
     gaps = not_tried(target)
     if gaps:
         yield "**Not verified**"

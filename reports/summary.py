@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
-from kernelproof.reports.text import MISSING
+from kernelproof.reports.text import MISSING, number
 from kernelproof.verify.checks import headline
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
 
@@ -251,6 +251,20 @@ def recipes_grid(target: Target) -> RecipesGrid:
     families = sorted({family for _, family in found})
     ops = dict.fromkeys(op for op, _ in found)
     return RecipesGrid(families, [(op, [found.get((op, family)) for family in families]) for op in ops])
+
+
+def pairs_lines(target: Target) -> list[str]:
+    """A sentence for each op and kind of comparison: how many pairs of levels were covered, and which were not."""
+    found = []
+    for each in target.pairs:
+        line = f"{each.op}, {each.of}: pairs covered {number(each.covered)} of {number(each.possible)}"
+        if each.missing:
+            few = "not covered" if len(each.missing) == each.possible - each.covered else "not covered, among others"
+            line += f"; {few}: {', '.join(each.missing)}"
+        if each.left_out:
+            line += f"; out of the count: {'; '.join(each.left_out)}"
+        found.append(line)
+    return found
 
 
 @dataclass(frozen=True)

@@ -313,6 +313,10 @@ def _summarize(results: Results, out: Path) -> None:
         if bad and target.note:
             # The note says what the target was not given, or what its declaration may lack.
             typer.echo(clean(f"  note: {target.note}"))
+    for target in results.targets:
+        said = [f"{each.covered:,} of {each.possible:,} ({each.op}, {each.of})" for each in target.pairs]
+        if said:
+            typer.echo(clean(f"{target.name}: pairs covered {'; '.join(said)}"))
     for line in results.skipped:
         typer.echo(clean(f"skipped: {line}"))
     known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]

@@ -59,11 +59,20 @@ def additive(case: Case, values: Floats) -> Array:
 
 def mixed_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """The shapes of q, k and v of a case of regression or attention."""
-    if case.op == "regression":
-        *batch, count, size, width, out = case.shape
+    return shapes_with(case.op, case.shape)
+
+
+def shapes_with(op: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The same for the op and the `shape` of a case.
+
+    >>> shapes_with("attention", (4, 2, 3, 9, 8, 5))
+    {'q': (4, 3, 8), 'k': (2, 9, 8), 'v': (2, 9, 5)}
+    """
+    if op == "regression":
+        *batch, count, size, width, out = shape
         lead = key_lead = tuple(batch)
     else:
-        *batch, heads, groups, count, size, width, out = case.shape
+        *batch, heads, groups, count, size, width, out = shape
         lead, key_lead = (*batch, heads), (*batch, groups)
     return {"q": (*lead, count, width), "k": (*key_lead, size, width), "v": (*key_lead, size, out)}
 

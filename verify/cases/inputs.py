@@ -86,8 +86,12 @@ def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
 
 
 def bulky(inputs: Inputs) -> bool:
-    """Whether `inputs` have more than `BULK` numbers."""
-    return max((array.size for array in inputs.arrays.values()), default=0) > BULK
+    """Whether `inputs` have more than `BULK` numbers, or as many products of queries and keys."""
+    sizes = [array.size for array in inputs.arrays.values()]
+    if "q" in inputs.arrays:
+        q, k = inputs.arrays["q"], inputs.arrays["k"]
+        sizes.append(q.size * k.shape[-2])
+    return max(sizes, default=0) > BULK
 
 
 def cotangent_for(case: Case, inputs: Inputs) -> Array | None:

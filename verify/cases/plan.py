@@ -13,12 +13,13 @@ from fractions import Fraction
 
 from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.combined import case_with, covering
 from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, once_of
 from kernelproof.verify.cases.families.lengths import essential
 from kernelproof.verify.cases.rules import filled
 from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, SUITES, Selection
-from kernelproof.verify.records import OPS
+from kernelproof.verify.records import OPS, RANKS
 
 ALPHA_FAMILIES = 3
 """Families for each α and dtype: few, because α is the order in another form and only passing it has to be tested."""
@@ -131,15 +132,48 @@ def plan(selection: Selection, *, alpha_only: bool = False, fixed: bool = False)
         alpha_only: whether some target takes α only; then orders whose α is no float64 are added as values of α.
         fixed: whether to plan no values of α besides those selected.
     """
-    found = [case for op in selection.grid_ops for case in _of_op(op, selection, alpha_only=alpha_only, fixed=fixed)]
-    return tuple(dict.fromkeys(found))
+    return union([selection], alpha_only=alpha_only, fixed=fixed)
 
 
 def union(selections: Iterable[Selection], *, alpha_only: bool = False, fixed: bool = False) -> tuple[Case, ...]:
     """The cases of several selections, in the order of the ops, without repetition; arguments as in `plan`."""
-    held = dict.fromkeys(selections)
-    plans = (case for each in held for case in plan(each, alpha_only=alpha_only, fixed=fixed))
-    return tuple(sorted(dict.fromkeys(plans), key=lambda case: OPS.index(case.op)))
+    found: dict[Case, None] = {}
+    paired: dict[str, tuple[Case, ...]] = {}
+    for selection in dict.fromkeys(selections):
+        for op in selection.grid_ops:
+            dealt = list(_of_op(op, selection, alpha_only=alpha_only, fixed=fixed))
+            found.update(dict.fromkeys(dealt))
+            # What the cases of one target cover for another one too is not planned again.
+            more = tuple(_combined(op, selection, dealt, paired.get(op, ())))
+            paired[op] = (*paired.get(op, ()), *more)
+            found.update(dict.fromkeys(more))
+    return tuple(sorted(found, key=lambda case: OPS.index(case.op)))
+
+
+def _place(case: Case) -> Case:
+    """The order and rule of `case`, without the rest."""
+    return replace(case, dtype="float64", family="random", shape=(1,) * RANKS[case.op], feature="1")
+
+
+def _combined(op: str, selection: Selection, dealt: list[Case], held: tuple[Case, ...]) -> Iterator[Case]:
+    """Yield the cases of the combinations of levels, at the orders and rules of `dealt` in turn; `held` are planned."""
+    suite = SUITES[selection.suite]
+    places = dict.fromkeys(_place(case) for case in dealt)
+    # Order 0 has equal weights, which tell nothing about scores.
+    places = {case: None for case in places if case.order != "0"} or places
+    if not suite.strength or not places:
+        return
+    taken = selection.combined
+    turns = list(places)
+    for gradients in (False, True) if taken.gradients else (False,):
+        found: list[Case] = []
+        rows = covering(op, taken, suite.strength, selection.seed, held, gradients=gradients).rows
+        for turn, row in enumerate(rows[: None if suite.rows is None else max(suite.rows - len(held), 0)]):
+            # Not in step with anything that the construction of the rows repeats.
+            place = turns[(7 * turn + turn // len(turns) + selection.seed) % len(turns)]
+            found.append(case_with(row, place, taken, gradients=gradients))
+        held = (*held, *found)
+        yield from found
 
 
 def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> Iterator[Case]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.families.layouts import laid
+from kernelproof.verify.cases.families.layouts import each_once, layer
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.cases.layout import Layout, packed
 from kernelproof.verify.records import Array, Contract, Inputs
@@ -25,15 +25,18 @@ class Subject:
     inputs: Inputs | None = None
 
     def built(self, contract: Contract) -> Inputs:
-        """The inputs, resolved by `contract`; in the family ``layouts``, laid out in memory as the feature says."""
+        """The inputs, resolved by `contract`; laid out in memory as the case says."""
         if self.inputs is None:
             return inputs_of(self.case, contract)
         inputs = resolve(self.inputs, contract)
-        if self.case.family != "layouts":
+        if (lay := layer(self.case)) is None:
             return inputs
-        arrays = {name: laid(array, self.case.feature) for name, array in inputs.arrays.items()}
         upstream = inputs.cotangent
-        return replace(inputs, arrays=arrays, cotangent=None if upstream is None else laid(upstream, self.case.feature))
+        return replace(
+            inputs,
+            arrays=each_once(lay, inputs.arrays),
+            cotangent=None if upstream is None else lay(upstream),
+        )
 
     @property
     def elements(self) -> int:
@@ -51,7 +54,7 @@ def explicit(subject: Subject) -> Subject:
         subject.case,
         replace(
             inputs,
-            arrays={name: plain(array) for name, array in inputs.arrays.items()},
+            arrays=each_once(plain, inputs.arrays),
             cotangent=None if upstream is None else plain(upstream),
         ),
     )

@@ -7,11 +7,12 @@ combinations, the more recipes each gets, up to all recipes. Recipes that every 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.verify.cases.combined import Taken
 from kernelproof.verify.cases.families.large import FAMILY
 from kernelproof.verify.cases.families.large import SUITE as LARGE
 from kernelproof.verify.records import OPS
@@ -21,6 +22,8 @@ ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", 
 ALPHAS = ("4/3", "3", "1.0001")
 """Values of α that entmax is asked for besides."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
+HALVES = ("float64", "float32", "float16", "bfloat16")
+"""The dtypes of the combinations of the suite quick: those that most targets take."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Suite:
         entmax_budget: cases of entmax up to which a run of few orders and dtypes gets more recipes for each.
         mixed_budget: the same for each other op.
         families: the families that it tries; empty means all.
+        strength: how many levels of `kernelproof.verify.cases.axes` it combines in every way: 2 for pairs, 3 for
+            triples; 0 for none.
+        rows: the most cases of these combinations for each op; None means as many as they need.
+        paired: the dtypes of these combinations; empty means all.
     """
 
     name: str
@@ -43,6 +50,9 @@ class Suite:
     entmax_budget: int = 0
     mixed_budget: int = 0
     families: tuple[str, ...] = ()
+    strength: int = 2
+    rows: int | None = None
+    paired: tuple[str, ...] = ()
 
     def share(self, op: str, places: int) -> int | None:
         """The number of recipes for each of `places` combinations of `op`: the suite's or more; None means all."""
@@ -56,10 +66,10 @@ class Suite:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("quick", ("float64", "float32"), 5, 1, 200, 96),
+        Suite("quick", ("float64", "float32"), 5, 1, 200, 96, rows=16, paired=HALVES),
         Suite("standard", tuple(FORMATS), 12, 2, 1000, 276),
-        Suite("exhaustive", tuple(FORMATS), None, None),
-        Suite(LARGE, ("float32",), None, None, families=(FAMILY.id,)),
+        Suite("exhaustive", tuple(FORMATS), None, None, strength=3),
+        Suite(LARGE, ("float32",), None, None, families=(FAMILY.id,), strength=0),
     )
 }
 
@@ -76,6 +86,7 @@ class Selection:
         alphas: values of α, as text; they restrict the run to entmax.
         dtypes: names of dtypes, which may include dtypes that the suite leaves out.
         rules: bandwidth rules of the ops other than entmax, or patterns of rules; see `kernelproof.verify.cases.rules`.
+        taken: what a target takes of the axes of combinations; None means everything.
     """
 
     suite: str = "standard"
@@ -85,6 +96,7 @@ class Selection:
     alphas: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    taken: Taken | None = None
 
     @property
     def words(self) -> list[str]:
@@ -102,6 +114,15 @@ class Selection:
     def grid_dtypes(self) -> tuple[str, ...]:
         """The dtypes of the run."""
         return self.dtypes or SUITES[self.suite].dtypes
+
+    @property
+    def combined(self) -> Taken:
+        """What the combinations of the run may have: what the target takes, in dtypes of the run."""
+        suite = SUITES[self.suite]
+        if self.taken is None:
+            return Taken(dtypes=self.dtypes or suite.paired or tuple(FORMATS))
+        paired = tuple(dtype for dtype in self.taken.dtypes if dtype in (suite.paired or FORMATS))
+        return replace(self.taken, dtypes=paired or self.taken.dtypes)
 
 
 def parse_numbers(text: str, name: str) -> tuple[str, ...]:

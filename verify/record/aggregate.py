@@ -17,6 +17,7 @@ from kernelproof.verify.checks import checks
 from kernelproof.verify.judging.grades import UNGRADED
 from kernelproof.verify.record.accuracy import accuracy_table, order_key
 from kernelproof.verify.record.basis import diagnosis, rests_on, usual_grade
+from kernelproof.verify.record.pairs import pairs_of
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Verdict, Worst
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.record.xfail import Expected, ExpectedFailures
@@ -140,6 +141,7 @@ def record(tried: TargetRun) -> TargetRecord:
         accuracy=accuracy,
         coverage=_coverage(tried),
         recipes=_recipes(tried),
+        pairs=[] if tried.single else list(pairs_of(tried.target, tried.cases, tried.results)),
     )
 
 

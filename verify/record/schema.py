@@ -116,6 +116,21 @@ class Recipes(Record):
     known: int
 
 
+class Pairs(Record):
+    """How many pairs of levels of an op's axes (options, sizes, layout, dtype, ...) the cases of a run have together.
+
+    `of` is what was compared there: "outputs" or "gradients". `possible` counts the pairs that can occur for the
+    target; `left_out` says which levels it refuses. `missing` names some pairs that were not covered.
+    """
+
+    op: str
+    of: str
+    covered: int
+    possible: int
+    missing: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+
+
 class Target(HasBrief, Record):
     """The results of one implementation: its grade, its checks, and what was tried on it.
 
@@ -138,6 +153,7 @@ class Target(HasBrief, Record):
     accuracy: list[Accuracy] = Field(default_factory=list)
     coverage: list[Coverage] = Field(default_factory=list)
     recipes: list[Recipes] = Field(default_factory=list)
+    pairs: list[Pairs] = Field(default_factory=list)
 
     def brief(self) -> Brief:
         """The grade and the verdict, and of each check its verdict, its comparisons and its worst case."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.families.layouts import each_once
 from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import HALF, as_leaf, differentiated, give, picked, same_bits, take, transposed
@@ -57,7 +59,10 @@ class Caller:
         target, case = self.target, case_of(case, call)
         layout = target.layout(case.op)
         call = laid(call, layout)
-        inputs = {name: give(array, target.array_library, target.device) for name, array in call.inputs.arrays.items()}
+        copied = partial(give, kind=target.array_library, device=target.device)
+        # Keys that are the queries are passed as one array, unless both need gradients of their own.
+        held = call.inputs.arrays
+        inputs = {name: copied(held[name]) for name in held} if call.mode == "vjp" else each_once(copied, held)
         options = {name: self._option(value) for name, value in call.inputs.options.items()}
         # A check asks for gradients only where there is a cotangent.
         wanted = call.inputs.cotangent if call.mode == "vjp" else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.verify.cases.axes import PAIRS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import keys_of
 from kernelproof.verify.cases.inputs import inputs_of
@@ -17,7 +18,8 @@ from kernelproof.verify.targets.target import Target
 def fitted_case(target: Target, case: Case) -> Case | None:
     """Reshape `case` to the nearest shape that `target` takes; None if the target or the family refuses the result."""
     scope = target.scope(case.op)
-    if scope is None or scope.shapes == Shapes():
+    # Combinations are planned in shapes that fit, for each target.
+    if scope is None or scope.shapes == Shapes() or case.family == PAIRS:
         return None
     changed = replace(case, shape=fitted(case.op, scope.shapes, case.shape))
     least, most = keys_of(case.family)

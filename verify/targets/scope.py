@@ -10,11 +10,12 @@ from typing import Any
 
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.combined import AnyShape, Taken
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.rules import in_ranges, matches, number_of
 from kernelproof.verify.records import Call, Inputs, Outcome, Truth
 from kernelproof.verify.targets.declaration import BHTD, MASKS, Shapes
-from kernelproof.verify.targets.shapes import refused_shape, shapes_of
+from kernelproof.verify.targets.shapes import Fitting, refused_shape, shapes_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,18 @@ class Scope:
     def order_unknown(self) -> bool:
         """Whether it computes a single order that is not declared."""
         return self.fixed and self.order is None and self.alpha is None
+
+    def taken(self, dtypes: tuple[str, ...]) -> Taken:
+        """What the target takes of the axes of combinations; `dtypes` are those of the run, empty for all."""
+        return Taken(
+            dtypes=tuple(dtype for dtype in self.dtypes if dtype in (dtypes or self.dtypes)),
+            options=self.options,
+            requires=self.requires,
+            masks=self.masks,
+            exclusive=self.exclusive,
+            gradients=self.gradients != (),
+            fits=AnyShape() if self.shapes == Shapes() else Fitting(self.shapes),
+        )
 
     def refuses(self, case: Case) -> str | None:
         """Why the target cannot be called with `case`, or None."""

@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 
-from kernelproof.verify.cases.builders import mixed_shapes
+from kernelproof.verify.cases.axes import AXES, KEYS
+from kernelproof.verify.cases.builders import shapes_with
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.targets.declaration import Shapes
 
 
 def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
     """The shapes of the arrays of `case`, by name."""
-    if case.op in {"entmax", "weights"}:
-        return {"z" if case.op == "entmax" else "scores": case.shape}
-    return mixed_shapes(case)
+    return _named(case.op, case.shape)
+
+
+def _named(op: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    if op in {"entmax", "weights"}:
+        return {"z" if op == "entmax" else "scores": shape}
+    return shapes_with(op, shape)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Whether shapes of cases are within `limits`."""
+
+    limits: Shapes
+
+    def __call__(self, op: str, shape: tuple[int, ...]) -> bool:
+        """Whether a target of these limits takes the arrays of a case of `op` with this `shape`."""
+        return refused_shape(self.limits, _named(op, shape)) is None
+
+    def bars(self, op: str) -> frozenset[tuple[str, str]]:
+        """(axis, level) of `kernelproof.verify.cases.axes` that no shape of `op` within the limits has."""
+        limits, axes = self.limits, {axis.name: axis.levels for axis in AXES[op]}
+        most = limits.most_keys if limits.most_keys is not None else 2**63
+        rank = {"no-batch": 0, "batch": 1, "batches": 2, "inner-one": 2}
+        ranks = {"batch": {level: axes_of + (3 if op == "attention" else 2) for level, axes_of in rank.items()}}
+        ranks["axes"] = {"one-row": 1, "rows": 2, "several-axes": 3, "inner-one": 3, "outer-one": 3}
+        tests = {
+            "keys": lambda level: KEYS[level][1] < limits.least_keys or KEYS[level][0] > most,
+            "width": lambda level: refused_width(limits, int(level.rpartition("-")[2])),
+            "values": lambda level: limits.equal_widths and level != "values-equal",
+            "heads": lambda level: not limits.grouped_heads and level in {"grouped-heads", "one-key-head"},
+            "queries": lambda level: limits.square and level != "as-many",
+            **{
+                axis: lambda level, held=held: not limits.least_rank <= held[level] <= (limits.most_rank or 9)
+                for axis, held in ranks.items()
+            },
+        }
+        return frozenset(
+            (axis, level) for axis in axes.keys() & tests.keys() for level in axes[axis] if tests[axis](level)
+        )
+
+
+def refused_width(limits: Shapes, width: int) -> bool:
+    """Whether the target refuses queries and keys of this width."""
+    return bool(limits.head_sizes and width not in limits.head_sizes) or width % limits.head_multiple != 0
 
 
 def refused_shape(limits: Shapes, shapes: Mapping[str, tuple[int, ...]]) -> str | None:

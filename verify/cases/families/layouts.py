@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kernelproof.verify.cases.axes import PAIRS, worded
 from kernelproof.verify.cases.builders import mixed, scored, settle
 from kernelproof.verify.cases.features import one_of
 from kernelproof.verify.cases.inputs import cotangent_for
@@ -67,6 +69,35 @@ def laid(values: Array, feature: str) -> Array:
     else:
         strides, offset = packed(shape), 0
     return Layout(memory, strides, offset, writeable).view(shape)
+
+
+def swapped(values: Array) -> Array:
+    """`values` with the axes before the last exchanged in memory, such as heads and tokens; their shape stays."""
+    if values.ndim < 3:
+        return laid(values, "transposed")
+    return np.ascontiguousarray(values.swapaxes(-3, -2)).swapaxes(-3, -2)
+
+
+def each_once(change: Callable[[Array], Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Change each of `arrays`; an array that has several names, such as keys that are the queries, stays one array.
+
+    >>> one = np.zeros(2)
+    >>> found = each_once(np.copy, {"q": one, "k": one})
+    >>> found["q"] is found["k"], found["q"] is one
+    (True, False)
+    """
+    changed = {id(array): change(array) for array in arrays.values()}
+    return {name: changed[id(array)] for name, array in arrays.items()}
+
+
+def layer(case: Case) -> Callable[[Array], Array] | None:
+    """How the arrays of `case` lie in memory: what turns packed ones into them; None if they are packed."""
+    if case.family == "layouts":
+        return partial(laid, feature=case.feature)
+    if case.family != PAIRS:
+        return None
+    layout = worded(case.op, case.feature)["layout"]
+    return None if layout == "packed" else swapped if layout == "swapped" else partial(laid, feature=layout)
 
 
 class Layouts:
