@@ -9,9 +9,9 @@ of the package uses; targets of either kind are called with ``causal=True``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,6 +83,18 @@ def output_shape(case: Case, inputs: Inputs) -> tuple[int, ...]:
     if case.op in {"entmax", "weights"}:
         return next(iter(arrays.values())).shape
     return (*arrays["q"].shape[:-1], arrays["v"].shape[-1])
+
+
+def each_once(change: Callable[[Array], Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Change each of `arrays`; an array that has several names, such as keys that are the queries, stays one array.
+
+    >>> one = np.zeros(2)
+    >>> found = each_once(np.copy, {"q": one, "k": one})
+    >>> found["q"] is found["k"], found["q"] is one
+    (True, False)
+    """
+    changed = {id(array): change(array) for array in arrays.values()}
+    return {name: changed[id(array)] for name, array in arrays.items()}
 
 
 def bulky(inputs: Inputs) -> bool:

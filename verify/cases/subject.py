@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.families.layouts import each_once, layer
-from kernelproof.verify.cases.inputs import inputs_of, resolve
+from kernelproof.verify.cases.families.layouts import layer
+from kernelproof.verify.cases.inputs import each_once, inputs_of, resolve
 from kernelproof.verify.cases.layout import Layout, packed
 from kernelproof.verify.records import Array, Contract, Inputs
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.families.layouts import each_once
+from kernelproof.verify.cases.inputs import each_once
 from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import HALF, as_leaf, differentiated, give, picked, same_bits, take, transposed
@@ -168,7 +168,7 @@ def laid(call: Call, layout: str) -> Call:
     if layout == BHTD:
         return call
     given = call.inputs
-    arrays = {name: transposed(array, layout) for name, array in given.arrays.items()}
+    arrays = each_once(partial(transposed, layout=layout), given.arrays)
     upstream = None if given.cotangent is None else transposed(given.cotangent, layout)
     return replace(call, inputs=replace(given, arrays=arrays, cotangent=upstream))
 

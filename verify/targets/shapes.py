@@ -35,25 +35,28 @@ class Fitting:
 
     def bars(self, op: str) -> frozenset[tuple[str, str]]:
         """(axis, level) of `kernelproof.verify.cases.axes` that no shape of `op` within the limits has."""
-        limits, axes = self.limits, {axis.name: axis.levels for axis in AXES[op]}
-        most = limits.most_keys if limits.most_keys is not None else 2**63
-        rank = {"no-batch": 0, "batch": 1, "batches": 2, "inner-one": 2}
-        ranks = {"batch": {level: axes_of + (3 if op == "attention" else 2) for level, axes_of in rank.items()}}
-        ranks["axes"] = {"one-row": 1, "rows": 2, "several-axes": 3, "inner-one": 3, "outer-one": 3}
-        tests = {
-            "keys": lambda level: KEYS[level][1] < limits.least_keys or KEYS[level][0] > most,
-            "width": lambda level: refused_width(limits, int(level.rpartition("-")[2])),
-            "values": lambda level: limits.equal_widths and level != "values-equal",
-            "heads": lambda level: not limits.grouped_heads and level in {"grouped-heads", "one-key-head"},
-            "queries": lambda level: limits.square and level != "as-many",
-            **{
-                axis: lambda level, held=held: not limits.least_rank <= held[level] <= (limits.most_rank or 9)
-                for axis, held in ranks.items()
-            },
-        }
-        return frozenset(
-            (axis, level) for axis in axes.keys() & tests.keys() for level in axes[axis] if tests[axis](level)
-        )
+        levels = ((axis.name, level) for axis in AXES[op] for level in axis.levels)
+        return frozenset((axis, level) for axis, level in levels if _barred(self.limits, op, axis, level))
+
+
+_BATCH_AXES = {"no-batch": 0, "batch": 1, "batches": 2, "inner-one": 2}
+_SCORE_AXES = {"one-row": 1, "rows": 2, "several-axes": 3, "inner-one": 3, "outer-one": 3}
+
+
+def _barred(limits: Shapes, op: str, axis: str, level: str) -> bool:
+    if axis == "keys":
+        least, most = KEYS[level]
+        return most < limits.least_keys or (limits.most_keys is not None and least > limits.most_keys)
+    if axis == "width":
+        return refused_width(limits, int(level.rpartition("-")[2]))
+    if axis in {"batch", "axes"}:
+        rank = _SCORE_AXES[level] if axis == "axes" else _BATCH_AXES[level] + (3 if op == "attention" else 2)
+        return rank < limits.least_rank or (limits.most_rank is not None and rank > limits.most_rank)
+    return (
+        (axis == "values" and limits.equal_widths and level != "values-equal")
+        or (axis == "heads" and not limits.grouped_heads and level in {"grouped-heads", "one-key-head"})
+        or (axis == "queries" and limits.square and level != "as-many")
+    )
 
 
 def refused_width(limits: Shapes, width: int) -> bool:

@@ -24,7 +24,7 @@ from kernelproof.verify.truth.truth import truth_of
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
     "batches", "composition", "huge_gaps", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets",
-    "one_hot", "padding", "planted_support", "random", "scales", "special", "subnormals", "tensors", "ties", "two_keys",
+    "one_hot", "padding", "pairs", "planted_support", "random", "scales", "special", "subnormals", "tensors", "ties", "two_keys",
 }  # fmt: skip
 LARGE = {"large"}
 """Families of the suite of large batches alone."""

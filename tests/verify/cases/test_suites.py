@@ -7,13 +7,20 @@ from collections.abc import Sequence
 import pytest
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.verify.cases.axes import PAIRS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.coverage import pointless, recipes_dealt
 from kernelproof.verify.cases.families import families, once_of
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.cases.plan import plan, rule_text
+from kernelproof.verify.cases.plan import plan as whole_plan
+from kernelproof.verify.cases.plan import rule_text
 from kernelproof.verify.cases.suites import ORDERS, RULES, SUITES, Selection, parse_numbers
 from kernelproof.verify.records import OPS
+
+
+def plan(selection: Selection, **more: bool) -> tuple[Case, ...]:
+    """The cases of the families with recipes; `test_pairs` has tests of the combinations, which have none."""
+    return tuple(case for case in whole_plan(selection, **more) if case.family != PAIRS)
 
 
 @pytest.mark.parametrize("suite", ["quick", "standard"])

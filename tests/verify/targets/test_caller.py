@@ -251,3 +251,21 @@ def test_a_named_op_decides_what_the_parameters_are(tmp_path: Path) -> None:
         worst = next(check.worst for check in found.checks if check.worst is not None)
         again = verify(f"{path}:nw", case=worst.case, serial=True, **call).targets[0]
         assert {row.op for row in again.accuracy} == {"regression"}
+
+
+def test_keys_that_are_the_queries_are_passed_as_one_array_where_no_gradient_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "same_array.py"
+    path.write_text(
+        "import torch\nseen = []\ndef fn(q, k, v):\n    seen.append(q is k)\n"
+        "    return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v\n"
+        'fn.KERNELPROOF = {"op": "attention", "order": "inf"}\n',
+        encoding="utf-8",
+    )
+    call = Caller(target(path, "fn"))
+    for feature, wanted in (("q-is-k", [True, False]), ("plain", [False, False])):
+        told = f"family=pairs shape=2x2x9x9x8x4 feature={feature} seed=0"
+        case = Case.parse(f"attention order=inf rule=adaptive:1 dtype=float32 {told}")
+        inputs = inputs_of(case)
+        assert call(case, Call(inputs)).error is None
+        assert call(case, Call(inputs, "vjp")).arrays.keys() == {"q", "k", "v"}
+        assert call.found.__globals__["seen"][-2:] == wanted

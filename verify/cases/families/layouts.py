@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -76,18 +76,6 @@ def swapped(values: Array) -> Array:
     if values.ndim < 3:
         return laid(values, "transposed")
     return np.ascontiguousarray(values.swapaxes(-3, -2)).swapaxes(-3, -2)
-
-
-def each_once(change: Callable[[Array], Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """Change each of `arrays`; an array that has several names, such as keys that are the queries, stays one array.
-
-    >>> one = np.zeros(2)
-    >>> found = each_once(np.copy, {"q": one, "k": one})
-    >>> found["q"] is found["k"], found["q"] is one
-    (True, False)
-    """
-    changed = {id(array): change(array) for array in arrays.values()}
-    return {name: changed[id(array)] for name, array in arrays.items()}
 
 
 def layer(case: Case) -> Callable[[Array], Array] | None:

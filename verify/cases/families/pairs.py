@@ -16,8 +16,8 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
 from kernelproof.verify.cases.axes import ADDITIVE, BOOLEAN, PAIRS, worded
 from kernelproof.verify.cases.builders import WITHOUT_INFINITY, additive, mixed_shapes, scored, settle
-from kernelproof.verify.cases.families.layouts import each_once, layer
-from kernelproof.verify.cases.inputs import cotangent_for
+from kernelproof.verify.cases.families.layouts import layer
+from kernelproof.verify.cases.inputs import cotangent_for, each_once
 from kernelproof.verify.cases.numbers import cast, integers, normals, shuffled, uniforms
 from kernelproof.verify.cases.sizes import rows_with_truth
 from kernelproof.verify.records import Array, Flags, Floats, Inputs
