@@ -13,18 +13,22 @@ from kernelproof import reference
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases import inputs, layout, numbers
+from kernelproof.verify.cases.axes import PAIRS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.families.kink import DISTANCES, threshold_gap
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.cases.plan import plan
+from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.records import OPS, Truth
 from kernelproof.verify.truth.truth import truth_of
 
 DTYPES = ("float64", "float32", "bfloat16", "float8_e4m3fn")
 EXPECTED = {
     "batches", "composition", "huge_gaps", "kink", "layouts", "lengths", "long_rows", "masks", "near_ties", "offsets",
-    "one_hot", "padding", "pairs", "planted_support", "random", "scales", "special", "subnormals", "tensors", "ties", "two_keys",
+    "one_hot", "padding", "pairs", "planted_support", "random", "scales", "special", "subnormals", "tensors", "ties",
+    "two_keys",
 }  # fmt: skip
 LARGE = {"large"}
 """Families of the suite of large batches alone."""
@@ -36,6 +40,9 @@ def make(family: str, shape: tuple[int, ...], feature: str, **more: str) -> Case
 
 
 def every_recipe(family: str) -> Iterator[Case]:
+    if family == PAIRS:
+        # These have no recipes: the plan makes them.
+        yield from (case for case in plan(Selection("quick", orders=("2",))) if case.family == PAIRS)
     for op in OPS:
         for at, (shape, feature) in enumerate(families()[family].recipes("quick", op)):
             for dtype in (DTYPES[at % len(DTYPES)], DTYPES[(at + 1) % len(DTYPES)]):
