@@ -103,8 +103,12 @@ _OF_MIXED = (
         "queries and keys that are one array are as many",
     ),
     Exclusion(
-        {"queries": _SQUARE, "keys": ("keys≤4096", "keys>4096"), "batch": _BATCHED},
+        {"queries": _SQUARE, "keys": ("keys≤4096",), "batch": _BATCHED},
         "a square of so many queries and keys has no batch, to save time",
+    ),
+    Exclusion(
+        {"queries": _SQUARE, "keys": ("keys>4096",)},
+        "a square of 17 million scores takes a target minutes, or gigabytes if it holds their differences",
     ),
 )
 _OF_SCORES = (
@@ -117,13 +121,7 @@ _OF_SCORES = (
 EXCLUSIONS = {
     "entmax": _OF_SCORES,
     "weights": _OF_SCORES,
-    "regression": (
-        *_OF_MIXED,
-        Exclusion(
-            {"queries": _SQUARE, "keys": ("keys>4096",)},
-            "the differences of so many queries and keys take gigabytes, where a target holds them all",
-        ),
-    ),
+    "regression": _OF_MIXED,
     "attention": (
         *_OF_MIXED,
         Exclusion(
@@ -135,14 +133,6 @@ EXCLUSIONS = {
             "lengths are one for each entry of one batch axis; of others, no convention is common",
         ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
-        Exclusion(
-            {"queries": _SQUARE, "keys": ("keys>4096",), "heads": ("own-key-heads", "grouped-heads", "one-key-head")},
-            "a square of so many queries and keys has one head, to save time and memory",
-        ),
-        Exclusion(
-            {"queries": _SQUARE, "keys": ("keys>4096",), "mask": (*BOOLEAN, *ADDITIVE)},
-            "a mask of 17 million numbers takes long to make; other lengths have masks",
-        ),
     ),
 }
 """Op -> the levels that do not occur together, each with its reason."""

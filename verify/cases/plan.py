@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from math import prod
 
 from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
 from kernelproof.verify.cases.case import Case
@@ -25,6 +26,8 @@ ALPHA_FAMILIES = 3
 """Families for each α and dtype: few, because α is the order in another form and only passing it has to be tested."""
 Recipe = tuple[str, tuple[int, ...], str]
 """Family, shape and feature."""
+SMALL = 1 << 16
+"""The product of the sizes of the largest combination in a suite with few of them."""
 FAR: Recipe = ("offsets", (2, 12), "5")
 """Tried at order ∞ in every dtype: a target that does not subtract the maximum overflows there, and only there."""
 STEEP = "two_keys"
@@ -166,12 +169,12 @@ def _combined(op: str, selection: Selection, dealt: list[Case], held: tuple[Case
     taken = selection.combined
     turns = list(places)
     for gradients in (False, True) if taken.gradients else (False,):
-        found: list[Case] = []
         rows = covering(op, taken, suite.strength, selection.seed, held, gradients=gradients).rows
-        for turn, row in enumerate(rows[: None if suite.rows is None else max(suite.rows - len(held), 0)]):
-            # Not in step with anything that the construction of the rows repeats.
-            place = turns[(7 * turn + turn // len(turns) + selection.seed) % len(turns)]
-            found.append(case_with(row, place, taken, gradients=gradients))
+        # The turn is not in step with anything that the construction of the rows repeats.
+        at = [turns[(7 * turn + turn // len(turns) + selection.seed) % len(turns)] for turn in range(len(rows))]
+        found = [case_with(row, place, taken, gradients=gradients) for row, place in zip(rows, at, strict=True)]
+        if suite.rows is not None:
+            found = [case for case in found if prod(case.shape) <= SMALL][: max(suite.rows - len(held), 0)]
         held = (*held, *found)
         yield from found
 
