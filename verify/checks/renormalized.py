@@ -67,7 +67,10 @@ class Renormalized(Check):
             got, right = float(scaled[index]), float(truth.output.head[index])
             return f"weight{list(index)} over the sum of its row is {got!r}, not {right!r}"
 
-        return judge_ratios(ratio, bounds.rows, bounds.loose, bounds.limit, describe)
+        # Of thousands of weights below half of the least number of a format, each is rounded to 0, and so is the sum:
+        # where the whole sum may be lost, there is nothing to divide by.
+        lost = (sums[:, 0] == 0) & (off[:, 0] >= 1)
+        return judge_ratios(ratio, bounds.rows & ~lost, bounds.loose, bounds.limit, describe)
 
 
 CHECK = Renormalized()
