@@ -86,7 +86,7 @@ def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
         (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
         (["worst-case", "numpy", "--order", "x"], "'x'"),
         (["worst-case", "numpy", "--op", "softmax"], "op must be one of"),
-        (["worst-case", f"{FAULTY}:right", "--op", "attention"], "nothing was asked for that the target"),
+        (["worst-case", f"{FAULTY}:right", "--op", "attention"], "must take q, k, v for attention"),
         (["worst-case"], "say one target, or a program with --exec"),
     ],
 )

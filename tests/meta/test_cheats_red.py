@@ -10,6 +10,7 @@ import pytest
 from tests.meta.planting import check_of, failing, loaded_here
 
 from kernelproof.api import verify
+from kernelproof.reference.errors import TargetError
 from kernelproof.verify.record.schema import Results, Verdict
 
 MASKED = "attention order=2 rule=adaptive:1 dtype=float64 family=masks shape=2x1x3x8x4x2 feature=mask seed=0"
@@ -258,9 +259,8 @@ def test_a_run_that_decided_nothing_is_no_pass(file: Path) -> None:
 
 def test_one_case_that_does_not_apply_is_no_pass(file: Path) -> None:
     case = MASKED.replace("order=2", "order=inf")
-    results = verify(f"{file}:right", case=case, serial=True)
-    assert not results.passed
-    assert results.targets[0].verdict is Verdict.UNSUPPORTED
+    with pytest.raises(TargetError, match="must take q, k, v for attention"):
+        verify(f"{file}:right", case=case, serial=True)
 
 
 def test_a_target_for_another_order_is_no_pass(tmp_path: Path) -> None:

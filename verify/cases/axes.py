@@ -133,6 +133,10 @@ EXCLUSIONS = {
             "lengths are one for each entry of one batch axis; of others, no convention is common",
         ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
+        Exclusion(
+            {"magnitude": ("beyond-65504",), "scale": ("usual-scale",)},
+            "stored before they are scaled, such scores overflow; only who passes a scale relies on it there",
+        ),
     ),
 }
 """Op -> the levels that do not occur together, each with its reason."""

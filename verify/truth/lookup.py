@@ -48,10 +48,10 @@ class Lookup:
         """Find the truth with what the storage roundings of `contract` may add, which is not cached on disk."""
         from kernelproof.verify.truth.roundings import with_roundings  # noqa: PLC0415 (see `load_oracle`)
 
-        truth, reason = self.find(case, inputs, scores)
+        found = truth, reason = self.find(case, inputs, scores)
         precision = precision_of(case.dtype, contract, case.op)
         if truth is None or not precision.roundings:
-            return truth, reason
+            return found
         key = (id(truth), precision)
         if key not in self._rounded:
             self._rounded[key] = truth, (with_roundings(case, inputs, truth, contract), reason)

@@ -248,7 +248,10 @@ class Means:
                 # 1/√d, computed by a root and a division, is within two roundings of the float nearest to it.
                 moved = moved + 2 * np.abs(scores)
             bias = options["mask"][0, 0]
-            scores = np.where(np.isneginf(bias), -np.inf, scores + np.where(np.isneginf(bias), 0.0, bias))
+            seen = np.where(np.isneginf(bias), 0.0, bias)
+            scores = np.where(np.isneginf(bias), -np.inf, scores + seen)
+            # An additive mask is an input too, and rounded where it is added.
+            moved = moved + np.abs(seen)
         return scores, moved
 
     def scores(self, rows: list[int]) -> Scored:
