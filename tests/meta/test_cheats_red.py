@@ -49,7 +49,7 @@ def moody(z, order):
     """Right within a few roundings, and other bits every time."""
     return right(z, order) * (1 + 2.0**-52 * (next(COUNT) % 2))
 
-BUFFER = np.empty(1 << 16)
+BUFFER = np.empty(1 << 21)
 
 def right_in_one_buffer(z, order):
     out = BUFFER[:z.size].reshape(z.shape)
