@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kernelproof.reference.model import Nearest
 from kernelproof.verify.checks import Check
 from kernelproof.verify.judging.claims import Claim, Seen, rounded
 from kernelproof.verify.judging.precision import Precision, precision_of
 from kernelproof.verify.judging.slack import Bounds, bounds_of, forward_of_weights, judge_flags, rows_of
-from kernelproof.verify.records import Call, Contract, Flags, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.records import Call, Contract, Flags, Floats, Inputs, Judgement, Outcome, Truth
 
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
@@ -23,6 +24,7 @@ class Support(Check):
     A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
     and where its weight is positive but below what that κ allows as an error, so that 0 is admissible. What is
     negative or not finite is neither in a support nor out of it: no rounding excuses that, in the band or outside.
+    Where keys are tied at the last one that `Nearest` keeps, any of them may stay, but no more than it keeps.
     """
 
     id = "support"
@@ -50,10 +52,17 @@ class Support(Check):
         no_weight = ~np.isfinite(raw) | (raw < 0)
         decided |= no_weight & bounds.rows[:, None]
         wrong = no_weight | ((raw > 0) != truth.support)
+        most = _most(case)
+        crowded = _crowded(raw, most)
+        wrong |= crowded
+        decided |= crowded
 
         def describe(index: tuple[int, ...]) -> str:
             if no_weight[index]:
                 return f"weight{list(index)} is {float(raw[index])!r}: a weight is positive or 0, and finite"
+            if crowded[index]:
+                count = int((raw[index[0]] > 0).sum())
+                return f"row {index[0]} has {count} positive weights, but the rule keeps {most} keys, however many tie"
             side = "in" if truth.support[index] else "not in"
             return f"weight{list(index)} is {float(raw[index])!r}, but the key is {side} the support"
 
@@ -65,6 +74,11 @@ class Support(Check):
         raw, truth = one.rows, one.truth
         if raw is None or truth is None:
             return
+        most = _most(case)
+        for row in np.flatnonzero(_crowded(raw, most).any(axis=1)):
+            assert most is not None  # otherwise no row is crowded
+            count = float((raw[row] > 0).sum())
+            yield Claim(f"({one.variable}[{row}] > 0).sum()", float(most), 0.0, float(most), count)
         bounds = bounds_of(case, truth, contract)
         target = precision.storage
         clear = _clear(truth, bounds, precision)
@@ -74,6 +88,19 @@ class Support(Check):
             high = 0.0 if decided and not inside else target.largest
             expected = rounded(float(truth.output.head[row, key]), float(truth.output.tail[row, key]), target)
             yield Claim(f"{one.variable}[{row}, {key}]", expected, low, high, float(raw[row, key]))
+
+
+def _most(case: Case) -> int | None:
+    """The number of keys that the rule keeps at most; None if it sets none."""
+    rule = case.parsed_rule
+    return rule.k if isinstance(rule, Nearest) else None
+
+
+def _crowded(raw: Floats, most: int | None) -> Flags:
+    """(R, m) the positive weights of rows that have more than `most` of them: which of tied keys stay is free."""
+    positive = raw > 0
+    crowded = np.zeros(len(raw), dtype=bool) if most is None else positive.sum(axis=1) > most
+    return np.asarray(positive & crowded[:, None])
 
 
 def _clear(truth: Truth, bounds: Bounds, precision: Precision) -> Flags:

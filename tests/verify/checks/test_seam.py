@@ -18,6 +18,10 @@ from kernelproof.verify.records import ACCURACY, CRASH
 FACTS = ("id", "title", "fatal", "rank", "independent")
 WORDS = {
     ("verify/records.py", ACCURACY): "the accuracy table, and with it the grade, is made of this check",
+    ("verify/cases", "batch"): "an axis of the combinations of levels",
+    ("verify/cases", "layout"): "an axis of the combinations of levels",
+    ("verify/record/pairs.py", "gradients"): "the pairs of levels with gradients are those of this check",
+    ("verify/targets/shapes.py", "batch"): "an axis of the combinations of levels",
     ("verify/bench", "gradients"): "what a comparison in a benchmark is about",
     ("verify/bench", "support"): "an input of a benchmark, by the size of its support",
     ("verify/studies", "convergence"): "the family of the cases of this study",

@@ -23,12 +23,13 @@ class LongRows:
     title = "rows of hundreds of keys"
 
     def recipes(self, suite: str, op: str) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Lengths above 2^8 and 2^9, and above 2^10 from the standard suite on."""
+        """Lengths above 2^8 and 2^9, from the standard suite on between 2^9 and 2^10 and above; more than one row."""
         if op in {"entmax", "weights"}:
-            yield (1, 257), "1/4"
-            yield (1, 513), "2"
+            yield (2, 257), "1/4"
+            yield (2, 513), "2"
             if suite != "quick":
-                yield (1, 1025), "2"
+                yield (3, 777), "1"
+                yield (2, 1025), "2"
 
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal scores."""
