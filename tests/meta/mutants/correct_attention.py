@@ -62,12 +62,16 @@ def attention_head_by_head(q, k, v, kernel, rule, mask=None, **options):
 
 @correct(**LOW)
 def eager_in_half(q, k, v, kernel, rule, **options):
-    """Scores from products in half precision, softmax in float32, weights in half precision: as models have it."""
+    """Scores from products in half precision, softmax in float32, weights in half precision: as models have it.
+
+    Queries are divided by 16 first, which rounds nothing, so that products beyond 65504 are numbers of float16.
+    """
     free = allowed((*q.shape[:-1], k.shape[-2]), **options)
     if options.get("key_norm_term"):
         return torch_attend(q, k, v, **options)
-    scores = scores_of(q, without(k, free), **options).float() + bias_of(options.get("mask"), torch.float32)
-    return mean(weigh(scores, free).to(q.dtype), v)
+    factor = q.shape[-1] ** -0.5 if options.get("scale") is None else float(options["scale"])
+    scores = scores_of(q / 16, without(k, free), **(options | {"scale": 16 * factor})).float()
+    return mean(weigh(scores + bias_of(options.get("mask"), torch.float32), free).to(q.dtype), v)
 
 
 @correct(**(LOW | {"gradients": []}))

@@ -51,7 +51,7 @@ def test_other_cases_are_judged_by_what_a_new_process_says(tmp_path: Path) -> No
 
 
 def test_fuzzing_names_it_and_goes_on(tmp_path: Path) -> None:
-    found = kernelproof.fuzz(written(tmp_path, 5), examples=60, seed=1)
+    found = kernelproof.fuzz(written(tmp_path, 5), examples=60, seed=2)
     assert {finding.check for finding in found.findings} == {"crash"}
     assert all("CUDA context is lost" in finding.message for finding in found.findings)
     assert sum(cell.decided for cell in found.coverage) > 1000
