@@ -132,10 +132,6 @@ EXCLUSIONS = {
             {"lengths": ("lengths",), "batch": ("no-batch", "batches", "inner-one")},
             "lengths are one for each entry of one batch axis; of others, no convention is common",
         ),
-        Exclusion(
-            {"magnitude": ("beyond-65504",), "width": ("width-1",)},
-            "for one column the scale is 1, so that the scaled scores are beyond 65504 too",
-        ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
         Exclusion(
             {"magnitude": ("beyond-65504",), "scale": ("usual-scale",)},

@@ -38,6 +38,8 @@ FEWEST = 64
 """Outputs that a fit needs."""
 MOVED = 8.0
 """Half ulps by which an output must change as log β changes by 1: its rounding is then as good as random."""
+CURVED = 2.0
+"""How much more than all allowed roundings an output must change as log β changes by 1: it is then nearly linear."""
 FEWEST_SEEN = CERTAIN**2
 """Independent observations that a fit needs, counted by their weight: of fewer, chance alone may give `CERTAIN`."""
 MOST = 4096
@@ -138,6 +140,8 @@ def fit_of(case: Case, inputs: Inputs, truth: Truth, raw: Floats, contract: Cont
         used &= (size < precision.storage.largest) & (size >= 2.0**precision.storage.emin)
         # Nor are they where β hardly moves y: numbers that all round to one have errors that follow them.
         used &= np.abs(t) >= MOVED * precision.half_ulp(truth.output.head)
+        # Nor where stored scores of thousands are rounded by more than their differences: what is left follows t.
+        used &= np.abs(t) >= CURVED * fixed
     places = np.argwhere(used)
     if len(places) < FEWEST:
         return None
