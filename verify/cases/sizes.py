@@ -53,7 +53,7 @@ def shape_of(op: str, row: Row, allows: Callable[[Shape], bool] = lambda _: True
     """A shape of a case of `op` with the levels of sizes in `row` that `allows` takes; None if it takes none.
 
     >>> shape_of("entmax", {"axes": "inner-one", "count": "few-rows", "keys": "keys≤512", "length": "odd"})
-    (3, 1, 97)
+    (3, 1, 73)
     """
     found = _scored(row) if op in {"entmax", "weights"} else _mixed(op, row)
     return next((shape for shape in found if allows(shape)), None)
