@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from kernelproof.reports import summary
 from kernelproof.reports.figures import Drawn, accuracy_figure, study_figures
-from kernelproof.reports.power import Power, power, unlearned
+from kernelproof.reports.power import Power, Unlearned, power, unlearned
 from kernelproof.reports.renderer import templates
 from kernelproof.verify.record.schema import Accuracy, Coverage, Results, Table, Target, Verdict
 
@@ -44,7 +44,7 @@ class TargetView:
     failure: Any
     matrix: summary.Matrix
     power: Power
-    unlearned: list[str]
+    unlearned: Unlearned
     rows: list[Accuracy]
     grids: list[summary.CoverageGrid]
     recipes: summary.RecipesGrid

@@ -104,7 +104,10 @@ def _target_row(target: Target) -> list[str]:
 def _target(target: Target) -> Iterator[str]:
     yield f"## {escape(target.name)} on {escape(target.device)}"
     yield escape(target.note)
-    yield "\n".join(f"- **{escape(line)}** Most comparisons there would pass for 0." for line in unlearned(target))
+    empty = unlearned(target)
+    if empty.count:
+        yield f"**{escape(empty.headline)}**"
+        yield "\n".join(f"- {escape(line)}" for line in empty.lines)
     yield from _rests_on(target)
     if target.checks:
         head = ["check", "verdict", "decided", "undecided", "vacuous", "failed", "worst ulp", "worst κ"]

@@ -53,22 +53,49 @@ def _cell(rows: list[Accuracy]) -> PowerCell | None:
     return PowerCell(middle.resolution_half, middle.resolution_most, middle.forced_half)
 
 
-def unlearned(target: Target) -> list[str]:
-    """Name the outputs of which a run learned nothing: most of their comparisons would have passed for 0 as well.
+@dataclass(frozen=True)
+class Unlearned:
+    """The cells of the accuracy table in which most comparisons would have passed for 0 as well.
+
+    Attributes:
+        count: how many there are.
+        of: how many cells the table has.
+        lines: the output of an op, and where, one for each output.
+    """
+
+    count: int
+    of: int
+    lines: list[str]
+
+    @property
+    def headline(self) -> str:
+        """What heads the report; empty if something was learned everywhere."""
+        if not self.count:
+            return ""
+        return (
+            f"Nothing was learned in {self.count} of {self.of} cells: most comparisons there would pass for 0 as well."
+        )
+
+
+def unlearned(target: Target) -> Unlearned:
+    """Find the outputs of which a run learned nothing.
 
     Comparisons with rows of zeros are left aside: that 0 passes there is no lack of the run.
     """
-    cells: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    cells: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    count = 0
     for row in target.accuracy:
         if 2 * (row.vacuous - row.zeros) > row.compared - row.zeros:
-            cells[row.op, row.output, row.dtype].add(row.order)
+            cells[row.op, row.output][row.dtype].add(row.order)
+            count += 1
     lines = []
-    ranked = sorted(cells.items(), key=lambda item: (item[0][0], item[0][1], dtype_key(item[0][2])))
-    for (op, output, dtype), orders in ranked:
-        named = ", ".join(order_label(order) for order in sorted(orders, key=order_key))
-        plural = "orders" if len(orders) > 1 else "order"
-        lines.append(f"Nothing was learned about {output} of {op} in {dtype} at {plural} {named}.")
-    return lines
+    for (op, output), dtypes in cells.items():
+        places = [
+            f"{dtype} at {', '.join(order_label(order) for order in sorted(dtypes[dtype], key=order_key))}"
+            for dtype in sorted(dtypes, key=dtype_key)
+        ]
+        lines.append(f"{output} of {op}, by dtype and order: {'; '.join(places)}")
+    return Unlearned(count, len(target.accuracy), lines)
 
 
 def seen(cell: PowerCell | None) -> str:

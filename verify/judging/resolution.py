@@ -26,7 +26,7 @@ def counts_of(resolution: Floats) -> Counts:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         place = np.ceil((np.log2(resolution) - LOWEST) * STEPS)
-    most = (HIGHEST - LOWEST) * STEPS
+    most = (HIGHEST - LOWEST) * STEPS + 1
     place = np.clip(place[~np.isnan(place)], 0, most).astype(np.intp)
     return np.bincount(place, minlength=most + 1)
 
@@ -41,4 +41,5 @@ def quantile(counts: Counts, share: float) -> float | None:
     if not total:
         return None
     place = int(np.searchsorted(np.cumsum(counts), share * total))
-    return float(2.0 ** (LOWEST + place / STEPS))
+    # Beyond the last bin no error would have been seen.
+    return float("inf") if place == len(counts) - 1 else float(2.0 ** (LOWEST + place / STEPS))
