@@ -147,8 +147,10 @@ def _of_mean_gradients(means: Means, queries: list[_Query], upstream: Floats) ->
             q, k = means.q[place][t], means.k[source]
             reach = np.abs(k - q) if distance else np.abs(k)
             other = reach if distance else np.broadcast_to(np.abs(q), k.shape)
-            out["q"][(*place, t)] += back.by_score @ reach
-            out["k"][source] += back.by_score[:, None] * other
+            # Nothing bounds an infinite R, whatever it is multiplied by: `_stored` reads the NaN of ∞·0 as ∞.
+            with np.errstate(invalid="ignore"):
+                out["q"][(*place, t)] += back.by_score @ reach
+                out["k"][source] += back.by_score[:, None] * other
             out["v"][source] += back.by_value
             by_key["k"] += back.slope[:, None] * ((q - k) if distance else q)
             by_key["v"] += query.weights[:, None] * flat[start + t]

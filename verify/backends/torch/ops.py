@@ -21,6 +21,9 @@ from kernelproof.verify.backends.torch.row import row
 SHORT = 16
 """Terms of a plain sum in float64: BLAS may add them one after the other, each time with a rounding of the sum."""
 
+DIFFERENCES = 1 << 24
+"""Differences of queries and keys held at once: 128 MiB."""
+
 
 def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int | None = None, axis: int | None = None) -> Tensor:
     """α-entmax of `z` along `dim`, in the shape and dtype of `z`; a row with NaN, +∞ or only −∞ is NaN.
@@ -168,7 +171,13 @@ def _lost_in(plain: Tensor, w: Tensor, values: Tensor) -> Tensor:
 
 
 def _half_squares(q: Tensor, k: Tensor) -> Tensor:
-    """``‖q − k‖²/2``, (..., T, m)."""
+    """``‖q − k‖²/2``, (..., T, m), from at most `DIFFERENCES` differences at a time or those of one query."""
+    each = math.prod(q.shape[:-2]) * k.shape[-2] * k.shape[-1]
+    parts = torch.split(q, max(DIFFERENCES // max(each, 1), 1), dim=-2)
+    return torch.cat([_half_squares_at_once(part, k) for part in parts], dim=-2)
+
+
+def _half_squares_at_once(q: Tensor, k: Tensor) -> Tensor:
     difference = q[..., :, None, :] - k[..., None, :, :]
     return (difference * difference).sum(-1) / 2
 
