@@ -6,6 +6,7 @@ proves that the exact gap is above the bound's predecessor), and computes exact 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.arithmetic import Exact
+from kernelproof.reference.audit import READS
 from kernelproof.reference.errors import DomainError, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import exact_number
@@ -125,6 +127,7 @@ def float_array(values: Any, name: str, *, finite: bool = False, minus_infinity:
         DomainError: a ragged array, another dtype, a number that is not exactly a float64, a NaN, or an infinity
             outside the domain; the message names its index.
     """
+    sys.audit(READS, name)
     array = plain_array(values, name)
     if array.dtype == object:
         array = _exact_objects(array, name)

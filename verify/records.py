@@ -136,6 +136,7 @@ class Outcome:
         crash: None, or how the worker ended (killed, timed out, died).
         modified: names of the inputs that the call changed.
         changed: the parts of the process state that the call changed, such as "the working directory".
+        replaced: the functions of NumPy, PyTorch and JAX that the import of the target has replaced.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -143,6 +144,7 @@ class Outcome:
     crash: str | None = None
     modified: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kernelproof.reference.variant.definition import Constant, Root, Variant, mass
-from kernelproof.reference.variant.ops import cross_check, weights, weights_vjp
+
+if TYPE_CHECKING:
+    from kernelproof.reference.variant.ops import cross_check, weights, weights_vjp
 
 __all__ = ["Constant", "Root", "Variant", "cross_check", "mass", "weights", "weights_vjp"]
+
+
+if not TYPE_CHECKING:  # to a type checker it would make every name one of this module
+
+    def __getattr__(name: str) -> Any:
+        """Import what computes weights on first use (PEP 562): whoever only names a variant loads no arithmetic."""
+        if name in __all__:
+            return getattr(import_module(f"{__name__}.ops"), name)
+        msg = f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}"
+        raise AttributeError(msg)

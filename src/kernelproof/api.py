@@ -109,7 +109,7 @@ def verify(
             environment = work.environment(with_torch=with_torch, seed=seed)
             whole = one is None and suite != "quick" and not any(map(options.get, ("op", "order", "alpha", "dtype")))
             studies = work.submit(_studies, seed=seed) if whole else None
-            found = work.run(items, loaded, shown)
+            found = work.afterwards(cases, loaded, work.run(items, loaded, shown))
             runs = [
                 replace(part, expected=known, suite=suite).answered(at, found, work.unasked)
                 for at, part in enumerate(tried)

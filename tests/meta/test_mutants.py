@@ -17,11 +17,11 @@ import pytest
 from kernelproof import reference
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.hosts.guard import Guard, described
 from kernelproof.verify.records import OPS, Call, Inputs
 from kernelproof.verify.targets.caller import Caller
 from kernelproof.verify.targets.declaration import Declaration, declared
 from kernelproof.verify.targets.target import find
-from kernelproof.verify.workers.guard import Guard, described
 
 FOLDER = Path(__file__).parent / "mutants"
 torch = pytest.importorskip("torch")
@@ -112,7 +112,7 @@ def test_a_plausible_mutant_passes_what_releases_are_tested_with(text: str, name
     caller = Caller(target)
     # Guarded: what a mutant changes of the process must not reach other tests.
     with np.errstate(all="ignore"), Guard(caller) as guard:
-        outcome = guard.call(case, Call(inputs), lambda: None)
+        outcome = guard.call(case, Call(inputs))
     assert outcome.error is None
     torch.testing.assert_close(torch.from_numpy(outcome.arrays["output"]), torch.from_numpy(truth(case, inputs)))
     gives = target.scopes[0].gradients

@@ -9,6 +9,9 @@ import numpy as np
 
 from kernelproof.verify.records import Array
 
+_ALIGNMENT = 64
+"""Bytes: what PyTorch gives its tensors. Kernels may add in another order on memory that begins elsewhere."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -49,6 +52,22 @@ def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def aligned(flat: Array) -> Array:
+    """A copy of the flat array `flat` whose memory begins at a multiple of 64 bytes.
+
+    >>> aligned(np.arange(3.0)).ctypes.data % 64
+    0
+    """
+    if not flat.size:
+        return flat.copy()
+    held = np.empty(flat.nbytes + _ALIGNMENT, np.uint8)
+    first = -held.ctypes.data % _ALIGNMENT
+    # From a buffer, so that the base of its views is this array, rather than the longer one.
+    found: Array = np.frombuffer(held.data[first : first + flat.nbytes], flat.dtype)
+    found[...] = flat
+    return found
+
+
 def layout_of(array: Array) -> Layout:
     """The layout of `array` in a private copy of its memory; in C order if it is not a view of an array of its dtype.
 
@@ -59,10 +78,10 @@ def layout_of(array: Array) -> Layout:
     size = array.itemsize
     exact = not any(stride % size for stride in array.strides)
     if not array.size or owner.dtype != array.dtype or not owner.flags.c_contiguous or not exact:
-        return Layout(array.reshape(-1).copy(), packed(array.shape), 0, array.flags.writeable)
+        return Layout(aligned(array.reshape(-1)), packed(array.shape), 0, array.flags.writeable)
     offset = (array.ctypes.data - owner.ctypes.data) // size
     strides = tuple(stride // size for stride in array.strides)
-    return Layout(owner.reshape(-1).copy(), strides, offset, array.flags.writeable)
+    return Layout(aligned(owner.reshape(-1)), strides, offset, array.flags.writeable)
 
 
 def same_layout(array: Array) -> Array:

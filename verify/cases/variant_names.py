@@ -10,8 +10,6 @@ from functools import cache
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.model import INFINITY
 from kernelproof.reference.variant.definition import Constant, Variant
-from kernelproof.reference.variant.row_solver import threshold
-from kernelproof.reference.variant.user_calls import probe
 from kernelproof.verify.importing import load_object
 
 PREFIX = "variant"
@@ -36,6 +34,8 @@ def variant_at(text: str) -> Variant:
     if not isinstance(found, Variant):
         msg = f"{text} must be a kernelproof.variant.Variant; got {found!r}"
         raise DomainError(msg)
+    from kernelproof.reference.variant.user_calls import probe  # noqa: PLC0415 (only a variant needs arithmetic here)
+
     probe(found)
     return found
 
@@ -49,4 +49,6 @@ def nominal_reach(variant: Variant) -> float:
     """The gap beyond which a key has no weight, ∞ if there is none; if γ is not given, a typical gap of scores, 2."""
     if variant.exact_edge is None:
         return float("inf")
+    from kernelproof.reference.variant.row_solver import threshold  # noqa: PLC0415 (as above)
+
     return float(threshold(variant, variant.gamma)) if isinstance(variant.bandwidth, Constant) else 2.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GlobalState(Check):
-    """Judge every call, also one that raised. What it changed is restored before the next call."""
+    """Judge every call, also one that raised, and the import. What a call changed is restored before the next call."""
 
     id = "global_state"
     title = "Calls do not change the state of their process"
@@ -34,10 +34,12 @@ class GlobalState(Check):
     ) -> Judgement:
         """Judge whether anything changed."""
         names = list(outcomes)
-        wrong = np.array([bool(outcomes[name].changed) for name in names], dtype=bool)
+        wrong = np.array([bool(outcomes[name].changed or outcomes[name].replaced) for name in names], dtype=bool)
 
         def describe(index: tuple[int, ...]) -> str:
             name = names[index[0]]
+            if replaced := outcomes[name].replaced:
+                return f"the import of the target replaces {', '.join(replaced)}"
             return f"the {name} call changed {', '.join(outcomes[name].changed)}"
 
         return judge_flags(wrong, np.ones_like(wrong), describe)

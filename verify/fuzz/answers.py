@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -14,13 +13,13 @@ from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
 from kernelproof.verify.fuzz.subject import Answer
+from kernelproof.verify.hosts.respondent import Respondent
 from kernelproof.verify.judging.errors import MAY_RAISE, first_order, select_rows
 from kernelproof.verify.judging.precision import precision_of
-from kernelproof.verify.records import ACCURACY, CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
+from kernelproof.verify.records import CRASH, Call, Failure, Flags, Floats, Inputs, Judgement
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.truth.mean_box import hidden
-from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.judge import Step, judge_target
+from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.tasks import CaseResult
 
 GRADIENT_ELEMENTS = 256
@@ -73,35 +72,22 @@ class RowErrors:
     seconds: float = 0.0
 
 
-def _nobody(check: str, call: str) -> None:
-    """Ignore the report."""
-
-
-def reply(question: Question, guard: Guard, step: Step, returned: Step = _nobody) -> Any:
-    """Answer `question`.
-
-    Args:
-        question: see `Question`.
-        guard: holds the target.
-        step: called before each call of the target.
-        returned: called if a child that the target forked returns from a call.
-    """
+def reply(question: Question, asked: Respondent) -> Any:
+    """Answer `question` about the target `asked`."""
     if question.wants == "script":
         from kernelproof.verify.witness.script import script_for  # noqa: PLC0415 (only a failure needs it)
 
-        return script_for(question.subject, question.check, guard, step, question.message)
+        return script_for(question.subject, question.check, asked, question.message)
     if question.wants == "errors":
-        return row_errors(question.subject, guard, step)
-    return answer(question.subject, guard, step, question.only, returned)
+        return row_errors(question.subject, asked)
+    return answer(question.subject, asked, question.only)
 
 
-def answer(
-    subject: Subject, guard: Guard, step: Step, only: frozenset[str] | None = None, returned: Step = _nobody
-) -> Answer:
+def answer(subject: Subject, asked: Respondent, only: frozenset[str] | None = None) -> Answer:
     """Run the checks on `subject`."""
     started = time.process_time()
     try:
-        inputs = subject.built(guard.caller.target.contract)
+        inputs = subject.built(asked.target.contract)
     except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is reported and left out)
         return Answer(rejected=f"{type(error).__name__}: {error}")
     if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
@@ -109,8 +95,8 @@ def answer(
     if only is not None and not _differentiates(subject, inputs, only):
         # The truth of gradients costs several times the rest.
         inputs = replace(inputs, cotangent=None)
-    truth, undecided = truth_for(subject.case, inputs, guard.caller.target.contract)
-    result = judge_target(subject.case, inputs, truth, guard, step, undecided=undecided, only=only, returned=returned)
+    truth, undecided = truth_for(subject.case, inputs, asked.target.contract)
+    result = judge_target(subject.case, inputs, truth, asked, undecided=undecided, only=only)
     return answer_of(result, time.process_time() - started)
 
 
@@ -149,10 +135,10 @@ def _nothing(empty: Flags) -> RowErrors:
     return RowErrors(none, none, none, none, empty)
 
 
-def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None]) -> RowErrors | str:
+def row_errors(subject: Subject, asked: Respondent) -> RowErrors | str:
     """Measure the errors of one forward call, row by row; return the reason instead if that is impossible."""
     started = time.process_time()
-    contract = guard.caller.target.contract
+    contract = asked.target.contract
     try:
         inputs = replace(subject.built(contract), cotangent=None)
     except Exception as error:  # noqa: BLE001 (as in `answer`)
@@ -161,13 +147,12 @@ def row_errors(subject: Subject, guard: Guard, step: Callable[[str, str], None])
     if truth is None:
         # One undecided row leaves the whole call without truth. That must not end the search: other calls have truth.
         return _nothing(np.zeros(prod(output_shape(subject.case, inputs)[:-1]), bool)) if undecided else NO_TRUTH
-    step(ACCURACY, "forward")
-    with guard:
-        outcome = guard.call(subject.case, Call(inputs), lambda: None)
+    (outcome,) = asked.answer(subject.case, [Call(inputs)])
     if outcome.error and truth.empty.any() and contract.empty_row in MAY_RAISE:
         return replace(_nothing(truth.empty), raised=True)
     if not outcome.arrays:
-        return outcome.crash or outcome.error or "the call gave no output"
+        crash = None if outcome.crash is None else f"the forward call: {outcome.crash}"
+        return crash or outcome.error or "the call gave no output"
     raw = select_rows(outcome.arrays["output"], truth.output.head.shape, inputs)
     if isinstance(raw, Judgement):
         return raw.failures[0].message

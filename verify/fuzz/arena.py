@@ -1,8 +1,7 @@
-"""The arena: a target runs in its own child process, so that it cannot end the search.
+"""The arena: questions about a target are answered in a child process, so that nothing in them can end the search.
 
-The child process is a `kernelproof.verify.process.child.Child`, which reports how and where it ended. This module
-adds what a search needs: every end of the process becomes an answer, only an end during a call of the target is a
-failure, and no wait outlasts the run.
+The child judges, and calls the target in a host of its own. This module adds what a search needs: the end of the child
+becomes an answer, and no wait outlasts the run.
 """
 
 from __future__ import annotations
@@ -14,17 +13,15 @@ from typing import Any, Protocol, Self
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify.fuzz.answers import Question, reply
 from kernelproof.verify.fuzz.subject import Answer
-from kernelproof.verify.process.blame import Doing, End, InternalError, came_back
+from kernelproof.verify.hosts.respondent import local_of, stop_all
+from kernelproof.verify.process.blame import Doing, End, InternalError
 from kernelproof.verify.process.child import START_SECONDS, Child
 from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.service import Done, Raised, Work
-from kernelproof.verify.records import CRASH, Failure
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.renderer import Script
-from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.judge import JUDGING
-from kernelproof.verify.workers.worker import guard_of, limit_memory, prepare
+from kernelproof.verify.workers.worker import GRACE, prepare, remote_of
 
 
 class OutOfTime(BaseException):
@@ -52,7 +49,7 @@ class Here:
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
         """Return the answer; its `seconds` are 0, because the time of this process belongs to the caller."""
-        content = reply(question, guard_of(self.target), lambda *_: None)
+        content = reply(question, local_of(self.target))
         return replace(content, seconds=0.0) if isinstance(content, Answer) else content
 
     def fresh(self) -> None:
@@ -60,18 +57,18 @@ class Here:
 
 
 class Arena:
-    """A judge in a child process, which is replaced whenever the target ends it.
+    """A judge in a child process, and the target in a host of it, which is replaced whenever the target ends it.
 
     Args:
         target: the target to judge.
-        limits: limits of each call; truth and judging may take `patience` times as long.
+        limits: limits of the calls for one question; truth and judging may take `patience` times as long.
         ends: the value of `time.monotonic` at which every wait raises `OutOfTime`; None: never.
     """
 
     def __init__(self, target: Target, limits: Limits, ends: float | None = None) -> None:
         self.target, self.limits, self.ends = target, limits, ends
         self.deaths = 0
-        self.child = Child(Work(_load, (target, limits), START_SECONDS), threads=1)
+        self.child = Child(Work(prepare, ((),), START_SECONDS), threads=1)
 
     def __enter__(self) -> Self:
         self.child.start()
@@ -83,47 +80,39 @@ class Arena:
         self.child.stop()
 
     def fresh(self) -> None:
-        """Stop the process, so that a new one answers the next question."""
-        self.child.stop()
+        """Have a new host answer the next question."""
+        self._do(Work(_fresh, (), START_SECONDS))
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Return the answer; `seconds` replaces the time limit of each call.
+        """Return the answer; `seconds` replaces the time limit of the calls.
 
         Raises:
             InternalError: kernelproof itself failed.
             OutOfTime: the time of the run is up.
             TargetError: the target can no longer be loaded.
         """
-        self._prepare()
         limits = self.limits if seconds is None else replace(self.limits, seconds=seconds)
-        self.child.give(Work(_reply, (question, limits), limits.own_seconds))
-        said = self._said()
+        said = self._do(Work(_reply, (question, self.target, limits), START_SECONDS))
         if isinstance(said, End):
-            self.deaths += 1
-            return _answer_of(said, question)
+            # The truth or a judgement took too long, or somebody ended the process: the target is not to blame.
+            return _undecided(said, question)
         if isinstance(said, Raised):
+            if isinstance(said.error, TargetError):
+                raise said.error
             msg = f"in the case {question.subject.case.text!r}:\n{said.trace}"
             raise InternalError(msg)
-        returned = [place for place in self.child.returned if place]
-        if not returned or question.wants != "answer":
-            return said.answer
-        crash = Failure(message=came_back(returned[-1][1]), kappa=float("inf"))
-        return replace(said.answer, failures={**said.answer.failures, CRASH: crash})
+        content, died = said.answer
+        self.deaths += died
+        return content
 
-    def _prepare(self) -> None:
-        """Ensure that an idle process has loaded the target."""
+    def _do(self, work: Work) -> Done | Raised | End:
+        """Do `work` in the child process, which is started if it has to be."""
         if not self.child.alive:
             self.child.start()
-        if not self.child.busy:
-            return
-        said = self._said()
-        if isinstance(said, End):
-            self.deaths += 1
-            msg = f"the target {self.target.name!r} cannot be loaded: loading it ended the process ({said.how})"
-            raise TargetError(msg)
-        if isinstance(said, Raised):
-            self.child.stop()
-            raise said.exception
+        if self.child.busy and isinstance(said := self._said(), End | Raised):
+            return said
+        self.child.give(work)
+        return self._said()
 
     def _said(self) -> Done | Raised | End:
         """Wait for the outcome of the work."""
@@ -134,38 +123,24 @@ class Arena:
         return said
 
 
-def _answer_of(end: End, question: Question) -> Any:
-    """The answer that the end of the process stands for."""
+def _undecided(end: End, question: Question) -> Any:
+    """The answer that the end of the judging process stands for."""
     if question.wants == "script":
         return Script()
-    if question.wants != "answer":
-        return end.message if end.in_call else f"no answer: {end.how}"
-    if end.in_call:
-        return Answer(failures={CRASH: Failure(message=end.message, kappa=float("inf"))}, called=True)
-    # The process ended while it computed the truth or judged, for which the target is not responsible.
-    return Answer(undecided=1)
+    return f"no answer: {end.how}" if question.wants != "answer" else Answer(undecided=1)
 
 
-_LOADED: list[Guard] = []
-"""The target that the child process of an arena has loaded."""
+def _fresh(_: Journal) -> None:
+    """End the hosts; runs in the child."""
+    stop_all()
 
 
-def _load(journal: Journal, target: Target, limits: Limits) -> None:
-    """Load `target`; runs in the child."""
-    prepare(journal, ())
-    journal.step(Doing.LOADING)
-    _LOADED[:] = [guard_of(target)]
-    limit_memory(limits, (target,))
-
-
-def _reply(journal: Journal, question: Question, limits: Limits) -> Any:
-    """Answer `question`; runs in the child."""
-
-    def step(check: str, call: str) -> None:
-        if call == JUDGING:
-            journal.step(Doing.OWN, seconds=limits.own_seconds)
-        else:
-            journal.step(Doing.CALLING, check, call, call=call, seconds=limits.seconds)
-
+def _reply(journal: Journal, question: Question, target: Target, limits: Limits) -> tuple[Any, bool]:
+    """The answer, and whether the host of the target ended; runs in the child."""
+    remote, _ = remote_of(target, limits)
     journal.step(Doing.OWN)
-    return reply(question, _LOADED[0], step, journal.returned)
+    journal.allow(None)
+    remote.load()
+    journal.step(Doing.OWN, seconds=limits.own_seconds + limits.seconds + GRACE)
+    content = reply(question, remote)
+    return content, remote.fate is not None

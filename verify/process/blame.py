@@ -105,8 +105,3 @@ def blame(step: Step, code: int | None, *, timed_out: bool, seconds: float | Non
     'the vjp call: no answer in 60 s'
     """
     return End(step, timed_out, how_ended(code), seconds)
-
-
-def came_back(call: str) -> str:
-    """What to report of a call that forked and returned in the child process too."""
-    return f"the {call} call: it forked, and the child came back as well"

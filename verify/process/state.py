@@ -15,8 +15,8 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,17 @@ class Part:
     read: Callable[[], Any]
     write: Callable[[Any], object]
     lazy: bool = False
+
+
+@contextmanager
+def recursion_kept() -> Iterator[None]:
+    """Undo a lower recursion limit that what is inside, a call of a target, sets: our own code may need more."""
+    before = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        if sys.getrecursionlimit() < before:
+            sys.setrecursionlimit(before)
 
 
 def _numpy_random() -> Any:
@@ -133,6 +144,41 @@ def _functions() -> _Names:
 
 def _set_functions(value: _Names) -> None:
     vars(np).update(value.held)
+
+
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "numpy": ("numpy", "numpy.linalg", "numpy.random"),
+    "torch": ("torch", "torch.linalg", "torch.nn.functional", "torch.Tensor"),
+    "jax": ("jax", "jax.numpy", "jax.nn", "jax.lax"),
+}
+"""Library -> its modules and classes whose functions a target may use."""
+
+
+def functions_of_libraries() -> dict[str, Any]:
+    """The functions of the `LIBRARIES` that are loaded, by their full names."""
+    found: dict[str, Any] = {}
+    for library, homes in LIBRARIES.items():
+        if library not in sys.modules:
+            continue
+        for home in homes:
+            held = sys.modules.get(home, getattr(sys.modules[library], home.rpartition(".")[2], None))
+            found |= {f"{home}.{name}": value for name, value in vars(held).items() if callable(value)} if held else {}
+    return found
+
+
+def replaced_since(before: Mapping[str, Any]) -> tuple[str, ...]:
+    """The functions of `before`, a result of `functions_of_libraries`, in whose place something else is now.
+
+    A library may replace its own functions, such as when a part of it is loaded.
+    """
+    now = functions_of_libraries()
+    changed = [name for name, value in before.items() if now.get(name, value) is not value]
+    return tuple(name for name in changed if not _is_of(now[name], name.partition(".")[0]))
+
+
+def _is_of(value: Any, library: str) -> bool:
+    home = getattr(value, "__module__", None) or getattr(type(value), "__module__", None)
+    return isinstance(home, str) and home.partition(".")[0] in {library, "jaxlib" if library == "jax" else library}
 
 
 def _streams() -> tuple[Any, ...]:

@@ -35,7 +35,8 @@ from kernelproof.theory.convergence.records import ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.process.blame import Ended
+from kernelproof.verify.hosts.process import Fate
+from kernelproof.verify.hosts.respondent import Respondent, local_of
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import ACCURACY, Call, Inputs, Outcome
 from kernelproof.verify.studies.backend_records import (
@@ -53,7 +54,7 @@ from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.runner import Runner, compiles, with_patience
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult
-from kernelproof.verify.workers.worker import guard_of, limit_memory
+from kernelproof.verify.workers.worker import remote_of
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 """The dtypes to try by default."""
@@ -103,7 +104,7 @@ def study(
     whole = trace(Datum("row", data.Source.RANDOM, Weights(logits)), orders)
     truth = next(curve for curve in whole if curve.norm is NORM)
     with lookup(None):
-        curves = [_curve(job, _answer(future), len(orders)) for job, future in zip(jobs, futures, strict=True)]
+        curves = [_curve(job, future.result(), len(orders)) for job, future in zip(jobs, futures, strict=True)]
     return BackendStudy(row=list(logits), truth=truth, curves=curves)
 
 
@@ -164,39 +165,30 @@ def _case(target: Target, dtype: str, order: Fraction) -> Case:
     return Case("entmax", str(order), None, "adaptive:1", dtype, "convergence", _shape(target), "-")
 
 
-def ask(job: _Job, limits: Limits | None = None) -> list[Outcome]:
-    """The outcome of every order; runs in a worker.
+def ask(job: _Job, limits: Limits | None = None) -> list[Outcome] | str:
+    """The outcome of every order, or how the process of the target ended; without times: records do not depend on them.
 
     Args:
         job: the target, its row and its orders.
-        limits: limits on memory, to be set if this is a worker process.
+        limits: of its calls, if this is a worker process; None: the target is called in this process, for tests.
     """
-    guard = guard_of(job.target)
-    if limits is not None:
-        limit_memory(limits, [job.target])
-    with guard:
-        # A new array for every call: a target may write into the last one.
-        return [guard.call(job.case(order), Call(job.inputs()), _came_back) for order in job.orders]
+    if not job.orders:
+        return []
+    asked: Respondent = local_of(job.target) if limits is None else remote_of(job.target, limits)[0]
+    # A new array for every call: a target may write into the last one.
+    calls = [Call(job.inputs(), order=str(order)) for order in job.orders]
+    outcomes = asked.answer(job.case(job.orders[0]), calls)
+    if asked.fate is None:
+        return outcomes
+    return "no answer in the time allowed" if asked.fate is Fate.TIME else str(outcomes[-1].crash)
 
 
-def _came_back() -> None:
-    """A call forked and returned in the child process too, which now ends; the parent has the answer."""
-
-
-def _started(work: Runner, job: _Job) -> Future[list[Outcome]]:
+def _started(work: Runner, job: _Job) -> Future[list[Outcome] | str]:
     if work.pool is None:
         return work.submit(ask, job=job)
     # A target that hangs does not get the time of another one, which compiles.
     limits = with_patience(work.limits) if compiles(job.target) else work.limits
-    return work.limited(limits.seconds, ask, job=job, limits=limits)
-
-
-def _answer(future: Future[list[Outcome]]) -> list[Outcome] | str:
-    """The outcomes, or how the worker ended, without times: records and captions depend on the target alone."""
-    try:
-        return future.result()
-    except Ended as error:
-        return "no answer in the time allowed" if error.end.timed_out else error.end.reason
+    return work.submit(ask, job=job, limits=limits)
 
 
 def _curve(job: _Job, answers: list[Outcome] | str, asked: int) -> BackendCurve:
@@ -227,14 +219,21 @@ def _curve(job: _Job, answers: list[Outcome] | str, asked: int) -> BackendCurve:
 
 
 class _Given:
-    """A target whose outcome is known already: it ran in a worker, and is judged here."""
+    """A target whose outcome is known already: it was called in a host, and is judged here."""
+
+    fate = None
+    modes: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     def __init__(self, target: Target, outcome: Outcome) -> None:
         self.target, self.outcome = target, outcome
+        self.remarks: dict[str, None] = {}
 
-    def __call__(self, case: Case, call: Call) -> Outcome:
-        """The outcome."""
-        return self.outcome
+    def answer(self, case: Case, calls: Sequence[Call]) -> list[Outcome]:
+        """The outcome, for every call."""
+        return [self.outcome for _ in calls]
+
+    def fresh(self) -> None:
+        """Do nothing."""
 
 
 def _judged(job: _Job, answers: Sequence[Outcome]) -> list[OrderVerdict]:
@@ -245,7 +244,7 @@ def _judged(job: _Job, answers: Sequence[Outcome]) -> list[OrderVerdict]:
         case = job.case(order)
         truth, undecided = truth_for(case, inputs, contract)
         given = _Given(job.target, outcome)
-        result = judge_target(case, inputs, truth, given, _nothing, undecided=undecided, only=JUDGES)
+        result = judge_target(case, inputs, truth, given, undecided=undecided, only=JUDGES)
         found.append(_order_verdict(order_text(order), result, outcome))
     return found
 
@@ -258,10 +257,6 @@ def _judged_inputs(logits: tuple[float, ...], dtype: str, shape: tuple[int, ...]
 
 def _inputs(logits: tuple[float, ...], dtype: str, shape: tuple[int, ...]) -> Inputs:
     return Inputs({"z": np.array(logits).astype(FORMATS[dtype].dtype).reshape(shape)})
-
-
-def _nothing(check: str, call: str) -> None:
-    """Ignore the step."""
 
 
 def _order_verdict(order: str, result: CaseResult, outcome: Outcome) -> OrderVerdict:

@@ -23,6 +23,7 @@ from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.rules import parameters
 from kernelproof.verify.cases.variant_names import variant_at
+from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.declaration import OPTIONS, PARAMETERS, Declaration
 from kernelproof.verify.targets.scope import order_keyword
@@ -63,13 +64,13 @@ class Argument:
     Attributes:
         name: the name of the parameter; "" if the argument is positional.
         role: what is passed: the name of an array, a key of `NAMES`, or "literal".
-        literal: the value, if the role is "literal".
+        literal: the source of the value, if the role is "literal".
         required: whether the parameter has no default.
     """
 
     name: str
     role: str
-    literal: Any = None
+    literal: str = ""
     required: bool = False
 
 
@@ -130,6 +131,7 @@ class Binding:
         options: Mapping[str, Any],
         numbers: Mapping[str, Any] | None = None,
         axis: int = -1,
+        literal: Callable[[str], Any] = ast.literal_eval,
     ) -> tuple[list[Any], dict[str, Any]] | None:
         """The positional arguments and the keywords of a call; None if the exact order cannot be passed.
 
@@ -139,6 +141,7 @@ class Binding:
             options: mask, causal, …; one without a parameter is left out: `Scope` refuses cases where this matters.
             numbers: by role, arrays to differentiate with respect to, in place of the numbers of the case.
             axis: the axis of the logits along which the keys lie.
+            literal: makes a value of the source of a literal.
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
@@ -152,7 +155,7 @@ class Binding:
                     continue
                 value = _absent(each.role, arrays)
             else:
-                value = each.literal if each.role == "literal" else values[each.role]
+                value = literal(each.literal) if each.role == "literal" else values[each.role]
             if each.name:
                 keywords[each.name] = value
             else:
@@ -160,6 +163,23 @@ class Binding:
         if self.open_options:
             keywords |= {name: value for name, value in options.items() if name not in keywords}
         return positional, keywords
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How a target computes one op.
+
+    Attributes:
+        op: the op.
+        binding: how its function is called.
+        output: which item of the returned value is the output, see `Declaration`.
+        method: whether its function is named like the op, rather than being the target itself.
+    """
+
+    op: str
+    binding: Binding
+    output: int | str | None = None
+    method: bool = False
 
 
 def _absent(option: str, arrays: Mapping[str, Any]) -> Any:
@@ -212,6 +232,9 @@ def bind(
     except (TypeError, ValueError):
         shown = "'f(z, dim=-1)' or 'f(q, k, v, scale=scale)'"
         msg = f"{name} has no signature to bind by; say how it is called, such as --call {shown}"
+        raise TargetError(msg) from None
+    except BaseException as error:  # noqa: BLE001 (an object may run anything where its signature is read)
+        msg = f"the signature of {name} cannot be read: {first_line(error)}"
         raise TargetError(msg) from None
     return _by_name(list(found.values()), name, said, op)
 
@@ -345,7 +368,8 @@ def _argument(name: str, node: ast.expr, op: str, text: str) -> Argument:
             raise TargetError(msg)
         return Argument(name, role)
     try:
-        return Argument(name, "literal", ast.literal_eval(node))
+        ast.literal_eval(node)
+        return Argument(name, "literal", ast.unparse(node))
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         msg = f"a call passes names of arguments and literals; got {text!r}"
         raise TargetError(msg) from None

@@ -15,7 +15,7 @@ from kernelproof.verify.cases.inputs import each_once
 from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import HALF, as_leaf, differentiated, give, picked, same_bits, take, transposed
-from kernelproof.verify.targets.declaration import BHTD, LAYOUTS, PARAMETERS
+from kernelproof.verify.targets.declaration import BHTD, PARAMETERS
 from kernelproof.verify.targets.loading import PROGRAM, load
 from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.scope import case_of
@@ -176,42 +176,6 @@ def laid(call: Call, layout: str) -> Call:
 def _as_given(array: Array, kind: str) -> Array:
     """Return `array` as JAX holds it: without its 64-bit mode, it makes int64 int32 on the way in."""
     return take(give(array, "jax", "cpu"), "jax") if kind == "jax" else array
-
-
-class Bthd:
-    """A target of attention that is given arrays of (batch, tokens, heads, width), with a batch of 1 if there is none.
-
-    Args:
-        inner: the target, which declares no layout.
-    """
-
-    def __init__(self, inner: Calling) -> None:
-        self.inner, self.target = inner, inner.target
-
-    def __call__(self, case: Case, call: Call) -> Outcome:
-        """What the target does with `call` in that layout, in the usual one."""
-        given, single = call.inputs, call.inputs.arrays["q"].ndim == 3
-
-        def widened(array: Array) -> Array:
-            return array[None] if single else array
-
-        options = dict(given.options)
-        if single and options.get("lengths") is not None:
-            options["lengths"] = widened(np.asarray(options["lengths"]))
-        arrays = {name: widened(array) for name, array in given.arrays.items()}
-        upstream = None if given.cotangent is None else widened(given.cotangent)
-        wide = replace(call, inputs=replace(given, arrays=arrays, options=options, cotangent=upstream))
-        outcome = self.inner(case, laid(wide, LAYOUTS[1]))
-        found = {
-            name: transposed(array, LAYOUTS[1]) if name in {*arrays, "output"} else array
-            for name, array in outcome.arrays.items()
-        }
-        if single:
-            found = {
-                name: array[0] if name in {*arrays, "output"} and len(array) == 1 else array
-                for name, array in found.items()
-            }
-        return replace(outcome, arrays=found)
 
 
 def _other_number(case: Case, found: Mapping[str, Array]) -> dict[str, Array]:

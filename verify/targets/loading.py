@@ -104,6 +104,17 @@ def array_kind(found: Any, module: ModuleType) -> Kind:
     return next((guess for guess in guesses if guess in imported), "numpy")
 
 
+def libraries_of(place: Place) -> set[str]:
+    """The top-level names of the packages that the source of a file at `place` imports, without importing it."""
+    if not place.module.endswith(".py"):
+        return set()
+    try:
+        return _imported_by(Path(place.module))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        # Importing it will say why.
+        return set()
+
+
 def _imports(module: ModuleType) -> set[str]:
     """The top-level names of the packages that the source of `module` imports, anywhere in it."""
     path = getattr(module, "__file__", None)
@@ -112,12 +123,17 @@ def _imports(module: ModuleType) -> set[str]:
         held.add(module.__name__.partition(".")[0])
     if path is None or not path.endswith(".py"):
         return held
-    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+    return held | _imported_by(Path(path))
+
+
+def _imported_by(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            held |= {alias.name.partition(".")[0] for alias in node.names}
+            found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            held.add(node.module.partition(".")[0])
-    return held
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 def _is_module(value: Any) -> bool:

@@ -21,6 +21,7 @@ from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.rules import filled, of_variant, order_with
+from kernelproof.verify.process.state import recursion_kept
 from kernelproof.verify.records import Array
 from kernelproof.verify.targets.arrays import (
     CARRIES_NONE,
@@ -91,7 +92,8 @@ class Probe:
         case = self.case(shape)
         arrays = {name: self.given(array, kind) for name, array in inputs_of(case).arrays.items()}
         positional, keywords = self.binding.call(case, arrays, {}) or ([*arrays.values()], {})
-        return self.function(*positional, **keywords)
+        with recursion_kept():
+            return self.function(*positional, **keywords)
 
     def given(self, array: Array, kind: Kind) -> Any:
         """`array` as the function takes it."""
@@ -162,7 +164,8 @@ def offered_gradients(probe: Probe, kind: Kind) -> tuple[tuple[str, ...], str]:
 
     def output(leaves: Mapping[str, Any], held: Mapping[str, Any]) -> Any:
         positional, keywords = probe.binding.call(case, {**arrays, **leaves}, {}, held) or ([], {})
-        return picked(probe.function(*positional, **keywords), probe.said.output)
+        with recursion_kept():
+            return picked(probe.function(*positional, **keywords), probe.said.output)
 
     given: tuple[str, ...] = ()
     why = "autograd gives none"

@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import ModuleType
 from typing import Any
 
 from kernelproof.reference.errors import TargetError, shown
@@ -23,7 +24,7 @@ from kernelproof.verify.importing import answer_of, attribute
 from kernelproof.verify.process.limits import watchdog
 from kernelproof.verify.records import OPS, Call, Contract
 from kernelproof.verify.targets.arrays import KINDS, Kind
-from kernelproof.verify.targets.binding import ARRAYS, Binding, bind
+from kernelproof.verify.targets.binding import ARRAYS, Binding, Bound, bind
 from kernelproof.verify.targets.declaration import BHTD, DEVICES, PARAMETERS, Declaration, declared, read
 from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
 from kernelproof.verify.targets.probing import Probe, offered_gradients, probed, refused_extras
@@ -45,6 +46,21 @@ _AUTOMATIC = frozenset({"torch", "jax"})
 
 
 @dataclass(frozen=True)
+class Form:
+    """What the object of a target is: how a script gets it and differentiates through it.
+
+    Attributes:
+        made: whether it is an instance of the class that the place names, made without arguments.
+        module: whether it is a module.
+        own_vjp: whether it has vector-Jacobian products of its own, instead of those of autograd.
+    """
+
+    made: bool = False
+    module: bool = False
+    own_vjp: bool = False
+
+
+@dataclass(frozen=True)
 class Target:
     """One implementation on one device.
 
@@ -56,6 +72,8 @@ class Target:
         contract: what it promises.
         promised: whether the target itself states its grade, rather than getting the default.
         note: a remark for the report.
+        bound: how each op is called; empty for a program.
+        form: what its object is.
     """
 
     place: Place
@@ -65,6 +83,8 @@ class Target:
     contract: Contract = field(default_factory=Contract)
     promised: bool = False
     note: str = ""
+    bound: tuple[Bound, ...] = ()
+    form: Form = field(default_factory=Form)
 
     @property
     def name(self) -> str:
@@ -85,6 +105,15 @@ class Target:
         """The order of the axes of its arrays, one of `LAYOUTS`."""
         scope = self.scope(op)
         return BHTD if scope is None else scope.layout
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a program, which speaks the protocol of docs/exec.md."""
+        return self.place.name.startswith(PROGRAM)
+
+    def binding(self, op: str) -> Bound:
+        """How it computes `op`."""
+        return next(each for each in self.bound if each.op == op)
 
     def scope(self, op: str) -> Scope | None:
         """The scope of `op`; None if the target has no such op."""
@@ -251,6 +280,14 @@ def describe(
         contract=contract,
         promised=promised,
         note="" if built_in else _note(binding, said, kind, why),
+        bound=tuple(
+            Bound(op, binding, said.output, op in functions_of(found)) for op, (_, binding, said) in bound.items()
+        ),
+        form=Form(
+            made=place.object != "" and type(found).__name__ == place.object.rpartition(".")[2],
+            module=isinstance(found, ModuleType),
+            own_vjp=callable(attribute(found, "vjp", None)),
+        ),
     )
     here = _devices(found, kind)
     devices = tuple(device for device in here if said.devices is None or device in said.devices)

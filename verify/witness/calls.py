@@ -17,11 +17,11 @@ from kernelproof.verify.cases.inputs import output_shape
 from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import Kind
-from kernelproof.verify.targets.caller import Caller, Calling, laid
+from kernelproof.verify.targets.caller import laid
 from kernelproof.verify.targets.declaration import BHTD
 from kernelproof.verify.targets.protocol import request
 from kernelproof.verify.targets.scope import case_of
-from kernelproof.verify.targets.target import functions_of
+from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness import literals
 
 Way = Literal["function", "own vjp", "autograd", "program"]
@@ -93,33 +93,28 @@ class ScriptCall:
     turned: Sequence[str] = ()
 
 
-def script_call(case: Case, one: Seen, caller: Calling, *, suffix: str = "", rows: bool = False) -> ScriptCall:
+def script_call(case: Case, one: Seen, target: Target, *, suffix: str = "", rows: bool = False) -> ScriptCall:
     """Return the data with which a script makes the call of `one`.
 
     Args:
         case: of the subject.
         one: the call and its outcome.
-        caller: the loaded target.
+        target: the target.
         suffix: of the variables that hold its inputs.
         rows: whether the script looks at rows, instead of the array in the shape that the target returned.
     """
     call = one.call
-    made = _asked(case, one, suffix) if not isinstance(caller, Caller) else _called(case, one, caller, suffix)
+    made = _asked(case, one, suffix) if target.is_program else _called(case, one, target, suffix)
     shape = output_shape(case, call.inputs)
     width = int(shape[call.axis if case.op == "entmax" else -1]) if shape else 1
     return replace(
         made,
-        library=caller.target.array_library,
+        library=target.array_library,
         width=max(width, 1) if rows else None,
         axis=call.axis,
         rows=None if call.inputs.rows is None else call.inputs.rows.tolist(),
         derived=_derived(one, case) if call.mode == "vjp" else None,
     )
-
-
-def has_vjp(caller: Calling) -> bool:
-    """Whether the target has vector-Jacobian products of its own, instead of those of autograd."""
-    return callable(getattr(getattr(caller, "found", None), "vjp", None))
 
 
 def _asked(case: Case, one: Seen, suffix: str) -> ScriptCall:
@@ -143,19 +138,18 @@ def _asked(case: Case, one: Seen, suffix: str) -> ScriptCall:
     )
 
 
-def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
+def _called(case: Case, one: Seen, target: Target, suffix: str) -> ScriptCall:
     """Return the data of a call of a Python object."""
-    target = caller.target
     layout = target.layout(case.op)
     call = laid(one.call, layout)
-    way: Way = "function" if call.mode == "forward" else "own vjp" if has_vjp(caller) else "autograd"
+    way: Way = "function" if call.mode == "forward" else "own vjp" if target.form.own_vjp else "autograd"
     arrays: dict[str, Any] = {**call.inputs.arrays}
     arrays |= {name: value for name, value in call.inputs.options.items() if hasattr(value, "dtype")}
     if call.mode == "vjp" and call.inputs.cotangent is not None:
         arrays["cotangent"] = call.inputs.cotangent
     names = {name: name + suffix for name in arrays}
-    numbers = _numbers(case, call, caller, one.outcome) if way == "autograd" else []
-    leaves = {name: names[name] for name in _leaves(case, call, caller)} if way == "autograd" else {}
+    numbers = _numbers(case, call, target, one.outcome) if way == "autograd" else []
+    leaves = {name: names[name] for name in _leaves(case, call, target)} if way == "autograd" else {}
     return ScriptCall(
         variable=one.variable,
         op=case.op,
@@ -167,9 +161,9 @@ def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
             names[name]: literals.literal(np.asarray(array), target.array_library, target.device)
             for name, array in arrays.items()
         },
-        is_method=case.op in functions_of(caller.found),
-        words=_words(case, call, caller, names, numbers),
-        output=caller.bound[case.op][2].output,
+        is_method=target.binding(case.op).method,
+        words=_words(case, call, target, names, numbers),
+        output=target.binding(case.op).output,
         leaves={**leaves, **{number.role: number.role for number in numbers}},
         numbers=numbers,
         turned=() if layout == BHTD else ("output", *call.inputs.arrays),
@@ -177,44 +171,43 @@ def _called(case: Case, one: Seen, caller: Caller, suffix: str) -> ScriptCall:
 
 
 @dataclass(frozen=True)
-class _Variable:
-    """A variable of the script that stands for an array of this shape."""
+class _Word:
+    """A word of the script: a literal, or a variable that stands for an array of this shape."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return self.name
 
 
-def _words(case: Case, call: Call, caller: Caller, names: Mapping[str, str], numbers: Sequence[Number]) -> list[str]:
+def _words(case: Case, call: Call, target: Target, names: Mapping[str, str], numbers: Sequence[Number]) -> list[str]:
     """Return the arguments of a call, as Python source, in the form in which the binding passes them."""
-    arrays = {name: _Variable(names[name], array.shape) for name, array in call.inputs.arrays.items()}
+    arrays = {name: _Word(names[name], array.shape) for name, array in call.inputs.arrays.items()}
     options = {
-        name: _Variable(names[name], value.shape) if name in names else value
-        for name, value in call.inputs.options.items()
+        name: _Word(names[name], value.shape) if name in names else value for name, value in call.inputs.options.items()
     }
-    roles = {number.role: _Variable(number.role, ()) for number in numbers}
-    bound = caller.bound[case.op][1].call(case_of(case, call), arrays, options, roles, call.axis)
+    roles = {number.role: _Word(number.role, ()) for number in numbers}
+    bound = target.binding(case.op).binding.call(case_of(case, call), arrays, options, roles, call.axis, _Word)
     assert bound is not None  # `Scope.refuses` has seen to it
     return [*map(repr, bound[0]), *(f"{key}={value!r}" for key, value in bound[1].items())]
 
 
-def _leaves(case: Case, call: Call, caller: Caller) -> list[str]:
+def _leaves(case: Case, call: Call, target: Target) -> list[str]:
     """Return the names of the arrays that autograd differentiates with respect to."""
-    scope = caller.target.scope(case.op)
+    scope = target.scope(case.op)
     wanted = None if scope is None else scope.gradients
     return [name for name in call.inputs.arrays if wanted is None or name in wanted]
 
 
-def _numbers(case: Case, call: Call, caller: Caller, outcome: Outcome) -> list[Number]:
+def _numbers(case: Case, call: Call, target: Target, outcome: Outcome) -> list[Number]:
     """Return the order and other numbers that autograd differentiates with respect to."""
-    scope, target = caller.target.scope(case.op), caller.target
+    scope = target.scope(case.op)
     wanted = (scope.gradients if scope is not None else None) or ()
     offered = () if scope is None else scope.offered
     kind = next(iter(call.inputs.arrays.values())).dtype.name
     found = []
-    for role, value in caller.bound[case.op][1].numbers(case_of(case, call)).items():
+    for role, value in target.binding(case.op).binding.numbers(case_of(case, call)).items():
         if role not in wanted or (role in offered and outcome.arrays and role not in outcome.arrays):
             continue
         dtype = kind

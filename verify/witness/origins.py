@@ -6,12 +6,11 @@ import importlib.util
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
-from kernelproof.verify.targets.caller import Calling
-from kernelproof.verify.targets.loading import BACKEND, BUILT_IN, PROGRAM
+from kernelproof.verify.targets.loading import BACKEND, BUILT_IN
 from kernelproof.verify.targets.program import words_of
+from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.peers import definition
 
 _PEERS = "kernelproof.verify.targets.peers."
@@ -42,21 +41,18 @@ class Origin:
     made: bool = False
 
 
-def origin_of(caller: Calling) -> Origin:
-    """Return where the target of `caller` is."""
-    place = caller.target.place
-    if place.name.startswith(PROGRAM):
+def origin_of(target: Target) -> Origin:
+    """Return where `target` is."""
+    place, made = target.place, target.form.made
+    if target.is_program:
         return Origin("program", words=words_of(place))
     if place.module.startswith(BUILT_IN):
         return Origin("built-in", place.module.removeprefix(BUILT_IN))
-    last = place.object.rpartition(".")[2]
-    made = last != "" and type(getattr(caller, "found", None)).__name__ == last
     if place.module.startswith(_PEERS):
         source = "\n".join(definition(place.module, place.object)).strip("\n")
         return Origin("peer", object=place.object, definition=source, made=made)
     if not place.module.endswith(".py"):
-        found = getattr(caller, "found", None)
-        name = place.object or ("" if isinstance(found, ModuleType) else BACKEND)
+        name = place.object or ("" if target.form.module else BACKEND)
         return Origin("module", place.module, name, made=made)
     path = place.name.rpartition(":")[0]
     shown = Path(path if path.endswith(".py") else place.module)

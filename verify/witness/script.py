@@ -17,18 +17,18 @@ import numpy as np
 from kernelproof.verify.cases.inputs import zero_empty_cotangents
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
+from kernelproof.verify.hosts.respondent import Respondent
 from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.records import CRASH, Call, Contract, Inputs, Outcome, Truth
-from kernelproof.verify.targets.caller import Calling
-from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.scope import case_of
+from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.lookup import truth_for
 from kernelproof.verify.witness.choice import shown
 from kernelproof.verify.witness.literals import LARGEST
 from kernelproof.verify.witness.renderer import REPEATED, Script
 from kernelproof.verify.witness.writer import Writer
-from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.judge import JUDGING, Step, calls_of
+from kernelproof.verify.workers.afterwards import CHECK as AFTERWARDS
+from kernelproof.verify.workers.judge import calls_of
 
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""
@@ -36,42 +36,43 @@ _TAKEN = frozenset({"inf", "nan"})
 """Variable names that a script needs for numbers."""
 
 
-def script_for(subject: Subject, check: str, guard: Guard, step: Step, message: str = "") -> Script:
+def script_for(subject: Subject, check: str, asked: Respondent, message: str = "") -> Script:
     """Return the script that shows the failure of `check` on `subject`; empty if only a run of a recipe's case could.
 
     Args:
         subject: the witness.
         check: id of the check; for `CRASH` the target is not called here, because that would end the process.
-        guard: holds the loaded target.
-        step: called with the check and the name of each call before that call.
+        asked: the target, which answers calls.
         message: of the failure.
     """
-    caller = guard.caller
-    inputs = _asked(subject, caller.target.contract)
-    writer = Writer(subject, caller, message)
+    target = asked.target
+    inputs = _asked(subject, target.contract)
+    writer = Writer(subject, target, message)
     held = [*inputs.arrays.values(), *inputs.options.values(), inputs.cotangent]
     if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > LARGEST:
         return writer.fallback(check)
+    if check == AFTERWARDS and message.startswith(("after ", "in a plain")):
+        # What shows after a run, or outside of one, shows in a run.
+        return writer.fallback(check)
     if check == CRASH:
-        return writer.crash(_crashed(subject, inputs, caller, message))
-    calls = calls_of(checks()[check], subject.case, inputs, caller.target.contract)
-    calls = {name: call for name, call in calls.items() if caller.target.answers(subject.case, call)}
-    if isinstance(caller, ProgramCaller):
+        return writer.crash(_crashed(subject, inputs, target, message))
+    calls = calls_of(checks()[check], subject.case, inputs, target.contract)
+    calls = {name: call for name, call in calls.items() if target.answers(subject.case, call)}
+    if target.is_program:
         # The script starts a new process of the program, so the calls here must not depend on earlier ones either.
-        caller.program.stop()
-    truths = {name: _truth(subject, call, caller) for name, call in calls.items()}
+        asked.fresh()
+    truths = {name: _truth(subject, call, target) for name, call in calls.items()}
     ends = time.monotonic() + SECONDS
     for turn in range(1, REPEATED + 1):
         seen: dict[str, Seen] = {}
-        with guard:
-            for name, call in calls.items():
-                step(check, name)
-                outcome = guard.call(subject.case, call, lambda: None)
-                truth, scope = truths[name], caller.target.scope(subject.case.op)
-                if truth is not None and scope is not None and call.mode == "vjp":
-                    truth = scope.of_gradients(truth, outcome)
-                seen[name] = Seen(variable(name), call, _along_last(outcome, call), truth)
-        step("", JUDGING)
+        outcomes = asked.answer(subject.case, list(calls.values()))
+        if asked.fate is not None:
+            break
+        for (name, call), outcome in zip(calls.items(), outcomes, strict=True):
+            truth, scope = truths[name], target.scope(subject.case.op)
+            if truth is not None and scope is not None and call.mode == "vjp":
+                truth = scope.of_gradients(truth, outcome)
+            seen[name] = Seen(variable(name), call, _along_last(outcome, call), truth)
         if script := shown(writer, check, seen, turn):
             return script
         if time.monotonic() > ends:
@@ -97,12 +98,12 @@ def _asked(subject: Subject, contract: Contract) -> Inputs:
     return inputs if truth is None else zero_empty_cotangents(inputs, truth.empty, contract)
 
 
-def _crashed(subject: Subject, inputs: Inputs, caller: Calling, message: str) -> Call:
+def _crashed(subject: Subject, inputs: Inputs, target: Target, message: str) -> Call:
     """Return the call that, as `message` says, ended the process."""
     found = re.match(r"the (.+?) call: ", message)
     for check in checks().values() if found else ():
-        call = calls_of(check, subject.case, inputs, caller.target.contract).get(found[1] if found else "")
-        if call is not None and caller.target.answers(subject.case, call):
+        call = calls_of(check, subject.case, inputs, target.contract).get(found[1] if found else "")
+        if call is not None and target.answers(subject.case, call):
             return call
     return Call(inputs)
 
@@ -116,13 +117,13 @@ def _along_last(outcome: Outcome, call: Call) -> Outcome:
     return replace(outcome, arrays={"output": np.moveaxis(output, call.axis, -1)})
 
 
-def _truth(subject: Subject, call: Call, caller: Calling) -> Truth | None:
+def _truth(subject: Subject, call: Call, target: Target) -> Truth | None:
     given = call.inputs if call.equivalent is None else call.equivalent
     # The claim says what fills an empty row; with the option, the truth would raise wherever the call has to.
     options = {name: value for name, value in given.options.items() if name != "empty"}
     arrays = {name: np.moveaxis(array, call.axis, -1).copy(order="C") for name, array in given.arrays.items()}
     inputs = replace(given, options=options, arrays=given.arrays if call.axis == -1 else arrays)
     case = case_of(subject.case, call)
-    truth = truth_for(case, inputs, caller.target.contract)[0]
-    scope = caller.target.scope(case.op)
+    truth = truth_for(case, inputs, target.contract)[0]
+    scope = target.scope(case.op)
     return truth if truth is None or scope is None else scope.of_gradients(truth)

@@ -10,7 +10,7 @@ from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.judging.claims import Claim, Seen
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.arrays import CARRIES_NONE
-from kernelproof.verify.targets.caller import Calling
+from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.calls import script_call, turned
 from kernelproof.verify.witness.origins import origin_of
 from kernelproof.verify.witness.renderer import REPEATED, Script, rendered
@@ -27,14 +27,13 @@ class Writer:
 
     Args:
         subject: the witness.
-        caller: the loaded target.
+        target: the target.
         message: of the check.
     """
 
-    def __init__(self, subject: Subject, caller: Calling, message: str) -> None:
-        self.subject, self.caller, self.message = subject, caller, message
-        self.case, self.target = subject.case, caller.target
-        self.origin = origin_of(caller)
+    def __init__(self, subject: Subject, target: Target, message: str) -> None:
+        self.subject, self.target, self.message = subject, target, message
+        self.case, self.origin = subject.case, origin_of(target)
 
     def claimed(
         self, check: str, used: Sequence[Seen], claims: Sequence[Claim], turn: int, *, rows: bool = False
@@ -49,7 +48,7 @@ class Writer:
             rows: whether the claims are about rows, instead of the array in the shape that the target returned.
         """
         calls = [
-            script_call(self.case, one, self.caller, suffix="" if at == 0 else f"_{one.variable}", rows=rows)
+            script_call(self.case, one, self.target, suffix="" if at == 0 else f"_{one.variable}", rows=rows)
             for at, one in enumerate(used)
         ]
         return self._rendered("claimed", check, calls=calls, claims=claims, turns=_turns(turn))
@@ -58,7 +57,7 @@ class Writer:
         """Show a call that raises, or returns something other than an array."""
         error = one.outcome.error or ""
         title = f"{check}: {error or one.outcome.crash or 'no output'}"
-        call = script_call(self.case, one, self.caller)
+        call = script_call(self.case, one, self.target)
         if CARRIES_NONE in error:
             call = replace(call, carries_none=CARRIES_NONE)
         return self._rendered(
@@ -73,7 +72,7 @@ class Writer:
 
     def unraised(self, check: str, one: Seen) -> Script:
         """Show a call that has to raise but returns."""
-        return self._rendered("unraised", check, call=script_call(self.case, one, self.caller))
+        return self._rendered("unraised", check, call=script_call(self.case, one, self.target))
 
     def repeated(self, check: str, seen: Mapping[str, Seen]) -> Script:
         """Show a call whose result changes in some bits when it is repeated."""
@@ -81,10 +80,10 @@ class Writer:
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
             if second in seen and not _same(seen[first], seen[second]):
                 one = seen[first]
-        call = script_call(self.case, one, self.caller)
+        call = script_call(self.case, one, self.target)
         other = None
         if call.way == "program":
-            other = replace(script_call(self.case, turned(one, one.variable), self.caller), names={"request": "other"})
+            other = replace(script_call(self.case, turned(one, one.variable), self.target), names={"request": "other"})
         raises = any(each.outcome.error is not None for each in seen.values())
         return self._rendered(
             "repeated", check, call=call, other=other, given=next(iter(call.names.values())), raises=raises
@@ -95,7 +94,7 @@ class Writer:
         one = next((each for each in seen.values() if each.outcome.modified), None)
         if one is None:
             return Script()
-        call = script_call(self.case, one, self.caller)
+        call = script_call(self.case, one, self.target)
         given = call.names[one.outcome.modified[0]]
         raises = one.outcome.error is not None
         return self._rendered("untouched", check, call=call, given=given, raises=raises, turns=_turns(turn))
@@ -109,7 +108,7 @@ class Writer:
         return self._rendered(
             "changed",
             check,
-            call=script_call(self.case, one, self.caller),
+            call=script_call(self.case, one, self.target),
             states=states,
             imports_may_change=list(states) == [ENVIRONMENT],
             raises=one.outcome.error is not None,
@@ -118,10 +117,10 @@ class Writer:
 
     def crash(self, call: Call) -> Script:
         """Show a call that ends its process, hangs, or uses up its memory."""
-        calls = [script_call(self.case, Seen("got", call, Outcome(), None), self.caller)]
+        calls = [script_call(self.case, Seen("got", call, Outcome(), None), self.target)]
         if call.mode == "vjp" and self.origin.kind != "program":
             # A worker makes the plain call first, and the gradient may crash on what that left in memory.
-            plain = script_call(self.case, Seen("plain", Call(call.inputs), Outcome(), None), self.caller)
+            plain = script_call(self.case, Seen("plain", Call(call.inputs), Outcome(), None), self.target)
             calls = [replace(plain, inputs=calls[0].inputs), *calls]
         template = "crash_of_program" if self.origin.kind == "program" else "crash"
         return self._rendered(template, "crash", calls=calls)

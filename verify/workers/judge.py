@@ -2,44 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
 from kernelproof.verify.checks import Check, checks
+from kernelproof.verify.hosts.respondent import Bthd, Respondent
 from kernelproof.verify.judging.diagnosis import Assumption, explaining
 from kernelproof.verify.judging.errors import NO_OUTPUT
 from kernelproof.verify.judging.hints import BTHD_HINT, NO_HINT, hints
 from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
-from kernelproof.verify.targets.caller import Bthd, Calling
 from kernelproof.verify.targets.declaration import BHTD
 from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.truth.lookup import truth_for
-from kernelproof.verify.workers.guard import Guard
-from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary
-
-Step = Callable[[str, str], None]
-"""Called with (check, call) before each call, and with ("", JUDGING) after the last."""
-JUDGING = "judge"
-"""The name of the step after the last call, where the target's time ends and judging begins."""
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Summary, digest_of
 
 
-def _nobody(check: str, call: str) -> None:
-    """Ignore the call."""
+@dataclass
+class History:
+    """What the failures of a target have shown so far.
+
+    Attributes:
+        assumed: the assumptions that explain every failure so far; None before the first.
+        other_layout_fails: whether a failure was seen that another layout of the arrays does not explain.
+    """
+
+    assumed: tuple[Assumption, ...] | None = None
+    other_layout_fails: bool = False
 
 
 def judge_target(
     case: Case,
     inputs: Inputs,
     truth: Truth | None,
-    caller: Calling | Guard,
-    step: Step,
+    asked: Respondent,
     *,
     undecided: str = "",
-    returned: Step = _nobody,
     only: frozenset[str] | None = None,
+    history: History | None = None,
 ) -> CaseResult:
     """Make every check on one target; a call that several checks ask for is made once.
 
@@ -47,14 +48,12 @@ def judge_target(
         case: the case.
         inputs: of the case, resolved by the contract of the target.
         truth: of the case.
-        caller: the loaded target, with or without a guard around it.
-        step: called with (check, call) before each call, and with ("", JUDGING) after the last.
+        asked: the target, which answers calls.
         undecided: why there is no truth although the inputs are ordinary; then the target is not called.
-        returned: called with (check, call) in a child process that returned from a call.
         only: ids of the checks to make; None means all.
+        history: what its failures have shown so far; it is brought up to date.
     """
-    guard = caller if isinstance(caller, Guard) else Guard(caller)
-    target = guard.caller.target
+    target = asked.target
     scope = target.scope(case.op)
     assert scope is not None  # `Target.refuses` has seen to it
     given = inputs
@@ -62,48 +61,54 @@ def judge_target(
         inputs = zero_empty_cotangents(inputs, truth.empty, target.contract)
     if truth is not None:
         truth = scope.of_gradients(truth)
-    asked = _asked(case, inputs, target.contract, only)
+    calls_by_check = _asked(case, inputs, target.contract, only)
     wanted = {
-        name: {key: call for key, call in calls.items() if target.answers(case, call)} for name, calls in asked.items()
+        name: {key: call for key, call in calls.items() if target.answers(case, call)}
+        for name, calls in calls_by_check.items()
     }
-    for name, calls in asked.items():
+    for name, calls in calls_by_check.items():
         # A check of another order or axis does not apply to a target that takes only one.
         special = any(map(_special, calls.values())) and not any(map(_special, wanted[name].values()))
         # Nor can a check compare outputs if the target does not take the inputs of one of its plain calls.
         plain = {key for key, call in calls.items() if _plain(call)}
         if special or not (plain <= wanted[name].keys() or checks()[name].independent):
             wanted[name] = {}
-    unsupported = tuple(name for name, calls in asked.items() if calls and not wanted[name])
+    unsupported = tuple(name for name, calls in calls_by_check.items() if calls and not wanted[name])
     wanted = {name: calls for name, calls in wanted.items() if calls}
     if undecided:
         return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
-    made = _make(guard, case, wanted, step, returned)
-    step("", JUDGING)
+    made = _made(asked, case, wanted)
+    if isinstance(made, CaseResult):
+        return made
     if truth is not None:
         truth = scope.of_gradients(truth, made.get(_place(Call(inputs, "vjp"))))
     found: dict[str, CheckResult] = {}
     again = _Again(case, inputs, given, truth, scope, wanted, made)
     for name, calls in wanted.items():
         outcomes = {key: made[_place(call)] for key, call in calls.items()}
-        crash = next((each.crash for each in outcomes.values() if each.crash is not None), None)
+        crash = next(((key, each.crash) for key, each in outcomes.items() if each.crash is not None), None)
         if crash is not None:
-            found[name] = CheckResult(crash=crash)
+            found[name] = CheckResult(crash=f"the {crash[0]} call: {crash[1]}")
             continue
         judgement = checks()[name].judge(case, inputs, truth, outcomes, target.contract)
         summaries = {output: Summary.of(errors) for output, errors in judgement.errors.items() if errors.ulp.size}
-        guard.remarks |= dict.fromkeys(judgement.remarks)
+        asked.remarks.update(dict.fromkeys(judgement.remarks))
         usual = again.usual_kappas(name, target.contract) if judgement.errors else {}
         found[name] = CheckResult(replace(judgement, errors={}, remarks=()), summaries, usual)
-        refused = any(_plain(call) and key not in calls for key, call in asked[name].items())
+        refused = any(_plain(call) and key not in calls for key, call in calls_by_check[name].items())
         if judgement == Judgement() and (refused or checks()[name].silent):
             # Nothing was judged. A plain call, which the target does not take, might have decided an independent check.
             unsupported = (*unsupported, name) if refused else unsupported
             del found[name]
+    remarks = tuple(asked.remarks)
     if only is not None:
-        return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks))
-    told = _hints(again, guard, step, returned, found)
-    assumed = _assumed(again, guard, found)
-    return CaseResult(found, unsupported, len(made), undecided, tuple(guard.remarks), told, assumed)
+        return CaseResult(found, unsupported, len(made), undecided, remarks)
+    history = History() if history is None else history
+    forward = made.get(_place(Call(inputs)))
+    digest = "" if forward is None else digest_of(forward)
+    told = _hints(again, asked, history, found)
+    assumed = _assumed(again, target.contract, history, found)
+    return CaseResult(found, unsupported, len(made), undecided, remarks, told, assumed, digest=digest)
 
 
 @dataclass(frozen=True)
@@ -154,56 +159,44 @@ class _Again:
         return {output: float(each.kappa.max(initial=0.0)) for output, each in errors.items()}
 
 
-def _assumed(again: _Again, guard: Guard, found: Mapping[str, CheckResult]) -> tuple[Assumption, ...] | None:
+def _assumed(
+    again: _Again, contract: Contract, history: History, found: Mapping[str, CheckResult]
+) -> tuple[Assumption, ...] | None:
     """Return the assumptions that explain this case and all before it that failed; None if it did not fail."""
     failed = tuple(name for name, said in found.items() if said.judgement.failed)
     if any(said.crash for said in found.values()):
-        guard.assumed = ()
+        history.assumed = ()
     elif failed:
-        guard.assumed = explaining(again.case, failed, guard.caller.target.contract, again.under, guard.assumed)
+        history.assumed = explaining(again.case, failed, contract, again.under, history.assumed)
     else:
         return None
-    return guard.assumed
+    return history.assumed
 
 
-def _hints(
-    again: _Again, guard: Guard, step: Step, returned: Step, found: Mapping[str, CheckResult]
-) -> tuple[str, ...]:
+def _hints(again: _Again, asked: Respondent, history: History, found: Mapping[str, CheckResult]) -> tuple[str, ...]:
     """Return the hints on the checks that failed; see `kernelproof.verify.judging.hints`."""
     failed = {name: said for name, said in found.items() if said.judgement.failed}
-    case, inputs, truth, contract = again.case, again.inputs, again.truth, guard.caller.target.contract
     if not failed:
         return ()
-    forward = again.made.get(_place(Call(inputs)))
-    told = tuple(hints(case, inputs, forward, tuple(failed), contract, again.judge))
-    if told or case.op != "attention":
-        return told
-    return _as_bthd(case, inputs, truth, guard, step, returned, failed)
+    forward = again.made.get(_place(Call(again.inputs)))
+    told = tuple(hints(again.case, again.inputs, forward, tuple(failed), asked.target.contract, again.judge))
+    return told if told or again.case.op != "attention" else _as_bthd(again, asked, history, failed)
 
 
-def _as_bthd(
-    case: Case,
-    inputs: Inputs,
-    truth: Truth | None,
-    guard: Guard,
-    step: Step,
-    returned: Step,
-    failed: Mapping[str, CheckResult],
-) -> tuple[str, ...]:
+def _as_bthd(again: _Again, asked: Respondent, history: History, failed: Mapping[str, CheckResult]) -> tuple[str, ...]:
     """Return the hint, if the checks that `failed` pass on arrays of (batch, tokens, heads, width).
 
     A case for which the target raises in both layouts, such as one of fewer key heads than heads, is neither for nor
     against the hint. Once a failure of the target has another reason, its later ones are not tried.
     """
-    if guard.caller.target.layout(case.op) != BHTD or guard.other_layout_fails:
+    if asked.target.layout(again.case.op) != BHTD or history.other_layout_fails:
         return ()
-    other = replace(guard, caller=Bthd(guard.caller), remarks={})
-    again = judge_target(case, inputs, truth, other, step, returned=returned, only=frozenset(failed)).checks
-    if any(said.judgement.decided for said in again.values()) and not any(said.failed for said in again.values()):
+    other = judge_target(again.case, again.inputs, again.truth, Bthd(asked), only=frozenset(failed)).checks
+    if any(said.judgement.decided for said in other.values()) and not any(said.failed for said in other.values()):
         return (BTHD_HINT,)
-    if all(_raised(said) for said in (*failed.values(), *again.values()) if said.failed):
+    if all(_raised(said) for said in (*failed.values(), *other.values()) if said.failed):
         return (NO_HINT,)
-    guard.other_layout_fails = True
+    history.other_layout_fails = True
     return ()
 
 
@@ -227,18 +220,19 @@ def _asked(case: Case, inputs: Inputs, contract: Contract, only: frozenset[str] 
     return {name: calls for name, calls in asked.items() if all(_place(call) == plain for call in calls.values())}
 
 
-def _make(
-    guard: Guard, case: Case, wanted: dict[str, dict[str, Call]], step: Step, returned: Step
-) -> dict[_Place, Outcome]:
-    """Make every call once; return the outcomes."""
-    made: dict[_Place, Outcome] = {}
-    with guard:
-        for name, calls in wanted.items():
-            for key, call in calls.items():
-                if _place(call) not in made:
-                    step(name, key)
-                    made[_place(call)] = guard.call(case, call, partial(returned, name, key))
-    return made
+def _made(asked: Respondent, case: Case, wanted: dict[str, dict[str, Call]]) -> dict[_Place, Outcome] | CaseResult:
+    """Make every call once; return the outcomes, or the result if the process of the target ended in one of them."""
+    each: dict[_Place, tuple[str, str, Call]] = {}
+    for name, calls in wanted.items():
+        for key, call in calls.items():
+            each.setdefault(_place(call), (name, key, call))
+    outcomes = asked.answer(case, [call for _, _, call in each.values()]) if each else []
+    if asked.fate is None:
+        return dict(zip(each, outcomes, strict=True))
+    # What came before the end proves nothing of a target that ends its process.
+    name, key, _ = list(each.values())[len(outcomes) - 1]
+    crash = CheckResult(crash=f"the {key} call: {outcomes[-1].crash}")
+    return CaseResult({name: crash}, calls=len(outcomes), remarks=tuple(asked.remarks), fate=asked.fate)
 
 
 _Place = tuple[int, str, str | None, int]

@@ -1,8 +1,8 @@
 """The runner: deals the cases of a run to worker processes and collects their results, in the order of the cases.
 
-The parent only coordinates. If a worker dies, one case of one target is lost: the runner records a crash for that case,
-or whatever `kernelproof.verify.process.blame` finds, and gives the rest of the task to another worker. After a number
-of hangs or deaths that is set here, the runner gives up a target. Results do not depend on scheduling.
+The parent only coordinates. A target lives in a host of a worker (`kernelproof.verify.hosts`), and the worker says how
+its host ended. If a worker itself dies, the runner gives the rest of its task to another. After a number of hangs or
+deaths that is set here, the runner gives up a target. Results do not depend on scheduling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.cases.suites import Selection
-from kernelproof.verify.process.blame import Doing, End, Ended, InternalError, came_back
+from kernelproof.verify.hosts.guard import described
+from kernelproof.verify.hosts.process import Fate
+from kernelproof.verify.hosts.respondent import LOAD_SECONDS, describe_in_host, local_of
+from kernelproof.verify.process.blame import Doing, End, Ended, InternalError
 from kernelproof.verify.process.child import START_SECONDS
 from kernelproof.verify.process.environment import environment
 from kernelproof.verify.process.limits import Limits
@@ -32,10 +35,10 @@ from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
 from kernelproof.verify.truth.cache import CacheFile, Tally, store_of
 from kernelproof.verify.truth.lookup import lookup, truth_for
-from kernelproof.verify.workers.guard import described
+from kernelproof.verify.workers.afterwards import chosen, with_failure
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Task
-from kernelproof.verify.workers.worker import guard_of, prepare, run_task
+from kernelproof.verify.workers.worker import folder_of, prepare, run_afterwards, run_task
 
 SPARE_WORKERS = 3
 """Workers that may be lost outside of any call before the run gives up."""
@@ -95,37 +98,23 @@ class Runner:
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place], asked: Selection | None = None) -> list[list[Target] | str]:
-        """Return what `described` gives for every place; calls that probe a target keep to what is `asked`.
+        """Return what `targets.describe` gives for every place; calls that probe a target keep to what is `asked`.
 
         Raises:
             TargetError: one cannot be loaded, or its import ends the process.
         """
         if self.pool is None:
             return [described(place, asked=asked) for place in places]
-        told = {"seconds": self.limits.seconds, "memory": self.limits.memory, "asked": asked}
-        futures = [(place, self.limited(self._longest, described, place=place, **told)) for place in places]
-        return [self._described(place, future) for place, future in futures]
-
-    def _described(self, place: Place, future: Future[list[Target] | str]) -> list[Target] | str:
-        try:
-            return future.result()
-        except Ended:
-            # If a call ended the process, the cases will show that; if the import did, there is nothing to verify.
-            again = self.limited(self._longest, described, place=place, probe=False)
-        try:
-            found: list[Target] | str = again.result()
-        except Ended as error:
-            fault = f"importing it ended the process ({error.end.how})"
-            if error.end.timed_out:
-                fault = f"importing it took more than {self._longest:g} s"
-            msg = f"the target {place.name!r} cannot be loaded: {fault}"
-            raise TargetError(msg) from None
-        return found
-
-    @property
-    def _longest(self) -> float:
-        """The time limit of a description; the calls that probe the target have their own limit."""
-        return self.limits.seconds * max(self.limits.patience, 1.0)
+        wanted = asked or Selection()
+        told = {
+            "limits": self.limits,
+            "asked": {"orders": wanted.orders, "alphas": wanted.alphas, "dtypes": wanted.dtypes},
+            "cache": folder_of(self.cache),
+        }
+        # The host keeps to the limits; the worker gets what two attempts and two starts may take.
+        seconds = 2 * (self.limits.seconds * max(self.limits.patience, 1.0) + LOAD_SECONDS)
+        futures = [self.limited(seconds, describe_in_host, place=place, **told) for place in places]
+        return [future.result() for future in futures]
 
     def environment(self, *, with_torch: bool, seed: int) -> Any:
         """Return a future of the environment of a worker."""
@@ -187,6 +176,31 @@ class Runner:
                     pending[again] = task
         return dict(sorted(found.items()))
 
+    def afterwards(self, cases: Sequence[Case], targets: Sequence[Target], found: Found) -> Found:
+        """Repeat some calls of every target, see `afterwards`; return `found` with what that showed.
+
+        Raises:
+            InternalError: our own fault.
+        """
+        pool = self.pool
+        if pool is None:
+            return found
+        asked: list[tuple[int, list[int], Job]] = []
+        for index, target in enumerate(targets):
+            numbers = chosen(target, cases, {number: each for (number, at), each in found.items() if at == index})
+            if numbers and not self._given_up(index):
+                told = [(cases[number], found[number, index].digest) for number in numbers]
+                asked.append((index, numbers, pool.submit(Work(run_afterwards, (target, told, self.limits)))))
+        shown = dict(found)
+        for index, numbers, job in asked:
+            error = job.exception()
+            if error is not None:
+                msg = f"{job.trace or error}"
+                raise InternalError(msg) from error
+            for at, message in job.result():
+                shown[numbers[at], index] = with_failure(shown[numbers[at], index], message)
+        return shown
+
     def _schedule(self, pool: Pool, items: Items, targets: Sequence[Target]) -> tuple[Job, Task]:
         task = Task(items, tuple(targets), self.folder, self.limits, self.cache)
         return pool.submit(Work(run_task, (task,), START_SECONDS)), task
@@ -198,17 +212,14 @@ class Runner:
             if word == "done":
                 number, index, result = content
                 found[number, index] = result
+                self._count(result.fate, index, task)
             elif word == "modes":
                 self._note_modes(task.targets[content[0]], content[1], content[2])
             else:
                 self.tally += content[0]
-        # A call that forked and returned in both processes is a crash of that case, whatever the worker answered.
-        for number, index, check, name in filter(None, job.returned):
-            result = found.get((number, index), CaseResult(calls=1))
-            found[number, index] = _crashed(result, check, came_back(name))
         if isinstance(error, Ended):
             self._blame(error.end, task, found)
-        elif isinstance(error, TargetError) and job.step.doing is Doing.LOADING:
+        elif isinstance(error, TargetError):
             raise error
         elif error is not None:
             msg = f"{_where(job.step.place, task)}{job.trace or error}"
@@ -234,42 +245,31 @@ class Runner:
             return f"{HANGS} cases before had no answer in {self.limits.seconds:g} s each"
         return f"{DEATHS} calls before ended the process" if self.deaths[index] >= DEATHS else ""
 
+    def _count(self, fate: Fate | None, index: int, task: Task) -> None:
+        """Count how the host of a target ended, and give the target up if that was too often."""
+        self.hangs[index] += fate is Fate.TIME
+        self.deaths[index] += fate not in {None, Fate.TIME}
+        if fate is not None and self._given_up(index):
+            task.given_up(index).touch()
+
     def _blame(self, end: End, task: Task, found: Found) -> None:
-        """Record the end of a worker at the case and target that it was working on.
+        """Record the end of a worker at the case that it was working on.
 
         Raises:
-            InternalError: too many workers were lost outside of any call.
-            TargetError: a target ended the process while it was loaded.
+            InternalError: too many workers were lost.
         """
-        doing, place = end.step.doing, end.step.place
-        if end.in_call:
-            number, index, check, _ = place
-            found[number, index] = CaseResult({check: CheckResult(crash=end.message)}, calls=1)
-            self.hangs[index] += end.timed_out
-            self.deaths[index] += not end.timed_out
-            if self._given_up(index):
-                task.given_up(index).touch()
-        elif doing is Doing.OWN and end.timed_out:
+        place = end.step.place
+        if end.step.doing is Doing.OWN and end.timed_out:
             # The target is not to blame for a slow truth or judgement: the case stays undecided.
             note = f"the truth of the case, or judging it, took more than {self.limits.own_seconds:g} s"
             undecided = CaseResult({ACCURACY: CheckResult(Judgement(undecided=1))}, note=note)
             indices = next(indices for at, _, indices in task.items if at == place[0])
             found.update({(place[0], index): undecided for index in indices if (place[0], index) not in found})
-        elif doing is Doing.LOADING:
-            name = task.targets[place[0]].name
-            msg = f"the target {name!r} cannot be loaded: loading it ended the process ({end.how})"
-            raise TargetError(msg)
         elif self.lost < SPARE_WORKERS:
-            # Between two calls, a thread that a target left behind may end a worker, or the system may.
+            # The system, or somebody, may end a worker.
             self.lost += 1
-        elif doing is Doing.BETWEEN and place:
-            # Workers were lost repeatedly, this one after the calls of a target: blame that target.
-            number, index = place
-            found[number, index] = _crashed(
-                found[number, index], ACCURACY, f"after its calls the process ended: {end.how}"
-            )
         else:
-            msg = f"{_where(place, task)}a worker process ended outside of any target: {end.how}"
+            msg = f"{_where(place, task)}a worker process ended: {end.how}"
             raise InternalError(msg)
 
     def _serial(
@@ -281,19 +281,14 @@ class Runner:
             inputs = inputs_of(case)
             with lookup(store):
                 for index in indices:
-                    guard, contract = guard_of(targets[index]), targets[index].contract
+                    local, contract = local_of(targets[index]), targets[index].contract
                     meant = resolve(inputs, contract)
                     truth, undecided = truth_for(case, meant, contract)
-                    found[number, index] = judge_target(case, meant, truth, guard, lambda *_: None, undecided=undecided)
-                    self._note_modes(targets[index], guard.loaded, guard.after or guard.loaded)
+                    found[number, index] = judge_target(case, meant, truth, local, undecided=undecided)
+                    self._note_modes(targets[index], *local.modes)
             progress.advance(1)
         self.tally += Tally() if store is None else store.take()
         return found
-
-
-def _crashed(result: CaseResult, check: str, message: str) -> CaseResult:
-    """Return `result` with a crash in place of the result of `check`."""
-    return replace(result, checks={**result.checks, check: CheckResult(crash=message)})
 
 
 def _where(place: tuple[Any, ...], task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.hosts.process import Fate
 from kernelproof.verify.judging.diagnosis import Assumption
 from kernelproof.verify.judging.resolution import Counts, counts_of
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.records import Errors, Judgement
+from kernelproof.verify.records import Errors, Judgement, Outcome
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import CacheFile
 
@@ -109,6 +111,8 @@ class CaseResult:
         remarks: side effects, such as output or threads that kept running.
         hints: declarations, any of which would explain everything that failed here.
         assumed: where the case failed, the assumptions under which it and those before it would pass.
+        fate: how the process of the target ended in the last of its calls; None if it did not.
+        digest: of the output of the plain call, see `digest_of`; "" without one.
     """
 
     checks: dict[str, CheckResult] = field(default_factory=dict)
@@ -118,6 +122,22 @@ class CaseResult:
     remarks: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     assumed: tuple[Assumption, ...] | None = None
+    fate: Fate | None = None
+    digest: str = ""
+
+
+def digest_of(outcome: Outcome) -> str:
+    """A text that stands for the bits of the output; "" if the call gave none.
+
+    >>> digest_of(Outcome({"output": np.zeros(2)})) == digest_of(Outcome({"output": -np.zeros(2)}))
+    False
+    """
+    output = outcome.arrays.get("output")
+    if output is None or outcome.crash is not None:
+        return ""
+    held = hashlib.blake2b(f"{output.dtype.name} {output.shape}".encode(), digest_size=16)
+    held.update(np.ascontiguousarray(output).reshape(-1).view(np.uint8).data)
+    return held.hexdigest()
 
 
 def explained(results: Iterable[CaseResult]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kernelproof.verify.process.blame import Doing, Step, blame, came_back
+from kernelproof.verify.process.blame import Doing, Step, blame
 from kernelproof.verify.process.spawning import LOST_CONTEXT, how_ended
 
 
@@ -39,7 +39,3 @@ def test_a_lost_context_is_named() -> None:
     assert "CUDA context is lost" in how_ended(LOST_CONTEXT)
     assert how_ended(-64) == "killed by SIGRTMAX"
     assert how_ended(-99) == "killed by signal 99"
-
-
-def test_a_call_that_came_back_twice_is_named() -> None:
-    assert came_back("vjp") == "the vjp call: it forked, and the child came back as well"

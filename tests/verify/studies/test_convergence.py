@@ -16,7 +16,6 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.theory.convergence.orders import order_text
 from kernelproof.theory.convergence.records import CurveState, Ends
 from kernelproof.verify.checks import checks
-from kernelproof.verify.process.blame import Doing, End, Ended, Step
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Judgement, Outcome
 from kernelproof.verify.studies import convergence
@@ -270,11 +269,10 @@ class Noting:
     def __init__(self) -> None:
         self.noted: dict[str, float] = {}
 
-    def limited(self, seconds: float, _: Any, *, job: Any, limits: Limits) -> Future[list[Outcome]]:
-        assert limits.seconds == seconds
-        self.noted[job.target.name] = seconds
-        found: Future[list[Outcome]] = Future()
-        found.set_exception(Ended(End(Step(Doing.OWN), timed_out=True, how="", seconds=seconds)))
+    def submit(self, _: Any, *, job: Any, limits: Limits) -> Future[list[Outcome] | str]:
+        self.noted[job.target.name] = limits.seconds
+        found: Future[list[Outcome] | str] = Future()
+        found.set_result("no answer in the time allowed")
         return found
 
 

@@ -26,6 +26,7 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families.layouts import laid
 from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.hosts.respondent import Local
 from kernelproof.verify.process.state import parts
 from kernelproof.verify.record.schema import Verdict
 from kernelproof.verify.targets.arrays import Kind, same_bits, take
@@ -36,7 +37,6 @@ from kernelproof.verify.witness.literals import literal
 from kernelproof.verify.witness.renderer import rendered
 from kernelproof.verify.witness.script import script_for
 from kernelproof.verify.witness.states import STATES
-from kernelproof.verify.workers.guard import Guard
 
 pytestmark = pytest.mark.shrinks
 
@@ -111,8 +111,8 @@ def test_inputs_that_the_third_call_changes_are_shown(tmp_path: Path) -> None:
     target = describe(find(f"{file}:{PLANTED}"))
     assert not isinstance(target, str)
     with loaded_here(tmp_path):
-        guard = Guard.load(target[0], None)
-        written = script_for(Subject(Case.parse(THIRD_CALL.case)), "input_untouched", guard, lambda *_: None)
+        asked = Local.load(target[0])
+        written = script_for(Subject(Case.parse(THIRD_CALL.case)), "input_untouched", asked)
     assert written.repeats
     script = written.text
     assert "import kernelproof" not in script

@@ -13,10 +13,10 @@ import pytest
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import checks
+from kernelproof.verify.hosts.respondent import Local
 from kernelproof.verify.targets.loading import find
 from kernelproof.verify.targets.target import describe
 from kernelproof.verify.witness.script import script_for
-from kernelproof.verify.workers.guard import Guard
 
 pytestmark = pytest.mark.shrinks
 
@@ -71,8 +71,8 @@ def test_a_script_gives_and_takes_arrays_of_cupy(check: str, tmp_path: Path, mon
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     found = describe(find(f"{file}:Soft"))
     assert not isinstance(found, str)
-    guard = Guard.load(replace(found[0], array_library="cupy"), None)
-    script = script_for(Subject(Case.parse(CASE)), check, guard, lambda *_: None).text
+    asked = Local.load(replace(found[0], array_library="cupy"))
+    script = script_for(Subject(Case.parse(CASE)), check, asked).text
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     assert "kernelproof" not in script
     for fault, code in ((FAULTS[check], 1), ("return cupy.asarray(right)", 0)):

@@ -11,10 +11,10 @@ import pytest
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
+from kernelproof.verify.hosts.respondent import Local
 from kernelproof.verify.targets.loading import Place, find
 from kernelproof.verify.targets.target import describe
 from kernelproof.verify.witness.script import script_for
-from kernelproof.verify.workers.guard import Guard
 
 CASE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x8 feature=1 seed=0"
 SOURCE = """
@@ -81,7 +81,7 @@ def written(place: Place, case: str = CASE) -> str:
     """The script of the check of accuracy for what is at `place`."""
     target = describe(place)
     assert not isinstance(target, str), target
-    return script_for(Subject(Case.parse(case)), "accuracy", Guard.load(target[0], None), lambda *_: None).text
+    return script_for(Subject(Case.parse(case)), "accuracy", Local.load(target[0])).text
 
 
 def run(script: str, folder: Path) -> int:

@@ -143,7 +143,7 @@ def test_the_script_of_a_program_that_ends_shows_how(wrong: str, tmp_path: Path)
 def test_a_long_request_is_compressed() -> None:
     case = Case.parse(LINE.replace("2x3", "3x1000"))
     call = Call(inputs_of(case))
-    asked = script_call(case, Seen("got", call, Outcome(), None), caller(f"exec:{sys.executable}"))
+    asked = script_call(case, Seen("got", call, Outcome(), None), caller(f"exec:{sys.executable}").target)
     text = rendered("inputs.py.j2", call=asked)
     assert text.count("\n") > 10
     held: dict[str, Any] = {"base64": base64, "zlib": zlib}

@@ -15,12 +15,12 @@ import kernelproof
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.hosts.guard import Guard, described
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.state import State, flushes, rounds_to_nearest
 from kernelproof.verify.record.schema import Results, Verdict
 from kernelproof.verify.records import Call
 from kernelproof.verify.targets.target import find
-from kernelproof.verify.workers.guard import Guard, described
 
 SOURCE = """
 import importlib, locale, os, random, signal, sys, threading, time
@@ -300,7 +300,7 @@ def test_what_an_import_changes_holds_for_its_own_calls_only(tmp_path: Path) -> 
         assert guard.loaded["flush to zero"]["float64"] is True
         case = Case.parse(LINE)
         with guard:
-            outcome = guard.call(case, Call(inputs_of(case)), lambda: None)
+            outcome = guard.call(case, Call(inputs_of(case)))
         assert outcome.error is None
         assert outcome.changed == ()
         assert flushes() == (False, False)

@@ -9,6 +9,7 @@ import pytest
 import kernelproof.verify.workers.runner as runner_module
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.hosts.process import Fate
 from kernelproof.verify.process.blame import Doing, Ended, InternalError, Step, blame
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.pool import Job
@@ -16,7 +17,7 @@ from kernelproof.verify.process.service import Work
 from kernelproof.verify.records import ACCURACY
 from kernelproof.verify.targets.target import Target, describe, find
 from kernelproof.verify.workers.runner import Found, Runner
-from kernelproof.verify.workers.tasks import CaseResult, Task
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Task
 from kernelproof.verify.workers.worker import run_task
 
 TEXTS = [
@@ -45,8 +46,8 @@ def job(task: Task, error: BaseException | None = None, *, step: Step | None = N
     return made
 
 
-def ended(task: Task, doing: Doing, *place: object, call: str = "", timed_out: bool = False) -> Job:
-    step = Step(doing, place, call)
+def ended(task: Task, doing: Doing, *place: object, timed_out: bool = False) -> Job:
+    step = Step(doing, place)
     return job(task, Ended(blame(step, 1, timed_out=timed_out, seconds=2.0)), step=step)
 
 
@@ -54,23 +55,27 @@ def left(items: tuple[tuple[int, Case, tuple[int, ...]], ...]) -> list[tuple[int
     return [(number, indices) for number, _, indices in items]
 
 
-@pytest.mark.parametrize(("timed_out", "words"), [(True, "no answer in 2 s"), (False, "the process ended: exit code")])
-def test_an_end_in_a_call_is_a_crash_of_its_case_and_target(
-    work: Runner, task: Task, timed_out: bool, words: str
-) -> None:
+def told(task: Task, number: int, index: int, fate: Fate | None) -> Job:
+    made = job(task)
+    crash = {"simplex": CheckResult(crash="the forward call: it is gone")} if fate is not None else {}
+    made.told = [("done", number, index, CaseResult(crash, calls=2, fate=fate))]
+    return made
+
+
+@pytest.mark.parametrize("fate", [Fate.TIME, Fate.DEATH, Fate.MEMORY, Fate.WORDS])
+def test_how_a_host_ended_is_counted_against_its_target(work: Runner, task: Task, fate: Fate) -> None:
     found: Found = {}
-    made = ended(task, Doing.CALLING, 1, 0, "simplex", "forward", call="forward", timed_out=timed_out)
-    assert left(work._collect(task, made, found)) == [(0, (0, 1)), (1, (1,))]
-    crash = found[1, 0].checks["simplex"].crash
-    assert crash is not None
-    assert crash.startswith(f"the forward call: {words}")
-    assert (work.hangs[0], work.deaths[0], work.lost) == (timed_out, not timed_out, 0)
+    assert left(work._collect(task, told(task, 1, 0, fate), found)) == [(0, (0, 1)), (1, (1,))]
+    assert found[1, 0].checks["simplex"].crash == "the forward call: it is gone"
+    late = fate is Fate.TIME
+    assert (work.hangs[0], work.deaths[0], work.lost) == (late, not late, 0)
+    work._collect(task, told(task, 1, 1, None), found)
+    assert (work.hangs[1], work.deaths[1]) == (0, 0)
 
 
 def test_a_target_is_given_up_in_time(work: Runner, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "HANGS", 1)
-    made = ended(task, Doing.CALLING, 1, 0, "simplex", "forward", call="forward", timed_out=True)
-    assert left(work._collect(task, made, {})) == [(0, (1,)), (1, (1,))]
+    assert left(work._collect(task, told(task, 1, 0, Fate.TIME), {})) == [(0, (1,)), (1, (1,))]
     assert task.given_up(0).exists()
     assert not task.given_up(1).exists()
     assert "not asked: 1 cases before" in work.unasked[0, 0]
@@ -87,25 +92,14 @@ def test_truth_without_end_leaves_its_case_undecided(work: Runner, task: Task) -
 def test_a_few_workers_may_be_lost_and_no_more(work: Runner, task: Task) -> None:
     for _ in range(runner_module.SPARE_WORKERS):
         assert left(work._collect(task, ended(task, Doing.OWN, 1), {})) == [(0, (0, 1)), (1, (0, 1))]
-    with pytest.raises(InternalError, match="outside of any target: exit code 1") as caught:
+    with pytest.raises(InternalError, match="a worker process ended: exit code 1") as caught:
         work._collect(task, ended(task, Doing.OWN, 1), {})
     assert TEXTS[1] in str(caught.value)
 
 
-def test_workers_lost_time_and_again_after_a_target_are_its_fault(work: Runner, task: Task) -> None:
-    work.lost = runner_module.SPARE_WORKERS
-    found: Found = {(0, 1): CaseResult(calls=4)}
-    work._collect(task, ended(task, Doing.BETWEEN, 0, 1), found)
-    assert found[0, 1].checks[ACCURACY].crash == "after its calls the process ended: exit code 1"
-    assert found[0, 1].calls == 4
-
-
 def test_a_target_that_cannot_be_loaded_any_more_is_an_error(work: Runner, task: Task) -> None:
-    with pytest.raises(TargetError, match="'numpy' cannot be loaded: loading it ended the process"):
-        work._collect(task, ended(task, Doing.LOADING, 0), {})
-    raised = job(task, TargetError("it is gone"), step=Step(Doing.LOADING, (0,)))
     with pytest.raises(TargetError, match="it is gone"):
-        work._collect(task, raised, {})
+        work._collect(task, job(task, TargetError("it is gone"), step=Step(Doing.OWN, (0,))), {})
 
 
 def test_an_exception_of_ours_names_its_case(work: Runner, task: Task) -> None:
@@ -116,12 +110,8 @@ def test_an_exception_of_ours_names_its_case(work: Runner, task: Task) -> None:
     assert str(caught.value) == f"in the case {TEXTS[1]!r}:\nTraceback of the worker"
 
 
-def test_a_call_that_came_back_twice_is_a_crash_beside_the_other_results(work: Runner, task: Task) -> None:
-    made, found = job(task), dict[tuple[int, int], CaseResult]()
-    made.told = [("done", 0, 0, CaseResult(calls=2)), ("modes", 0, {"mode": 1}, {"mode": 2})]
-    made.returned = [(0, 0, "simplex", "forward"), ()]
-    assert left(work._collect(task, made, found)) == [(0, (1,)), (1, (0, 1))]
-    crash = found[0, 0].checks["simplex"].crash
-    assert crash == "the forward call: it forked, and the child came back as well"
-    assert found[0, 0].calls == 2
+def test_the_modes_of_a_target_are_kept(work: Runner, task: Task) -> None:
+    made = told(task, 0, 0, None)
+    made.told.append(("modes", 0, {"mode": 1}, {"mode": 2}))
+    work._collect(task, made, {})
     assert work.modes == {"numpy on cpu": {"after loading": {"mode": 1}, "after its calls": {"mode": 2}}}

@@ -1,7 +1,7 @@
-"""Call a target, then restore the process state that it changed; note what it prints, forks or leaves running.
+"""Call a target in its host, then restore the process state that it changed; note what it prints, forks or leaves.
 
-All targets and the truth share the state of the process. So every call starts in the state in which its target was
-loaded, its changes are noted and undone, and a process that a call forked never goes on in our code.
+The targets of a file share the state of their host. So every call starts in the state in which its target was loaded,
+its changes are noted and undone, and a process that a call forked never goes on in our code.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Self
 
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.hosts import isolation
 from kernelproof.verify.importing import answer_of, first_line
-from kernelproof.verify.judging.diagnosis import Assumption
+from kernelproof.verify.process import tree
 from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.environment import modes
 from kernelproof.verify.process.limits import data_limited
 from kernelproof.verify.process.spawning import LOST_CONTEXT
-from kernelproof.verify.process.state import State
+from kernelproof.verify.process.state import LIBRARIES, State, functions_of_libraries, replaced_since
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.caller import Calling
 from kernelproof.verify.targets.caller import caller as load_caller
-from kernelproof.verify.targets.loading import PROGRAM
-from kernelproof.verify.targets.program import Program
+from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, libraries_of
+from kernelproof.verify.targets.program import Program, ProgramCaller
 from kernelproof.verify.targets.target import Place, Target, describe, load
 
 WAIT = 2.0
@@ -36,6 +39,8 @@ WAIT = 2.0
 SHOWN = 120
 """Characters kept of what a target printed."""
 
+CAME_BACK = "it forked, and the child came back as well"
+LIMIT = "the recursion limit"
 _forks = 0
 
 
@@ -48,8 +53,41 @@ def _count_fork() -> None:
 os.register_at_fork(after_in_parent=_count_fork)
 
 
+class _Returns:
+    """A pipe to which a process writes that a call forked and that came back from the call."""
+
+    def __init__(self) -> None:
+        self._ends: tuple[int, int] | None = None
+
+    def open(self) -> None:
+        """Make the pipe, so that a process that is forked from now on has it."""
+        if self._ends is None:
+            read, write = (moved_high(end) for end in os.pipe())
+            os.set_blocking(read, False)
+            self._ends = read, write
+
+    def tell(self) -> None:
+        """Say that this process came back, and end it."""
+        try:
+            if self._ends is not None:
+                os.write(self._ends[1], b"\0")
+        finally:
+            os._exit(0)
+
+    def told(self) -> bool:
+        """Whether a process came back since the last time."""
+        if self._ends is None:
+            return False
+        with suppress(BlockingIOError):
+            return bool(os.read(self._ends[0], 1 << 16))
+        return False
+
+
+_RETURNS = _Returns()
+
+
 class Sink:
-    """Takes what targets write to the standard streams of a worker, so that it does not reach the user."""
+    """Takes what targets write to the standard streams of a host, so that it does not reach the user."""
 
     def __init__(self) -> None:
         held = os.memfd_create("kernelproof") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
@@ -96,7 +134,7 @@ def _flush() -> None:
 
 
 SINKS: list[Sink] = []
-"""The sink of this process, if it is a worker."""
+"""The sink of this process, if it is a host."""
 
 
 @contextmanager
@@ -112,13 +150,28 @@ def sunk() -> Iterator[None]:
         SINKS[0].detach()
 
 
-Home = tuple[State, tuple[str, ...]]
-"""The state in which a target was loaded, and the names of the parts that its import changed."""
-_HOMES: dict[Place, tuple[Home | None, dict[str, Any]]] = {}
+@dataclass(frozen=True)
+class Home:
+    """How the process was after a target was loaded.
+
+    Attributes:
+        state: the state; None if the import changed nothing of it.
+        changed: the names of the parts that the import changed.
+        modes: the modes of arithmetic.
+        replaced: the functions of libraries that the import replaced.
+    """
+
+    state: State | None
+    changed: tuple[str, ...]
+    modes: dict[str, Any]
+    replaced: tuple[str, ...]
 
 
-def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
-    """Load what is at `place`, once; return the state that its import changed, and the modes that it left.
+_HOMES: dict[Place, Home] = {}
+
+
+def at_home(place: Place) -> Home:
+    """Load what is at `place`, once; return how it left the process.
 
     The changes are undone here, and made again only around the calls of this target.
 
@@ -126,16 +179,24 @@ def at_home(place: Place) -> tuple[Home | None, dict[str, Any]]:
         TargetError: it cannot be loaded.
     """
     if place not in _HOMES:
-        before = State.now()
+        _load_libraries(place)
+        before, functions = State.now(), functions_of_libraries()
         try:
             with sunk():
                 _load(place)
-            after, left = State.now(), modes()
+            after, left, replaced = State.now(), modes(), replaced_since(functions)
         finally:
             changed = before.changed_by(State.now())
             before.restore(changed)
-        _HOMES[place] = ((after, changed) if changed else None, left)
+        _HOMES[place] = Home(after if changed else None, changed, left, replaced)
     return _HOMES[place]
+
+
+def _load_libraries(place: Place) -> None:
+    """Import the libraries that the source of a target names, so that what it replaces in them can be seen."""
+    for name in sorted(libraries_of(place) & LIBRARIES.keys()):
+        if find_spec(name) is not None:
+            import_module(name)
 
 
 def _load(place: Place) -> None:
@@ -170,13 +231,11 @@ class Guard:
 
     Attributes:
         caller: makes the calls.
-        home: what the import of the target changed of the process state; None if nothing.
-        sink: takes the output of a worker; None in the user's own process, where an interrupt comes from the user.
+        home: how the import of the target left the process.
+        sink: takes the output of a host; None in the user's own process, where an interrupt comes from the user.
         loaded: the modes of arithmetic after loading the target.
-        other_layout_fails: whether a failure of the target was seen that another layout of its arrays does not explain.
         after: the modes that its calls left before they were restored; None if they changed none.
         remarks: lines for the report.
-        assumed: the assumptions that explain every failure so far; None before the first.
     """
 
     caller: Calling
@@ -184,36 +243,36 @@ class Guard:
     sink: Sink | None = None
     after: dict[str, Any] | None = None
     remarks: dict[str, None] = field(default_factory=dict)
-    assumed: tuple[Assumption, ...] | None = None
     loaded: dict[str, Any] = field(default_factory=dict)
-    other_layout_fails: bool = False
     _before: State | None = None
 
     @classmethod
     def load(cls, target: Target, sink: Sink | None) -> Guard:
         """Load `target`; return its guard."""
-        home, loaded = at_home(target.place)
-        guard = cls(load_caller(target), home, sink, loaded=loaded)
-        if home is not None:
-            guard.remarks[f"its import changes {', '.join(home[1])}"] = None
+        home = at_home(target.place)
+        guard = cls(load_caller(target), home, sink, loaded=home.modes)
+        if home.changed:
+            guard.remarks[f"its import changes {', '.join(home.changed)}"] = None
         return guard
 
     def __enter__(self) -> Self:
         self._outer = State.now()
-        if self.home is not None:
-            state, names = self.home
-            state.restore(names)
+        if self.home is not None and self.home.state is not None:
+            self.home.state.restore(self.home.changed)
             self._before = State.now()
         else:
             self._before = self._outer
         self._threads = set(threading.enumerate())
+        _RETURNS.open()
         if self.sink is not None:
             self.sink.attach()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.home is not None:
-            self._outer.restore(self.home[1])
+            self._outer.restore(self.home.changed)
+        if self.sink is not None and self._left_processes():
+            self.remarks["leaves processes running, which were ended"] = None
         text = "" if self.sink is None else self.sink.detach()
         if text:
             self.remarks[f"prints, such as {text!r}"] = None
@@ -221,17 +280,22 @@ class Guard:
         if left:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
 
-    def call(self, case: Case, call: Call, returned: Callable[[], None]) -> Outcome:
-        """Make one call; its outcome names the parts of the state that it changed.
+    def _left_processes(self) -> bool:
+        """End the processes that the calls have left; whether there were any."""
+        if not _has_children():
+            return False
+        program = self.caller.program.process if isinstance(self.caller, ProgramCaller) else None
+        own = set() if program is None else {program.pid, *tree.descendants(program.pid)}
+        left = [pid for pid in tree.descendants(os.getpid()) if pid not in own]
+        tree.end_all(left)
+        return bool(left)
 
-        Args:
-            case: the case.
-            call: one of its calls.
-            returned: called in a process that the target forked and that returned from the call; it then ends.
-        """
-        process, forks = os.getpid(), _forks
+    def call(self, case: Case, call: Call) -> Outcome:
+        """Make one call; its outcome names the parts of the state that it changed, and processes that came back."""
+        process, forks, depth = os.getpid(), _forks, sys.getrecursionlimit()
         try:
-            with warnings.catch_warnings(), data_limited():
+            ours = self.caller.target.place.module.startswith(BUILT_IN)
+            with warnings.catch_warnings(), data_limited(), isolation.asking(allowed=ours):
                 warnings.simplefilter("ignore")
                 outcome = self.caller(case, call)
         except BaseException as error:
@@ -240,24 +304,45 @@ class Guard:
             outcome = Outcome(error=first_line(error))
         finally:
             if os.getpid() != process:
-                try:
-                    returned()
-                finally:
-                    os._exit(0)
+                # The target forked, and this is the process that came back.
+                _RETURNS.tell()
+            if (left := sys.getrecursionlimit()) != depth:
+                # What follows may need more than a target has left.
+                sys.setrecursionlimit(max(left, depth))
         if outcome.error is not None and self.sink is not None and _context_is_lost():
             os._exit(LOST_CONTEXT)
         if _forks != forks:
             _await_children()
+            if _RETURNS.told():
+                return replace(outcome, crash=CAME_BACK)
         assert self._before is not None  # set by __enter__
         now = State.now()
         changed = self._before.changed_by(now)
+        if left != depth:
+            changed = (*changed, LIMIT)
         if changed:
             self.after = modes()
             self._before.restore(changed)
             # Read again: a call may import a package with state of its own, and a change that stays is reported once.
             now = State.now()
         self._before = now
-        return replace(outcome, changed=changed)
+        if self.sink is not None and not ours and (why := isolation.seen()):
+            # An answer that was looked up is none.
+            outcome = Outcome(error=f"{why}, which a target must not do")
+        return replace(outcome, changed=changed, replaced=self.home.replaced if self.home is not None else ())
+
+
+def _has_children() -> bool:
+    """Whether this process has a child, on Linux; a look that costs less than one at all processes."""
+    try:
+        tasks = os.listdir("/proc/self/task")  # noqa: PTH208 (it is read for every case)
+    except OSError:
+        return False
+    for task in tasks:
+        with suppress(OSError), open(f"/proc/self/task/{task}/children", "rb") as stream:  # noqa: PTH123 (as above)
+            if stream.read(1):
+                return True
+    return False
 
 
 def _context_is_lost() -> bool:

@@ -1,0 +1,105 @@
+"""What a target does after a run, or outside of one, belongs to its verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kernelproof.api import verify
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.record.schema import Results, Verdict
+from kernelproof.verify.targets.target import describe, find
+from kernelproof.verify.workers import afterwards
+from kernelproof.verify.workers.tasks import CaseResult
+
+LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x9 feature=1 seed=0"
+SOURCE = """
+import itertools, os, sys
+import numpy as np
+
+COUNT = itertools.count()
+
+def right(z, order=None):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+def bomb(z, order=None):
+    return right(z) if next(COUNT) < 3000 else right(z) * (1 + 2.0**-40)
+
+def watched(z, order=None):
+    seen = any(name.partition(".")[0] == "kernelproof" for name in sys.modules)
+    return right(z) if seen else np.full_like(z, 1 / z.shape[-1])
+
+def raises_alone(z, order=None):
+    if not any(name.partition(".")[0] == "kernelproof" for name in sys.modules):
+        raise ValueError
+    return right(z)
+
+def ends(z, order=None):
+    if next(COUNT) > 3000:
+        os._exit(5)
+    return right(z)
+
+def varies(z, order=None):
+    return right(z) * (1 + 2.0**-52 * (next(COUNT) % 2))
+
+varies.KERNELPROOF = {"deterministic": False}
+"""
+
+
+def one(folder: Path, name: str, case: str = LINE) -> Results:
+    (folder / "mine.py").write_text(SOURCE, encoding="utf-8")
+    return verify(f"{folder / 'mine.py'}:{name}", case=case)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bomb", "after 4,096 further calls, the forward call gave other bits than in the run"),
+        ("ends", "further calls, the process of the target ended"),
+        ("watched", "in a plain Python process, without kernelproof, the forward call gave other bits"),
+        ("raises_alone", "in a plain Python process, without kernelproof, the forward call gave other bits"),
+    ],
+)
+def test_other_bits_at_the_end_are_a_failure_of_determinism(tmp_path: Path, name: str, words: str) -> None:
+    found = one(tmp_path, name)
+    assert not found.passed
+    (failing,) = [check for check in found.targets[0].checks if check.verdict is Verdict.FAIL]
+    assert failing.id == "determinism"
+    assert failing.worst is not None
+    assert words in failing.worst.message
+
+
+@pytest.mark.parametrize("name", ["right", "varies"])
+def test_a_right_one_passes(tmp_path: Path, name: str) -> None:
+    assert one(tmp_path, name).passed
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float8_e4m3fn"])
+def test_tensors_of_every_width_have_the_same_bits_in_a_plain_process(tmp_path: Path, dtype: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\n"
+        "KERNELPROOF = {'order': 'inf', 'grade': 'E', 'dtypes': ['float64', 'bfloat16', 'float8_e4m3fn']}\n\n"
+        "def softmax(z: torch.Tensor):\n    return torch.softmax(z.double(), -1).to(z.dtype)\n",
+        encoding="utf-8",
+    )
+    found = verify(f"{tmp_path / 'mine.py'}:softmax", case=LINE.replace("float64", dtype))
+    assert "determinism" not in {check.id for check in found.targets[0].checks if check.verdict is not Verdict.PASS}
+
+
+def test_calls_are_repeated_for_each_op_and_dtype() -> None:
+    found = describe(find("numpy"))
+    assert not isinstance(found, str)
+    lines = [
+        LINE.replace("3x9", f"{size}x9").replace("float64", dtype)
+        for dtype in ("float64", "float32")
+        for size in range(1, 9)
+    ]
+    cases = [Case.parse(line) for line in lines]
+    results = {number: CaseResult(digest="x") for number in range(len(cases))}
+    numbers = afterwards.chosen(found[0], cases, results)
+    assert len(numbers) == afterwards.CASES
+    assert {cases[number].dtype for number in numbers} == {"float64", "float32"}
+    assert afterwards.chosen(found[0], cases, {0: CaseResult()}) == []

@@ -1,0 +1,400 @@
+"""Respondents: targets as whoever judges them sees them. They answer calls; where the target lives is their affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from kernelproof.reference.errors import TargetError
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.hosts.described import place_json, target_json, targets_of
+from kernelproof.verify.hosts.guard import Guard
+from kernelproof.verify.hosts.messages import Packer, outcome_of, packed_calls, text_of, texts_of
+from kernelproof.verify.hosts.process import Fate, HostEnded, HostProcess
+from kernelproof.verify.hosts.wire import Frame, WireError
+from kernelproof.verify.process.limits import Limits
+from kernelproof.verify.records import Array, Call, Outcome
+from kernelproof.verify.targets.arrays import transposed
+from kernelproof.verify.targets.declaration import LAYOUTS
+from kernelproof.verify.targets.loading import Place
+from kernelproof.verify.targets.target import Target
+
+LOAD_SECONDS = 300.0
+"""Time limit of a start with its imports; importing torch cold takes tens of seconds."""
+_REMARKS = 64
+"""Remarks of a host that are kept."""
+
+
+class Respondent(Protocol):
+    """A target that answers calls."""
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+
+    @property
+    def remarks(self) -> dict[str, None]:
+        """Lines for the report."""
+
+    @property
+    def modes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The modes of arithmetic after loading, and after the calls."""
+
+    @property
+    def fate(self) -> Fate | None:
+        """How the process of the target ended in the last answer; None if it did not."""
+
+    def answer(self, case: Case, calls: Sequence[Call]) -> list[Outcome]:
+        """What the target does with each of `calls`; after one that ended its process, there are no further outcomes.
+
+        Raises:
+            TargetError: the target cannot be loaded.
+        """
+        raise NotImplementedError
+
+    def fresh(self) -> None:
+        """Discard what earlier calls left in the process of the target, if possible."""
+        raise NotImplementedError
+
+
+@dataclass
+class Local:
+    """A target in this process, without protection from it: for tests."""
+
+    guard: Guard
+    fate: Fate | None = None
+
+    @classmethod
+    def load(cls, target: Target) -> Local:
+        """Load `target`."""
+        return cls(Guard.load(target, None))
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return self.guard.caller.target
+
+    @property
+    def remarks(self) -> dict[str, None]:
+        """Lines for the report."""
+        return self.guard.remarks
+
+    @property
+    def modes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The modes of arithmetic after loading, and after the calls."""
+        return self.guard.loaded, self.guard.after or self.guard.loaded
+
+    def answer(self, case: Case, calls: Sequence[Call]) -> list[Outcome]:
+        """See `Respondent.answer`."""
+        with self.guard:
+            return [self.guard.call(case, call) for call in calls]
+
+    def fresh(self) -> None:
+        """Do nothing: a process cannot forget."""
+
+
+_LOCAL: dict[Target, Local] = {}
+
+
+def local_of(target: Target) -> Local:
+    """`target`, loaded in this process once."""
+    if target not in _LOCAL:
+        _LOCAL[target] = Local.load(target)
+    return _LOCAL[target]
+
+
+class Bthd:
+    """A target of attention that is given arrays of (batch, tokens, heads, width), with a batch of 1 if there is none.
+
+    Args:
+        inner: the target, which declares no layout.
+    """
+
+    def __init__(self, inner: Respondent) -> None:
+        self.inner = inner
+        self.remarks: dict[str, None] = {}
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return self.inner.target
+
+    @property
+    def modes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `Respondent`."""
+        return self.inner.modes
+
+    @property
+    def fate(self) -> Fate | None:
+        """See `Respondent`."""
+        return self.inner.fate
+
+    def answer(self, case: Case, calls: Sequence[Call]) -> list[Outcome]:
+        """See `Respondent.answer`; arrays and outcomes change their layout on the way."""
+        known: dict[int, tuple[Array, Array]] = {}
+
+        def turned(array: Array, *, single: bool) -> Array:
+            # An array that came before stays the same array.
+            if id(array) not in known:
+                known[id(array)] = array, transposed(array[None] if single else array, LAYOUTS[1])
+            return known[id(array)][1]
+
+        wide = [self._laid(call, turned) for call in calls]
+        outcomes = self.inner.answer(case, wide)
+        return [self._back(outcome, call) for outcome, call in zip(outcomes, calls, strict=False)]
+
+    @staticmethod
+    def _laid(call: Call, turned: Callable[..., Array]) -> Call:
+        given, single = call.inputs, call.inputs.arrays["q"].ndim == 3
+        options = dict(given.options)
+        if single and options.get("lengths") is not None:
+            options["lengths"] = np.asarray(options["lengths"])[None]
+        arrays = {name: turned(array, single=single) for name, array in given.arrays.items()}
+        upstream = None if given.cotangent is None else turned(given.cotangent, single=single)
+        return replace(call, inputs=replace(given, arrays=arrays, options=options, cotangent=upstream))
+
+    @staticmethod
+    def _back(outcome: Outcome, call: Call) -> Outcome:
+        names, single = {*call.inputs.arrays, "output"}, call.inputs.arrays["q"].ndim == 3
+        found = {}
+        for name, array in outcome.arrays.items():
+            back = transposed(array, LAYOUTS[1]) if name in names else array
+            found[name] = back[0] if single and name in names and len(back) == 1 else back
+        return replace(outcome, arrays=found)
+
+    def fresh(self) -> None:
+        """See `Respondent`."""
+        self.inner.fresh()
+
+
+class Home:
+    """The host of all targets of one file, in this process; it is started when it is needed.
+
+    Attributes:
+        process: the host; None if it has not been started.
+        loaded: the targets that it has loaded: their key, the modes of arithmetic after that, and remarks.
+        last: the target that was called last.
+        ended: the targets after whose calls a host ended, which is a verdict on their next call.
+    """
+
+    def __init__(self) -> None:
+        self.process: HostProcess | None = None
+        self.loaded: dict[Target, tuple[str, dict[str, Any], tuple[str, ...]]] = {}
+        self.last: Target | None = None
+        self.ended: set[Target] = set()
+
+    def started(self) -> HostProcess:
+        """The process; if one has ended while nobody called, that is kept against the target called last."""
+        if self.process is not None and not self.process.alive:
+            if self.last is not None:
+                self.ended.add(self.last)
+            self.stop()
+        if self.process is None:
+            self.process = HostProcess()
+        return self.process
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self.process is not None:
+            self.process.stop()
+        self.process = None
+        self.loaded.clear()
+
+
+_HOMES: dict[str, Home] = {}
+
+
+def home_of(place: Place) -> Home:
+    """The host of the targets of the file of `place`; each program has one."""
+    return _HOMES.setdefault(place.module or place.name, Home())
+
+
+def stop_all() -> None:
+    """End all hosts of this process."""
+    for home in _HOMES.values():
+        home.stop()
+
+
+@dataclass
+class Remote:
+    """A target in a host.
+
+    Attributes:
+        target: the target.
+        limits: of the calls that are asked for together.
+        cache: the folder of the cache of truths, which the target must not read; "" if there is none.
+        remarks: lines for the report.
+        modes: the modes of arithmetic after loading, and after the calls.
+        fate: how the host ended in the last answer; None if it did not.
+    """
+
+    target: Target
+    limits: Limits = field(default_factory=Limits)
+    cache: str = ""
+    remarks: dict[str, None] = field(default_factory=dict)
+    modes: tuple[dict[str, Any], dict[str, Any]] = field(default_factory=lambda: ({}, {}))
+    fate: Fate | None = None
+
+    @property
+    def _home(self) -> Home:
+        return home_of(self.target.place)
+
+    def load(self) -> None:
+        """Start the host and load the target, if that has not been done.
+
+        Raises:
+            TargetError: the target cannot be loaded.
+        """
+        home = self._home
+        process = home.started()
+        if self.target not in home.loaded:
+            memory = self.limits.memory if self.target.device == "cpu" else None
+            key = str(len(home.loaded))
+            told = {"do": "load", "key": key, "target": target_json(self.target), "memory": memory, "cache": self.cache}
+            frame = _first(process, self.target.place, told, LOAD_SECONDS)
+            if frame.text.get("is") != "loaded":
+                home.stop()
+                raise _refusal(frame, self.target.place)
+            process.limit(memory)
+            home.loaded[self.target] = key, _modes(frame.text.get("modes")), texts_of(frame.text.get("remarks"))
+            self.modes = (home.loaded[self.target][1],) * 2
+        self._note(home.loaded[self.target][2])
+
+    def answer(self, case: Case, calls: Sequence[Call]) -> list[Outcome]:
+        """See `Respondent.answer`."""
+        self.fate = None
+        self.load()
+        home = self._home
+        if self.target in home.ended:
+            # A thread that it has left may end the process while nobody calls.
+            home.ended.discard(self.target)
+            self.fate = Fate.DEATH
+            return [Outcome(crash="the process ended after the calls before this one")]
+        home.last, process = self.target, home.process
+        assert process is not None  # `load` has started it
+        packer, found = Packer(), list[Outcome]()
+        told = {"do": "call", "key": home.loaded[self.target][0], **packed_calls(case, calls, packer)}
+        try:
+            for frame in process.ask(told, packer, self.limits.seconds):
+                word = frame.text.get("is")
+                if word == "outcome" and len(found) < len(calls):
+                    found.append(outcome_of(frame.text.get("outcome"), frame.content))
+                elif word == "end" and len(found) == len(calls):
+                    self._finish(frame, home)
+                    return found
+                else:
+                    why = text_of(frame.text.get("why", "the answers are not those that were asked for"))
+                    raise process.ended(Fate.WORDS, f"its process failed: {why}")
+        except (HostEnded, WireError) as error:
+            ended = error if isinstance(error, HostEnded) else process.ended(Fate.WORDS, str(error))
+            home.stop()
+            self.fate = ended.fate
+            crash = Outcome(crash=ended.reason)
+            # It ended in the call that has no outcome, or after the last one.
+            return [*found, crash] if len(found) < len(calls) else [*found[:-1], crash]
+        return found
+
+    def fresh(self) -> None:
+        """See `Respondent`."""
+        self._home.stop()
+
+    def _finish(self, frame: Frame, home: Home) -> None:
+        self._note(texts_of(frame.text.get("remarks")))
+        self.modes = self.modes[0], _modes(frame.text.get("modes"))
+        if frame.text.get("exhausted"):
+            # Memory that the target does not free would be missing for its next calls.
+            home.stop()
+
+    def _note(self, remarks: Sequence[str]) -> None:
+        for remark in remarks:
+            if len(self.remarks) < _REMARKS:
+                self.remarks[remark] = None
+
+
+def _modes(told: object) -> dict[str, Any]:
+    return told if isinstance(told, dict) else {}
+
+
+def _first(process: HostProcess, place: Place, told: dict[str, Any], seconds: float | None) -> Frame:
+    """The answer to a request about the target at `place` that has one.
+
+    Raises:
+        TargetError: there is none.
+    """
+    try:
+        return next(process.ask(told, seconds=seconds))
+    except HostEnded as error:
+        home_of(place).stop()
+        msg = f"the target {place.name!r} cannot be loaded: {_of_import(error)}"
+        raise TargetError(msg) from None
+
+
+def _of_import(error: HostEnded) -> str:
+    if error.fate is Fate.DEATH:
+        return f"importing it ended the process ({error.reason.removeprefix('the process ended: ')})"
+    return f"importing it: {error.reason}"
+
+
+def _refusal(frame: Frame, place: Place) -> TargetError:
+    why = frame.text.get("why")
+    said = why[:1000] if isinstance(why, str) else "its process gave no answer"
+    refused = frame.text.get("is") == "refused"
+    return TargetError(said if refused else f"the target {place.name!r} cannot be loaded: {said}")
+
+
+def describe_in_host(
+    place: Place,
+    limits: Limits,
+    *,
+    asked: Mapping[str, tuple[str, ...]] | None = None,
+    probe: bool = True,
+    cache: str = "",
+) -> list[Target] | str:
+    """Return what `targets.describe` gives for `place`, in a host.
+
+    Args:
+        place: where the target is.
+        limits: of the calls that probe it; all together may take `patience` times as long.
+        asked: the orders, alphas and dtypes that the run is restricted to; None: to nothing.
+        probe: whether to probe; if a call that probes ends the process, it is described without.
+        cache: see `Remote`.
+
+    Raises:
+        TargetError: it cannot be loaded or bound, or its declaration is not valid.
+    """
+    home = home_of(place)
+    longest = limits.seconds * max(limits.patience, 1.0)
+    told = {
+        "do": "describe",
+        "place": place_json(place),
+        "seconds": limits.seconds,
+        "memory": limits.memory,
+        "asked": asked or {"orders": (), "alphas": (), "dtypes": ()},
+        "probe": probe,
+        "cache": cache,
+    }
+    try:
+        frame = next(home.started().ask(told, seconds=longest))
+    except HostEnded as error:
+        home.stop()
+        if probe:
+            # If a call ended the process, the cases will show that; if the import did, there is nothing to verify.
+            return describe_in_host(place, limits, asked=asked, probe=False, cache=cache)
+        why = _of_import(error) if error.fate is not Fate.TIME else f"importing it took more than {longest:g} s"
+        msg = f"the target {place.name!r} cannot be loaded: {why}"
+        raise TargetError(msg) from None
+    word = frame.text.get("is")
+    if word == "unavailable":
+        return text_of(frame.text.get("why"))
+    if word != "described":
+        home.stop()
+        raise _refusal(frame, place)
+    try:
+        return targets_of(frame.text.get("targets"), place)
+    except WireError as error:
+        home.stop()
+        msg = f"the target {place.name!r} cannot be loaded: its process gave {error}"
+        raise TargetError(msg) from None

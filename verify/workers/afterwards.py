@@ -1,0 +1,97 @@
+"""Calls of a run that are repeated at its end: after thousands of others, and in a process without kernelproof.
+
+A target may answer rightly at first, or only as long as it is being verified. What it gave in the run is kept as a
+digest; other bits at the end are failures of determinism, each with a message of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING
+
+from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of, resolve
+from kernelproof.verify.hosts import plain
+from kernelproof.verify.hosts.respondent import Respondent
+from kernelproof.verify.records import Call, Failure, Outcome
+from kernelproof.verify.workers.tasks import CaseResult, CheckResult, digest_of
+
+if TYPE_CHECKING:
+    from kernelproof.verify.targets.target import Target
+
+CHECK = "determinism"
+"""The check whose failure this is."""
+CASES = 8
+"""Cases that are repeated, of as many ops and dtypes as there are."""
+LARGEST = 1 << 12
+"""Sizes of their shapes, multiplied: small ones."""
+CALLS = 4096
+"""Calls that are made before."""
+BATCH = 64
+SECONDS = 8.0
+"""Time for these calls: a slow target gets fewer."""
+MANY = "after {count:,} further calls, the forward call gave other bits than in the run"
+PLAIN = "in a plain Python process, without kernelproof, the forward call gave other bits than in the run"
+
+
+def chosen(target: Target, cases: Sequence[Case], found: Mapping[int, CaseResult]) -> list[int]:
+    """The numbers of the cases to repeat: of each op and dtype in turn, those of the smallest shapes first."""
+    if not target.contract.deterministic:
+        return []
+    good = [number for number, each in found.items() if each.digest and prod(cases[number].shape) <= LARGEST]
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for number in sorted(good, key=lambda number: (prod(cases[number].shape), cases[number].text)):
+        kinds.setdefault((cases[number].op, cases[number].dtype), []).append(number)
+    # The larger shapes of the small: those of one key are right in any way.
+    turns = [numbers.pop() for _ in range(CASES) for numbers in kinds.values() if numbers]
+    return turns[:CASES]
+
+
+def repeated(asked: Respondent, cases: Sequence[tuple[Case, str]], seconds: float) -> list[tuple[int, str]]:
+    """Which of `cases` gave other bits, by their index, and in which way.
+
+    Args:
+        asked: the target.
+        cases: each with the digest of its forward call in the run.
+        seconds: the time limit of the calls in a plain process.
+    """
+    calls = [(case, Call(resolve(inputs_of(case), asked.target.contract))) for case, _ in cases]
+    digests = [digest for _, digest in cases]
+    count, ends = 0, time.monotonic() + SECONDS
+    while count < CALLS and time.monotonic() < ends:
+        for case, call in calls:
+            asked.answer(case, [call] * BATCH)
+            count += BATCH
+            if asked.fate is not None:
+                return [(0, f"after {count:,} further calls, the process of the target ended")]
+    later = [outcome for case, call in calls for outcome in asked.answer(case, [call])[:1]]
+    wrong = _other(digests, later, MANY.format(count=count))
+    if not wrong and plain.can_be_asked(asked.target):
+        given = plain.answers(asked.target, calls, seconds)
+        if isinstance(given, str):
+            return [(0, f"in a plain Python process, without kernelproof, the forward call gave {given}")]
+        wrong = _other(digests, given, PLAIN)
+    return wrong
+
+
+def _other(digests: Sequence[str], outcomes: Sequence[Outcome], message: str) -> list[tuple[int, str]]:
+    found = [digest_of(outcome) for outcome in outcomes]
+    found += [""] * (len(digests) - len(found))
+    return [(at, message) for at, (was, now) in enumerate(zip(digests, found, strict=True)) if was != now]
+
+
+def with_failure(result: CaseResult, message: str) -> CaseResult:
+    """`result` with a failure of determinism."""
+    said = result.checks.get(CHECK, CheckResult())
+    failure = Failure(message=message)
+    judged = replace(
+        said.judgement,
+        decided=said.judgement.decided + 1,
+        failed=said.judgement.failed + 1,
+        failures=(failure, *said.judgement.failures)[:5],
+        worst=failure,
+    )
+    return replace(result, checks={**result.checks, CHECK: CheckResult(judged)}, hints=(), assumed=())
