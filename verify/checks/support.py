@@ -24,7 +24,8 @@ class Support(Check):
     A key is undecided in the rounding band, where the margin is at most κ·u·margin_unit for the κ of `band_of`,
     and where its weight is positive but below what that κ allows as an error, so that 0 is admissible. What is
     negative or not finite is neither in a support nor out of it: no rounding excuses that, in the band or outside.
-    Where keys are tied at the last one that `Nearest` keeps, any of them may stay, but no more than it keeps.
+    Where keys are tied at the last one that `Nearest` keeps, any of them may stay, but no more than it keeps, and no
+    fewer than have weights here: tied keys have equal weights, so another choice has as many.
     """
 
     id = "support"
@@ -48,14 +49,16 @@ class Support(Check):
             return found
         raw = found[0]
         bounds = bounds_of(case, truth, contract)
-        decided = _clear(truth, bounds, precision_of(case.dtype, contract, case.op)) & bounds.rows[:, None]
+        clear = _clear(truth, bounds, precision_of(case.dtype, contract, case.op))
+        decided = clear & bounds.rows[:, None]
         no_weight = ~np.isfinite(raw) | (raw < 0)
         decided |= no_weight & bounds.rows[:, None]
         wrong = no_weight | ((raw > 0) != truth.support)
         most = _most(case)
         crowded = _crowded(raw, most)
-        wrong |= crowded
-        decided |= crowded
+        lacking = _lacking(raw, truth, clear, most)
+        wrong |= crowded | lacking
+        decided |= crowded | lacking
 
         def describe(index: tuple[int, ...]) -> str:
             if no_weight[index]:
@@ -63,6 +66,11 @@ class Support(Check):
             if crowded[index]:
                 count = int((raw[index[0]] > 0).sum())
                 return f"row {index[0]} has {count} positive weights, but the rule keeps {most} keys, however many tie"
+            if lacking[index] and not bounds.rows[index[0]]:
+                count, least = int((raw[index[0]] > 0).sum()), int((truth.support & clear)[index[0]].sum())
+                return (
+                    f"row {index[0]} has {count} positive weights, but {least} keys are kept whichever tied ones stay"
+                )
             side = "in" if truth.support[index] else "not in"
             return f"weight{list(index)} is {float(raw[index])!r}, but the key is {side} the support"
 
@@ -82,6 +90,9 @@ class Support(Check):
         bounds = bounds_of(case, truth, contract)
         target = precision.storage
         clear = _clear(truth, bounds, precision)
+        for row in np.flatnonzero(_lacking(raw, truth, clear, most).any(axis=1) & ~bounds.rows):
+            least, count = float((truth.support & clear)[row].sum()), float((raw[row] > 0).sum())
+            yield Claim(f"({one.variable}[{row}] > 0).sum()", least, least, float(raw.shape[1]), count)
         for row, key in np.argwhere((clear | ~np.isfinite(raw) | (raw < 0)) & bounds.rows[:, None]):
             inside, decided = bool(truth.support[row, key]), bool(clear[row, key])
             low = float(target.smallest) if decided and inside else 0.0
@@ -101,6 +112,17 @@ def _crowded(raw: Floats, most: int | None) -> Flags:
     positive = raw > 0
     crowded = np.zeros(len(raw), dtype=bool) if most is None else positive.sum(axis=1) > most
     return np.asarray(positive & crowded[:, None])
+
+
+def _lacking(raw: Floats, truth: Truth, clear: Flags, most: int | None) -> Flags:
+    """(R, m) keys without weight in rows with ties at the last kept key that have fewer positive weights than proved.
+
+    The choice of tied keys permutes equal weights, so the number of those that no rounding makes 0 is that of any.
+    """
+    inside = truth.support & clear
+    few = (raw > 0).sum(axis=1) < inside.sum(axis=1)
+    short = few & truth.unsure & ~truth.empty if most is not None else np.zeros(len(raw), dtype=bool)
+    return np.asarray(inside & ~(raw > 0) & short[:, None])
 
 
 def _clear(truth: Truth, bounds: Bounds, precision: Precision) -> Flags:

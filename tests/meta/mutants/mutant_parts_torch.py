@@ -76,7 +76,9 @@ def scores_of(q, k, scale=None, key_norm_term=False, **_):
     factor = max(q.shape[-1], 1) ** -0.5 if scale is None else float(scale)
     k = spread(k, q.shape[-3])
     if key_norm_term:
-        return -factor * (q[..., :, None, :] - k[..., None, :, :]).square().sum(-1) / 2
+        # Query by query: all differences of long rows at once would take gigabytes.
+        rows = [(row[..., None, :] - k).square().sum(-1) for row in q.unbind(-2)]
+        return -factor * torch.stack(rows, -2) / 2 if rows else q @ k.mT
     return factor * (q @ k.mT)
 
 

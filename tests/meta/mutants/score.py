@@ -140,9 +140,9 @@ def planned(work: Runner, targets: Sequence[Target], selection: Selection) -> li
     asked = [tuple(target.selections(selection)) for target in targets]
     futures = {each: work.submit(union, selections=each) for each in dict.fromkeys(asked)}
     plans = {each: future.result() for each, future in futures.items()}
-    # A combination is planned from what the target takes.
+    # Combinations of options are planned from what the target takes; to ask it would build all of their inputs.
     return [
-        [case for case in plans[each] if case.family == PAIRS or target.refuses(case) is None]
+        [case for case in plans[each] if (case.op, case.family) == ("attention", PAIRS) or target.refuses(case) is None]
         for target, each in zip(targets, asked, strict=True)
     ]
 

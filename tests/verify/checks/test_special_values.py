@@ -18,7 +18,27 @@ class Strict(Right):
             raise ValueError("Input contains NaN")
         return super().weights_of(z, n)
 """
+LIMIT = """
+class Limit(Right):
+    KERNELPROOF = {**Right.KERNELPROOF, "posinf": "limit"}
+
+    def weights_of(self, z, n):
+        top = np.isposinf(z)
+        limit = np.where(top.any(-1, keepdims=True), self.shared(top), super().weights_of(z, n))
+        return np.where(np.isnan(z).any(-1, keepdims=True), np.nan, limit)
+
+    def shared(self, top):
+        return top / np.maximum(top.sum(-1, keepdims=True), 1)
+"""
 FAULTS = (
+    Fault(
+        "special_values",
+        "first",
+        "def shared(self, top):\n    return top & (np.cumsum(top, axis=-1) == 1)",
+        "entmax order=2 rule=adaptive:1 dtype=float64 family=special shape=4x7 feature=two_inf seed=0",
+        "Limit",
+        RIGHT + LIMIT,
+    ),
     Fault("special_values", "hidden", weighed("return np.nan_to_num(p)"), SPECIAL),
     Fault(
         "special_values",

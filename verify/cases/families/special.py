@@ -15,11 +15,14 @@ from kernelproof.verify.records import Inputs
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
-_KINDS = ("nan", "inf", "nan_masked", "all_nan")
+_KINDS = ("nan", "inf", "nan_masked", "all_nan", "two_inf")
 
 
 class Special:
-    """The feature says what the even rows hold: ``nan``, ``inf``, ``nan_masked`` (beside a −∞), ``all_nan``."""
+    """The feature says what the even rows hold.
+
+    ``nan``, ``inf``, ``nan_masked`` (beside a −∞), ``all_nan`` and ``two_inf``: two +∞ share the weight in the limit.
+    """
 
     id = "special"
     title = "NaN and +∞"
@@ -35,10 +38,12 @@ class Special:
     def build(self, case: Case, generator: np.random.Generator) -> Inputs:
         """Normal inputs with the special values; float8_e4m3fn has no infinity and gets NaN."""
         one_of(case, _KINDS if case.op in {"entmax", "weights"} else ("nan",))
-        value = np.inf if case.feature == "inf" and case.dtype != "float8_e4m3fn" else np.nan
+        value = np.inf if case.feature.endswith("inf") and case.dtype != "float8_e4m3fn" else np.nan
         if case.op in {"entmax", "weights"}:
             rows = settle(case, normals(generator, case.shape))
             rows[::2, 2] = value
+            if case.feature == "two_inf":
+                rows[::2, 4] = value
             if case.feature == "nan_masked":
                 rows[::2, 4] = -np.inf
             if case.feature == "all_nan":
