@@ -36,7 +36,7 @@ _LAYOUT = Axis("layout", ("packed", "swapped", "strided", "offset", "readonly"))
 _BATCH = Axis("batch", ("no-batch", "batch", "batches", "inner-one"))
 _KEYS = Axis("keys", tuple(KEYS))
 _MIXED = (
-    Axis("queries", ("fewer", "as-many", "more", "long")),
+    Axis("queries", ("fewer", "one-query", "as-many", "more", "long")),
     _KEYS,
     Axis("width", tuple(f"width-{width}" for width in WIDTHS)),
     Axis("values", ("values-narrower", "values-equal", "values-wider", "values>32")),
@@ -89,6 +89,8 @@ SIZES = {
 }
 """Op -> the axes that set the shape."""
 
+SHORT_RANGE = tuple(name for name, each in FORMATS.items() if each.largest <= 65504)
+"""Dtypes in which products beyond 65504 overflow."""
 _SQUARE = ("as-many", "more")
 _BATCHED = _BATCH.levels[1:]
 _OF_MIXED = (
@@ -99,7 +101,7 @@ _OF_MIXED = (
     ),
     Exclusion({"values": ("values-narrower",), "width": ("width-1",)}, "nothing is narrower than one column"),
     Exclusion(
-        {"identity": ("q-is-k",), "queries": ("fewer", "more", "long")},
+        {"identity": ("q-is-k",), "queries": ("fewer", "one-query", "more", "long")},
         "queries and keys that are one array are as many",
     ),
     Exclusion(
@@ -134,7 +136,7 @@ EXCLUSIONS = {
         ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
         Exclusion(
-            {"magnitude": ("beyond-65504",), "scale": ("usual-scale",)},
+            {"magnitude": ("beyond-65504",), "scale": ("usual-scale",), "dtype": SHORT_RANGE},
             "stored before they are scaled, such scores overflow; only who passes a scale relies on it there",
         ),
     ),
@@ -220,7 +222,9 @@ def _mixed(case: Case) -> dict[str, str]:
         found["batch"] = ("no-batch", "batch")[len(batch)]
     else:
         found["batch"] = "inner-one" if batch[-1] == 1 else "batches"
-    if queries == keys:
+    if queries == 1:
+        found["queries"] = "one-query"
+    elif queries == keys:
         found["queries"] = "as-many"
     else:
         found["queries"] = "more" if queries > keys else "long" if queries >= LONG else "fewer"

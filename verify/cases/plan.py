@@ -30,6 +30,8 @@ SMALL = 1 << 16
 """The product of the sizes of the largest combination in a suite with few of them."""
 FAR: Recipe = ("offsets", (2, 12), "5")
 """Tried at order ∞ in every dtype: a target that does not subtract the maximum overflows there, and only there."""
+FAR_QUERIES: Recipe = ("offsets", (6, 8, 3, 2), "far")
+"""The same for regression: all weights of a query that is far from every key are 0 before they are normalized."""
 STEEP = "two_keys"
 """Tried at every order below 1: there a weight rises steeply from 0, and an unstable formula jumps."""
 
@@ -270,6 +272,8 @@ def _ruled_cases(
                 dealt = _essentials(selection.suite, dtypes, dtype, order) if chosen else []
                 if not dealt or dealer.share != 1:
                     dealt += dealer.deal(len(held) * row + column + at)
+                if op == "regression" and order == "inf" and at == (row + column) % len(held):
+                    dealt.append(FAR_QUERIES)
                 if op == "weights" and rule.startswith("nearest:") and (row + column) % 3 == 0:
                     # Rows with exactly as many keys as the rule keeps.
                     dealt.append(("random", (3, int(rule.split(":")[1])), "1"))

@@ -127,12 +127,14 @@ def _outs(level: str, width: int) -> tuple[int, ...]:
 def _queries(row: Row, size: int) -> Iterator[int]:
     if row["queries"] == "as-many":
         yield size
+    elif row["queries"] == "one-query":
+        yield 1
     elif row["queries"] == "more":
         yield from (size + 2, size + 1, *(block for block in _BLOCKS if size < block < 8192))
     elif row["queries"] == "long":
         yield from (count for count in (66, 67, *_BLOCKS) if LONG <= count < size)
     else:
-        few = (3, 2, 4, *_BLOCKS, 1)
+        few = (3, 2, 4, *_BLOCKS[1:])
         yield from (count for count in few if count < min(size, LONG))
 
 

@@ -59,6 +59,12 @@ class Precision:
         """What flushing may add to a stored number: the smallest normal number, or 0."""
         return 2.0**self.storage.emin if self.flush else 0.0
 
+    @property
+    def flushed_inside(self) -> float:
+        """What flushing may add to an intermediate result, which is in `storage` only where roundings say so."""
+        held = max(self.storage.emin, self.compute.emin) if self.roundings else self.compute.emin
+        return 2.0**held if self.flush else 0.0
+
     def half_ulp(self, values: Floats) -> Floats:
         """Half the spacing of `storage` at each value, and that of its subnormal numbers below them.
 

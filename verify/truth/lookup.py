@@ -50,7 +50,7 @@ class Lookup:
 
         found = truth, reason = self.find(case, inputs, scores)
         precision = precision_of(case.dtype, contract, case.op)
-        if truth is None or not precision.roundings:
+        if truth is None or not (precision.roundings or precision.flush):
             return found
         key = (id(truth), precision)
         if key not in self._rounded:

@@ -40,12 +40,18 @@ if TYPE_CHECKING:
 
 
 def with_roundings(case: Case, inputs: Inputs, truth: Truth, contract: Contract) -> Truth:
-    """`truth` with the errors that the roundings of `contract` may cause in its outputs and gradients."""
+    """`truth` with the errors that the roundings of `contract` may cause in its outputs and gradients.
+
+    So may flushing in the gradients of weights: a weight, or its product with the upstream gradient, that is 0 instead
+    of a number below the smallest normal one is off by at most that, as one that underflows is by η.
+    """
     precision = precision_of(case.dtype, contract, case.op)
-    if not precision.roundings or not truth.weights.size:
+    if not truth.weights.size or not (precision.roundings or precision.flush):
         return truth
     if case.op in {"entmax", "weights"}:
         return _of_weights(case, inputs, truth, precision)
+    if not precision.roundings:
+        return truth
     return _of_means(case, inputs, truth, precision)
 
 
@@ -59,7 +65,8 @@ def _of_weights(case: Case, inputs: Inputs, truth: Truth, precision: Precision) 
     if gradients is not None:
         if isinstance(case.parsed_rule, Variant):
             # The profile may be any function: one rounding of every weight, to first order.
-            gradients = {name: _stored(each, precision.stored * each.unit) for name, each in gradients.items()}
+            u = precision.stored if precision.roundings else 0.0
+            gradients = {name: _stored(each, u * each.unit) for name, each in gradients.items()}
         else:
             gradients = _of_weight_gradients(case, inputs, truth, gradients, precision)
     return replace(truth, output=output, gradients=gradients)
@@ -75,6 +82,9 @@ def _of_weight_gradients(
     units = _units(rows, slice(None))
     u, least = precision.stored, eta(precision.storage)
     by_score, by_order = np.zeros(shape), np.zeros(len(g))
+    if precision.flush:
+        by_score = by_score + of_products(units, g, 0.0, precision.flushed_inside)
+        by_order = by_order + of_order(units, g, 0.0, precision.flushed_inside)
     # The weights are off by as many roundings, and the gradient of stored exponentials is stored as they are.
     times = {"probabilities": 1, "exponentials": 2, "denominator": 1}
     for name in precision.roundings & times.keys():

@@ -184,6 +184,17 @@ def test_offsets_are_exact_and_large(dtype: str, power: str) -> None:
     assert len(np.unique(gaps)) > 2
 
 
+def test_queries_far_from_all_keys_are_tried_in_every_dtype_at_order_infinity() -> None:
+    cases = [case for case in plan(Selection("standard", ops=("regression",))) if case.feature == "far"]
+    assert {case.dtype for case in cases if case.order == "inf"} == set(FORMATS)
+    for case in cases:
+        q, k = (inputs_of(case).arrays[name].astype(np.float64) for name in "qk")
+        scores = -((q[:, None] - k) ** 2).sum(axis=-1) / 18
+        # Gaussian weights of bandwidth 3 that are not shifted are 0, and the shifted ones are of many keys.
+        assert (np.exp(scores[0]) == 0).all()
+        assert (np.exp(scores - scores.max(axis=-1, keepdims=True)) > 0.1).sum() > 24
+
+
 def test_scales_and_one_hot() -> None:
     assert np.abs(scores(make("scales", (2, 12), "30"))).max() > 1e29
     assert np.abs(scores(make("scales", (2, 12), "-30"))).max() < 1e-28

@@ -216,6 +216,18 @@ def test_q_is_k_is_one_array_in_every_layout_and_stays_one() -> None:
     assert again.arrays["q"] is again.arrays["k"]
 
 
+def test_a_single_query_has_a_level_of_its_own() -> None:
+    cases = [case for case in paired(ops=("attention",)) if case.shape[-4] == 1]
+    assert {"causal", "grouped-heads"} <= {level for case in cases for level in (levels_of(case) or {}).values()}
+
+
+def test_products_beyond_the_range_come_with_the_usual_scale_where_the_dtype_holds_them() -> None:
+    rows = [row for row in covering("attention", Taken(), 2).rows if row["magnitude"] == "beyond-65504"]
+    usual = {row["dtype"] for row in rows if row["scale"] == "usual-scale"}
+    assert usual
+    assert usual <= {"float64", "float32", "bfloat16"}
+
+
 def test_products_beyond_float16_and_one_hot_values() -> None:
     inputs = made("dtype=float16 shape=2x2x3x9x8x4 feature=beyond-65504+one-hot-values")
     q, k, v = (inputs.arrays[name].astype(np.float64) for name in "qkv")
@@ -233,6 +245,17 @@ def test_other_layouts_hold_the_same_numbers_of_heads_and_tokens() -> None:
     assert inputs.cotangent is not None
     assert inputs.cotangent.swapaxes(-3, -2).flags.c_contiguous
     assert not made("dtype=float64 shape=2x2x5x9x8x4 feature=readonly").arrays["k"].flags.writeable
+
+
+@pytest.mark.parametrize("kind", ["boolean", "boolean-wide", "additive", "additive-wide"])
+def test_a_mask_lies_in_memory_as_the_other_arrays_do(kind: str) -> None:
+    held = {
+        layout: made(f"dtype=float64 shape=2x3x3x5x9x8x4 feature={kind}+hide-last{layout}").options["mask"]
+        for layout in ("", "+swapped", "+strided", "+readonly")
+    }
+    assert len({mask.shape for mask in held.values()}) == 1
+    assert [mask.flags.c_contiguous for mask in held.values()] == [True, False, False, True]
+    assert not held["+readonly"].flags.writeable
 
 
 def attention(inputs: Inputs, fault: str = "") -> Any:

@@ -26,12 +26,39 @@ from tests.verify.truth.rounding_boxes import (
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.judging.precision import eta
 from kernelproof.verify.records import Contract, Floats, Inputs, Truth
 from kernelproof.verify.truth.roundings import with_roundings
 from kernelproof.verify.truth.truth import truth_of
 
 # one mean
+
+
+def test_a_backward_that_flushes_weights_and_products_is_within_what_is_added() -> None:
+    case = Case.parse(
+        "entmax order=inf rule=adaptive:1 dtype=float32 family=subnormals shape=3x8 feature=weights seed=0"
+    )
+    inputs = inputs_of(case)
+    truth = truth_of(case, inputs)
+    assert truth is not None
+    assert truth.gradients is not None
+    least = 2.0**-126
+
+    def flushed(values: Floats) -> Floats:
+        return np.where(np.abs(values) < least, 0.0, values)
+
+    # Large upstream gradients multiply what the weights have lost. All else is float64, whose roundings are far below.
+    p, g = flushed(truth.weights), np.asarray(inputs.cotangent).astype(np.float64)
+    mean = flushed(p * g).sum(axis=-1, keepdims=True)
+    error = np.abs(flushed(p * (g - mean)) - truth.gradients["z"].head)
+    flushing = with_roundings(case, inputs, truth, Contract(flush_to_zero=True)).gradients
+    usual = with_roundings(case, inputs, truth, Contract()).gradients
+    assert flushing is not None
+    assert usual is not None
+    assert (error > least).any()
+    assert (error <= flushing["z"].stored + least).all()
+    assert not np.any(usual["z"].stored)
 
 
 @pytest.mark.parametrize("order", [*FINITE, "inf"])

@@ -55,8 +55,12 @@ class Pairs:
         if (lay := layer(case)) is None:
             return plain
         upstream = cotangent_for(case, plain)
+        options = {name: lay(value) if name == "mask" else value for name, value in plain.options.items()}
         return replace(
-            plain, arrays=each_once(lay, plain.arrays), cotangent=None if upstream is None else lay(upstream)
+            plain,
+            arrays=each_once(lay, plain.arrays),
+            options=options,
+            cotangent=None if upstream is None else lay(upstream),
         )
 
     def _scored(self, case: Case, generator: np.random.Generator, held: Mapping[str, str]) -> Inputs:
