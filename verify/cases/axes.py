@@ -44,10 +44,10 @@ _MIXED = (
     _LAYOUT,
     _DTYPE,
     Axis("identity", ("own-keys", "q-is-k")),
-    # Rounded scores of 80 000 hide every other fault in a short format.
-    Axis("magnitude", ("usual", "beyond-65504"), frozenset({"beyond-65504"})),
     Axis("content", ("any-values", "one-hot-values")),
 )
+BEYOND = ("beyond-65504", "beyond-unscaled")
+"""Products beyond the largest number of float16: in attention with a scale that is given, and without."""
 AXES = {
     "entmax": (
         Axis("axes", ("rows", "one-row", "several-axes", "inner-one", "outer-one")),
@@ -59,7 +59,8 @@ AXES = {
         Axis("hidden", ("hide-none", *HIDDEN), frozenset({"hide-but-one"})),
         Axis("magnitude", ("usual", "flat", "far")),
     ),
-    "regression": _MIXED,
+    # Rounded scores of 80 000 hide every other fault in a short format.
+    "regression": (*_MIXED, Axis("magnitude", ("usual", BEYOND[0]), frozenset(BEYOND[:1]))),
     "attention": (
         Axis("mask", ("no-mask", *BOOLEAN, *ADDITIVE)),
         Axis("causal", ("no-causal", "causal")),
@@ -69,6 +70,7 @@ AXES = {
         Axis("heads", ("one-head", "own-key-heads", "grouped-heads", "one-key-head")),
         Axis("hidden", HIDDEN, frozenset({"hide-but-one"})),
         *_MIXED,
+        Axis("magnitude", ("usual", *BEYOND), frozenset(BEYOND)),
     ),
 }
 """Op -> its axes."""
@@ -136,7 +138,15 @@ EXCLUSIONS = {
         ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
         Exclusion(
-            {"magnitude": ("beyond-65504",), "scale": ("usual-scale",), "dtype": SHORT_RANGE},
+            {"magnitude": ("beyond-65504",), "scale": ("usual-scale",)},
+            "products beyond 65504 at the usual scale are another level",
+        ),
+        Exclusion(
+            {"magnitude": ("beyond-unscaled",), "scale": ("scale",)},
+            "products beyond 65504 with a scale that is given are another level",
+        ),
+        Exclusion(
+            {"magnitude": ("beyond-unscaled",), "dtype": SHORT_RANGE},
             "stored before they are scaled, such scores overflow; only who passes a scale relies on it there",
         ),
     ),

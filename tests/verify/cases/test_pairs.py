@@ -216,16 +216,23 @@ def test_q_is_k_is_one_array_in_every_layout_and_stays_one() -> None:
     assert again.arrays["q"] is again.arrays["k"]
 
 
+def test_the_last_row_of_a_long_case_has_a_truth() -> None:
+    rows = made("dtype=float64 shape=1x1x520x520x12x3 feature=causal").rows
+    assert rows is not None
+    assert rows[-1] == 519
+    assert len(set(rows.tolist())) == len(rows) == 6
+
+
 def test_a_single_query_has_a_level_of_its_own() -> None:
     cases = [case for case in paired(ops=("attention",)) if case.shape[-4] == 1]
     assert {"causal", "grouped-heads"} <= {level for case in cases for level in (levels_of(case) or {}).values()}
 
 
 def test_products_beyond_the_range_come_with_the_usual_scale_where_the_dtype_holds_them() -> None:
-    rows = [row for row in covering("attention", Taken(), 2).rows if row["magnitude"] == "beyond-65504"]
-    usual = {row["dtype"] for row in rows if row["scale"] == "usual-scale"}
-    assert usual
-    assert usual <= {"float64", "float32", "bfloat16"}
+    rows = [row for row in covering("attention", Taken(), 2).rows if row["magnitude"] == "beyond-unscaled"]
+    assert {row["scale"] for row in rows} == {"usual-scale"}
+    assert {row["dtype"] for row in rows} == {"float64", "float32", "bfloat16"}
+    assert {row["causal"] for row in rows} == {"no-causal", "causal"}
 
 
 def test_products_beyond_float16_and_one_hot_values() -> None:

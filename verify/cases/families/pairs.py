@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import Fixed
-from kernelproof.verify.cases.axes import ADDITIVE, BOOLEAN, PAIRS, worded
+from kernelproof.verify.cases.axes import ADDITIVE, BEYOND, BOOLEAN, PAIRS, worded
 from kernelproof.verify.cases.builders import WITHOUT_INFINITY, additive, mixed_shapes, scored, settle
 from kernelproof.verify.cases.families.layouts import layer
 from kernelproof.verify.cases.inputs import cotangent_for, each_once
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-_BEYOND = 288.0
+_LARGE = 288.0
 """The square is beyond 65504, the largest number of float16; a number of every format."""
 
 
@@ -88,9 +88,9 @@ class Pairs:
             power = 0.5 if isinstance(case.inner_rule, Fixed) else 0.25
             spread = float(width) ** (-power if case.op == "regression" else -power / 2)
         values = {name: normals(generator, shape) * (1.0 if name == "v" else spread) for name, shape in shapes.items()}
-        if held["magnitude"] == "beyond-65504":
+        if held["magnitude"] in BEYOND:
             for name in "qk":
-                values[name][..., 0] = _BEYOND
+                values[name][..., 0] = _LARGE
         if held["content"] == "one-hot-values":
             values["v"][...] = (
                 np.arange(shapes["v"][-1]) == (np.arange(shapes["v"][-2]) % max(shapes["v"][-1], 1))[:, None]
@@ -102,9 +102,11 @@ class Pairs:
 
 
 def _picked(case: Case, generator: np.random.Generator, count: int) -> NDArray[np.intp] | None:
-    """The rows, of `count`, that have a truth; None means all."""
+    """The rows, of `count`, that have a truth; None means all. The last is among them: if causal, it sees most keys."""
     wanted = rows_with_truth(case.op, case.shape)
-    return None if wanted is None else np.sort(shuffled(generator, count)[:wanted])
+    if wanted is None:
+        return None
+    return np.sort(np.append(shuffled(generator, count - 1)[: wanted - 1], count - 1)).astype(np.intp)
 
 
 def _options(case: Case, generator: np.random.Generator, held: Mapping[str, str]) -> dict[str, Any]:
