@@ -24,10 +24,11 @@ WIDE = 32
 """Values wider than this have a level of their own: more columns than a usual block."""
 KEYS = {"keys≤64": (1, 64), "keys≤512": (65, 512), "keys≤4096": (513, 4096), "keys>4096": (4097, 2**62)}
 """Level -> the least and the largest number of keys."""
-WIDTHS = (1, 2, 8, 12, 20, 32, 64, 80, 128)
-"""Widths of q and k: powers of two and others, from the least on."""
-BOOLEAN, ADDITIVE = ("boolean", "boolean-wide"), ("additive", "additive-wide")
-"""Masks of the shape of the scores, and masks (T, S) for all heads and batches."""
+WIDTHS = (1, 2, 8, 12, 20, 32, 64, 80, 128, 192)
+"""Widths of q and k: powers of two and others, from the least on; the last is more than one tile of most kernels."""
+BOOLEAN, ADDITIVE = ("boolean", "boolean-wide", "boolean-keys"), ("additive", "additive-wide", "additive-heads")
+"""Masks of the shape of the scores; (T, S) for all heads and batches; (..., 1, 1, S), one for all heads and queries of
+an entry of a batch, as for padding; (1, H, T, S), one for each head of all batches, as for a bias of positions."""
 HIDDEN = ("hide-some", "hide-first", "hide-last", "hide-but-one")
 """What a mask hides: keys here and there, the first block of half of the queries, the last keys, all keys but one."""
 
@@ -57,7 +58,8 @@ AXES = {
         _LAYOUT,
         _DTYPE,
         Axis("hidden", ("hide-none", *HIDDEN), frozenset({"hide-but-one"})),
-        Axis("magnitude", ("usual", "flat", "far")),
+        # Rows of normal scores have few keys in the support, however long they are: in "broad" ones most keys are.
+        Axis("magnitude", ("usual", "flat", "far", "broad")),
     ),
     # Rounded scores of 80 000 hide every other fault in a short format.
     "regression": (*_MIXED, Axis("magnitude", ("usual", BEYOND[0]), frozenset(BEYOND[:1]))),
@@ -137,6 +139,10 @@ EXCLUSIONS = {
             "lengths are one for each entry of one batch axis; of others, no convention is common",
         ),
         Exclusion({"mask": ("no-mask",), "hidden": HIDDEN[1:]}, "only a mask hides keys of one's choice"),
+        Exclusion(
+            {"mask": ("additive-heads",), "batch": ("no-batch",)},
+            "without a batch a mask of every head has the shape of the scores",
+        ),
         Exclusion(
             {"magnitude": ("beyond-65504",), "scale": ("usual-scale",)},
             "products beyond 65504 at the usual scale are another level",

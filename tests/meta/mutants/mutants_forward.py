@@ -217,3 +217,15 @@ def threshold_form(z, order):
     )
     with np.errstate(all="ignore"):
         return _as(np.maximum(z / n - tau, np.float32(0)) ** n, z)
+
+
+@mutant("the threshold is that of the 1024 largest, though more are in the support", order=1, plausible=True)
+def thousand_largest(z):
+    wide = z.astype(np.float64)
+    if z.shape[-1] <= 1024:
+        return _as(sparsemax_sorted(wide), z)
+    least = -np.sort(-wide, axis=-1)[..., 1023:1024]
+    top = sparsemax_sorted(np.where(wide < least, -np.inf, wide))
+    # Any positive weight gives the threshold: here the largest.
+    threshold = wide.max(-1, keepdims=True) - top.max(-1, keepdims=True)
+    return _as(np.maximum(wide - threshold, 0), z)

@@ -156,3 +156,23 @@ def one_key_beyond_length(q, k, v, kernel, rule, mask=None, lengths=None, **opti
         free = inside(np.asarray(lengths) + 1, q.ndim, k.shape[-2])
         return attend(q, k, v, mask=np.where(free, bias_of(mask), -np.inf), **options)
     return attend(q, k, v, mask=mask, lengths=lengths, **options)
+
+
+@mutant("a mask of keys, for all heads and queries, is that of the first entry of the batch", **WIDE)
+def padding_of_first_entry(q, k, v, kernel, rule, mask=None, **options):
+    if mask is not None and mask.ndim > 3 and mask.shape[-3:-1] == (1, 1):
+        mask = np.broadcast_to(mask[:1], mask.shape)
+    return attend(q, k, v, mask=mask, **options)
+
+
+@mutant("a mask with an axis of heads that has none of the batch hides by the first head", **WIDE)
+def mask_of_first_head(q, k, v, kernel, rule, mask=None, **options):
+    if mask is not None and mask.ndim > 3 and q.shape[0] > 1 == mask.shape[0] and mask.shape[-3] > 1:
+        mask = np.broadcast_to(mask[..., :1, :, :], mask.shape)
+    return attend(q, k, v, mask=mask, **options)
+
+
+@mutant("scores are those of the first 128 columns: wider keys lose the others", **WIDE)
+def columns_of_one_tile(q, k, v, kernel, rule, scale=None, **options):
+    scale = max(q.shape[-1], 1) ** -0.5 if scale is None else scale
+    return attend(q[..., :128], k[..., :128], v, scale=scale, **options)

@@ -120,7 +120,7 @@ def test_what_a_target_refuses_is_out_of_the_count_with_its_reason() -> None:
     levels = {axis.name: axis.levels for axis in space.axes}
     assert levels["scale"] == ("usual-scale",)
     assert levels["causal"] == ("causal",)
-    assert levels["mask"] == ("no-mask", "boolean", "boolean-wide")
+    assert levels["mask"] == ("no-mask", "boolean", "boolean-wide", "boolean-keys")
     said = " ".join(left_out)
     for part in ("no parameter for scale", "no additive masks", "mask and causal together", "with causal only"):
         assert part in said
@@ -173,15 +173,36 @@ def test_words_are_read_back() -> None:
     assert words_of("regression", worded("regression", "plain")) == "plain"
 
 
+@pytest.mark.parametrize("op", ["regression", "attention"])
+def test_some_keys_are_wider_than_a_tile_of_128_columns(op: str) -> None:
+    rows = covering(op, Taken(), 2).rows
+    shapes = [case_with(row, place(op)).shape for row in rows]
+    assert any(width > 128 for *_, width, _ in shapes)
+    assert any(out > 128 for *_, out in shapes)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("words", ["broad", "hide-some+broad"])
+def test_most_keys_of_broad_rows_are_in_the_support(words: str, dtype: str) -> None:
+    line = f"entmax order=1 rule=adaptive:1 dtype={dtype} family={PAIRS} shape=3x4100 feature={words} seed=0"
+    z = inputs_of(Case.parse(line)).arrays["z"].astype(np.float64)
+    ordered = -np.sort(-z, axis=-1)
+    sums = np.cumsum(np.where(np.isneginf(ordered), 0, ordered), axis=-1)
+    count = (ordered * np.arange(1, 4101) > sums - 1).sum(axis=-1)
+    assert (count > 4100 * 0.4).all()
+    assert (count < 4100 * 0.8).all()
+
+
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize("more", ["", "+causal", "+lengths", "+causal+lengths"])
-@pytest.mark.parametrize("kind", ["boolean", "boolean-wide", "additive"])
+@pytest.mark.parametrize("kind", ["boolean", "boolean-wide", "additive", "boolean-keys", "additive-heads"])
 def test_masks_hide_what_they_say_and_leave_every_query_a_key(hidden: str, more: str, kind: str) -> None:
     word = "" if hidden == "hide-some" else f"+{hidden}"
     inputs = made(f"dtype=float32 shape=2x2x1x7x130x8x4 feature={'+'.join(sorted_words(kind, more, word))}")
     mask = inputs.options["mask"]
     allowed = mask if mask.dtype == bool else ~np.isneginf(mask)
-    assert allowed.shape == ((7, 130) if kind == "boolean-wide" else (2, 2, 7, 130))
+    shapes = {"boolean-wide": (7, 130), "boolean-keys": (2, 1, 1, 130), "additive-heads": (1, 2, 7, 130)}
+    assert allowed.shape == shapes.get(kind, (2, 2, 7, 130))
     seen = np.broadcast_to(allowed, (2, 2, 7, 130)).copy()
     if (causal := inputs.causal_keys) is not None:
         seen &= causal
@@ -195,7 +216,9 @@ def test_masks_hide_what_they_say_and_leave_every_query_a_key(hidden: str, more:
         assert not allowed[..., -1].any()
     elif hidden == "hide-first":
         first = allowed[..., :64].any(axis=-1)
-        assert 0 < first.sum() < first.size
+        # A mask of all queries hides the block from all of them.
+        assert (kind == "boolean-keys") or first.any()
+        assert not first.all()
         assert not allowed[~first][..., :64].any()
     else:
         assert 0.2 < 1 - allowed.mean() < 0.6

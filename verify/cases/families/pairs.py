@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import Fixed
+from kernelproof.reference.model import Fixed, Nearest
 from kernelproof.verify.cases.axes import ADDITIVE, BEYOND, BOOLEAN, PAIRS, worded
 from kernelproof.verify.cases.builders import WITHOUT_INFINITY, additive, mixed_shapes, scored, settle
 from kernelproof.verify.cases.families.layouts import layer
+from kernelproof.verify.cases.families.planted_support import planted_gaps
 from kernelproof.verify.cases.inputs import cotangent_for, each_once
-from kernelproof.verify.cases.numbers import cast, integers, normals, shuffled, uniforms
+from kernelproof.verify.cases.numbers import cast, integers, normals, shuffle_rows, shuffled, uniforms
 from kernelproof.verify.cases.sizes import rows_with_truth
 from kernelproof.verify.records import Array, Flags, Floats, Inputs
 
@@ -64,7 +65,12 @@ class Pairs:
         )
 
     def _scored(self, case: Case, generator: np.random.Generator, held: Mapping[str, str]) -> Inputs:
-        rows = settle(case, (0.25 if held["magnitude"] == "flat" else 2.0) * normals(generator, case.shape))
+        if held["magnitude"] == "broad":
+            kept = case.parsed_rule.k if isinstance(case.parsed_rule, Nearest) else case.size
+            gaps = planted_gaps(case, min(max(3 * case.size // 4, 1), kept), generator)
+            rows = shuffle_rows(generator, -gaps).reshape(case.shape)
+        else:
+            rows = settle(case, (0.25 if held["magnitude"] == "flat" else 2.0) * normals(generator, case.shape))
         if held["magnitude"] == "far" and not isinstance(case.inner_rule, Fixed):
             rows = np.round(4 * rows) / 4 + min(2.0 ** FORMATS[case.dtype].precision / 16, 4096.0)
         if held["hidden"] != "hide-none" and case.dtype not in WITHOUT_INFINITY:
@@ -129,8 +135,15 @@ def _options(case: Case, generator: np.random.Generator, held: Mapping[str, str]
     kind = held["mask"]
     if kind == "no-mask":
         return options
+    # Rows that share a mask all keep a key if the one that sees the fewest does. All see the first key, so that the
+    # last ones can be hidden from those that see the most.
+    least = np.max if held["hidden"] == "hide-last" else np.min
     if kind.endswith("-wide"):
         limits = limits.reshape(-1, count).min(axis=0)
+    elif kind.endswith("-keys"):
+        limits = least(limits, axis=(-2, -1), keepdims=True)
+    elif kind.endswith("-heads"):
+        limits = least(limits, axis=tuple(range(len(batch))), keepdims=True)
     allowed = ~_hidden(held["hidden"], np.maximum(limits, 1), size, generator)
     if kind in BOOLEAN:
         return options | {"mask": allowed}
