@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 REPORT := kernelproof-report
+LOCKS := requirements.lock requirements-cpu.lock requirements-cuda.lock
 ARGS ?=
 
 # The same answer twice; HYPOTHESIS_PROFILE=dev explores.
 export HYPOTHESIS_PROFILE ?= ci
 
 .DEFAULT_GOAL := help
-.PHONY: help install verify test triton-test mutants lint format types layers wheel-test bench benchmarks coverage clean
+.PHONY: help install lock verify test triton-test mutants other-pythons lint format types layers wheel-test bench benchmarks coverage clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,13 +21,16 @@ help: ## what there is to make
 install: $(INSTALLED) ## set up .venv with the tested versions
 
 # Set up again only when what is installed would change.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(LOCKS) .ci/install
 	@command -v "$(PYTHON)" >/dev/null || { echo "kernelproof needs Python 3.11 or newer; there is no $(PYTHON). Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "kernelproof needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -c 'import platform; print(platform.python_version())'). Try: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "Setting up $(VENV), once; this takes a few minutes."
 	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,dev]'
+	.ci/install $(BIN)/python
 	@touch $@
+
+lock: ## write the locks anew, after a change of constraints.txt; needs PyPI
+	.ci/lock "$(PYTHON)"
 
 verify: $(INSTALLED) ## hold every built-in backend against the truth; the report goes to kernelproof-report/
 	$(BIN)/kernelproof verify --out $(REPORT) $(ARGS)
@@ -54,6 +58,9 @@ types: $(INSTALLED) ## mypy over the package, then over the tests
 
 layers: $(INSTALLED) ## imports only go down
 	$(BIN)/lint-imports
+
+other-pythons: ## a part of the tests with Python 3.12 and 3.13, where they are here
+	.ci/other-pythons
 
 wheel-test: $(INSTALLED) ## build sdist and wheel, and test the wheel outside the source
 	.ci/wheel-test $(BIN)/python

@@ -43,3 +43,18 @@ def test_no_python_gives_one_clear_line(tmp_path: Path) -> None:
 def test_help_lists_the_two_commands_first() -> None:
     lines = make("help").stdout.splitlines()
     assert {"verify", "test"} <= {line.split()[0] for line in lines}
+
+
+def test_where_the_locks_do_not_apply_one_line_says_so(tmp_path: Path) -> None:
+    other, asked = tmp_path / "python3", tmp_path / "asked"
+    other.write_text(
+        f'#!/bin/sh\ncase "$2" in import*) echo "CPython 3.13 on Plan9 riscv";; esac\necho "$@" >>{asked}\n', "utf-8"
+    )
+    other.chmod(0o755)
+    run = subprocess.run([ROOT / ".ci" / "install", other], capture_output=True, text=True, check=False)
+    assert run.returncode == 0
+    (line,) = run.stdout.splitlines()
+    assert line.startswith(
+        "The locks are for CPython 3.11 on Linux x86_64; on CPython 3.13 on Plan9 riscv the versions "
+    )
+    assert asked.read_text("utf-8").splitlines()[-1].endswith("-c constraints.txt -e .[torch,dev]")

@@ -132,3 +132,45 @@ def test_python_version_is_said_once() -> None:
     assert CONFIG["tool"]["pyright"]["pythonVersion"] == minimum
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert re.search(rf"version_info < \({minimum.replace('.', ', ')}\)", makefile)
+
+
+LOCKS = ("requirements.lock", "requirements-cpu.lock", "requirements-cuda.lock")
+
+
+def locked(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Package -> (version, hashes), of a lock."""
+    text = (ROOT / name).read_text("utf-8")
+    found: dict[str, tuple[str, list[str]]] = {}
+    for entry in re.split(r"\n(?=[^\s#])", text)[1:]:
+        head, *lines = (line.strip().removesuffix("\\").strip() for line in entry.splitlines())
+        package, _, version = head.partition("==")
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", line) for line in lines), entry
+        found[canonicalize_name(package)] = version, lines
+    return found
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_package_of_a_lock_has_a_version_and_hashes(name: str) -> None:
+    assert locked(name)
+    assert all(version and hashes for version, hashes in locked(name).values())
+    # Neither the index that it was made from, nor a folder.
+    assert not re.search(r"https?:|://|index-url|find-links", (ROOT / name).read_text("utf-8"))
+
+
+def test_the_locks_are_made_from_the_constraints() -> None:
+    pins = pinned()
+    main = {package: version for package, (version, _) in locked("requirements.lock").items()}
+    assert main == {package: pins[package] for package in main}
+    asked = {canonicalize_name(one.name) for one in requirements("torch", "dev") if one.name != "torch"}
+    assert asked <= set(main)
+    assert "setuptools" in main  # builds the project, with --no-build-isolation
+    assert locked("requirements-cpu.lock")["torch"][0] == f"{pins['torch']}+cpu"
+    assert locked("requirements-cuda.lock")["torch"][0] == pins["torch"]
+    assert not set(main) & (set(locked("requirements-cuda.lock")) | {"torch"})
+
+
+def test_ci_installs_from_the_locks() -> None:
+    install = (ROOT / ".ci" / "install").read_text("utf-8")
+    assert "make install" in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert install.count("--no-deps --require-hashes -r") == 2
+    assert "--no-deps --no-build-isolation -e ." in install
