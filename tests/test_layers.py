@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("reference", "theory", "verify", "reports")
 SEAMS = {"backends": ("BACKEND", "name"), "cases.families": ("FAMILY", "id"), "checks": ("CHECK", "id")}
-ALLOWED = frozenset({"kernelproof.reference.model", "kernelproof.reference.errors"})
+ALLOWED = frozenset({f"kernelproof.reference.{name}" for name in ("model", "errors", "compiled_cache")})
 
 
 def modules_of(seam: str) -> list[str]:

@@ -18,6 +18,8 @@ from numba.core import types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
+from kernelproof.reference.compiled_cache import cached
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -42,7 +44,7 @@ def compiled(function: Function) -> Function:
 
 def kernel(function: Function) -> Function:
     """Compile `function` on its first call and cache it on disk; it releases the GIL."""
-    return cast("Function", numba.njit(error_model="numpy", nogil=True, cache=True)(function))
+    return cached(function, error_model="numpy", nogil=True)
 
 
 def _fma(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:

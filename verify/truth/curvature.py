@@ -9,18 +9,19 @@ it asks for ``Σ |t + a_k|``. Only where the indices meet is T computed entry by
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from kernelproof.reference.compiled_cache import cached
 
 Floats = NDArray[np.float64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _compiled(function: Function) -> Function:
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cached(function, nogil=True, error_model="numpy")
 
 
 @_compiled

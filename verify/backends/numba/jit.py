@@ -7,27 +7,29 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from kernelproof.reference.compiled_cache import cached
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def jit(function: Function) -> Function:
     """Compile `function` on its first call and cache it on disk; IEEE arithmetic, where x/0 is inf or NaN."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy")(function))
+    return cached(function, error_model="numpy")
 
 
 def parallel(function: Function) -> Function:
     """`jit`, with the iterations of `prange` spread over threads."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+    return cached(function, error_model="numpy", parallel=True)
 
 
 def contracted(function: Function) -> Function:
     """`jit`, except that a product and a sum may be rounded once together."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"contract"})(function))
+    return cached(function, error_model="numpy", fastmath={"contract"})
 
 
 def reassociated(function: Function) -> Function:
     """`jit`, except that sums may be taken in any order."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", fastmath={"reassoc"})(function))
+    return cached(function, error_model="numpy", fastmath={"reassoc"})
 
 
 def inlined(function: Function) -> Function:
@@ -42,4 +44,4 @@ def exact(function: Function) -> Function:
 
 def released(function: Function) -> Function:
     """`jit`, without holding the GIL."""
-    return cast("Function", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+    return cached(function, error_model="numpy", nogil=True)
