@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from os import cpu_count
 
+from kernelproof.reference.safe_path import working_folder_last
 from kernelproof.theory import discovery
 from kernelproof.theory.claim import Settings
 from kernelproof.theory.results import ClaimResult
@@ -44,7 +45,9 @@ def judge_all(
             done(found[-1])
         return found
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(judge_name, name, settings): name for name in names}
+        with working_folder_last():
+            # The first job starts all processes.
+            jobs = {pool.submit(judge_name, name, settings): name for name in names}
         results: dict[str, ClaimResult] = {}
         try:
             for job in as_completed(jobs):

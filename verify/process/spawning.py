@@ -1,7 +1,8 @@
 """Spawning of processes that do not run the parent's main module, and the words for how they ended.
 
 A child process needs nothing of that module: importing it would cost time, and a script that calls `kernelproof.verify`
-without ``if __name__ == "__main__":`` would start itself again in every child.
+without ``if __name__ == "__main__":`` would start itself again in every child. Nor does it take a file of the working
+folder, such as ``locale.py``, for a module of Python: see `kernelproof.reference.safe_path`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from multiprocessing import context, popen_spawn_posix
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
+
+from kernelproof.reference.safe_path import forget, working_folder_last
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 LOST_CONTEXT = 213
@@ -43,9 +46,15 @@ class _Process(context.SpawnProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
-            return popen_spawn_posix.Popen(process_obj)
+            with working_folder_last():
+                return popen_spawn_posix.Popen(process_obj)
         finally:
             sys.modules["__main__"] = main
+
+    def run(self) -> None:
+        """Run, in the child; what a target starts has the environment of the user."""
+        forget()
+        super().run()
 
 
 class Context(context.SpawnContext):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -155,3 +156,8 @@ def in_time_after(journal: Journal, seconds: float) -> str:
         journal.step(Doing.OWN, seconds=2 * seconds)
         time.sleep(seconds)
     return "in time"
+
+
+def path_and_variable(_: Journal) -> tuple[list[str], str | None]:
+    """Where this process looks for modules, and whether programs that it starts look elsewhere than usual."""
+    return list(sys.path), os.environ.get("PYTHONSAFEPATH")
