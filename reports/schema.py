@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kernelproof.reference.files import write_whole
 from kernelproof.reports.record import schema_text
 
 SCHEMA_FILE = Path(__file__).resolve().parent / "templates" / "results.schema.json"
@@ -14,7 +15,7 @@ SCHEMA_FILE = Path(__file__).resolve().parent / "templates" / "results.schema.js
 
 def main() -> None:
     """Write `SCHEMA_FILE`."""
-    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8", newline="\n")
+    write_whole(SCHEMA_FILE, schema_text().encode("utf-8"))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_no_command_names_one_of_them_itself(command: str) -> None:
 def test_what_is_no_option_is_an_error(command: str, tmp_path: Path) -> None:
     with pytest.raises(
         TypeError,
-        match=r"unexpected keyword argument 'orders' \(did you mean 'order'\?\); the options of a target are op, ",
+        match=r"unexpected keyword argument 'orders' \(did you mean order\?\); the options of a target are op, ",
     ):
         getattr(kernelproof, command)("numpy", orders="1", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -46,5 +46,5 @@ def test_what_is_no_option_is_an_error(command: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("wrong", "right"), [("limit", "timeout"), ("array", "array_library"), ("dtpye", "dtype")])
 def test_an_old_or_misspelt_option_is_told_its_name(wrong: str, right: str) -> None:
-    with pytest.raises(TypeError, match=rf"unexpected keyword argument '{wrong}' \(did you mean '{right}'\?\)"):
+    with pytest.raises(TypeError, match=rf"unexpected keyword argument '{wrong}' \(did you mean {right}\?\)"):
         getattr(kernelproof, COMMANDS[0])("numpy", **{wrong: "3"})

@@ -19,7 +19,7 @@ def test_every_public_name_resolves(name: str) -> None:
 def test_names_are_those_of_the_model() -> None:
     for name in ("Adaptive", "Anchored", "Fixed", "Kernel", "Mechanism", "Nearest", "mechanism"):
         assert getattr(kernelproof, name) is getattr(model, name)
-    for name in ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"):
+    for name in ("BackendUnavailable", "DomainError", "NotWritten", "TargetError", "UndecidedError"):
         assert getattr(kernelproof, name) is getattr(errors, name)
 
 

@@ -90,7 +90,7 @@ def test_precision_is_what_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--claim", "sofmax"], "there is no claim 'sofmax'; known: "),
+        (["--claim", "sofmax"], "there is no claim 'sofmax' (did you mean softmax?); known: "),
         (["--claim", ""], "claim must be one or more of "),
         (["--claim", "normalized_relu,,"], "claim must be one or more of "),
         (["--claim", "none.py"], "there is no Python file 'none.py'"),
@@ -98,7 +98,7 @@ def test_precision_is_what_was_asked_for(tmp_path: Path) -> None:
         (["--seed", "-1"], "seed must be an int of at least 0; got -1"),
         (["--search", "normalized_relu"], "claim 'normalized_relu' has no search"),
         (["--search", "normalized_relu", "--claim", "normalized_relu"], "pass claim or search, not both"),
-        (["--time", "soon"], "a time must be positive, such as 90s, 5m or 1h; got 'soon'"),
+        (["--time", "soon"], "a time must be positive and at most a year, such as 90s, 5m or 1h; got 'soon'"),
         (["--time", "-1s"], "a time must be positive"),
     ],
 )

@@ -15,6 +15,7 @@ from kernelproof import __version__, cli
 from kernelproof.reports.record import RESULTS
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
+NINES = "9" * 6000
 HEAVY = ("numpy", "torch", "numba", "scipy", "sympy", "matplotlib", "flint", "pydantic", "rich")
 
 
@@ -117,12 +118,28 @@ def test_a_message_that_is_no_text_is_written_as_its_escape(tmp_path: Path, caps
         (["frobnicate"], ["frobnicate"]),
         (["verify", "--frob"], ["--frob"]),
         (["verify", "nope"], ["'nope'", "numpy"]),
+        (["verify", "troch"], ["(did you mean torch?)"]),
         (["verify", "missing.py:f"], ["missing.py"]),
+        (["verify", "missing.py"], ["there is no file 'missing.py'"]),
+        (["verify", "{file}"], ["mine.py:right", "mine.py:wrong", "mine.py:silent"]),
+        (["verify", "{file}:"], ["mine.py:right"]),
+        (["verify", "{file}:silnt"], ["(did you mean silent?)"]),
         (["verify", "no_such_module:f"], ["no_such_module"]),
         (["verify", "{file}:nothing"], ["nothing", "right"]),
         (["verify", "{file}:silent"], ["--order"]),
         (["verify", "--op", "conv"], ["'conv'", "attention"]),
+        (["verify", "--op", "entmx"], ["(did you mean entmax?)"]),
         (["verify", "--order", "x"], ["'x'"]),
+        (["verify", "--order", NINES], ["order must be"]),
+        (["verify", "--seed", NINES], ["--seed"]),
+        (["verify", "--case", LINE.replace("2x7", f"2x{NINES}")], ["shape must be such as"]),
+        (["verify", "--case", LINE.replace("seed=0", f"seed={NINES}")], ["seed an integer"]),
+        (["verify", "{file}:right", "--output", NINES], ["at most 18 digits"]),
+        (["verify", "--timeout=1e99"], ["a time must be positive and at most a year"]),
+        (["verify", "{file}:right", "--contract", "{nested}"], ["nested too deeply"]),
+        (["verify", "--xfail", "{nested}"], ["nested too deeply"]),
+        (["verify", "a\x1b[31m.py:f"], [r"a\x1b[31m.py"]),
+        (["verify", "{file}:\x1b]0;title\x07"], [r"\x1b]0;title\x07"]),
         (["verify", "--order", "-2"], ["-2"]),
         (["verify", "--alpha", "0.5"], ["0.5", "[1, inf]"]),
         (["verify", "--order", "1", "--alpha", "2"], ["not both"]),
@@ -143,12 +160,18 @@ def test_bad_usage_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    nested = tmp_path / "nested.toml"
+    nested.write_text(f"order = {'[' * 100_000}", "utf-8")
     before = sorted(tmp_path.iterdir())
-    assert cli.run([argument.replace("{file}", str(file)) for argument in arguments]) == 2
+    places = {"{file}": str(file), "{nested}": str(nested)}
+    for name, place in places.items():
+        arguments = [argument.replace(name, place) for argument in arguments]
+    assert cli.run(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert len(said.err.splitlines()) == 1
+    assert len(said.err.splitlines()) == 1 and len(said.err) < 2000
     assert said.err.startswith("kernelproof: ")
+    assert "\x1b" not in said.err
     assert all(word in said.err for word in words)
     # Nothing half-written, __pycache__ of the user's module apart.
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
@@ -179,3 +202,77 @@ def test_our_own_fault_is_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "RuntimeError: a bug" in said
     assert "fault of kernelproof" in said.splitlines()[-1]
+
+
+def test_a_case_of_a_report_leaves_the_report_alone(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "kernelproof-report"
+    report.mkdir()
+    (report / "results.json").write_text("of the whole run", encoding="utf-8")
+    assert cli.run(["verify", f"{file}:right", "--case", LINE]) == 0
+    assert "the report is" not in capsys.readouterr().out
+    assert {path.name: path.read_text(encoding="utf-8") for path in report.iterdir()} == {
+        "results.json": "of the whole run"
+    }
+
+
+def test_a_full_disk_loses_no_result(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert cli.run(["verify", f"{file}:wrong", "--case", LINE, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert f"{file}:wrong, accuracy: " in said.out
+    assert "FAILED in" in said.out and "the report is" not in said.out
+    assert "No space left on device" in said.err.splitlines()[-1]
+    with pytest.raises(kernelproof.NotWritten) as caught:
+        kernelproof.verify(f"{file}:wrong", case=LINE, serial=True, out=tmp_path / "out")
+    assert not caught.value.results.passed
+
+
+def test_a_read_only_folder_is_told_after_the_findings(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    arguments = ["verify", f"{file}:wrong", "--case", LINE, "--no-cache", "--out", str(tmp_path / "out")]
+    assert cli.run(arguments) == 2
+    said = capsys.readouterr()
+    assert f"{file}:wrong, accuracy: " in said.out
+    assert "Read-only file system" in said.err.splitlines()[-1]
+
+
+def test_what_an_import_says_comes_without_escape_sequences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text('print("\\x1b[2J")\nraise ImportError("no \\x1b[31mred\\x1b]0;title\\x07")\n', encoding="utf-8")
+    assert cli.run(["verify", f"{bad}:f"]) == 2
+    said = capsys.readouterr()
+    assert r"no \x1b[31mred\x1b]0;title\x07" in said.err
+    assert not {"\x1b", "\x07"} & set(said.out + said.err)
+
+
+def test_a_folder_and_a_fault_of_ours_come_without_escape_sequences(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kernelproof import api
+
+    out = tmp_path / "\x1b[31mred"
+    assert cli.run(["verify", f"{file}:right", "--case", LINE, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert r"\x1b[31mred" in said.out and "\x1b" not in said.out + said.err
+
+    def broken(*_: object, **__: object) -> None:
+        msg = "a \x1b[31mbug"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(api, "verify", broken)
+    assert cli.run(["verify"]) == 3
+    said = capsys.readouterr()
+    assert r"RuntimeError: a \x1b[31mbug" in said.err and "\x1b" not in said.err

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from kernelproof.reference.errors import ClaimError, DomainError
+from kernelproof.reference.errors import ClaimError, DomainError, meant
 from kernelproof.theory.claim import Claim, FalseVariant
 
 GROUP = "kernelproof.claims"
@@ -66,7 +66,8 @@ def claim(name: str) -> Claim:
                 msg = f"the entry point {name!r} in {GROUP!r} does not load: {type(error).__name__}: {error}"
                 raise ClaimError(msg) from error
             return _checked(loaded, f"the entry point {name!r}", name)
-    msg = f"there is no claim {name!r}; known: {', '.join(names())}; or name a file with an object CLAIM"
+    known = names()
+    msg = f"there is no claim {name!r}{meant(name, known)}; known: {', '.join(known)}; or name a file with a CLAIM"
     raise DomainError(msg)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kernelproof.reference.errors import TargetError
+from kernelproof.reference.errors import TargetError, meant
 
 
 def _import(name: str) -> ModuleType:
@@ -60,8 +60,8 @@ def load_object(text: str, module: str, name: str, default: str = "") -> tuple[A
         if loaded is None:
             msg = f"the target {text!r} cannot be imported: {first_line(error)}"
             raise TargetError(msg) from None
-        offered = [each for each in dir(loaded) if not each.startswith("_")][:12]
-        msg = f"{module} has no object {name!r}; it has: {', '.join(offered)}"
+        offered = [each for each in dir(loaded) if not each.startswith("_")]
+        msg = f"{module} has no object {name!r}{meant(name, offered)}; it has: {', '.join(offered[:12])}"
         raise TargetError(msg) from None
     except BaseException as error:  # noqa: BLE001 (whatever an import raises is the user's to read)
         msg = f"the target {text!r} cannot be imported: {first_line(error)}"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from kernelproof.reference.errors import DomainError
+from kernelproof.reference.files import write_whole
 from kernelproof.reports.bench import read
 from kernelproof.reports.bench.markdown import readme_section
 from kernelproof.verify.bench.bench_record import BenchResults
@@ -38,7 +39,7 @@ def update(path: Path, results: BenchResults) -> None:
     """
     try:
         found = with_table(path.read_text("utf-8"), results)
-        path.write_text(found, encoding="utf-8", newline="\n")
+        write_whole(path, found.encode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         msg = f"the README must be a text that can be written; got {str(path)!r} ({reason})"

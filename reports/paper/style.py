@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib import style as mpl_style
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, meant
 
 INK, SOFT, FAINT = "#000000", "#595959", "#c8c8c8"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -49,7 +49,7 @@ class Look:
     def __post_init__(self) -> None:
         for name, value, allowed in (("style", self.style, STYLES), ("venue", self.venue, VENUES)):
             if value not in allowed:
-                msg = f"{name} must be one of {', '.join(allowed)}; got {value!r}"
+                msg = f"{name} must be one of {', '.join(allowed)}; got {value!r}{meant(value, allowed)}"
                 raise DomainError(msg)
 
     @property

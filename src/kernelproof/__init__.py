@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kernelproof import reference
     from kernelproof.commands.fuzz import fuzz
     from kernelproof.commands.worst_case import worst_case
-    from kernelproof.reference.errors import BackendUnavailable, DomainError, TargetError, UndecidedError
+    from kernelproof.reference.errors import BackendUnavailable, DomainError, NotWritten, TargetError, UndecidedError
     from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Mechanism, Nearest, mechanism
     from kernelproof.verify import CallablePackage
     from kernelproof.verify.backends import backend
@@ -36,6 +36,7 @@ __all__ = [
     "Kernel",
     "Mechanism",
     "Nearest",
+    "NotWritten",
     "TargetError",
     "UndecidedError",
     "__version__",
@@ -54,7 +55,8 @@ _HOMES = {
         ("Adaptive", "Anchored", "Fixed", "Kernel", "Mechanism", "Nearest", "mechanism"), "kernelproof.reference.model"
     ),
     **dict.fromkeys(
-        ("BackendUnavailable", "DomainError", "TargetError", "UndecidedError"), "kernelproof.reference.errors"
+        ("BackendUnavailable", "DomainError", "NotWritten", "TargetError", "UndecidedError"),
+        "kernelproof.reference.errors",
     ),
     "backend": "kernelproof.verify.backends",
     **dict.fromkeys(("Declaration", "declare"), "kernelproof.verify.targets.declaration"),

@@ -12,8 +12,9 @@ from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.options import TargetOptions
-from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.errors import DomainError, TargetError, meant
 from kernelproof.reference.progress import Progress
+from kernelproof.reports.folder import keep
 from kernelproof.request import flag, one_case, places_of, selection_of
 from kernelproof.verify.backends import backend_names
 from kernelproof.verify.cases.case import Case
@@ -69,12 +70,13 @@ def verify(
     Raises:
         DomainError: an argument is not allowed; the message says what is.
         TargetError: a target cannot be loaded, or the order that it computes must be given.
+        NotWritten: the reports cannot be written; the results are in the exception.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     selection = selection_of(options, suite=suite, seed=seed)
     device = options.get("device")
     if device is not None and device not in DEVICES:
-        msg = f"device must be one of {', '.join(DEVICES)}; got {device!r}"
+        msg = f"device must be one of {', '.join(DEVICES)}; got {device!r}{meant(device, DEVICES)}"
         raise DomainError(msg)
     one = None if case is None else one_case(case, options)
     known = () if xfail is None else expected_failures(Path(xfail))
@@ -134,7 +136,7 @@ def verify(
         studies=tables,
     )
     if out is not None:
-        reports.write(results, Path(out))
+        keep(reports.write, results, Path(out))
     return results
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 import typer
 
 from kernelproof.commands import lines
+from kernelproof.commands.terminal import close, complain, completed, say, trace
 from kernelproof.options import TargetOptions
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from kernelproof import __version__  # noqa: PLC0415
 
-        typer.echo(f"kernelproof {__version__}")
+        say(f"kernelproof {__version__}")
         raise typer.Exit
 
 
@@ -80,28 +81,41 @@ def verify(
         str | None,
         typer.Option(help="Time for the calls of a case, such as 10m; default: 60s, 5m for kernels on a GPU."),
     ] = None,
-    out: Annotated[Path, typer.Option(parser=_folder, metavar="FOLDER", help="Folder for the reports.")] = DEFAULT_OUT,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=_folder,
+            metavar="FOLDER",
+            help=f"Folder for the reports; default: {DEFAULT_OUT}, with --case none.",
+        ),
+    ] = None,
     **options: Unpack[TargetOptions],
 ) -> None:
     """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
     from kernelproof import api  # noqa: PLC0415
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
 
-    results = api.verify(
-        *(targets or ()),
-        *(f"exec:{command}" for command in execute or ()),
-        suite=suite,
-        seed=seed,
-        case=case,
-        cache=cache,
-        xfail=xfail,
-        timeout=None if timeout is None else seconds_of(timeout),
-        out=out,
-        progress=True,
-        **options,
+    # A report gives a line with --case for each failure: that must not overwrite the report.
+    folder = DEFAULT_OUT if out is None and case is None else out
+    results, unwritten = completed(
+        lambda: api.verify(
+            *(targets or ()),
+            *(f"exec:{command}" for command in execute or ()),
+            suite=suite,
+            seed=seed,
+            case=case,
+            cache=cache,
+            xfail=xfail,
+            timeout=None if timeout is None else seconds_of(timeout),
+            out=folder,
+            progress=True,
+            **options,
+        )
     )
-    _summarize(results, out)
-    raise typer.Exit(OK if results.passed else FAILED)
+    _summarize(results)
+    verdict = f"{'passed' if results.passed else 'FAILED'} in {results.seconds:.0f} s"
+    where = "" if folder is None else f"; the report is {folder / 'index.html'}"
+    close(verdict, where, unwritten, passed=results.passed)
 
 
 app.command()(lines.fuzz)
@@ -130,20 +144,21 @@ def theory(
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.commands.theory import theory as judge  # noqa: PLC0415
     from kernelproof.commands.theory import wanted  # noqa: PLC0415
-    from kernelproof.reference.plain_text import clean  # noqa: PLC0415
     from kernelproof.reference.progress import Progress  # noqa: PLC0415
     from kernelproof.reports.theory import words  # noqa: PLC0415
 
     names = () if search else wanted(claim)
     with Progress(len(names) or 1, shown=True, noun="claims", verb="judging") as shown:
-        results = judge(
-            claim=names or claim,
-            precision=precision,
-            seed=seed,
-            search=search,
-            seconds=seconds_of(time),
-            out=out,
-            done=lambda _: shown.advance(1),
+        results, unwritten = completed(
+            lambda: judge(
+                claim=names or claim,
+                precision=precision,
+                seed=seed,
+                search=search,
+                seconds=seconds_of(time),
+                out=out,
+                done=lambda _: shown.advance(1),
+            )
         )
     rows = [
         (each.label, each.id, each.title, each.verdict.value, ", ".join(kind.value for kind in each.evidence))
@@ -153,15 +168,14 @@ def theory(
     for each in results.claims:
         for check in each.checks:
             if check.finding is not None and not check.finding.verdict.passes:
-                typer.echo(clean(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}"))
+                say(f"\n{each.id}, {check.id}: {check.finding.witness or check.finding.detail}")
             elif check.finding is None:
-                typer.echo(clean(f"skipped: {each.id}, {check.id} {check.unavailable}"))
+                say(f"skipped: {each.id}, {check.id} {check.unavailable}")
         if not each.passes and each.reason:
-            typer.echo(clean(f"\n{each.id} is {each.verdict.value}: {each.reason}"))
-    typer.echo(words.lede(results))
-    verdict = "passed" if results.passed else "FAILED"
-    typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
-    raise typer.Exit(OK if results.passed else FAILED)
+            say(f"\n{each.id} is {each.verdict.value}: {each.reason}")
+    say(words.lede(results))
+    verdict = f"{'passed' if results.passed else 'FAILED'} in {results.seconds:.0f} s"
+    close(verdict, f"; the report is {out / 'index.html'}", unwritten, passed=results.passed)
 
 
 @app.command()
@@ -190,17 +204,19 @@ def converge(
 
     # Each is reported twice: when it is measured and when it is drawn.
     with Progress(2 * len(wanted(what)), shown=True, noun="steps", verb="measuring and drawing") as shown:
-        results = measure(
-            what=what,
-            orders=orders,
-            backends=backend,
-            targets=target or (),
-            dtypes=dtype,
-            style=style,
-            venue=venue,
-            out=out,
-            seed=seed,
-            progress=lambda _: shown.advance(1),
+        results, unwritten = completed(
+            lambda: measure(
+                what=what,
+                orders=orders,
+                backends=backend,
+                targets=target or (),
+                dtypes=dtype,
+                style=style,
+                venue=venue,
+                out=out,
+                seed=seed,
+                progress=lambda _: shown.advance(1),
+            )
         )
     rows = []
     for study in results.studies:
@@ -218,9 +234,9 @@ def converge(
             judged.append((each.label, str(len(each.judged)), kappa, each.grade, each.verdict.value))
         show(("target", "orders", "largest κ", "promised", "verdict"), judged)
     for reason in results.reasons:
-        typer.echo(one_line(reason))
-    typer.echo(f"{'passed' if results.passed else 'FAILED'}; the figures are in {out}, all on {out / 'index.html'}")
-    raise typer.Exit(OK if results.passed else FAILED)
+        say(one_line(reason))
+    where = f"; the figures are in {out}, all on {out / 'index.html'}"
+    close("passed" if results.passed else "FAILED", where, unwritten, passed=results.passed)
 
 
 @app.command()
@@ -243,16 +259,18 @@ def bench(
 
     count = len(command.names(only)) if kept is None else 1
     with Progress(count, shown=True, noun="figures", verb="measuring") as shown:
-        results = command.bench(
-            only=only, quick=quick, out=out, readme=readme, kept=kept, done=lambda _: shown.advance(1)
+        results, unwritten = completed(
+            lambda: command.bench(
+                only=only, quick=quick, out=out, readme=readme, kept=kept, done=lambda _: shown.advance(1)
+            )
         )
     rows = [words.row(claim) for family in results.families for claim in family.claims]
     show(
         ("what", "goal", "measured", "met", ""),
         [(row.title, row.goal, row.measured, row.met, row.state.value) for row in rows],
     )
-    typer.echo(f"{words.lede(results)}\nThe report is {out / 'index.html'}")
-    raise typer.Exit(FAILED if words.has_wrong(results) else OK)
+    where = f"\nThe report is {out / 'index.html'}"
+    close(words.lede(results), where, unwritten, passed=not words.has_wrong(results))
 
 
 @app.command()
@@ -280,10 +298,9 @@ def backends() -> None:
     show(("target", "state", "devices", "dtypes"), rows)
 
 
-def _summarize(results: Results, out: Path) -> None:
+def _summarize(results: Results) -> None:
     """Print a short summary: each target, and what to look at first."""
     from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.reference.plain_text import clean  # noqa: PLC0415
     from kernelproof.verify.checks import headline  # noqa: PLC0415
 
     rows = []
@@ -309,22 +326,20 @@ def _summarize(results: Results, out: Path) -> None:
         bad = {check.id: check.worst for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst}
         if bad:
             first = headline(bad)
-            typer.echo(clean(f"\n{target.name}, {first}: {bad[first].message}\n  {bad[first].reproduce}"))
+            say(f"\n{target.name}, {first}: {bad[first].message}\n  {bad[first].reproduce}")
         if bad and target.note:
             # The note says what the target was not given, or what its declaration may lack.
-            typer.echo(clean(f"  note: {target.note}"))
+            say(f"  note: {target.note}")
     for target in results.targets:
         said = [f"{each.covered:,} of {each.possible:,} ({each.op}, {each.of})" for each in target.pairs]
         if said:
-            typer.echo(clean(f"{target.name}: pairs covered {'; '.join(said)}"))
+            say(f"{target.name}: pairs covered {'; '.join(said)}")
     for line in results.skipped:
-        typer.echo(clean(f"skipped: {line}"))
+        say(f"skipped: {line}")
     known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]
     for name, check in known:
         came = "expected and passed" if check.verdict == "XPASS" else "expected"
-        typer.echo(clean(f"{came}: {name}, {check.id}: {'; '.join(check.reasons)}"))
-    verdict = "passed" if results.passed else "FAILED"
-    typer.echo(f"{verdict} in {results.seconds:.0f} s; the report is {out / 'index.html'}")
+        say(f"{came}: {name}, {check.id}: {'; '.join(check.reasons)}")
 
 
 def _asked(target: Target) -> str:
@@ -342,7 +357,8 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code: Any = app(args=arguments, prog_name="kernelproof", standalone_mode=False)
     except typer.Abort:
-        return _complain("interrupted", FAILED)
+        complain("interrupted")
+        return FAILED
     except Exception as error:  # noqa: BLE001 (the last place that can turn an error into an exit code)
         return _explain(error)
     return code if isinstance(code, int) else OK
@@ -353,19 +369,18 @@ def _explain(error: Exception) -> int:
 
     if hasattr(error, "format_message"):
         # A usage error of typer, whose class has no public name.
-        return _complain(f"{str(error.format_message()).rstrip('.')}; see kernelproof --help", USAGE)
+        complain(f"{str(error.format_message()).rstrip('.')}; see kernelproof --help")
+        return USAGE
     if isinstance(error, DomainError | TargetError | ClaimError | BackendUnavailable):
-        return _complain(str(error), USAGE)
-    traceback.print_exception(error)
-    return _complain("this is a fault of kernelproof, not of the target; please report it", OURS)
-
-
-def _complain(message: str, code: int) -> int:
-    from kernelproof.reference.plain_text import one_line  # noqa: PLC0415
-
-    line = one_line(message)
-    print(f"kernelproof: {line}", file=sys.stderr)  # noqa: T201 (this is the command line)
-    return code
+        complain(str(error))
+        return USAGE
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        # The folder of temporary files, or what standard output was sent to.
+        complain(f"a file cannot be written: {error}")
+        return USAGE
+    trace(error)
+    complain("this is a fault of kernelproof, not of the target; please report it")
+    return OURS
 
 
 if __name__ == "__main__":

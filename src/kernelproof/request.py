@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from kernelproof.options import Several, TargetOptions, Targets
-from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.errors import DomainError, TargetError, meant, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
@@ -51,13 +50,12 @@ def selection_of(options: TargetOptions, *, suite: str = "standard", seed: int =
     for name in options:
         if name not in TargetOptions.__annotations__:
             allowed = ", ".join(TargetOptions.__annotations__)
-            near = get_close_matches(name, (*TargetOptions.__annotations__, *_OTHERS), n=1)
-            meant = RENAMED.get(name) or next(iter(near), "")
-            hint = f" (did you mean {meant!r}?)" if meant else ""
+            known = (*TargetOptions.__annotations__, *_OTHERS)
+            hint = meant(RENAMED[name], known) if name in RENAMED else meant(name, known)
             msg = f"got an unexpected keyword argument {name!r}{hint}; the options of a target are {allowed}"
             raise TypeError(msg)
     if suite not in SUITES:
-        msg = f"suite must be one of {', '.join(SUITES)}; got {suite!r}"
+        msg = f"suite must be one of {', '.join(SUITES)}; got {shown(suite)}{meant(suite, SUITES)}"
         raise DomainError(msg)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         msg = f"seed must be an int of at least 0; got {seed!r}"
@@ -92,7 +90,7 @@ def _names(value: str | Sequence[str] | None, name: str, allowed: tuple[str, ...
     found = tuple(part.strip() for part in _joined(value).split(","))
     for part in found:
         if part not in allowed:
-            msg = f"{name} must be one of {', '.join(allowed)}; got {part!r}"
+            msg = f"{name} must be one of {', '.join(allowed)}; got {shown(part)}{meant(part, allowed)}"
             raise DomainError(msg)
     return tuple(dict.fromkeys(found))
 

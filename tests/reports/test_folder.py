@@ -71,7 +71,7 @@ def test_an_output_that_cannot_be_written_is_one_clear_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("fails", ["mkdir", "write_bytes", "replace"])
+@pytest.mark.parametrize("fails", ["mkdir", "open", "replace"])
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_failing_disk_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: str, fresh: bool

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, meant
 from kernelproof.verify.bench.bench_record import (
     BenchResults,
     ClaimRecord,
@@ -72,7 +72,7 @@ def chosen(only: Sequence[str] | None) -> list[FigureFamily]:
     for prefix in only:
         if not prefix or not any(name.startswith(prefix) for name in names):
             msg = f"only must be the beginning of names such as {', '.join(family.id for family in known)} or "
-            msg += f"{names[0]}; got {prefix!r}"
+            msg += f"{names[0]}; got {prefix!r}{meant(prefix, names)}"
             raise DomainError(msg)
 
     def wanted(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, meant, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import (
     Adaptive,
@@ -71,10 +71,10 @@ class Case:
 
     def __post_init__(self) -> None:
         if self.op not in OPS:
-            msg = f"op must be one of {', '.join(OPS)}; got {self.op!r}"
+            msg = f"op must be one of {', '.join(OPS)}; got {shown(self.op)}{meant(self.op, OPS)}"
             raise DomainError(msg)
         if self.dtype not in FORMATS:
-            msg = f"dtype must be one of {', '.join(FORMATS)}; got {self.dtype!r}"
+            msg = f"dtype must be one of {', '.join(FORMATS)}; got {shown(self.dtype)}{meant(self.dtype, FORMATS)}"
             raise DomainError(msg)
         if (self.alpha is None) == (self.order == ""):
             msg = f"a case has either an order or an alpha; got order={self.order!r}, alpha={self.alpha!r}"
@@ -162,7 +162,8 @@ class Case:
             shape = tuple(int(size) for size in found["shape"].split("x"))
             seed = int(found["seed"])
         except ValueError:
-            msg = f"shape must be such as 4x64 and seed an integer; got {found['shape']!r} and {found['seed']!r}"
+            got = f"{shown(found['shape'])} and {shown(found['seed'])}"
+            msg = f"shape must be such as 4x64 and seed an integer; got {got}"
             raise DomainError(msg) from None
         return cls(
             op=op,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, meant
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.records import CONTRACT_WORDS, Array, Contract, Flags, Inputs
 
@@ -43,7 +43,7 @@ def inputs_of(case: Case, contract: Contract = _AS_DEFINED) -> Inputs:
     """
     known = families()
     if case.family not in known:
-        msg = f"family must be one of {', '.join(known)}; got {case.family!r}"
+        msg = f"family must be one of {', '.join(known)}; got {case.family!r}{meant(case.family, known)}"
         raise DomainError(msg)
     if case.op == "attention" and (case.shape[-5] < 1 or case.shape[-6] % case.shape[-5]):
         msg = f"the heads H of attention are a multiple of Hk ≥ 1 in (..., H, Hk, T, S, d, e); got {case.shape!r}"

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, shown
 from kernelproof.verify.process.descriptors import OwnFile
 
 GIBIBYTE = 2**30
+LONGEST = 366 * 86400.0
+"""The longest time limit, in seconds: clocks of the system overflow at some hundred years."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Limits:
         """Return the limits that `timeout` sets: None means `seconds`, and `Limits` are returned unchanged.
 
         Raises:
-            DomainError: it is no positive number of seconds.
+            DomainError: it is no positive number of seconds, or more than a year.
 
         >>> Limits.of(2.5).seconds
         2.5
@@ -49,8 +51,8 @@ class Limits:
             return timeout
         if timeout is None:
             return cls(seconds=seconds)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
-            msg = f"timeout must be a positive number of seconds; got {timeout!r}"
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST:
+            msg = f"timeout must be a positive number of seconds, at most a year; got {shown(timeout)}"
             raise DomainError(msg)
         return cls(seconds=float(timeout))
 

@@ -11,13 +11,13 @@ Instead of op, order, alpha, dtype and family, ``case`` may give the line of one
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, meant, shown
+from kernelproof.reference.toml_file import table_of
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.targets.target import Target
 
@@ -106,11 +106,7 @@ def read(path: Path) -> tuple[Expected, ...]:
         DomainError: the file cannot be read or is not TOML, or an entry has an unknown key, no reason, or a value that
             is not a text; the message says which.
     """
-    try:
-        held: Any = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"the file of expected failures {str(path)!r} cannot be read: {error}"
-        raise DomainError(msg) from None
+    held = table_of(path, "the file of expected failures")
     entries = held.get("xfail")
     if set(held) != {"xfail"} or not isinstance(entries, list):
         msg = f"{str(path)!r} must hold entries [[xfail]] and nothing else; got {', '.join(sorted(held)) or 'nothing'}"
@@ -121,14 +117,14 @@ def read(path: Path) -> tuple[Expected, ...]:
 def _entry(number: int, entry: Any, path: Path) -> Expected:
     where = f"entry {number} of {str(path)!r}"
     if not isinstance(entry, dict):
-        msg = f"{where} must be a table; got {entry!r}"
+        msg = f"{where} must be a table; got {shown(entry)}"
         raise DomainError(msg)
     for key, value in entry.items():
         if key not in KEYS:
-            msg = f"{where} has the key {key!r}; allowed: {', '.join(KEYS)}"
+            msg = f"{where} has the key {shown(key)}{meant(key, KEYS)}; allowed: {', '.join(KEYS)}"
             raise DomainError(msg)
         if not isinstance(value, str) or not value.strip():
-            msg = f"{key} of {where} must be a text; got {value!r}"
+            msg = f"{key} of {where} must be a text; got {shown(value)}"
             raise DomainError(msg)
     if "reason" not in entry:
         msg = f"{where} must say its reason"

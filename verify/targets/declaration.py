@@ -12,15 +12,16 @@ has it, in this order: the command, the function, the object that holds the func
 from __future__ import annotations
 
 import inspect
-import tomllib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kernelproof.reference.errors import DomainError, TargetError, shown
+from kernelproof.reference.errors import DomainError, TargetError, meant, shown
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.reference.toml_file import table_of
 from kernelproof.verify.cases.rules import check_pattern, parse_range
 from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at
 from kernelproof.verify.records import CONTRACT_WORDS, OPS, ROUNDINGS, Contract
@@ -151,6 +152,7 @@ class Declaration:
         return Shapes(**dict(self.shapes))
 
 
+_DIGITS = 18
 _OWN = tuple(each.name for each in fields(Declaration) if each.name not in {"contract", "shapes"})
 CONTRACT = tuple(each.name for each in fields(Contract))
 _SHAPES = {each.name: each for each in fields(Shapes)}
@@ -196,10 +198,9 @@ def read_file(path: str) -> Declaration:
         TargetError: there is no such file, it is not TOML, or it has an unknown field or value.
     """
     try:
-        held = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"the contract {path!r} cannot be read: {' '.join(str(error).split())[:200]}"
-        raise TargetError(msg) from None
+        held = table_of(Path(path), "the contract")
+    except DomainError as error:
+        raise TargetError(str(error)) from None
     return read(held, path)
 
 
@@ -221,7 +222,7 @@ def read(given: Any, where: str) -> Declaration:
     shapes: dict[str, Any] = {}
     for name, value in given.items():
         if name not in FIELDS:
-            msg = f"{where} has no field {name!r}; known: {', '.join(FIELDS)}"
+            msg = f"{where} has no field {shown(name)}{meant(name, FIELDS)}; known: {', '.join(FIELDS)}"
             raise TargetError(msg)
         try:
             if name in CONTRACT:
@@ -271,7 +272,7 @@ def _limit(name: str, value: Any) -> Any:
 
 def _word(name: str, value: Any, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
-        msg = f"{name} must be one of {', '.join(allowed)}; got {shown(value)}"
+        msg = f"{name} must be one of {', '.join(allowed)}; got {shown(value)}{meant(value, allowed)}"
         raise TargetError(msg)
     return value
 
@@ -306,7 +307,12 @@ def _output(name: str, value: Any) -> int | str:
     if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, str) and value.strip())):
         msg = f"{name} must be the number of an item, or the name of an attribute or a key; got {shown(value)}"
         raise TargetError(msg)
-    return int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else value
+    if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]+", value.strip()):
+        return value
+    if len(value.strip()) > _DIGITS:
+        msg = f"{name} must be the number of an item, of at most {_DIGITS} digits; got {shown(value)}"
+        raise TargetError(msg)
+    return int(value)
 
 
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {

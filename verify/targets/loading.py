@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from kernelproof.reference.errors import TargetError, shown
+from kernelproof.reference.errors import TargetError, meant, shown
 from kernelproof.verify.backends import backend_names
-from kernelproof.verify.importing import attribute, load_object
+from kernelproof.verify.importing import attribute, first_line, load_object
 from kernelproof.verify.targets.arrays import KINDS, Kind
 from kernelproof.verify.targets.declaration import Declaration
 from kernelproof.verify.targets.peers import peer_names, place_of
@@ -63,6 +63,8 @@ def find(text: str) -> Place:
     if (held := place_of(text)) is not None:
         return Place(text, *held)
     module, colon, name = text.rpartition(":")
+    if text.removesuffix(":").endswith(".py"):
+        raise TargetError(_without_object(text.removesuffix(":")))
     if colon and module and name:
         if module.endswith(".py"):
             if not Path(module).is_file():
@@ -75,9 +77,25 @@ def find(text: str) -> Place:
     if text in known:
         module, _, name = known[text].partition(":")
         return Place(text, module, name)
-    names = ", ".join([*backend_names(), *peer_names(), *known])
-    msg = f"unknown target {text!r}; allowed: {names}, file.py:object, package.module:object or exec:program"
+    names = [*backend_names(), *peer_names(), *known]
+    msg = f"unknown target {text!r}{meant(text, names)}; allowed: {', '.join(names)}, "
+    msg += "file.py:object, package.module:object or exec:program"
     raise TargetError(msg)
+
+
+def _without_object(file: str) -> str:
+    """What to say of a file that is named without an object: the functions and classes that its text defines."""
+    if not Path(file).is_file():
+        return f"there is no file {file!r}"
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        return f"the file {file!r} cannot be read as Python: {first_line(error)}"
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    names = [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
+    if not names:
+        return f"say which object of {file!r} is the target, as in {file}:NAME; it defines none"
+    return f"say which object of {file!r} is the target: {', '.join(f'{file}:{name}' for name in dict.fromkeys(names))}"
 
 
 def load(place: Place) -> tuple[Any, ModuleType]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import bench as reports
+from kernelproof.reports.folder import keep
 from kernelproof.verify.bench.bench_record import BenchResults
 from kernelproof.verify.bench.runner import annotated, chosen, names_of
 from kernelproof.verify.bench.runner import bench as measure
@@ -33,6 +34,7 @@ def bench(
 
     Raises:
         DomainError: an argument is not allowed; the message says what is.
+        NotWritten: the reports cannot be written; the results are in the exception.
     """
     if kept is not None and (only is not None or quick):
         msg = f"a kept run is reported as it is; got only={only!r} and quick={quick!r} with it"
@@ -44,7 +46,7 @@ def bench(
         reports.check_writable(Path(out))
     results = measure(only=parts(only), quick=quick, done=done) if kept is None else annotated(reports.read(Path(kept)))
     if out is not None:
-        reports.write(results, Path(out))
+        keep(reports.write, results, Path(out))
     if readme is not None:
         from kernelproof.reports.bench.readme import update  # noqa: PLC0415 (few need it)
 

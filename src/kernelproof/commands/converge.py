@@ -8,9 +8,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from kernelproof.reference.errors import DomainError, TargetError
+from kernelproof.reference.errors import DomainError, TargetError, meant
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports import paper
+from kernelproof.reports.folder import keep
 from kernelproof.reports.paper.record import ConvergenceResults, study_passed
 from kernelproof.reports.paper.style import Look
 from kernelproof.theory.convergence.curves import study
@@ -63,6 +64,7 @@ def converge(
     Raises:
         DomainError: an argument is not allowed; the message says what is.
         TargetError: a target cannot be loaded, or has no parameter for the order.
+        NotWritten: the reports cannot be written; the results are in the exception.
     """
     chosen, look = wanted(what), Look(style, venue)
     grid = checked_orders(None if orders is None else parts(orders, "orders"))
@@ -92,7 +94,7 @@ def converge(
             drawings = {slug: work.submit(paper.render_figure, results=results, slug=slug) for slug in results.slugs}
             drawn = _collected(drawings, shown)
             figures = {name: data for slug in results.slugs for name, data in drawn[slug].items()}
-            paper.write(results, Path(out), figures)
+            keep(lambda record, folder: paper.write(record, folder, figures), results, Path(out))
     return results
 
 
@@ -124,7 +126,7 @@ def parts(value: Any, name: str) -> list[Any]:
 def _known(given: Sequence[Any], allowed: Sequence[str], name: str) -> tuple[str, ...]:
     for each in given:
         if each not in allowed:
-            msg = f"{name} must be one or more of {', '.join(allowed)}; got {each!r}"
+            msg = f"{name} must be one or more of {', '.join(allowed)}; got {each!r}{meant(each, allowed)}"
             raise DomainError(msg)
     return tuple(dict.fromkeys(given))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reports import theory as reports
+from kernelproof.reports.folder import keep
 from kernelproof.theory import discovery
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
 from kernelproof.theory.finding import Finding
@@ -50,6 +51,7 @@ def theory(
     Raises:
         DomainError: an argument is not allowed; the message says what is.
         ClaimError: a claim is malformed, or one of its checks raised.
+        NotWritten: the reports cannot be written; the results are in the exception.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     settings = _settings(precision, seed)
@@ -79,7 +81,7 @@ def theory(
         claims=found,
     )
     if out is not None:
-        reports.write(results, Path(out))
+        keep(reports.write, results, Path(out))
     return results
 
 

@@ -11,9 +11,11 @@ from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.api import prepared
+from kernelproof.commands.spans import check_run
 from kernelproof.options import TargetOptions
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.progress import Progress
+from kernelproof.reports.folder import keep
 from kernelproof.reports.search.worst_case import write_worst_case
 from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.grid import left_out, places, usual
@@ -63,8 +65,10 @@ def worst_case(
     Raises:
         DomainError: an argument is not allowed.
         TargetError: the target cannot be loaded, or the order that it computes must be given.
+        NotWritten: the reports cannot be written; the results are in the exception.
     """
     started, clock = datetime.now(UTC), time.monotonic()
+    check_run(seconds, "blocks", blocks)
     if out is not None:
         reports.check_writable(Path(out))
     chosen, selection, environment = prepared(target, seed=seed, serial=serial, **options)
@@ -114,7 +118,7 @@ def worst_case(
         table=rows,
     )
     if out is not None:
-        write_worst_case(results, Path(out))
+        keep(write_worst_case, results, Path(out))
     return results
 
 
