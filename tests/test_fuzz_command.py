@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reports.record import RecordFile
 from kernelproof.reports.search.fuzz import FUZZ
 from kernelproof.reports.search.worst_case import WORST_CASE
+from kernelproof.verify.fuzz.database import Database
 
+NINES = "9" * 6000
 FAULTY = Path(__file__).parent / "verify" / "fuzz" / "faulty.py"
 
 
@@ -82,8 +87,14 @@ def test_worst_prints_one_table_and_writes_it_with_one_for_each_op_and_rule(
     [
         (["fuzz", "nothing"], "unknown target 'nothing'"),
         (["fuzz", "numpy", "--time", "soon"], "a time must be positive"),
-        (["fuzz", "numpy", "--examples", "0"], "examples must be at least 1"),
+        (["fuzz", "numpy", "--examples", "0"], "examples must be an int of at least 1"),
+        (["fuzz", "numpy", "--time", "1e99"], "a time must be positive and at most a year"),
+        (["fuzz", "numpy", "--time", NINES], "a time must be positive and at most a year"),
         (["fuzz", "numpy", "--dtype", "int8"], "dtype must be one of"),
+        (["fuzz", "numpy", "--dtype", "flaot32"], "(did you mean float32?)"),
+        (["fuzz", "numpyy"], "(did you mean numpy?)"),
+        (["worst-case", "numpy", "--blocks", "0"], "blocks must be an int of at least 1; got 0"),
+        (["worst-case", "numpy", "--blocks", NINES], "--blocks"),
         (["worst-case", "numpy", "--order", "x"], "'x'"),
         (["worst-case", "numpy", "--op", "softmax"], "op must be one of"),
         (["worst-case", f"{FAULTY}:right", "--op", "attention"], "must take q, k, v for attention"),
@@ -96,7 +107,67 @@ def test_bad_usage_is_one_line_and_exit_code_2(
     assert cli.run(arguments) == cli.USAGE
     said = capsys.readouterr().err
     assert words in said
-    assert len(said.splitlines()) == 1
+    assert len(said.splitlines()) == 1 and len(said) < 1000
+
+
+def full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_loses_no_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", full)
+    words = ["--examples", "20", "--order", "1", "--dtype", "float32"]
+    assert cli.run(["fuzz", f"{FAULTY}:support3", *words]) == cli.USAGE
+    said = capsys.readouterr()
+    assert "sys.exit(1 if wrong else 0)" in said.out
+    assert "1 found in" in said.out and "the report is" not in said.out
+    lines = [line for line in said.err.splitlines() if "No space left on device" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("kernelproof: the output must be a folder that can be written; got 'kernelproof-fuzz'")
+    assert not (tmp_path / "kernelproof-fuzz").exists()
+
+
+def test_witnesses_that_cannot_be_stored_are_findings_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    words = ["--examples", "20", "--order", "1", "--dtype", "float32", "--database", "file"]
+    assert cli.run(["fuzz", f"{FAULTY}:support3", *words]) == cli.USAGE
+    said = capsys.readouterr()
+    assert "sys.exit(1 if wrong else 0)" in said.out
+    assert "the example database must be a folder that can be written" in said.err.splitlines()[-1]
+    assert (tmp_path / "kernelproof-fuzz" / "fuzz.json").is_file()
+
+
+def test_a_broken_witness_is_a_remark_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Database(tmp_path / "kept", f"{FAULTY}:right")
+    kept.folder.mkdir(parents=True)
+    (kept.folder / "empty.json").touch()
+    words = ["--examples", "5", "--order", "1", "--dtype", "float32", "--database", str(tmp_path / "kept")]
+    assert cli.run(["fuzz", f"{FAULTY}:right", *words]) == cli.OK
+    said = capsys.readouterr().out
+    assert "is no entry of an example database" in said and "it is empty.broken now" in said
+
+
+def test_examples_and_a_seed_give_the_same_bytes_but_for_times(tmp_path: Path) -> None:
+    words = ["--examples", "40", "--order", "1,2", "--dtype", "float32", "--seed", "3"]
+    found = []
+    for at, hashes in enumerate(("1", "2", "2")):
+        # In another process with other hashes, and once more where witnesses are kept by now.
+        command = [sys.executable, "-m", "kernelproof", "fuzz", f"{FAULTY}:support3", *words, "--out", str(at)]
+        run = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": hashes}, capture_output=True, check=False)
+        assert run.returncode == cli.FAILED, run.stderr
+        kept = json.loads((tmp_path / str(at) / "fuzz.json").read_text("utf-8"))
+        assert list((tmp_path / ".kernelproof").rglob("*.json"))
+        for name in ("started", "seconds", "cpu_seconds", "rows_per_second", "environment"):
+            del kept[name]
+        for finding in kept["findings"]:
+            del finding["seconds"]
+        found.append(json.dumps(kept))
+    assert '"findings": [{' in found[0]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +195,7 @@ def test_a_message_that_is_no_text_fails_the_target_and_not_the_command(
 
 def test_spans_of_time() -> None:
     assert (seconds_of("90"), seconds_of("2m"), seconds_of("1h")) == (90.0, 120.0, 3600.0)
-    for text in ("", "-1s", "inf", "nan", "5d"):
+    for text in ("", "-1s", "inf", "nan", "5d", "1e99", "9000h", NINES):
         with pytest.raises(DomainError, match="a time must be positive"):
             seconds_of(text)
 

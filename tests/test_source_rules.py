@@ -99,6 +99,24 @@ def test_floors_are_imported_by_their_full_name() -> None:
     assert wrong == []
 
 
+def prints(tree: ast.AST) -> list[int]:
+    """Lines that print, and do not leave it to `kernelproof.commands.terminal`, which cleans."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}
+    ]
+
+
+def test_what_is_printed_is_cleaned() -> None:
+    files = [*python_files(*FLOORS), *(ROOT / "src" / "kernelproof").glob("**/*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in files if prints(ast.parse(path.read_text("utf-8")))}
+    cleans = {"src/kernelproof/commands/terminal.py", "reference/progress.py", "src/kernelproof/reference/progress.py"}
+    assert found - cleans == set()
+    assert found & cleans
+
+
 def test_files_are_short() -> None:
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in python_files(*FLOORS, "src", "tests")}
     assert {str(path): length for path, length in lengths.items() if length > LONGEST} == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 PROGRAM = """\
 import sys
 from kernelproof.verify.fuzz import scripts
-scripts.SECONDS = 0.0
+scripts.SUBJECTS = 0
 from kernelproof.cli import main
 sys.argv[0] = "kernelproof"
 sys.exit(main())

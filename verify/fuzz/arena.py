@@ -33,6 +33,8 @@ class Judge(Protocol):
 
     target: Target
     deaths: int
+    ends: float | None
+    """The value of `time.monotonic` at which every wait raises `OutOfTime`; None: never."""
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
         """Return an `Answer`, whatever the target does; for errors, a text if they cannot be had."""
@@ -46,6 +48,7 @@ class Here:
 
     def __init__(self, target: Target) -> None:
         self.target, self.deaths = target, 0
+        self.ends: float | None = None
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
         """Return the answer; its `seconds` are 0, because the time of this process belongs to the caller."""

@@ -1,8 +1,7 @@
-"""Scripts for the failures of a verification: the smallest failing case, shrunk further within a small budget."""
+"""Scripts for the failures of a verification: the smallest failing case, shrunk further in a few steps."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -19,10 +18,8 @@ from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.witness.renderer import Script
 
-SECONDS = 12.0
-"""Seconds that shrinking may take in all, for all targets of a run together."""
-SHARE = 3.0
-"""Seconds that shrinking may take for one check."""
+ALL_SUBJECTS = 1200
+"""The most subjects to judge while shrinking, for all targets and checks of a run together."""
 SUBJECTS = 150
 """The most subjects to judge for one check."""
 QUICK = 5.0
@@ -40,17 +37,19 @@ def with_scripts(
         limits: limits of a case in the run.
         serial: run in this process, for tests.
     """
-    ends = time.monotonic() + SECONDS
+    # By steps, not by the clock: the script of a failure is the same on a busy machine.
+    count = sum(len(_failed(record)) for record in records)
+    most = min(SUBJECTS, ALL_SUBJECTS // max(count, 1))
     found = []
     for record, target in zip(records, targets, strict=True):
-        wanted = [check for check in record.checks if check.verdict in {Verdict.FAIL, Verdict.CRASH} and check.worst]
+        wanted = _failed(record)
         if not wanted:
             found.append(record)
             continue
         with ExitStack() as stack:
             quick = Limits(min(limits.seconds, QUICK), limits.memory)
             judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
-            shown = {check.id: _witness(judge, check, min(time.monotonic() + SHARE, ends)) for check in wanted}
+            shown = {check.id: _witness(judge, check, most) for check in wanted}
             # A pasted script makes the first calls of a target, so a process that has made no calls has to write it.
             judge.fresh()
             scripts: dict[str, str | None] = {}
@@ -69,8 +68,13 @@ def with_scripts(
     return found
 
 
-def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
-    """The smallest subject found on which a check fails, and the message of the check."""
+def _failed(record: TargetRecord) -> list[Check]:
+    """The checks that need a script."""
+    return [check for check in record.checks if check.verdict in {Verdict.FAIL, Verdict.CRASH} and check.worst]
+
+
+def _witness(judge: Judge, check: Check, most: int) -> tuple[Subject, str]:
+    """The smallest of at most `most` subjects on which a check fails, and the message of the check."""
     assert check.worst is not None  # the caller has checked this
     name = CRASH if check.verdict is Verdict.CRASH else check.id
     held = _cases(check)
@@ -84,8 +88,7 @@ def _witness(judge: Judge, check: Check, ends: float) -> tuple[Subject, str]:
             shrinker = Shrinker(
                 judge,
                 name,
-                most=SUBJECTS,
-                stop=lambda: time.monotonic() >= ends,
+                most=most,
                 within=lambda case: case.order_label in orders,
             )
             small = shrinker.shrink(subject, answer.failures[name])

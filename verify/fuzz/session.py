@@ -2,20 +2,24 @@
 
 A round ends at the first failure of a new kind. Hypothesis shrinks its recipe, then the delta debugger of `shrinker`
 shrinks the arrays. Later rounds count further failures of that kind, and look for others.
+
+The time of a run ends the drawing of recipes. Shrinking is bounded by steps alone, so that a witness does not depend on
+how busy the machine is, and a finding of the last moment is shrunk like any other.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from kernelproof.reference.errors import DomainError
 from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
@@ -35,10 +39,6 @@ ROUND = 100
 """Examples in a round; Hypothesis explores in the first half and climbs κ in the second."""
 RECIPES = 80
 """The most recipes to judge while shrinking one finding; then its arrays are shrunk."""
-RECIPE_SHARE = 0.1
-"""The share of the run's time that shrinking a recipe may take."""
-LATE = 3.0
-"""Seconds that a run may exceed its time by, to shrink its last finding."""
 DRY = 5
 """After this many consecutive rounds without a new recipe, there is nothing left to draw."""
 SUBJECTS = 400
@@ -66,21 +66,31 @@ class Session:
     """A fuzzing run on one target.
 
     Args:
-        judge: answers the questions; its deadline must be later than that of the run, so that findings can be written.
+        judge: answers the questions; while a finding is shrunk its `ends` is None.
         space: the space from which recipes are drawn.
         budget: when the run ends.
         database: where witnesses are stored; None stores none.
         progress: counts seconds or examples.
+        replay: whether to try first what `database` has.
+
+    Attributes:
+        unkept: why a witness could not be stored, or "".
     """
 
     def __init__(
-        self, judge: Judge, space: Space, budget: Budget, database: Database | None, progress: Progress
+        self,
+        judge: Judge,
+        space: Space,
+        budget: Budget,
+        database: Database | None,
+        progress: Progress,
+        *,
+        replay: bool = True,
     ) -> None:
         self.judge, self.space, self.budget, self.database = judge, space, budget, database
-        self.progress = progress
+        self.progress, self.replay = progress, replay
         self.started, self.clock, self.cpu = time.monotonic(), time.process_time(), 0.0
         self.told = self.dry = 0
-        self.until = float("inf")
         self.examples = self.rows = self.compared = self.replayed = self.mended = 0
         self.tallies: dict[tuple[str, str, str, str], CellTally] = defaultdict(CellTally)
         self.known: dict[Signature, SeenFailure] = {}
@@ -88,10 +98,12 @@ class Session:
         self.answers: dict[tuple[str, str], Answer] = {}
         self.deaths: dict[tuple[str, ...], int] = defaultdict(int)
         self.notes: dict[str, None] = {}
+        self.unkept = ""
         self.hunting: Signature | None = None
         self.best: tuple[Subject, Failure] | None = None
         self.left = 0
         self.pending: list[Signature] = []
+        self.hunt = ExitStack()
 
     @property
     def elapsed(self) -> float:
@@ -114,6 +126,8 @@ class Session:
             pass
         for signature in [each for each in self.known if each not in self.findings]:
             self._conclude(signature)
+        if self.budget.seconds is None and any(sort == "hang" for *_, sort in self.known):
+            self._remark("calls without an answer were ended by the clock: what followed may differ in another run")
         return [
             self.findings[signature].model_copy(update={"also": self._also(signature)}) for signature in self.findings
         ]
@@ -128,12 +142,15 @@ class Session:
         return spent or self.over() or full or self.dry >= DRY
 
     def _replay(self) -> None:
-        for entry in self.database.entries() if self.database is not None else ():
+        for entry in self.database.entries(self._remark) if self.database is not None and self.replay else ():
             self._tick()
             if not self.space.holds(entry.subject):
                 continue
-            self.replayed += 1
             answer: Answer = self.judge.ask(Question(entry.subject))
+            if answer.rejected:
+                self._remark(f"left out of the example database: {entry.subject.case.text} ({answer.rejected[:120]})")
+                continue
+            self.replayed += 1
             if not answer.failures:
                 self.mended += 1
                 continue
@@ -141,6 +158,9 @@ class Session:
             signature = (entry.subject.case.op, name, kind(answer.failures[name]))
             self._note(signature, entry.subject, answer.failures[name])
             self._conclude(signature, replayed=True)
+
+    def _remark(self, line: str) -> None:
+        self.notes[line] = None
 
     def _round(self, number: int) -> None:
         """Run Hypothesis once, up to the first new failure."""
@@ -169,7 +189,8 @@ class Session:
         self.clock = time.process_time()
         self.hunting, self.best, self.left = None, None, RECIPES
         try:
-            example()
+            with ExitStack() as self.hunt:
+                example()
         except (Found, _Enough, Flaky):
             # Flaky: a recipe that also has a known fault passed when it was drawn, and failed while shrinking.
             pass
@@ -186,13 +207,22 @@ class Session:
         self.dry = self.dry + 1 if self.examples == before and found is None else 0
 
     def _tick(self) -> None:
-        """Report progress, and end the run on time."""
+        """Report progress, and end the run on time, but for a finding that is being shrunk."""
         unit = int(self.elapsed) if self.budget.seconds is not None else self.examples
         if unit > self.told:
             self.progress.advance(unit - self.told)
             self.told = unit
-        if self.over():
+        if self.hunting is None and self.over():
             raise OutOfTime
+
+    @contextmanager
+    def _unhurried(self) -> Iterator[None]:
+        """Let what is inside wait for answers beyond the end of the run; each call keeps its own limit."""
+        ends, self.judge.ends = self.judge.ends, None
+        try:
+            yield
+        finally:
+            self.judge.ends = ends
 
     def _fails(self, case: Case | None) -> bool:
         """Judge one recipe; return whether it has the failure to shrink, the first new one of a round."""
@@ -201,7 +231,7 @@ class Session:
             hypothesis.reject()
         if self.hunting is not None:
             self.left -= 1
-            if self.left < 0 or self.elapsed > self.until:
+            if self.left < 0:
                 raise _Enough
         elif self.budget.examples is not None and self.examples >= self.budget.examples:
             raise _Enough
@@ -228,7 +258,7 @@ class Session:
         # From here on Hypothesis shrinks, and its time is not counted.
         self.cpu += time.process_time() - self.clock
         self.hunting, self.best = signature, (subject, failure)
-        self.until = self.elapsed + RECIPE_SHARE * (self.budget.seconds or float("inf"))
+        self.hunt.enter_context(self._unhurried())
         return True
 
     @staticmethod
@@ -297,15 +327,14 @@ class Session:
             check,
             most=DEATHS.get(sort, SUBJECTS),
             seconds=QUICK_SECONDS if sort == "hang" else None,
-            # Even a finding of the last moment gets a little time to be shrunk.
-            stop=lambda: self.budget.seconds is not None and self.elapsed >= self.budget.seconds + LATE,
             within=self.space.asks,
         )
-        small = _guarded(lambda: shrinker.shrink(subject, failure), Shrunk(subject, failure, 0, complete=False))
-        confirmed = _guarded(lambda: self._confirmed(small, check), False)
-        script = _guarded(lambda: self._script(small, signature), "")
+        with self._unhurried():
+            small = shrinker.shrink(subject, failure)
+            confirmed = self._confirmed(small, check)
+            script = self._script(small, signature)
         if self.database is not None and not replayed:
-            self.database.save(Entry(check, small.subject))
+            self._save(Entry(check, small.subject))
         record = record_of(Entry(check, small.subject))
         self.findings[signature] = FuzzFinding(
             op=op,
@@ -328,6 +357,14 @@ class Session:
         )
         self.progress.say(f"{op}, {check} ({sort}): {small.failure.message}")
 
+    def _save(self, entry: Entry) -> None:
+        """Store a witness; if the folder cannot be written, the search goes on, and the command says so at its end."""
+        assert self.database is not None  # the caller has checked this
+        try:
+            self.database.save(entry)
+        except DomainError as error:
+            self.unkept = self.unkept or str(error)
+
     def _confirmed(self, small: Shrunk, check: str) -> bool:
         self.judge.fresh()
         only = None if check == CRASH else frozenset({check})
@@ -348,11 +385,3 @@ class Session:
     def coverage(self) -> list[CoverageCell]:
         """The coverage table of the run."""
         return cells(self.tallies)
-
-
-def _guarded(action: Callable[[], Any], otherwise: Any) -> Any:
-    """The result of `action`, or `otherwise` if the grace period of the run ends first."""
-    try:
-        return action()
-    except OutOfTime:
-        return otherwise

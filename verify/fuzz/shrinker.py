@@ -61,7 +61,6 @@ class Shrinker:
         check: the check that fails.
         most: the most subjects to judge.
         seconds: seconds that the calls of one subject may take; None: the limit of the judge.
-        stop: called before every judgement; True ends the search with the smallest subject so far.
         within: whether a witness may have the op, order, rule and dtype of this case.
     """
 
@@ -72,10 +71,9 @@ class Shrinker:
         *,
         most: int = 400,
         seconds: float | None = None,
-        stop: Callable[[], bool] = lambda: False,
         within: Callable[[Case], bool] = lambda _: True,
     ) -> None:
-        self.judge, self.check, self.most, self.seconds, self.stop = judge, check, most, seconds, stop
+        self.judge, self.check, self.most, self.seconds = judge, check, most, seconds
         self.within = within
         self.tried = 0
         self.kind = ""
@@ -84,7 +82,7 @@ class Shrinker:
 
     def fails(self, subject: Subject) -> Failure | None:
         """The failure of the check on `subject`; None if it passes, decides nothing or does not apply."""
-        if self.tried >= self.most or self.stop():
+        if self.tried >= self.most:
             raise _Spent
         scope = self.judge.target.scope(subject.case.op)
         if scope is None or scope.refuses_made(subject.case, subject.inputs) is not None:

@@ -11,9 +11,11 @@ from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.api import prepared
+from kernelproof.commands.spans import check_run
 from kernelproof.options import TargetOptions
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, NotWritten
 from kernelproof.reference.progress import Progress
+from kernelproof.reports.folder import keep
 from kernelproof.reports.search.fuzz import write_fuzz
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
@@ -31,7 +33,7 @@ from kernelproof.verify.workers.runner import compiles, with_patience
 FUZZ_SECONDS = 10.0
 """Time limit of the calls of one recipe."""
 GRACE = 6.0
-"""Seconds after the end of a run during which the last finding may be confirmed and written."""
+"""Seconds after the end of a run that its last call may take; shrinking what was found is bounded by steps."""
 
 
 def fuzz(
@@ -43,6 +45,7 @@ def fuzz(
     most: int = MOST,
     out: str | Path | None = None,
     database: str | Path | None = None,
+    replay: bool = True,
     timeout: float | Limits | None = None,
     serial: bool = False,
     progress: bool = False,
@@ -58,6 +61,7 @@ def fuzz(
         most: the number of findings after which the run ends.
         out: folder for fuzz.json, index.html and fuzz.md; None writes nothing.
         database: folder of the example database; None stores and replays nothing.
+        replay: try the stored witnesses first; a run with `examples` is reproducible without.
         timeout: seconds for the calls of one recipe; None means 10.
         serial: run in this process, without protection from the target: for tests.
         progress: show progress on standard error.
@@ -66,11 +70,10 @@ def fuzz(
     Raises:
         DomainError: an argument is not allowed.
         TargetError: the target cannot be loaded, or the order that it computes must be given.
+        NotWritten: the reports or the witnesses cannot be written; the results are in the exception.
     """
     started = datetime.now(UTC)
-    if examples is not None and examples < 1:
-        msg = f"examples must be at least 1; got {examples!r}"
-        raise DomainError(msg)
+    check_run(seconds, "examples", examples)
     if seconds is None and examples is None:
         seconds = 60.0
     if out is not None:
@@ -95,7 +98,7 @@ def fuzz(
     with Progress(total, shown=progress, noun=noun, verb="fuzzing") as shown:
 
         def searched(judge: Any) -> tuple[Session, list[Any], int]:
-            session = Session(judge, space, budget, kept, shown)
+            session = Session(judge, space, budget, kept, shown, replay=replay)
             return session, session.run(), judge.deaths
 
         if serial:
@@ -132,7 +135,9 @@ def fuzz(
         coverage=session.coverage(),
     )
     if out is not None:
-        write_fuzz(results, Path(out))
+        keep(write_fuzz, results, Path(out))
+    if session.unkept:
+        raise NotWritten(session.unkept, results)
     return results
 
 

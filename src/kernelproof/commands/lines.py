@@ -12,6 +12,7 @@ from typing import Annotated, Any, Unpack
 
 import typer
 
+from kernelproof.commands.terminal import close, completed, say
 from kernelproof.options import TargetOptions
 
 Target = Annotated[str | None, typer.Argument(help="A backend, a peer, file.py:object or package.module:object.")]
@@ -54,6 +55,8 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+KEPT = Path(".kernelproof/examples")
+"""Where `fuzz` keeps witnesses, unless told. With --examples it does not try them: a second run would find others."""
 SHOWN = 150
 """The longest script, in lines, to print on a terminal; a witness that could not be shrunk may have thousands."""
 
@@ -66,9 +69,12 @@ def fuzz(
     time: Time = None,
     examples: Annotated[int | None, typer.Option(help="How many recipes to judge, instead of a time.")] = None,
     seed: Seed = 0,
-    database: Annotated[Path, typer.Option(help="Folder of witnesses; they are tried first.")] = Path(
-        ".kernelproof/examples"
-    ),
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Folder of witnesses, which are tried first; default: {KEPT}, tried first unless --examples."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "--report", help="Folder for fuzz.json, a page and Markdown.")] = Path(
         "kernelproof-fuzz"
     ),
@@ -77,30 +83,37 @@ def fuzz(
     """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
     from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (as above)
-    from kernelproof.reference.plain_text import clean  # noqa: PLC0415 (as above)
 
-    results = search(
-        _one(target, execute),
-        seconds=None if time is None else seconds_of(time),
-        examples=examples,
-        seed=seed,
-        out=out,
-        database=database,
-        progress=True,
-        **options,
+    results, unwritten = completed(
+        lambda: search(
+            _one(target, execute),
+            seconds=None if time is None else seconds_of(time),
+            examples=examples,
+            seed=seed,
+            out=out,
+            database=database or KEPT,
+            replay=database is not None or examples is None,
+            progress=True,
+            **options,
+        )
     )
     for finding in results.findings:
-        typer.echo(clean(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}"))
+        say(f"\n{finding.op}, {finding.check} ({finding.kind}): {finding.message}")
         lines = finding.script.count("\n")
         long = f"  its script has {lines:,} lines, and is in {out / 'index.html'}; the case: {finding.small_recipe}"
-        typer.echo(clean(finding.script if 0 < lines <= SHOWN else long if lines else f"  {finding.small_recipe}"))
+        whole = 0 < lines <= SHOWN or (lines and unwritten is not None)
+        say(finding.script if whole else long if lines else f"  {finding.small_recipe}")
     for note in results.notes:
-        typer.echo(clean(f"note: {note}"))
+        say(f"note: {note}")
     rate = f"{results.rows:,} rows in {results.examples:,} examples, {results.rows_per_second:,.0f} a second and core"
     count = len(results.findings)
     verdict = "nothing found" if results.passed else f"{count} found" if count else "nothing decided"
-    typer.echo(f"{verdict} in {results.seconds:.0f} s ({rate}); the report is {out / 'index.html'}")
-    raise typer.Exit(0 if results.passed else 1)
+    close(
+        f"{verdict} in {results.seconds:.0f} s ({rate})",
+        f"; the report is {out / 'index.html'}",
+        unwritten,
+        passed=results.passed,
+    )
 
 
 @with_target_options
@@ -124,27 +137,27 @@ def worst_case(
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst_case import worst_case as search  # noqa: PLC0415 (as above)
-    from kernelproof.reference.plain_text import clean  # noqa: PLC0415 (as above)
     from kernelproof.reports.overview import overview  # noqa: PLC0415 (as above)
 
-    results = search(
-        _one(target, execute),
-        seconds=None if time is None else seconds_of(time),
-        blocks=blocks,
-        seed=seed,
-        whole=whole,
-        out=out,
-        progress=True,
-        **options,
+    results, unwritten = completed(
+        lambda: search(
+            _one(target, execute),
+            seconds=None if time is None else seconds_of(time),
+            blocks=blocks,
+            seed=seed,
+            whole=whole,
+            out=out,
+            progress=True,
+            **options,
+        )
     )
     seen = overview(results)
-    show(seen.head, [tuple(clean(cell) for cell in line) for line in seen.lines])
+    show(seen.head, [tuple(line) for line in seen.lines])
     for note in seen.notes:
-        typer.echo(clean(note))
+        say(note)
     verdict = "within" if results.passed else "NOT within"
     said = f"{results.rows:,} rows in {results.seconds:.0f} s, {verdict} the promised grade {results.promised}"
-    typer.echo(f"{said}; the report is {out / 'index.html'}")
-    raise typer.Exit(0 if results.passed else 1)
+    close(said, f"; the report is {out / 'index.html'}", unwritten, passed=results.passed)
 
 
 def _one(target: str | None, program: str | None) -> str:

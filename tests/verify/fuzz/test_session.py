@@ -10,6 +10,7 @@ import pytest
 
 import kernelproof
 from kernelproof.verify.fuzz.fuzz_record import FuzzResults
+from kernelproof.verify.fuzz.session import Session
 from kernelproof.verify.process.limits import Limits
 
 FAULTY = Path(__file__).with_name("faulty.py")
@@ -17,7 +18,7 @@ QUICK = {"order": "1,2", "dtype": "float32"}
 """A part of what can be drawn, for the sake of time."""
 
 
-def run(name: str, examples: int = 60, seed: int = 0, **options: object) -> FuzzResults:
+def run(name: str, examples: int | None = 60, seed: int = 0, **options: object) -> FuzzResults:
     chosen: dict[str, object] = {"examples": examples, "seed": seed, "serial": True, "op": "entmax", **QUICK, **options}
     return kernelproof.fuzz(f"{FAULTY}:{name}", **chosen)  # type: ignore[arg-type]
 
@@ -135,3 +136,13 @@ def test_exceptions_and_wrong_numbers_are_different_findings() -> None:
     found = run("raises_on_ties")
     assert {each.kind for each in found.findings} == {"exception"}
     assert all("two equal scores" in each.message for each in found.findings)
+
+
+def test_the_end_of_the_time_cuts_no_shrinking_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The time is up as soon as something is found.
+    monkeypatch.setattr(Session, "over", lambda self: bool(self.known))
+    found = run("support3", examples=None, seconds=1000.0)
+    (finding,) = found.findings
+    assert finding.shrunk and finding.confirmed
+    assert finding.small_recipe != finding.recipe
+    assert finding.witness is not None and finding.witness["z"] == [0.0, 0.0, 0.0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +136,12 @@ def test_heads_of_keys_keep_as_many_heads_of_queries_each() -> None:
     assert all(heads % groups == 0 for heads, groups in found)
     for each in _parts(whole, Failure(message="")):
         assert truth_of(each.case, each.inputs) is not None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("module", ["shrinker", "scripts", "cuts"])
+def test_no_clock_is_read(module: str) -> None:
+    tree = ast.parse((Path(__file__).parents[3] / "verify" / "fuzz" / f"{module}.py").read_text("utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported
+    assert not imported & {"time", "datetime"}
