@@ -8,7 +8,6 @@ and ignores the end of its input keeps running.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
@@ -18,11 +17,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from typing import IO, Any
 
 from kernelproof.reference.errors import TargetError, shown
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.process.spawning import how_ended
+from kernelproof.verify.process.tree import die_with_parent
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.declaration import Declaration
 from kernelproof.verify.targets.loading import PROGRAM, Place
@@ -31,8 +32,6 @@ from kernelproof.verify.targets.scope import Scope, case_of
 
 _LINGER = 2.0
 """Seconds within which a program must end after it has closed its output."""
-_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of Linux."""
 
 
 class Ended(Exception):
@@ -164,6 +163,7 @@ class Program:
         self.stop()
         self.answers = 0
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the program)
+        dies = partial(die_with_parent, signal.SIGKILL, os.getpid())
         Program.starting = True
         try:
             self.process = subprocess.Popen(  # noqa: S603 (running it is what its user asked for)
@@ -172,7 +172,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
                 bufsize=0,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no thread of ours)
+                preexec_fn=dies if sys.platform == "linux" else None,  # noqa: PLW1509 (no thread of ours)
             )
         except OSError as error:
             msg = f"the program {shlex.join(self.words)!r} cannot be started: {error}"
@@ -211,10 +211,6 @@ class Program:
         for stream in streams:
             if stream is not None:
                 stream.close()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 class ProgramCaller:
