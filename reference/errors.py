@@ -43,6 +43,10 @@ class NotWritten(DomainError):
         self.results = results
 
 
+class ResourceError(KernelproofError):
+    """The system refused what a run needs, such as space for temporary files, or ended one of its processes."""
+
+
 def shown(value: Any) -> str:
     """`value` for a message: its repr on one line, shortened in the middle beyond 100 characters.
 

@@ -12,6 +12,9 @@ Who notices that the process has died
     forked holds it open, and a target may close it.
 Who is to blame
     `blame.blame`: the last step in the journal says whether the process was in a call.
+What ends with the process
+    Everything below it (`tree.end`), and everything that bears its mark. If this process is killed, the child notices
+    and does the same (`orphan`).
 What the memory limit is
     `limits.limit_data`, which the child calls itself.
 
@@ -23,19 +26,22 @@ every `WATCH` seconds.
 from __future__ import annotations
 
 import os
-import tempfile
+import threading
 import time
 import weakref
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from itertools import count
 from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from kernelproof.verify.process import folders, tree
 from kernelproof.verify.process.blame import Doing, End, Step, blame
 from kernelproof.verify.process.journal import Allowed, Journal, Reader, Returned, Told
+from kernelproof.verify.process.orphan import Origin
 from kernelproof.verify.process.service import Done, Raised, Work, serve
-from kernelproof.verify.process.spawning import Context, threads_limited
+from kernelproof.verify.process.spawning import MARK, Context, marked, threads_limited
 
 WATCH = 0.25
 """Seconds between two looks at a child that does not ring."""
@@ -45,6 +51,10 @@ START_SECONDS = 300.0
 """Time limit of a start with its imports; importing torch cold takes tens of seconds."""
 TAKE_SECONDS = 30.0
 """Time limit for taking work: more than an idle process needs on a machine that is busy."""
+
+_NUMBERS = count(1)
+_STARTING = threading.Lock()
+"""Held while a process is started, which changes the environment variables of this one."""
 
 
 class Child:
@@ -69,7 +79,8 @@ class Child:
         self.returned: list[tuple[Any, ...]] = []
         self.process: Any = None
         self._connection: Connection | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
+        self._mark = ""
         self._pidfd: int | None = None
         self._reaper: weakref.finalize[..., Child] | None = None
         self._number = 0
@@ -93,14 +104,13 @@ class Child:
         self.stop()
         context = Context()
         self._connection, there = context.Pipe()
-        self._folder = tempfile.TemporaryDirectory(prefix="kernelproof-")
+        self._folder = folders.new()
+        self._mark = f"{folders.mark()}.{next(_NUMBERS)}."
+        origin = Origin(os.getpid(), str(self._folder.parent), self._mark)
         # The function comes along so that its imports are part of the start.
-        self.process = context.Process(target=serve, args=(there, self.preparation.function))
-        if self.threads is None:
+        self.process = context.Process(target=serve, args=(there, self.preparation.function, origin))
+        with _STARTING, marked(self._mark), nullcontext() if self.threads is None else threads_limited(self.threads):
             self.process.start()
-        else:
-            with threads_limited(self.threads):
-                self.process.start()
         there.close()
         # A child that nobody stopped would keep this process from exiting.
         self._reaper = weakref.finalize(self, self.process.kill)
@@ -115,7 +125,7 @@ class Child:
         """Have the process begin with `work`; it must be alive and not busy."""
         assert self._folder is not None  # `start` has made it
         self._number += 1
-        self._path = Path(self._folder.name) / str(self._number)
+        self._path = self._folder / str(self._number)
         journal = Journal(str(self._path))
         journal.add(work)
         journal.close()
@@ -137,13 +147,12 @@ class Child:
         self._hear()
         # Read after this, so that what the process wrote before it ended is not missed.
         code = self.process.exitcode
-        said = self._read()
+        said = self.read()
         if said is None and code is not None:
             return self._ended(code, timed_out=self._reader.timed_out)
         if said is None and time.monotonic() > self._deadline + GRACE:
-            self.process.kill()
-            self.process.join()
-            said = self._read()
+            self._end()
+            said = self.read()
             if said is None:
                 return self._ended(None, timed_out=True)
         if said is not None:
@@ -163,19 +172,26 @@ class Child:
             wait(self.handles, min(WATCH, left))
 
     def stop(self) -> None:
-        """Kill the process, if there is one."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
+        """Kill the process, if there is one, and everything that was started below it."""
+        if self.process is not None and self._folder is not None:
+            self._end()
         if self._reaper is not None:
             self._reaper.detach()
         self._hang_up()
         if self._pidfd is not None:
             os.close(self._pidfd)
         if self._folder is not None:
-            self._folder.cleanup()
+            folders.remove(self._folder)
         self._pidfd = self._folder = None
         self.busy = False
+
+    def _end(self) -> None:
+        if self.process.exitcode is None:
+            tree.end(self.pid, reap=False)
+            self.process.kill()
+        self.process.join()
+        # It may have ended before and left processes, which are below it no longer.
+        tree.end_all(tree.marked(MARK, self._mark))
 
     def _hang_up(self) -> None:
         if self._connection is not None:
@@ -192,8 +208,8 @@ class Child:
                 pass
             self._hang_up()
 
-    def _read(self) -> Done | Raised | None:
-        """Take the new records of the journal; the last of them, if the work is finished."""
+    def read(self) -> Done | Raised | None:
+        """Take the new records of the journal; the last of them, if the work is finished, else None."""
         for record in self._reader.new():
             if isinstance(record, Step):
                 self.step = record

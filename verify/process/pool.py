@@ -15,6 +15,7 @@ from typing import Any
 from kernelproof.verify.process.blame import Doing, End, Ended, Step
 from kernelproof.verify.process.child import WATCH, Child
 from kernelproof.verify.process.service import Done, Raised, Work
+from kernelproof.verify.process.tree import end_all
 
 
 class Job(Future[Any]):
@@ -81,11 +82,19 @@ class Pool:
         return job
 
     def stop(self) -> None:
-        """Kill the processes; jobs that are not done are cancelled."""
+        """Kill the processes; jobs that are not done are cancelled. A second call does nothing."""
+        if self._stopped:
+            return
         self._stopped = True
         if self._thread is not None:
             self._bell.send_bytes(b"\0")
             self._thread.join()
+        for child, job in self._doing.items():
+            # What was told before is not lost with the process.
+            if not job.done():
+                child.read()
+                job.step, job.told, job.returned = child.step, child.told, child.returned
+        end_all((child.pid for child in self._children if child.alive), reap=False)
         for child in self._children:
             child.stop()
         for job in (*self._doing.values(), *self._waiting):

@@ -20,6 +20,8 @@ from kernelproof.verify.process.blame import InternalError
 from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.journal import Journal, Reader
 from kernelproof.verify.process.limits import exhausted, stop_watch
+from kernelproof.verify.process.orphan import Origin, end_with
+from kernelproof.verify.process.tree import become_subreaper
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,17 @@ def call(_: Journal, function: Callable[..., Any], arguments: dict[str, Any]) ->
     return function(**arguments)
 
 
-def serve(connection: Connection, _: Callable[..., Any]) -> None:
+def serve(connection: Connection, _: Callable[..., Any], origin: Origin) -> None:
     """Do one piece of work after another until the parent is gone; this never returns.
 
     The second argument is not used here: to unpickle it is to import its module, before there is any work.
     """
-    # An interrupt from the keyboard reaches the parent too, which then ends its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What interrupts the command may reach its whole group of processes; the parent ends its children.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    become_subreaper()
+    end_with(origin)
     parent = Connection(moved_high(os.dup(connection.fileno())))
     connection.close()
     try:

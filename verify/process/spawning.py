@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import context, popen_spawn_posix
+from multiprocessing import context, popen_spawn_posix, resource_tracker
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 from kernelproof.reference.safe_path import forget, working_folder_last
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+MARK = "KERNELPROOF_RUN"
+"""Environment variable of worker processes: the process that started them, and their number there."""
 LOST_CONTEXT = 213
 """Exit code of a process whose CUDA context a call has lost: every later call in that process would fail too."""
 
@@ -61,6 +63,21 @@ class Context(context.SpawnContext):
     """Spawns processes that import only what they are sent to run."""
 
     Process = _Process
+
+
+@contextmanager
+def marked(value: str) -> Iterator[None]:
+    """Give each process spawned inside the variable `MARK`, by which it and all below it are found."""
+    # It serves this process and all later children: it must not bear the mark of the first, and end with that.
+    resource_tracker.ensure_running()
+    before = os.environ.get(MARK)
+    os.environ[MARK] = value
+    try:
+        yield
+    finally:
+        del os.environ[MARK]
+        if before is not None:
+            os.environ[MARK] = before
 
 
 @contextmanager
