@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from kernelproof.reference.plain_text import clean, one_line
 from kernelproof.reports.summary import cases
+from kernelproof.reports.text import INTERRUPTED
 from kernelproof.verify.record.schema import Check, Results, Target, Verdict
 
 _TAGS = {
@@ -39,6 +40,9 @@ def junit(results: Results) -> str:
     if results.skipped:
         skips = [_element(target="run", name=reason, tag="skipped", message=reason) for reason in results.skipped]
         _suite(root, results, "skipped", skips)
+    if results.interrupted:
+        cut = _element(target="run", name="interrupted", tag="error", kind="INTERRUPTED", message=INTERRUPTED)
+        _suite(root, results, "run", [cut])
     if not results.passed and not any(_count(root, tag) for tag in ("failure", "error")):
         found = "the run did not pass, and no check of a target failed"
         _suite(root, results, "run", [_element(target="run", name="passed", tag="failure", message=found)])

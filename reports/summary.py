@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import exact_number
-from kernelproof.reports.text import MISSING, number
+from kernelproof.reports.text import INTERRUPTED, MISSING, number
 from kernelproof.verify.checks import headline
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst
 
@@ -46,6 +46,7 @@ def lede(results: Results) -> str:
     absent = len(results.targets) - len(tried)
     passed = sum(target.passed for target in tried)
     more = f" {absent} {'is' if absent == 1 else 'are'} not available here." if absent else ""
+    more += f" {INTERRUPTED}" if results.interrupted else ""
     if not tried:
         return "No target was verified." + more
     if passed == len(tried):

@@ -10,6 +10,7 @@ from typing import Any
 
 NARROW_SPACE = "\u202f"
 MISSING = "–"
+INTERRUPTED = "The run was interrupted: what it had not come to is missing."
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WORDS = {"NaN": "NaN", "Infinity": "∞", "-Infinity": "−∞"}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from kernelproof.cli import run
+from kernelproof.commands.theory import theory
+from kernelproof.reference.errors import ClaimError
 from kernelproof.reports.theory import THEORY
 
 GOOD = """
@@ -39,6 +41,35 @@ def test_a_true_claim_passes_and_a_false_one_fails(tmp_path: Path, capsys: pytes
     assert run(["theory", "--claim", claim_file(tmp_path / "false", GOOD.format(right=2)), "--out", str(out)]) == 1
     assert "1: 1 ≠ 2" in capsys.readouterr().out
     assert json.loads((out / "theory.json").read_text())["passed"] is False
+
+
+def test_claims_are_judged_in_processes_in_their_order(tmp_path: Path) -> None:
+    names = [claim_file(tmp_path, GOOD.format(right=1)), "normalized_relu"]
+    heard: list[str] = []
+    found = theory(claim=names, workers=2, done=lambda result: heard.append(result.id))
+    assert {each.id for each in found.claims} == {"mine", "normalized_relu"}
+    assert sorted(heard) == ["mine", "normalized_relu"]
+    assert not found.interrupted
+
+
+def test_an_error_in_a_process_comes_through(tmp_path: Path) -> None:
+    text = GOOD.format(right=1).replace("exact.proves(STATED)", "1 / 0")
+    with pytest.raises(ClaimError, match="ZeroDivisionError"):
+        theory(claim=[claim_file(tmp_path, text), "normalized_relu"], workers=2)
+
+
+def test_processes_that_are_ended_from_outside_are_no_fault_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "import os, signal\n" + GOOD.format(right=1).replace("exact.proves(STATED)", "os.kill(os.getpid(), 9)")
+    out = tmp_path / "out"
+    assert run(["theory", "--claim", f"{claim_file(tmp_path, text)},normalized_relu", "--out", str(out)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "processes of ours ended" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    record = json.loads((out / "theory.json").read_text())
+    assert record["interrupted"] is True
+    assert [each["id"] for each in record["claims"]] == ["normalized_relu"]
 
 
 WORDS = """

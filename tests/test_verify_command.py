@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import kernelproof
 from kernelproof import __version__, cli
 from kernelproof.reports.record import RESULTS
+from kernelproof.verify.process.journal import Journal
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=ties shape=2x7 feature=1 seed=0"
 NINES = "9" * 6000
@@ -276,3 +278,28 @@ def test_a_folder_and_a_fault_of_ours_come_without_escape_sequences(
     assert cli.run(["verify"]) == 3
     said = capsys.readouterr()
     assert r"RuntimeError: a \x1b[31mbug" in said.err and "\x1b" not in said.err
+
+
+def test_a_full_disk_is_no_fault_of_ours_and_loses_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+
+    class Full(Journal):
+        def __init__(self, path: str) -> None:
+            if len(made) > 12:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            made.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr("kernelproof.verify.process.child.Journal", Full)
+    out = tmp_path / "out"
+    words = ["verify", f"{file}:right", "--op", "entmax", "--order", "1", "--suite", "quick", "--out", str(out)]
+    assert cli.run(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("kernelproof: the system refused what the run needs: No space left on device")
+    assert not any("Traceback" in line for line in lines)
+    record = json.loads((out / "results.json").read_text("utf-8"))
+    assert record["interrupted"] is True
+    assert record["passed"] is False
+    assert sum(check["decided"] for check in record["targets"][0]["checks"]) > 0

@@ -79,6 +79,7 @@ class TheoryResults(HasBrief, Record):
 
     format: Literal["kernelproof-theory/1"] = Field(default="kernelproof-theory/1", alias="schema")
     passed: bool
+    interrupted: bool = False
     command: str
     precision: int
     seed: int

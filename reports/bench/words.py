@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kernelproof.reports.text import number, short
+from kernelproof.reports.text import INTERRUPTED, number, short
 from kernelproof.verify.bench.bench_record import (
     BenchResults,
     ClaimRecord,
@@ -190,6 +190,7 @@ def lede(results: BenchResults) -> str:
     return (
         f"{found[FigureState.MET]} of {judged} goals are met{wrong}{absent}. Every figure is measured in turns with "
         f"its rival, and its outputs are held against the truth.{quick if results.quick else ''}"
+        f"{f' {INTERRUPTED}' if results.interrupted else ''}"
     )
 
 

@@ -48,9 +48,10 @@ def page(results: ConvergenceResults, files: set[str]) -> str:
     for slug, caption in captions(results).items():
         text = escape(clean(plain(caption)).strip())
         names = [slug + ending for ending in ENDINGS if slug + ending in files]
+        # A run that was interrupted has studies that nobody drew.
+        picture = f'<img src="{slug}.svg" alt="{escape(slug)}">' if f"{slug}.svg" in files else ""
         downloads = " ".join(f'<a href="{name}">{name}</a>' for name in names)
         parts.append(
-            f'<figure id="{slug}"><img src="{slug}.svg" alt="{escape(slug)}"><figcaption><p>{text}</p>'
-            f"<p>{downloads}</p></figcaption></figure>\n"
+            f'<figure id="{slug}">{picture}<figcaption><p>{text}</p><p>{downloads}</p></figcaption></figure>\n'
         )
     return "".join([*parts, "</body>\n</html>\n"])

@@ -31,6 +31,7 @@ class ConvergenceResults(HasBrief, Record):
 
     format: Literal["kernelproof-convergence/1"] = Field(default="kernelproof-convergence/1", alias="schema")
     passed: bool
+    interrupted: bool = False
     seed: int
     orders: list[str]
     style: str
@@ -65,6 +66,8 @@ class ConvergenceResults(HasBrief, Record):
             ]
             if self.backends.truth.state in {CurveState.FAILS, CurveState.UNDECIDED}:
                 found.append(f"backends, the truth of the row: {self.backends.truth.state.value}")
+        if self.interrupted:
+            found.append("the run was interrupted, and the rest was not measured")
         return found or ([] if self.passed else ["nothing was judged"])
 
     @property

@@ -10,7 +10,7 @@ from kernelproof.reports.overview import overview
 from kernelproof.reports.search.coverage import tried
 from kernelproof.reports.search.extremes import sections
 from kernelproof.reports.summary import flat
-from kernelproof.reports.text import duration, number
+from kernelproof.reports.text import INTERRUPTED, duration, number
 from kernelproof.verify.fuzz.fuzz_record import CoverageCell, FuzzFinding, FuzzResults
 from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults
 
@@ -27,6 +27,7 @@ def _fuzz_parts(results: FuzzResults) -> Iterator[str]:
     count = len(results.findings)
     said = "nothing found ✅" if results.passed else f"{count} found ❌" if count else "nothing decided ❔"
     yield f"# kernelproof fuzz: {said}"
+    yield INTERRUPTED if results.interrupted else ""
     yield (
         f"{escape(results.target)} on {escape(results.device)}, seed {results.seed}, {duration(results.seconds)}, "
         f"started {escape(results.started)}: {number(results.rows)} rows in {number(results.examples)} recipes, "
@@ -75,6 +76,7 @@ def worst_case_markdown(results: WorstCaseResults) -> str:
 
 def _worst_case_parts(results: WorstCaseResults) -> Iterator[str]:
     yield f"# kernelproof worst-case: {escape(results.target)} on {escape(results.device)}"
+    yield INTERRUPTED if results.interrupted else ""
     promise = "within" if results.passed else "NOT within"
     yield (
         f"The largest errors found in {number(results.rows)} rows of scores or queries, {duration(results.seconds)}, "

@@ -52,7 +52,11 @@ def listed(value: Any) -> str:
 
 def _filled(name: str, *, results: FuzzResults | WorstCaseResults, **held: Any) -> str:
     environment = summary.flat(results.environment)
-    return _environment().get_template(name).render(results=results, environment=environment, **held)
+    return (
+        _environment()
+        .get_template(name)
+        .render(results=results, interrupted=text.INTERRUPTED, environment=environment, **held)
+    )
 
 
 def _environment() -> Environment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kernelproof.reports.text import number
+from kernelproof.reports.text import INTERRUPTED, number
 from kernelproof.theory.claim import Kind, Role
 from kernelproof.theory.finding import Evidence, Finding, Verdict
 from kernelproof.theory.results import ClaimResult, TheoryResults
@@ -36,7 +36,9 @@ def lede(results: TheoryResults) -> str:
         "words, which "
         "stands beside them."
     )
-    return f"{len(results.claims)} {noun}: {', '.join(parts)}.{derived if count[Verdict.DERIVED] else ''}"
+    cut = f" {INTERRUPTED}" if results.interrupted else ""
+    known = f": {', '.join(parts)}" if parts else ""
+    return f"{len(results.claims)} {noun}{known}.{derived if count[Verdict.DERIVED] else ''}{cut}"
 
 
 def coverage(finding: Finding) -> str:

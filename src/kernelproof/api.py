@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from kernelproof import reports
 from kernelproof.options import TargetOptions
-from kernelproof.reference.errors import DomainError, TargetError, meant
+from kernelproof.reference.errors import DomainError, ResourceError, TargetError, meant
 from kernelproof.reference.progress import Progress
 from kernelproof.reports.folder import keep
 from kernelproof.request import flag, one_case, places_of, selection_of
@@ -21,7 +21,10 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.plan import union
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.fuzz.scripts import with_scripts
+from kernelproof.verify.process import interruption
+from kernelproof.verify.process.environment import environment as environment_here
 from kernelproof.verify.process.environment import numba_is_cold
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.record import aggregate
 from kernelproof.verify.record.schema import Results, Table, Verdict
@@ -71,6 +74,7 @@ def verify(
         DomainError: an argument is not allowed; the message says what is.
         TargetError: a target cannot be loaded, or the order that it computes must be given.
         NotWritten: the reports cannot be written; the results are in the exception.
+        ResourceError: the system refused what the run needs; the reports have what was decided so far.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     selection = selection_of(options, suite=suite, seed=seed)
@@ -107,37 +111,60 @@ def verify(
         with Progress(sum(bool(indices) for _, indices in items), shown=progress) as shown:
             if cold:
                 shown.say("numba compiles its functions once; this first run takes a minute or two longer")
-            with_torch = any(target.array_library == "torch" for target in loaded)
-            environment = work.environment(with_torch=with_torch, seed=seed)
             whole = one is None and suite != "quick" and not any(map(options.get, ("op", "order", "alpha", "dtype")))
-            studies = work.submit(_studies, seed=seed) if whole else None
-            found = work.afterwards(cases, loaded, work.run(items, loaded, shown))
+            tables, held, stopped = _run(work, items, loaded, shown, seed, whole=whole)
             runs = [
-                replace(part, expected=known, suite=suite).answered(at, found, work.unasked)
+                replace(part, expected=known, suite=suite).answered(at, work.found, work.unasked)
                 for at, part in enumerate(tried)
             ]
             records = [aggregate.record(run) for run in runs]
-            skipped += aggregate.unmatched(known, runs)
-            tables = [] if studies is None else studies.result()
-            held = {**environment.result(), "processes": work.modes}
+            skipped += [] if stopped else aggregate.unmatched(known, runs)
             kept, cache_said = _of_cache(work.tally, wanted=cache, trouble=trouble)
-        if any(record.verdict in {Verdict.FAIL, Verdict.CRASH} for record in records):
-            records = with_scripts(records, loaded, limits=limits, serial=serial)
+        try:
+            if stopped is None and any(record.verdict in {Verdict.FAIL, Verdict.CRASH} for record in records):
+                records = with_scripts(records, loaded, limits=limits, serial=serial)
+        except Interrupted as error:
+            stopped = error
     results = Results(
-        passed=bool(records) and all(each.passed for each in records),
+        passed=bool(records) and all(each.passed for each in records) and stopped is None,
+        interrupted=stopped is not None,
         suite=suite if one is None else "one case",
         seed=seed if one is None else one.seed,
         command=_command(places if targets else [], selection, one, device=device, timeout=span, xfail=xfail),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
-        environment=held | {"cache of truth": kept},
+        environment=held | {"processes": work.modes, "cache of truth": kept},
         skipped=[*skipped, *cache_said],
         targets=[*records, *absent],
         studies=tables,
     )
     if out is not None:
-        keep(reports.write, results, Path(out))
+        with interruption.held():
+            keep(reports.write, results, Path(out))
+    if stopped is not None:
+        raise stopped.with_report(out) if isinstance(stopped, Interrupted) else stopped
     return results
+
+
+def _run(
+    work: Runner,
+    items: Sequence[tuple[Case, tuple[int, ...]]],
+    loaded: list[Target],
+    shown: Progress,
+    seed: int,
+    *,
+    whole: bool,
+) -> tuple[list[Table], dict[str, Any], Interrupted | ResourceError | None]:
+    """Run the cases: the studies, the environment, and what ended the run early; `work` has the results."""
+    environment = work.environment(with_torch=any(each.array_library == "torch" for each in loaded), seed=seed)
+    studies = work.submit(_studies, seed=seed) if whole else None
+    try:
+        work.run(items, loaded, shown)
+        work.afterwards([case for case, _ in items], loaded)
+        tables = [] if studies is None else studies.result()
+        return tables, environment.result(), None
+    except (Interrupted, ResourceError) as error:
+        return [], environment_here(with_torch=False, seed=seed), error
 
 
 def _of_cache(tally: truth_cache.Tally, *, wanted: bool, trouble: str) -> tuple[dict[str, Any] | str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -91,7 +90,10 @@ def verify(
     ] = None,
     **options: Unpack[TargetOptions],
 ) -> None:
-    """Hold targets against the certified truth. Exit code 0: all passed; 1: something failed; 2: bad usage."""
+    """Hold targets against the certified truth.
+
+    Exit code 0: all passed; 1: something failed; 2: bad usage; 130: interrupted.
+    """
     from kernelproof import api  # noqa: PLC0415
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
 
@@ -138,7 +140,7 @@ def theory(
     """Judge the claims of the theory.
 
     A theorem passes if it is PROVED, or DERIVED: every step is proved, and an argument in words joins them. Exit code
-    0: all passed; 1: one did not; 2: bad usage.
+    0: all passed; 1: one did not; 2: bad usage; 130: interrupted.
     """
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
@@ -194,7 +196,8 @@ def converge(
 ) -> None:
     """Measure the limit n → ∞ and write the figures of a paper.
 
-    Exit code 0: every curve is as proved, and every backend right at every order; 1: one is not, or gave no answer.
+    Exit code 0: every curve is as proved, and every backend right at every order; 1: one is not, or gave no answer;
+    2: bad usage; 130: interrupted.
     """
     from kernelproof.commands.converge import converge as measure  # noqa: PLC0415
     from kernelproof.commands.converge import wanted  # noqa: PLC0415
@@ -251,7 +254,10 @@ def bench(
     readme: Annotated[Path | None, typer.Option(help="A README whose table is written anew.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path("kernelproof-bench"),
 ) -> None:
-    """Measure speed beside rivals. Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage."""
+    """Measure speed beside rivals.
+
+    Exit code 0: all outputs agree with the truth; 1: some do not; 2: bad usage; 130: interrupted.
+    """
     from kernelproof.commands import bench as command  # noqa: PLC0415
     from kernelproof.commands.tables import show  # noqa: PLC0415
     from kernelproof.reference.progress import Progress  # noqa: PLC0415
@@ -348,24 +354,43 @@ def _asked(target: Target) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 passed, 1 failed, 2 bad usage, 3 an error in kernelproof itself."""
-    sys.exit(run(arguments))
+    """Run the command line and exit: 0 passed, 1 failed, 2 bad usage, 3 an error in kernelproof, 130 interrupted."""
+    from kernelproof.verify.process import children  # noqa: PLC0415 (--help needs little of it)
+
+    with children.ended_at_exit():
+        code = run(arguments)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; a usage error is one line on standard error."""
-    try:
-        code: Any = app(args=arguments, prog_name="kernelproof", standalone_mode=False)
-    except typer.Abort:
-        complain("interrupted")
-        return FAILED
-    except Exception as error:  # noqa: BLE001 (the last place that can turn an error into an exit code)
-        return _explain(error)
+    from kernelproof.verify.process import interruption  # noqa: PLC0415 (`main` was imported for its name before)
+
+    with interruption.raised_by_signals():
+        try:
+            code: Any = app(args=arguments, prog_name="kernelproof", standalone_mode=False)
+        except interruption.Interrupted as error:
+            interruption.ignored()
+            complain(str(error))
+            return interruption.EXIT_CODE
+        except typer.Abort:
+            complain("interrupted")
+            return interruption.EXIT_CODE
+        except BaseException as error:
+            number = interruption.came()
+            if number is not None:
+                # Code that was interrupted may raise anything.
+                complain(str(interruption.Interrupted(number)))
+                return interruption.EXIT_CODE
+            if not isinstance(error, Exception):
+                raise
+            return _explain(error)
     return code if isinstance(code, int) else OK
 
 
 def _explain(error: Exception) -> int:
     from kernelproof.reference.errors import BackendUnavailable, ClaimError, DomainError, TargetError  # noqa: PLC0415
+    from kernelproof.verify.process.refusals import refusal  # noqa: PLC0415
 
     if hasattr(error, "format_message"):
         # A usage error of typer, whose class has no public name.
@@ -374,9 +399,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, DomainError | TargetError | ClaimError | BackendUnavailable):
         complain(str(error))
         return USAGE
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
-        # The folder of temporary files, or what standard output was sent to.
-        complain(f"a file cannot be written: {error}")
+    refused = refusal(error)
+    if refused is not None:
+        complain(refused)
         return USAGE
     trace(error)
     complain("this is a fault of kernelproof, not of the target; please report it")

@@ -146,19 +146,6 @@ def test_a_claim_in_a_file_is_judged(tmp_path: Path) -> None:
     assert judge_all([write(tmp_path)], Settings())[0].verdict is Verdict.PROVED
 
 
-def test_claims_are_judged_in_processes_in_their_order(tmp_path: Path) -> None:
-    names = [write(tmp_path), "normalized_relu"]
-    heard: list[str] = []
-    found = judge_all(names, Settings(), workers=2, done=lambda result: heard.append(result.id))
-    assert [each.id for each in found] == ["mine", "normalized_relu"]
-    assert sorted(heard) == ["mine", "normalized_relu"]
-
-
-def test_an_error_in_a_process_comes_through(tmp_path: Path) -> None:
-    with pytest.raises(ClaimError, match="ZeroDivisionError"):
-        judge_all([write(tmp_path, run="1 / 0"), "normalized_relu"], Settings(), workers=2)
-
-
 def test_a_claim_that_drops_what_it_does_not_assume_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClaimError, match="drops 'weather'"):
         discovery.claim(write(tmp_path, drops=", drops='weather'"))

@@ -173,6 +173,7 @@ class BenchResults(HasBrief, Record):
     started: str
     seconds: float
     quick: bool
+    interrupted: bool = False
     environment: dict[str, Any]
     families: list[FamilyRecord]
     pictures: list[CostPictureRecord]

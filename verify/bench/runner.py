@@ -19,6 +19,7 @@ from kernelproof.verify.bench.bench_record import (
     FigureRecord,
     FigureState,
     Memory,
+    Note,
     Spread,
 )
 from kernelproof.verify.bench.figure import (
@@ -36,6 +37,7 @@ from kernelproof.verify.bench.notes import notes
 from kernelproof.verify.bench.power_law import exponent
 from kernelproof.verify.bench.timing import Effort, in_turns, ratios, spread
 from kernelproof.verify.process.environment import environment
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.registry import collect
 
 PACKAGE = "kernelproof.verify.bench.figures"
@@ -101,13 +103,20 @@ def _name(family: FigureFamily, claim: FigureGroup, figure: Figure) -> str:
     return f"{family.id}/{claim.id}/{figure.id}"
 
 
-def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told = lambda _: None) -> BenchResults:
+def bench(
+    *,
+    only: Sequence[str] | None = None,
+    quick: bool = False,
+    done: Told = lambda _: None,
+    stopped: list[Interrupted] | None = None,
+) -> BenchResults:
     """Measure and return the results.
 
     Args:
         only: prefixes of names, see `chosen`; None means all.
         quick: use small inputs and few rounds: to try the benchmarks, not to judge by them.
         done: called with the name of each figure and picture when it has been measured.
+        stopped: takes an interruption, after which the results so far are returned; None: it is raised.
 
     Raises:
         DomainError: a part of `only` matches nothing.
@@ -116,31 +125,57 @@ def bench(*, only: Sequence[str] | None = None, quick: bool = False, done: Told 
     selected = chosen(only)
     held = {family.id: notes(family) for family in selected}
     started, clock = datetime.now(UTC), time.monotonic()
-    sizes, records, pictures = Sizes(quick), [], []
-    for family in selected:
-        claims = []
-        for claim in family.claims:
-            figures = []
-            for figure in claim.figures:
-                figures.append(measured(figure, claim, sizes))
-                done(_name(family, claim, figure))
-            note = held[family.id].get(claim.id)
-            claims.append(ClaimRecord(id=claim.id, title=claim.title, goal=claim.goal, note=note, figures=figures))
-        if claims:
-            records.append(FamilyRecord(id=family.id, title=family.title, claims=claims))
-        for picture in family.pictures:
-            pictures.append(drawn(picture, sizes, f"{family.id}-{picture.id}"))
-            done(f"{family.id}/{picture.id}")
+    found: dict[str, FigureRecord] = {}
+    pictures: list[CostPictureRecord] = []
+    try:
+        _measure_all(selected, Sizes(quick), found, pictures, done)
+    except Interrupted as error:
+        if stopped is None:
+            raise
+        stopped.append(error)
+    records = [record for family in selected if (record := _family(family, found, held[family.id])).claims]
     words = ["kernelproof", "bench", *(["--only", ",".join(only)] if only else []), *(["--quick"] if quick else [])]
     return BenchResults(
         command=shlex.join(words),
+        interrupted=bool(stopped),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 3),
         quick=quick,
-        environment=environment(with_torch=True),
+        environment=environment(with_torch=not stopped),
         families=records,
         pictures=pictures,
     )
+
+
+def _measure_all(
+    selected: Sequence[FigureFamily],
+    sizes: Sizes,
+    found: dict[str, FigureRecord],
+    pictures: list[CostPictureRecord],
+    done: Told,
+) -> None:
+    """Measure every figure into `found`, by its name, and every picture into `pictures`."""
+    for family in selected:
+        for claim in family.claims:
+            for figure in claim.figures:
+                name = _name(family, claim, figure)
+                found[name] = measured(figure, claim, sizes)
+                done(name)
+        for picture in family.pictures:
+            pictures.append(drawn(picture, sizes, f"{family.id}-{picture.id}"))
+            done(f"{family.id}/{picture.id}")
+
+
+def _family(family: FigureFamily, found: dict[str, FigureRecord], notes: dict[str, Note]) -> FamilyRecord:
+    """The record of what was measured of a family."""
+    claims = []
+    for claim in family.claims:
+        names = [_name(family, claim, figure) for figure in claim.figures]
+        figures = [found[name] for name in names if name in found]
+        if figures:
+            note = notes.get(claim.id)
+            claims.append(ClaimRecord(id=claim.id, title=claim.title, goal=claim.goal, note=note, figures=figures))
+    return FamilyRecord(id=family.id, title=family.title, claims=claims)
 
 
 def annotated(results: BenchResults) -> BenchResults:

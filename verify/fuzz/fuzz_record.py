@@ -88,6 +88,7 @@ class FuzzResults(HasBrief, Record):
 
     format: Literal["kernelproof-fuzz/1"] = Field(default="kernelproof-fuzz/1", alias="schema")
     passed: bool
+    interrupted: bool = False
     target: str
     device: str
     seed: int

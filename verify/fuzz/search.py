@@ -13,6 +13,7 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.fuzz.arena import Judge
 from kernelproof.verify.fuzz.hill_climb import Climber
 from kernelproof.verify.fuzz.worst_case_record import WorstCaseRow
+from kernelproof.verify.process.interruption import Interrupted
 
 
 def searched(
@@ -23,6 +24,7 @@ def searched(
     seconds: float | None = None,
     blocks: int | None = None,
     tell: Callable[[int], None] | None = None,
+    stopped: list[Interrupted] | None = None,
 ) -> list[WorstCaseRow]:
     """Search at each of `cases` and return the lines of the tables.
 
@@ -33,12 +35,24 @@ def searched(
         seconds: seconds for all places together; None: no limit.
         blocks: the most blocks to measure at each place.
         tell: called after each turn with the number of places that are finished.
+        stopped: takes an interruption, after which the lines so far are returned; None: it is raised.
     """
     told = tell or (lambda _: None)
     begun = time.monotonic()
     ends = None if seconds is None else begun + seconds
     climbers = [Climber(judge, case, seed) for case in cases]
-    if seconds is not None:
+    try:
+        _climb(climbers, ends, blocks, told)
+    except Interrupted as error:
+        judge.fresh()
+        if stopped is None:
+            raise
+        stopped.append(error)
+    return [climber.row() for climber in climbers]
+
+
+def _climb(climbers: Sequence[Climber], ends: float | None, blocks: int | None, told: Callable[[int], None]) -> None:
+    if ends is not None:
         firsts = [(climber, 1) for climber in climbers] + [(climber, climber.due) for climber in climbers]
         for climber, due in firsts:
             climber.run(_clock(ends), due if blocks is None else min(due, blocks))
@@ -48,7 +62,6 @@ def searched(
         # Each place may take its share of the time that is left.
         climber.run(_clock(None if ends is None else now + (ends - now) / (len(climbers) - at)), blocks)
         told(at + 1)
-    return [climber.row() for climber in climbers]
 
 
 def _clock(ends: float | None) -> Callable[[], bool]:

@@ -32,6 +32,7 @@ from kernelproof.verify.fuzz.ledger import Budget, CellTally, SeenFailure, cells
 from kernelproof.verify.fuzz.recipes import Space, recipes
 from kernelproof.verify.fuzz.shrinker import Shrinker, Shrunk
 from kernelproof.verify.fuzz.subject import Answer, kind, size_of
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.records import CRASH, Failure
 from kernelproof.verify.witness.renderer import Script
 
@@ -60,6 +61,20 @@ class Found(Exception):
 
 class _Enough(BaseException):
     """The budget for shrinking a recipe is spent; not an `Exception`, so that Hypothesis does not catch it."""
+
+
+class _Silent:
+    """A judge without time for any question."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.target, self.deaths = judge.target, judge.deaths
+
+    def ask(self, question: Question, *, seconds: float | None = None) -> Any:
+        """Raise `OutOfTime`."""
+        raise OutOfTime
+
+    def fresh(self) -> None:
+        """Do nothing."""
 
 
 class Session:
@@ -104,6 +119,7 @@ class Session:
         self.left = 0
         self.pending: list[Signature] = []
         self.hunt = ExitStack()
+        self.stopped: Interrupted | None = None
 
     @property
     def elapsed(self) -> float:
@@ -117,20 +133,30 @@ class Session:
     def run(self) -> list[FuzzFinding]:
         """Search until the time or the examples are used up, or nothing new can be drawn."""
         try:
-            self._replay()
-            number = 0
-            while not self._done():
-                self._round(number)
-                number += 1
-        except OutOfTime:
-            pass
-        for signature in [each for each in self.known if each not in self.findings]:
-            self._conclude(signature)
-        if self.budget.seconds is None and any(sort == "hang" for *_, sort in self.known):
-            self._remark("calls without an answer were ended by the clock: what followed may differ in another run")
+            try:
+                self._replay()
+                number = 0
+                while not self._done():
+                    self._round(number)
+                    number += 1
+            except OutOfTime:
+                pass
+            self._conclude_all()
+            if self.budget.seconds is None and any(sort == "hang" for *_, sort in self.known):
+                self._remark("calls without an answer were ended by the clock: what followed may differ in another run")
+        except Interrupted as error:
+            # What was found is reported, but nobody is left to ask for more.
+            self.stopped = error
+            self.judge.fresh()
+            self.judge = _Silent(self.judge)
+            self._conclude_all()
         return [
             self.findings[signature].model_copy(update={"also": self._also(signature)}) for signature in self.findings
         ]
+
+    def _conclude_all(self) -> None:
+        for signature in [each for each in self.known if each not in self.findings]:
+            self._conclude(signature)
 
     def _done(self) -> bool:
         spent = self.budget.examples is not None and self.examples >= self.budget.examples

@@ -89,6 +89,7 @@ class WorstCaseResults(HasBrief, Record):
 
     format: Literal["kernelproof-worst-case/1"] = Field(default="kernelproof-worst-case/1", alias="schema")
     passed: bool
+    interrupted: bool = False
     target: str
     device: str
     promised: str

@@ -182,6 +182,7 @@ class Results(HasBrief, Record):
 
     format: Literal["kernelproof-results/1"] = Field(default="kernelproof-results/1", alias="schema")
     passed: bool
+    interrupted: bool = False
     suite: str
     seed: int
     command: str

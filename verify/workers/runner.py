@@ -8,15 +8,14 @@ deaths that is set here, the runner gives up a target. Results do not depend on 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernelproof.reference.errors import TargetError
+from kernelproof.reference.errors import ResourceError, TargetError
 from kernelproof.reference.progress import Progress
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
@@ -24,11 +23,14 @@ from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.hosts.guard import described
 from kernelproof.verify.hosts.process import Fate
 from kernelproof.verify.hosts.respondent import LOAD_SECONDS, describe_in_host, local_of
+from kernelproof.verify.process import folders
 from kernelproof.verify.process.blame import Doing, End, Ended, InternalError
 from kernelproof.verify.process.child import START_SECONDS
 from kernelproof.verify.process.environment import environment
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.process.pool import Job, Pool
+from kernelproof.verify.process.refusals import refusal
 from kernelproof.verify.process.service import Work, call
 from kernelproof.verify.process.spawning import threads_limited
 from kernelproof.verify.records import ACCURACY, Judgement
@@ -85,6 +87,7 @@ class Runner:
         cache: where truths are kept; None: nowhere.
 
     Attributes:
+        found: the results so far, also if the run was interrupted.
         unasked: why a case was not tried on a target that was given up, by index of both.
     """
 
@@ -95,6 +98,7 @@ class Runner:
         self.hangs: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
         self.unasked: dict[tuple[int, int], str] = {}
+        self.found: Found = {}
         self.modes: dict[str, dict[str, Any]] = {}
 
     def describe(self, places: Sequence[Place], asked: Selection | None = None) -> list[list[Target] | str]:
@@ -154,6 +158,8 @@ class Runner:
 
         Raises:
             InternalError: our own fault; the message holds the case.
+            Interrupted: a signal ended the run; `found` has the results so far, and `unasked` the rest.
+            ResourceError: the system refused a worker what it needs; the results are as after an interruption.
             TargetError: a target can no longer be loaded.
         """
         numbered = [(number, case, indices) for number, (case, indices) in enumerate(items) if indices]
@@ -163,8 +169,28 @@ class Runner:
         # only a few cases, they may be large, and are spread over all workers.
         strides = max(1, -(-len(numbered) // CHUNK), min(len(numbered), MOST_WORKERS))
         chunks = [tuple(numbered[at::strides]) for at in range(strides)] if numbered else []
-        found: Found = {}
+        found = self.found = {}
         pending: dict[Job, Task] = dict(self._schedule(self.pool, chunk, targets) for chunk in chunks)
+        try:
+            self._gather(self.pool, pending, targets, found, progress)
+        except (Interrupted, InternalError) as error:
+            refused = refusal(error)
+            if refused is None and isinstance(error, InternalError):
+                raise
+            self.pool.stop()
+            for job, task in pending.items():
+                self._take(task, job, found)
+            left = ((number, index) for number, _, indices in numbered for index in indices)
+            self.unasked |= {each: "not asked: the run was interrupted" for each in left if each not in found}
+            if refused is not None:
+                raise ResourceError(refused) from None
+            raise
+        return dict(sorted(found.items()))
+
+    def _gather(
+        self, pool: Pool, pending: dict[Job, Task], targets: Sequence[Target], found: Found, progress: Progress
+    ) -> None:
+        """Collect the results of `pending` jobs, and schedule again what they leave."""
         while pending:
             wait(pending, return_when=FIRST_COMPLETED)
             for job in [each for each in pending if each.done()]:
@@ -172,34 +198,32 @@ class Runner:
                 rest = self._collect(task, job, found)
                 progress.advance(len(task.items) - len(rest))
                 if rest:
-                    again, task = self._schedule(self.pool, rest, targets)
+                    again, task = self._schedule(pool, rest, targets)
                     pending[again] = task
-        return dict(sorted(found.items()))
 
-    def afterwards(self, cases: Sequence[Case], targets: Sequence[Target], found: Found) -> Found:
-        """Repeat some calls of every target, see `afterwards`; return `found` with what that showed.
+    def afterwards(self, cases: Sequence[Case], targets: Sequence[Target]) -> None:
+        """Repeat some calls of every target, see `kernelproof.verify.workers.afterwards`; add what that shows to `found`.
 
         Raises:
             InternalError: our own fault.
+            Interrupted: a signal ended the run.
         """
-        pool = self.pool
+        pool, found = self.pool, self.found
         if pool is None:
-            return found
+            return
         asked: list[tuple[int, list[int], Job]] = []
         for index, target in enumerate(targets):
             numbers = chosen(target, cases, {number: each for (number, at), each in found.items() if at == index})
             if numbers and not self._given_up(index):
                 told = [(cases[number], found[number, index].digest) for number in numbers]
                 asked.append((index, numbers, pool.submit(Work(run_afterwards, (target, told, self.limits)))))
-        shown = dict(found)
         for index, numbers, job in asked:
             error = job.exception()
             if error is not None:
                 msg = f"{job.trace or error}"
                 raise InternalError(msg) from error
             for at, message in job.result():
-                shown[numbers[at], index] = with_failure(shown[numbers[at], index], message)
-        return shown
+                found[numbers[at], index] = with_failure(found[numbers[at], index], message)
 
     def _schedule(self, pool: Pool, items: Items, targets: Sequence[Target]) -> tuple[Job, Task]:
         task = Task(items, tuple(targets), self.folder, self.limits, self.cache)
@@ -208,15 +232,7 @@ class Runner:
     def _collect(self, task: Task, job: Job, found: Found) -> Items:
         """Add the results of an ended task to `found`; return the part of it that is left to do."""
         error = job.exception()
-        for word, *content in job.told:
-            if word == "done":
-                number, index, result = content
-                found[number, index] = result
-                self._count(result.fate, index, task)
-            elif word == "modes":
-                self._note_modes(task.targets[content[0]], content[1], content[2])
-            else:
-                self.tally += content[0]
+        self._take(task, job, found)
         if isinstance(error, Ended):
             self._blame(error.end, task, found)
         elif isinstance(error, TargetError):
@@ -229,6 +245,18 @@ class Runner:
             for number, case, indices in task.items
         )
         return tuple(item for item in left if item[2])
+
+    def _take(self, task: Task, job: Job, found: Found) -> None:
+        """Add what a job has told to `found`, whatever became of the job."""
+        for word, *content in job.told:
+            if word == "done":
+                number, index, result = content
+                found[number, index] = result
+                self._count(result.fate, index, task)
+            elif word == "modes":
+                self._note_modes(task.targets[content[0]], content[1], content[2])
+            else:
+                self.tally += content[0]
 
     def _to_ask(self, number: int, index: int, found: Found) -> bool:
         """Whether a case is still to be tried on a target; if the target was given up, note the reason."""
@@ -275,7 +303,7 @@ class Runner:
     def _serial(
         self, items: list[tuple[int, Case, tuple[int, ...]]], targets: Sequence[Target], progress: Progress
     ) -> Found:
-        found: Found = {}
+        found = self.found = {}
         store = store_of(self.cache)
         for number, case, indices in items:
             inputs = inputs_of(case)
@@ -316,15 +344,17 @@ def runner(
         cache: where truths are kept; None: nowhere.
     """
     chosen = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="kernelproof-") as folder:
-        if serial:
-            yield Runner(None, folder, chosen, cache)
-            return
+    if serial:
+        yield Runner(None, "", chosen, cache)
+        return
+    with ExitStack() as stack:
+        folder = folders.new()
+        stack.callback(folders.remove, folder)
         size = workers or Workers()
         with threads_limited(size.threads):
             pool = Pool(size.count, Work(prepare, (preload,), START_SECONDS))
             try:
-                yield Runner(pool, folder, chosen, cache)
+                yield Runner(pool, str(folder), chosen, cache)
             finally:
                 pool.stop()
 

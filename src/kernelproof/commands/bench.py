@@ -11,6 +11,8 @@ from kernelproof.reports.folder import keep
 from kernelproof.verify.bench.bench_record import BenchResults
 from kernelproof.verify.bench.runner import annotated, chosen, names_of
 from kernelproof.verify.bench.runner import bench as measure
+from kernelproof.verify.process import interruption
+from kernelproof.verify.process.interruption import Interrupted
 
 
 def bench(
@@ -44,9 +46,16 @@ def bench(
         raise DomainError(msg)
     if out is not None:
         reports.check_writable(Path(out))
-    results = measure(only=parts(only), quick=quick, done=done) if kept is None else annotated(reports.read(Path(kept)))
+    stopped: list[Interrupted] = []
+    if kept is None:
+        results = measure(only=parts(only), quick=quick, done=done, stopped=stopped)
+    else:
+        results = annotated(reports.read(Path(kept)))
     if out is not None:
-        keep(reports.write, results, Path(out))
+        with interruption.held():
+            keep(reports.write, results, Path(out))
+    if stopped:
+        raise stopped[0].with_report(out)
     if readme is not None:
         from kernelproof.reports.bench.readme import update  # noqa: PLC0415 (few need it)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kernelproof.reference.errors import DomainError, TargetError, meant
+from kernelproof.reference.errors import DomainError, ResourceError, TargetError, meant
 from kernelproof.reference.formats import FORMATS
 from kernelproof.reports import paper
 from kernelproof.reports.folder import keep
@@ -20,7 +21,10 @@ from kernelproof.theory.convergence.pictures import PICTURES, PictureRecord
 from kernelproof.theory.convergence.records import StudyRecord
 from kernelproof.theory.convergence.studies import STUDIES
 from kernelproof.verify.backends import backend_names
+from kernelproof.verify.process import interruption
 from kernelproof.verify.process.environment import environment
+from kernelproof.verify.process.gathering import gather
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.studies import convergence
 from kernelproof.verify.studies.backend_records import BackendStudy
 from kernelproof.verify.targets.target import Place, Target, find
@@ -65,6 +69,7 @@ def converge(
         DomainError: an argument is not allowed; the message says what is.
         TargetError: a target cannot be loaded, or has no parameter for the order.
         NotWritten: the reports cannot be written; the results are in the exception.
+        ResourceError: processes of ours were ended from outside; the report has the studies that were measured.
     """
     chosen, look = wanted(what), Look(style, venue)
     grid = checked_orders(None if orders is None else parts(orders, "orders"))
@@ -81,20 +86,34 @@ def converge(
     shown = progress or (lambda _: None)
     with runner(serial=serial) as work:
         loaded = _loaded(work, places, explicit=backends is not None)
-        jobs = {name: _submitted(work, name, grid, seed) for name in chosen if name != BACKENDS}
-        found = _collected(jobs, shown)
-        held = None
-        if loaded:
-            held = convergence.study(work, loaded, grid, seed, formats)
-            shown(BACKENDS)
+        starts = {name: partial(_submitted, work, name, grid, seed) for name in chosen if name != BACKENDS}
+        found: dict[str, Any] = {}
+        drawn: dict[str, Any] = {}
+        held, stopped = None, None
+        try:
+            gather(starts, found, shown)
+            if loaded:
+                held = convergence.study(work, loaded, grid, seed, formats)
+                shown(BACKENDS)
+        except (Interrupted, ResourceError) as error:
+            stopped = error
         results = _results(
             found, held, chosen, grid, look, seed, with_torch=any(t.array_library == "torch" for t in loaded)
         )
-        if out is not None:
-            drawings = {slug: work.submit(paper.render_figure, results=results, slug=slug) for slug in results.slugs}
-            drawn = _collected(drawings, shown)
-            figures = {name: data for slug in results.slugs for name, data in drawn[slug].items()}
+        if out is not None and stopped is None:
+            try:
+                draws = {s: partial(work.submit, paper.render_figure, results=results, slug=s) for s in results.slugs}
+                gather(draws, drawn, shown)
+            except (Interrupted, ResourceError) as error:
+                stopped = error
+    if stopped is not None:
+        results = results.model_copy(update={"passed": False, "interrupted": True})
+    if out is not None:
+        figures = {name: data for slug in results.slugs for name, data in drawn.get(slug, {}).items()}
+        with interruption.held():
             keep(lambda record, folder: paper.write(record, folder, figures), results, Path(out))
+    if stopped is not None:
+        raise stopped.with_report(out) if isinstance(stopped, Interrupted) else stopped
     return results
 
 
@@ -168,17 +187,6 @@ def _submitted(work: Runner, name: str, orders: tuple[Fraction, ...], seed: int)
     return work.submit(study, slug=name, orders=orders, seed=seed)
 
 
-def _collected(jobs: dict[str, Future[Any]], shown: Callable[[str], None]) -> dict[str, Any]:
-    names = {job: name for name, job in jobs.items()}
-    waiting = set(names)
-    while waiting:
-        ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        for job in sorted(ready, key=lambda each: names[each]):
-            job.result()
-            shown(names[job])
-    return {name: job.result() for name, job in jobs.items()}
-
-
 def _results(
     found: dict[str, Any],
     held: BackendStudy | None,
@@ -189,7 +197,7 @@ def _results(
     *,
     with_torch: bool,
 ) -> ConvergenceResults:
-    studies: list[StudyRecord] = [found[name] for name in chosen if name in STUDIES]
+    studies: list[StudyRecord] = [found[name] for name in chosen if name in STUDIES and name in found]
     return ConvergenceResults(
         passed=all(map(study_passed, studies)) and (BACKENDS not in chosen if held is None else held.passed),
         seed=seed,
@@ -199,5 +207,5 @@ def _results(
         environment=environment(with_torch=with_torch, seed=seed),
         studies=studies,
         backends=held,
-        pictures=[found[name] for name in chosen if name in PICTURES],
+        pictures=[found[name] for name in chosen if name in PICTURES and name in found],
     )

@@ -26,6 +26,7 @@ from kernelproof.verify.fuzz.fuzz_record import FuzzResults
 from kernelproof.verify.fuzz.ledger import MOST, Budget
 from kernelproof.verify.fuzz.recipes import Space
 from kernelproof.verify.fuzz.session import Session
+from kernelproof.verify.process import interruption
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.targets.target import Place
 from kernelproof.verify.workers.runner import compiles, with_patience
@@ -115,7 +116,8 @@ def fuzz(
                 session, findings, deaths = searched(judge)
     results = FuzzResults(
         # A check that two calls agree decides something without comparing a number with the truth.
-        passed=not findings and session.compared > 0,
+        passed=not findings and session.compared > 0 and session.stopped is None,
+        interrupted=session.stopped is not None,
         target=chosen.name,
         device=chosen.device,
         seed=seed,
@@ -135,7 +137,10 @@ def fuzz(
         coverage=session.coverage(),
     )
     if out is not None:
-        keep(write_fuzz, results, Path(out))
+        with interruption.held():
+            keep(write_fuzz, results, Path(out))
+    if session.stopped is not None:
+        raise session.stopped.with_report(out)
     if session.unkept:
         raise NotWritten(session.unkept, results)
     return results

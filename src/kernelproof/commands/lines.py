@@ -80,7 +80,7 @@ def fuzz(
     ),
     **options: Unpack[TargetOptions],
 ) -> None:
-    """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage."""
+    """Search for inputs on which a target fails. Exit code 0: none found; 1: found; 2: bad usage; 130: interrupted."""
     from kernelproof.commands.fuzz import fuzz as search  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (as above)
 
@@ -133,7 +133,10 @@ def worst_case(
     ),
     **options: Unpack[TargetOptions],
 ) -> None:
-    """Search for the largest errors of each op, order and dtype. Exit code 0: within the grade; 1: not; 2: usage."""
+    """Search for the largest errors of each op, order and dtype.
+
+    Exit code 0: within the grade; 1: not; 2: bad usage; 130: interrupted.
+    """
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415 (only when the command runs)
     from kernelproof.commands.tables import show  # noqa: PLC0415 (as above)
     from kernelproof.commands.worst_case import worst_case as search  # noqa: PLC0415 (as above)

@@ -7,18 +7,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from os import cpu_count
 from pathlib import Path
 
-from kernelproof.reference.errors import DomainError
+from kernelproof.reference.errors import DomainError, ResourceError
 from kernelproof.reports import theory as reports
 from kernelproof.reports.folder import keep
 from kernelproof.theory import discovery
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.results import ClaimResult, TheoryResults
-from kernelproof.theory.runner import judge_all
+from kernelproof.theory.runner import judge_all, judge_name
 from kernelproof.theory.verdicts import judge
+from kernelproof.verify.process import interruption
+from kernelproof.verify.process.child import START_SECONDS
 from kernelproof.verify.process.environment import environment
+from kernelproof.verify.process.gathering import gather
+from kernelproof.verify.process.interruption import Interrupted
+from kernelproof.verify.process.pool import Pool
+from kernelproof.verify.process.service import Work, call
 
 BITS = range(128, 100_001)
 """The precisions allowed. With fewer bits, true claims remain undecided."""
@@ -52,9 +60,11 @@ def theory(
         DomainError: an argument is not allowed; the message says what is.
         ClaimError: a claim is malformed, or one of its checks raised.
         NotWritten: the reports cannot be written; the results are in the exception.
+        ResourceError: processes of ours were ended from outside; the report has the claims that were judged.
     """
     started, clock = datetime.now(UTC), time.monotonic()
     settings = _settings(precision, seed)
+    stopped: Interrupted | ResourceError | None = None
     if out is not None:
         reports.check_writable(Path(out))
     if search is not None:
@@ -68,10 +78,21 @@ def theory(
         names = wanted(claim)
         for name in names:
             discovery.claim(name)  # report a wrong name before any work
-        found = sorted(judge_all(names, settings, workers=workers, done=done), key=_place)
+        found = []
+
+        def judged(result: ClaimResult) -> None:
+            found.append(result)
+            done(result)
+
+        try:
+            _judge(names, settings, workers, judged)
+        except (Interrupted, ResourceError) as error:
+            stopped = error
+        found.sort(key=_place)
         words = [] if names == discovery.names() else ["--claim", ",".join(names)]
     results = TheoryResults(
-        passed=all(each.passes for each in found),
+        passed=all(each.passes for each in found) and stopped is None,
+        interrupted=stopped is not None,
         command=shlex.join(["kernelproof", "theory", *words, "--precision", str(precision), "--seed", str(seed)]),
         precision=precision,
         seed=seed,
@@ -81,8 +102,30 @@ def theory(
         claims=found,
     )
     if out is not None:
-        keep(reports.write, results, Path(out))
+        with interruption.held():
+            keep(reports.write, results, Path(out))
+    if stopped is not None:
+        raise stopped.with_report(out) if isinstance(stopped, Interrupted) else stopped
     return results
+
+
+def _judge(
+    names: Sequence[str], settings: Settings, workers: int | None, judged: Callable[[ClaimResult], None]
+) -> None:
+    """Judge the claims called `names`, several at once each in a fresh interpreter, so that none affects another."""
+    count = min(workers or cpu_count() or 1, len(names))
+    if count <= 1:
+        judge_all(names, settings, done=judged)
+        return
+    found: dict[str, ClaimResult] = {}
+    pool = Pool(count, Work(call, (discovery.names, {}), START_SECONDS))
+    try:
+        starts = {
+            name: partial(pool.submit, Work(call, (judge_name, {"name": name, "settings": settings}))) for name in names
+        }
+        gather(starts, found, lambda name: judged(found[name]))
+    finally:
+        pool.stop()
 
 
 def _place(claim: ClaimResult) -> tuple[int, bool, int, int, str]:

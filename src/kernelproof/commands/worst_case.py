@@ -22,6 +22,8 @@ from kernelproof.verify.fuzz.grid import left_out, places, usual
 from kernelproof.verify.fuzz.search import searched
 from kernelproof.verify.fuzz.worst_case_record import WorstCaseResults, WorstCaseRow
 from kernelproof.verify.judging.grades import limit_of
+from kernelproof.verify.process import interruption
+from kernelproof.verify.process.interruption import Interrupted
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.targets.target import Place, Target
 from kernelproof.verify.workers.runner import compiles, with_patience
@@ -82,6 +84,7 @@ def worst_case(
         lines = float(len(cases))
         seconds = max(LEAST_SECONDS, lines if whole else min(lines, MOST_SECONDS))
     judge: Judge
+    stopped: list[Interrupted] = []
     total, noun = (len(cases), "lines of the tables") if seconds is None else (int(seconds), "seconds")
     with Progress(total, shown=progress, noun=noun, verb="searching") as shown:
 
@@ -93,7 +96,7 @@ def worst_case(
                 if now > shown.done:
                     shown.advance(now - shown.done)
 
-            return searched(judge, cases, seed, seconds=seconds, blocks=blocks, tell=tell)
+            return searched(judge, cases, seed, seconds=seconds, blocks=blocks, tell=tell, stopped=stopped)
 
         if serial:
             judge = Here(chosen)
@@ -103,7 +106,8 @@ def worst_case(
             with Arena(chosen, with_patience(held) if compiles(chosen) else held) as judge:
                 rows = search(judge)
     results = WorstCaseResults(
-        passed=_holds(rows, chosen),
+        passed=_holds(rows, chosen) and not stopped,
+        interrupted=bool(stopped),
         target=chosen.name,
         device=chosen.device,
         promised=chosen.contract.grade,
@@ -118,7 +122,10 @@ def worst_case(
         table=rows,
     )
     if out is not None:
-        keep(write_worst_case, results, Path(out))
+        with interruption.held():
+            keep(write_worst_case, results, Path(out))
+    if stopped:
+        raise stopped[0].with_report(out)
     return results
 
 
