@@ -164,6 +164,7 @@ def _run(
         tables = [] if studies is None else studies.result()
         return tables, environment.result(), None
     except (Interrupted, ResourceError) as error:
+        work.stop()
         return [], environment_here(with_torch=False, seed=seed), error
 
 

@@ -101,6 +101,11 @@ class Runner:
         self.found: Found = {}
         self.modes: dict[str, dict[str, Any]] = {}
 
+    def stop(self) -> None:
+        """End the workers, before what they have done is reported."""
+        if self.pool is not None:
+            self.pool.stop()
+
     def describe(self, places: Sequence[Place], asked: Selection | None = None) -> list[list[Target] | str]:
         """Return what `targets.describe` gives for every place; calls that probe a target keep to what is `asked`.
 

@@ -96,6 +96,7 @@ def converge(
                 held = convergence.study(work, loaded, grid, seed, formats)
                 shown(BACKENDS)
         except (Interrupted, ResourceError) as error:
+            work.stop()
             stopped = error
         results = _results(
             found, held, chosen, grid, look, seed, with_torch=any(t.array_library == "torch" for t in loaded)
