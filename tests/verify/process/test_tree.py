@@ -166,6 +166,8 @@ def test_this_process_is_never_ended() -> None:
 @linux
 @pytest.mark.parametrize("what", ["anonymous", "shared", "written", "mapped", "forked", "deleted"])
 def test_memory_counts_however_it_is_held(start: Start, what: str) -> None:
+    if what == "deleted" and not os.access("/dev/shm", os.W_OK):  # noqa: S108 (it is what is asked)
+        pytest.skip("the folder of memory files cannot be written here")
     size = 64 * MEBIBYTE
     empty = start(HOLDS, 0, "nothing")
     base = tree.resident([empty.pid])
