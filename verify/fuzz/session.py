@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
@@ -67,7 +68,7 @@ class _Silent:
     """A judge without time for any question."""
 
     def __init__(self, judge: Judge) -> None:
-        self.target, self.deaths = judge.target, judge.deaths
+        self.target, self.deaths, self.ends = judge.target, judge.deaths, judge.ends
 
     def ask(self, question: Question, *, seconds: float | None = None) -> Any:
         """Raise `OutOfTime`."""

@@ -23,9 +23,9 @@ from kernelproof.verify.hosts import isolation
 from kernelproof.verify.importing import answer_of, first_line
 from kernelproof.verify.process import tree
 from kernelproof.verify.process.descriptors import moved_high
+from kernelproof.verify.process.endings import LOST_CONTEXT
 from kernelproof.verify.process.environment import modes
 from kernelproof.verify.process.limits import data_limited
-from kernelproof.verify.process.spawning import LOST_CONTEXT
 from kernelproof.verify.process.state import LIBRARIES, State, functions_of_libraries, replaced_since
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.caller import Calling

@@ -27,8 +27,8 @@ from typing import Any
 from kernelproof.verify.hosts.messages import Packer
 from kernelproof.verify.hosts.wire import Frame, Reader, WireError, framed
 from kernelproof.verify.process import tree
+from kernelproof.verify.process.endings import how_ended
 from kernelproof.verify.process.limits import GIBIBYTE
-from kernelproof.verify.process.spawning import how_ended
 
 LOOK = 0.1
 """Seconds between two looks at a host that does not answer."""

@@ -1,7 +1,7 @@
 """Blame: what the end of a child process says, from the last step that it announced and the way it ended.
 
-The process ends in a call of the target: the target is to blame. It ends anywhere else: the caller decides by its own
-policy, because truth, judging and imports of ours are not the target's to answer for.
+Child processes run our own code; targets have processes of their own (`kernelproof.verify.hosts`). So an end is never a
+target's doing, and the caller decides by its own policy what becomes of the work.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from kernelproof.reference.errors import KernelproofError
-from kernelproof.verify.process.spawning import how_ended
+from kernelproof.verify.process.endings import how_ended
 
 
 class InternalError(KernelproofError):
@@ -23,12 +23,8 @@ class Doing(Enum):
 
     STARTING = "starting"
     """It has not taken its first work yet."""
-    LOADING = "loading"
-    """It imports a target."""
-    CALLING = "calling"
-    """It calls a target."""
     OWN = "own"
-    """It runs our own code: truth, judging, imports."""
+    """It computes a truth, judges, or waits for a target."""
     BETWEEN = "between"
     """It has finished with one target and has not begun with the next."""
 
@@ -40,12 +36,10 @@ class Step:
     Attributes:
         doing: the kind of step.
         place: what it is about, in the terms of the caller.
-        call: the name of the call, where the step is one.
     """
 
     doing: Doing
     place: tuple[Any, ...] = ()
-    call: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,28 +59,18 @@ class End:
     seconds: float | None = None
 
     @property
-    def in_call(self) -> bool:
-        """Whether it ended in a call of the target, which is then to blame."""
-        return self.step.doing is Doing.CALLING
-
-    @property
     def reason(self) -> str:
         """Why there is no answer."""
         if self.timed_out and self.seconds is not None:
             return f"no answer in {self.seconds:g} s"
         return f"the process ended: {self.how}"
 
-    @property
-    def message(self) -> str:
-        """The reason, with the call that it belongs to."""
-        return f"the {self.step.call} call: {self.reason}" if self.in_call else self.reason
-
 
 class Ended(Exception):
     """Raised for work whose process ended before it was finished."""
 
     def __init__(self, end: End) -> None:
-        super().__init__(end.message)
+        super().__init__(end.reason)
         self.end = end
 
 
@@ -99,9 +83,9 @@ def blame(step: Step, code: int | None, *, timed_out: bool, seconds: float | Non
         timed_out: whether its time was up.
         seconds: the time it had.
 
-    >>> blame(Step(Doing.CALLING, call="vjp"), -9, timed_out=False, seconds=60.0).message
-    'the vjp call: the process ended: killed by SIGKILL'
-    >>> blame(Step(Doing.CALLING, call="vjp"), 1, timed_out=True, seconds=60.0).message
-    'the vjp call: no answer in 60 s'
+    >>> blame(Step(Doing.OWN), -9, timed_out=False, seconds=60.0).reason
+    'the process ended: killed by SIGKILL'
+    >>> blame(Step(Doing.OWN), 1, timed_out=True, seconds=60.0).reason
+    'no answer in 60 s'
     """
     return End(step, timed_out, how_ended(code), seconds)

@@ -1,23 +1,19 @@
-"""One supervised child process: its watchdog, or else its parent, kills a target that hangs.
+"""One supervised child process: its watchdog, or else its parent, kills work that hangs.
 
-Every target runs in such a process: for `verify` in a `pool.Pool` of them, for `fuzz` and `worst-case` in one that
-answers questions (`fuzz.arena`), for benchmarks in one for each call (`bench.isolation`).
+Truth and judgements run in such processes: for `verify` in a `pool.Pool` of them, for `fuzz` and `worst-case` in one
+that answers questions (`fuzz.arena`); so do the calls of benchmarks (`bench.isolation`). Targets do not: each has a
+host, which a child starts and watches (`kernelproof.verify.hosts.process`).
 
-Who kills a target that hangs
+Who kills work that hangs
     First the watchdog inside the child (`limits.start_watch`), at the limit that the child has set itself in its
-    journal. If the target has stopped it or the whole process, `Child.look` does: it sends SIGKILL `GRACE` seconds
-    after the limit.
+    journal. If that is stopped, or the whole process, `Child.look` does: it sends SIGKILL `GRACE` seconds after the
+    limit.
 Who notices that the process has died
-    `Child.look`: it asks the system for the exit code. The connection cannot tell, because a process that a target
-    forked holds it open, and a target may close it.
-Who is to blame
-    `blame.blame`: the last step in the journal says whether the process was in a call.
+    `Child.look`: it asks the system for the exit code. The connection cannot tell, because a process that was forked
+    may hold it open.
 What ends with the process
     Everything below it (`tree.end`), and everything that bears its mark. If this process is killed, the child notices
     and does the same (`orphan`).
-What the memory limit is
-    `limits.limit_data`, which the child calls itself.
-
 Data flow: the parent writes the work to a new file, the journal, and sends its path. The child appends its steps, its
 records and at last the answer to the same file, and rings. Nothing depends on the ring: without it the parent looks
 every `WATCH` seconds.
@@ -38,7 +34,7 @@ from typing import Any
 
 from kernelproof.verify.process import folders, tree
 from kernelproof.verify.process.blame import Doing, End, Step, blame
-from kernelproof.verify.process.journal import Allowed, Journal, Reader, Returned, Told
+from kernelproof.verify.process.journal import Allowed, Journal, Reader, Told
 from kernelproof.verify.process.orphan import Origin
 from kernelproof.verify.process.service import Done, Raised, Work, serve
 from kernelproof.verify.process.spawning import MARK, Context, marked, threads_limited
@@ -68,7 +64,6 @@ class Child:
         busy: whether it has work that has not ended yet.
         step: the last step that it announced.
         told: the records that its present or last work has told.
-        returned: the places of calls that forked and came back in the forked process too.
     """
 
     def __init__(self, preparation: Work, *, threads: int | None = None) -> None:
@@ -76,7 +71,6 @@ class Child:
         self.busy = False
         self.step = Step(Doing.STARTING)
         self.told: list[tuple[Any, ...]] = []
-        self.returned: list[tuple[Any, ...]] = []
         self.process: Any = None
         self._connection: Connection | None = None
         self._folder: Path | None = None
@@ -130,7 +124,7 @@ class Child:
         journal.add(work)
         journal.close()
         self.busy, self.step = True, Step(Doing.BETWEEN)
-        self.told, self.returned, self._reader = [], [], Reader(self._path)
+        self.told, self._reader = [], Reader(self._path)
         self._allowed, self._deadline = TAKE_SECONDS, time.monotonic() + TAKE_SECONDS
         if self._connection is not None:
             # If this fails the process has died, or a target has closed its end: `look` finds out.
@@ -158,8 +152,6 @@ class Child:
         if said is not None:
             self.busy = False
             self._path.unlink(missing_ok=True)
-            if isinstance(said, Done) and said.retired:
-                self.stop()
         return said
 
     def wait(self, ends: float | None = None) -> Done | Raised | End | None:
@@ -218,8 +210,6 @@ class Child:
                 self._deadline = inf if record.seconds is None else time.monotonic() + record.seconds
             elif isinstance(record, Told):
                 self.told.append(record.content)
-            elif isinstance(record, Returned):
-                self.returned.append(record.place)
             elif isinstance(record, Done | Raised):
                 return record
         return None

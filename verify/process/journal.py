@@ -1,7 +1,7 @@
 """The journal of one piece of work: the file in which a child process announces each step before it takes it.
 
-The file outlives the process: whatever a target does, nothing that was announced is lost. Every record has a frame with
-its length and checksum, so a record that was cut off, or text that a target wrote between two records, is skipped.
+The file outlives the process, so nothing that was announced is lost. Every record has a frame with its length and
+checksum, so that a record that was cut off is skipped.
 The watchdog of the process writes its last words, ``Timeout``, to the same file.
 """
 
@@ -39,13 +39,6 @@ class Told:
     content: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Returned:
-    """Written by a process that a call forked and that came back from the call; its place is that of the call."""
-
-    place: tuple[Any, ...]
-
-
 class Journal:
     """The child's end: records appended to a file, each in the hands of the kernel before the next step."""
 
@@ -60,9 +53,9 @@ class Journal:
         while left:
             left = left[os.write(descriptor, left) :]
 
-    def step(self, doing: Doing, *place: Any, call: str = "", seconds: float | None = None) -> None:
+    def step(self, doing: Doing, *place: Any, seconds: float | None = None) -> None:
         """Announce the next step; `seconds` limits it, None leaves the limit that holds."""
-        self.add(Step(doing, place, call))
+        self.add(Step(doing, place))
         if seconds is not None:
             self.allow(seconds)
 
@@ -77,10 +70,6 @@ class Journal:
     def tell(self, *content: Any) -> None:
         """Give the parent a record that is kept if the process ends now."""
         self.add(Told(content))
-
-    def returned(self, *place: Any) -> None:
-        """Say, in a forked process, that it came back from the call at `place`."""
-        self.add(Returned(place))
 
     def close(self) -> None:
         """Close the file, if a target has not."""

@@ -146,7 +146,7 @@ def held_bytes() -> int:
 
 @dataclass
 class _Data:
-    """The limits of the data segment: `wanted` in calls, `most` for truth and judgements as well."""
+    """The limits of the data segment of a host: `wanted` in calls, `most` around them."""
 
     wanted: int = 0
     most: int = 0
@@ -155,7 +155,7 @@ class _Data:
 
 _DATA = _Data()
 RESERVE = 2 * GIBIBYTE
-"""Bytes that our own code may take beyond what targets may, so that what they hold is no fault of ours."""
+"""Bytes that the caller in a host may take beyond what a target may, so that it can still say what became of a call."""
 
 
 def limit_data(more: int) -> None:

@@ -25,7 +25,6 @@ class Job(Future[Any]):
         work: what is to be done.
         step: the last step that the process announced.
         told: the records that the work has told, also if the process ended.
-        returned: the places of calls that came back in a forked process too.
         trace: the traceback of what the work raised, or "".
     """
 
@@ -34,12 +33,11 @@ class Job(Future[Any]):
         self.work = work
         self.step = Step(Doing.STARTING)
         self.told: list[tuple[Any, ...]] = []
-        self.returned: list[tuple[Any, ...]] = []
         self.trace = ""
 
     def settle(self, said: Done | Raised | End, child: Child) -> None:
         """Take what has come of the work."""
-        self.step, self.told, self.returned = child.step, child.told, child.returned
+        self.step, self.told = child.step, child.told
         if isinstance(said, Done):
             self.set_result(said.answer)
         elif isinstance(said, Raised):
@@ -93,7 +91,7 @@ class Pool:
             # What was told before is not lost with the process.
             if not job.done():
                 child.read()
-                job.step, job.told, job.returned = child.step, child.told, child.returned
+                job.step, job.told = child.step, child.told
         end_all((child.pid for child in self._children if child.alive), reap=False)
         for child in self._children:
             child.stop()
@@ -126,7 +124,7 @@ class Pool:
             if child.busy:
                 continue
             if not child.alive:
-                # It ended before, or retired; its preparation comes first again.
+                # It ended before; its preparation comes first again.
                 child.start()
                 continue
             job = self._waiting.popleft()

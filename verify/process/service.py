@@ -19,7 +19,7 @@ from typing import Any
 from kernelproof.verify.process.blame import InternalError
 from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.journal import Journal, Reader
-from kernelproof.verify.process.limits import exhausted, stop_watch
+from kernelproof.verify.process.limits import stop_watch
 from kernelproof.verify.process.orphan import Origin, end_with
 from kernelproof.verify.process.tree import become_subreaper
 
@@ -45,11 +45,9 @@ class Done:
 
     Attributes:
         answer: what the function returned.
-        retired: whether the process ends now, because targets hold memory that the next work would lack.
     """
 
     answer: Any
-    retired: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,8 @@ def serve(connection: Connection, _: Callable[..., Any], origin: Origin) -> None
     parent = Connection(moved_high(os.dup(connection.fileno())))
     connection.close()
     try:
-        while not _work(os.fsdecode(parent.recv_bytes())):
+        while True:
+            _work(os.fsdecode(parent.recv_bytes()))
             # A target may have changed that for every file of the process.
             os.set_blocking(parent.fileno(), True)
             os.write(parent.fileno(), b"\0")
@@ -114,19 +113,18 @@ def serve(connection: Connection, _: Callable[..., Any], origin: Origin) -> None
     os._exit(0)
 
 
-def _work(path: str) -> bool:
-    """Do the work in the journal at `path`; whether this process retires."""
+def _work(path: str) -> None:
+    """Do the work in the journal at `path`."""
     process, journal = os.getpid(), Journal(path)
     said: Done | Raised
     try:
         (work,) = Reader(path).new()
         journal.allow(work.seconds)
-        said = Done(work.function(journal, *work.arguments), exhausted())
+        said = Done(work.function(journal, *work.arguments))
     except BaseException as error:  # noqa: BLE001 (an exit is no reason to go without an answer)
         said = Raised.of(error)
     if os.getpid() != process:
-        # A target forked, and this is the process that came back.
-        journal.returned()
+        # What was called forked, and this is the process that came back.
         os._exit(0)
     stop_watch()
     try:
@@ -135,4 +133,3 @@ def _work(path: str) -> bool:
         said = Raised.of(error)
         journal.add(said)
     journal.close()
-    return isinstance(said, Done) and said.retired

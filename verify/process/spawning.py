@@ -1,4 +1,4 @@
-"""Spawning of processes that do not run the parent's main module, and the words for how they ended.
+"""Spawning of processes that do not run the parent's main module.
 
 A child process needs nothing of that module: importing it would cost time, and a script that calls `kernelproof.verify`
 without ``if __name__ == "__main__":`` would start itself again in every child. Nor does it take a file of the working
@@ -8,7 +8,6 @@ folder, such as ``locale.py``, for a module of Python: see `kernelproof.referenc
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,24 +21,6 @@ from kernelproof.reference.safe_path import forget, working_folder_last
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 MARK = "KERNELPROOF_RUN"
 """Environment variable of worker processes: the process that started them, and their number there."""
-LOST_CONTEXT = 213
-"""Exit code of a process whose CUDA context a call has lost: every later call in that process would fail too."""
-
-
-def how_ended(code: int | None) -> str:
-    """How a process with this exit code ended, in words; None: it was killed from outside.
-
-    >>> how_ended(-9), how_ended(3)
-    ('killed by SIGKILL', 'exit code 3')
-    """
-    if code is None:
-        return "it did not end by itself"
-    if code < 0:
-        names = {int(each): each.name for each in signal.Signals}
-        return f"killed by {names.get(-code, f'signal {-code}')}"
-    if code == LOST_CONTEXT:
-        return f"exit code {code}, of a process whose CUDA context is lost, such as to an illegal memory access"
-    return f"exit code {code}"
 
 
 class _Process(context.SpawnProcess):
@@ -69,7 +50,8 @@ class Context(context.SpawnContext):
 def marked(value: str) -> Iterator[None]:
     """Give each process spawned inside the variable `MARK`, by which it and all below it are found."""
     # It serves this process and all later children: it must not bear the mark of the first, and end with that.
-    resource_tracker.ensure_running()
+    with working_folder_last():
+        resource_tracker.ensure_running()
     before = os.environ.get(MARK)
     os.environ[MARK] = value
     try:

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from kernelproof.reference.errors import TargetError, shown
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.process.spawning import how_ended
+from kernelproof.verify.process.endings import how_ended
 from kernelproof.verify.process.tree import die_with_parent
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.declaration import Declaration

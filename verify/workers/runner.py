@@ -207,7 +207,7 @@ class Runner:
                     pending[again] = task
 
     def afterwards(self, cases: Sequence[Case], targets: Sequence[Target]) -> None:
-        """Repeat some calls of every target, see `kernelproof.verify.workers.afterwards`; add what that shows to `found`.
+        """Repeat some calls of every target, see `workers.afterwards`; add what that shows to `found`.
 
         Raises:
             InternalError: our own fault.

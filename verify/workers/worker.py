@@ -19,7 +19,6 @@ from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote
 from kernelproof.verify.process.blame import Doing
 from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.process.tree import become_subreaper
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import CacheFile, store_of
 from kernelproof.verify.truth.lookup import load_oracle, lookup, truth_for
@@ -52,8 +51,8 @@ def prepare(_: Journal, modules: tuple[str, ...]) -> None:
     Args:
         modules: only our own and built-in ones; if one cannot be imported, the code that uses it reports that.
     """
-    if become_subreaper():
-        ADOPTS.append(True)
+    # `service.serve` has made this process the parent of what its hosts leave.
+    ADOPTS.append(True)
     with suppress(ImportError):
         load_oracle()
     for name in modules:

@@ -103,25 +103,18 @@ def test_what_is_raised_while_it_starts_is_what_its_start_comes_to() -> None:
 
 
 @pytest.mark.parametrize(("how", "words"), [("7", "exit code 7"), ("0", "exit code 0"), ("killed", "SIGKILL")])
-def test_a_death_in_a_call_is_told_with_its_step(child: Child, how: str, words: str) -> None:
+def test_a_death_is_told_with_its_step(child: Child, how: str, words: str) -> None:
     found = end(child, working.dies, how)
-    assert found.in_call
-    assert found.step == Step(Doing.CALLING, (1, 2), "forward")
-    assert words in found.message
+    assert found.step == Step(Doing.OWN, (1, 2))
+    assert words in found.reason
     assert not found.timed_out
     assert child.told == [("before",)]
-
-
-def test_a_death_elsewhere_is_not_in_a_call(child: Child) -> None:
-    found = end(child, working.dies_unheard)
-    assert not found.in_call
-    assert found.step.place == (4,)
 
 
 def test_the_watchdog_inside_ends_a_call_that_hangs(child: Child) -> None:
     started = time.monotonic()
     found = end(child, working.hangs, "asleep", 0.5)
-    assert found.message == "the forward call: no answer in 0.5 s"
+    assert found.reason == "no answer in 0.5 s"
     assert found.how == "exit code 1"
     assert time.monotonic() - started < child_module.GRACE
 
@@ -131,7 +124,7 @@ def test_the_watchdog_inside_ends_a_call_that_hangs(child: Child) -> None:
 def test_the_parent_ends_what_the_watchdog_cannot(child: Child, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "GRACE", 0.5)
     found = end(child, working.hangs, how, 0.5)
-    assert found.message == "the forward call: no answer in 0.5 s"
+    assert found.reason == "no answer in 0.5 s"
     assert found.how == "it did not end by itself"
 
 
@@ -183,7 +176,6 @@ def test_a_target_that_closes_every_file_loses_no_answer(child: Child) -> None:
 def test_a_process_that_came_back_reaches_nothing_of_ours(child: Child) -> None:
     assert answer(child, working.forks) == "once"
     assert child.told == [("from the other one",)]
-    assert child.returned == [()]
 
 
 def test_a_process_that_dies_idle_is_not_alive(child: Child, tmp_path: Path) -> None:
@@ -194,15 +186,6 @@ def test_a_process_that_dies_idle_is_not_alive(child: Child, tmp_path: Path) -> 
     assert (tmp_path / "marker").exists()
     assert not child.alive
     assert answer(child, working.answers, 1) == 1
-
-
-def test_a_process_without_memory_retires(child: Child) -> None:
-    found = said(child, working.is_exhausted)
-    assert isinstance(found, Done)
-    assert found.retired
-    # The parent has ended it, whether or not it had the time to end itself.
-    assert child.handles == []
-    assert answer(child, working.pid) != found.answer
 
 
 def test_a_child_that_nobody_stops_does_not_keep_the_parent() -> None:

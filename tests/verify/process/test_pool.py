@@ -45,9 +45,9 @@ def test_an_error_is_raised_and_the_next_job_has_an_answer(pool: Pool) -> None:
 
 def test_an_end_keeps_what_was_told(pool: Pool) -> None:
     job = pool.submit(Work(working.dies, ("7",), 60.0))
-    with pytest.raises(Ended, match="the forward call: the process ended: exit code 7") as caught:
+    with pytest.raises(Ended, match="the process ended: exit code 7") as caught:
         job.result(60)
-    assert caught.value.end.step.doing is Doing.CALLING
+    assert caught.value.end.step.doing is Doing.OWN
     assert job.told == [("before",)]
     assert pool.submit(Work(working.answers, (1,), 60.0)).result(60) == 1
 
@@ -67,7 +67,7 @@ def test_work_that_cannot_be_sent_is_an_error_of_its_job(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preparation", "error"), [(Work(working.refuses, (), 60.0), TargetError), (Work(working.dies_unheard), Ended)]
+    ("preparation", "error"), [(Work(working.refuses, (), 60.0), TargetError), (Work(working.dies_at_once), Ended)]
 )
 def test_a_preparation_that_fails_is_the_answer_to_who_waits(preparation: Work, error: type[Exception]) -> None:
     failing = Pool(1, preparation)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from kernelproof.reference.errors import DomainError, TargetError
-from kernelproof.verify.process import limits
 from kernelproof.verify.process.blame import Doing
 from kernelproof.verify.process.journal import Journal
 
@@ -52,7 +51,7 @@ def tells(journal: Journal, count: int) -> int:
 
 def refuses(journal: Journal) -> None:
     """Fail to load a target."""
-    journal.step(Doing.LOADING)
+    journal.step(Doing.OWN)
     msg = "no such target"
     raise TargetError(msg)
 
@@ -73,21 +72,20 @@ def cannot_be_sent(_: Journal) -> Any:
 def dies(journal: Journal, how: str) -> None:
     """Tell a record, then end the process in a call."""
     journal.tell("before")
-    journal.step(Doing.CALLING, 1, 2, call="forward")
+    journal.step(Doing.OWN, 1, 2)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(int(how))
 
 
-def dies_unheard(journal: Journal) -> None:
-    """End the process outside of a call."""
-    journal.step(Doing.OWN, 4)
+def dies_at_once(_: Journal) -> None:
+    """End the process."""
     os._exit(3)
 
 
 def hangs(journal: Journal, how: str, seconds: float | None) -> None:
     """Give no answer, and keep the watchdog from biting."""
-    journal.step(Doing.CALLING, call="forward", seconds=seconds)
+    journal.step(Doing.OWN, seconds=seconds)
     if how == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "unwatched":
@@ -97,7 +95,7 @@ def hangs(journal: Journal, how: str, seconds: float | None) -> None:
 
 def hangs_with_a_child(journal: Journal, seconds: float) -> None:
     """Give no answer, and leave a process that holds every file open."""
-    journal.step(Doing.CALLING, call="forward", seconds=seconds)
+    journal.step(Doing.OWN, seconds=seconds)
     if os.fork() == 0:
         time.sleep(30)
         os._exit(0)
@@ -106,14 +104,14 @@ def hangs_with_a_child(journal: Journal, seconds: float) -> None:
 
 def closes(journal: Journal, end: int) -> int:
     """Close every file but the standard streams, up to a number; return the number of the process."""
-    journal.step(Doing.CALLING, call="forward")
+    journal.step(Doing.OWN)
     os.closerange(3, end)
     return os.getpid()
 
 
 def floods(journal: Journal) -> int:
     """Write into every file that takes it; return the number of the process."""
-    journal.step(Doing.CALLING, call="forward")
+    journal.step(Doing.OWN)
     for number in range(3, 1024):
         try:
             os.set_blocking(number, False)
@@ -142,12 +140,6 @@ def leaves_a_killer(_: Journal, marker: str) -> None:
         os._exit(9)
 
     threading.Thread(target=kill, daemon=True).start()
-
-
-def is_exhausted(_: Journal) -> int:
-    """Hold memory that is not given back."""
-    limits.exhausted.__globals__["_DATA"].wanted = 1
-    return os.getpid()
 
 
 def in_time_after(journal: Journal, seconds: float) -> str:
