@@ -25,6 +25,12 @@ TURNS = ("3", "4", "5")
 32 are seen in one case, and there are many cases."""
 
 
+MANY = "after {count:,} further calls, the forward call gave other bits than in the run"
+PLAIN = "in a plain Python process, without kernelproof, the forward call gave other bits than in the run"
+AFTERWARDS = tuple(text.partition(" {")[0].partition(",")[0] for text in (MANY, PLAIN))
+"""How messages begin on calls that are repeated at the end of a run (`kernelproof.verify.workers.afterwards`)."""
+
+
 def bits(array: Array) -> Array:
     """View the elements as (n, itemsize) bytes, so that NaNs compare by their bits."""
     flat = np.ascontiguousarray(array).reshape(-1)

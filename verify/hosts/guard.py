@@ -280,6 +280,15 @@ class Guard:
         if left:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
 
+    @contextmanager
+    def _held(self, *, ours: bool) -> Iterator[None]:
+        """Limit the memory of a call in a host, and watch what it looks at; neither in the user's own process."""
+        if self.sink is None:
+            yield
+            return
+        with data_limited(), isolation.asking(allowed=ours):
+            yield
+
     def _left_processes(self) -> bool:
         """End the processes that the calls have left; whether there were any."""
         if not _has_children():
@@ -295,7 +304,7 @@ class Guard:
         process, forks, depth = os.getpid(), _forks, sys.getrecursionlimit()
         try:
             ours = self.caller.target.place.module.startswith(BUILT_IN)
-            with warnings.catch_warnings(), data_limited(), isolation.asking(allowed=ours):
+            with warnings.catch_warnings(), self._held(ours=ours):
                 warnings.simplefilter("ignore")
                 outcome = self.caller(case, call)
         except BaseException as error:

@@ -35,8 +35,6 @@ from kernelproof.theory.convergence.records import ends
 from kernelproof.theory.convergence.studies import Datum
 from kernelproof.theory.series import ball
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.hosts.process import Fate
-from kernelproof.verify.hosts.respondent import Respondent, local_of
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import ACCURACY, Call, Inputs, Outcome
 from kernelproof.verify.studies.backend_records import (
@@ -54,7 +52,7 @@ from kernelproof.verify.truth.lookup import lookup, truth_for
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.runner import Runner, compiles, with_patience
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult
-from kernelproof.verify.workers.worker import remote_of
+from kernelproof.verify.workers.worker import outcomes_of
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 """The dtypes to try by default."""
@@ -174,13 +172,9 @@ def ask(job: _Job, limits: Limits | None = None) -> list[Outcome] | str:
     """
     if not job.orders:
         return []
-    asked: Respondent = local_of(job.target) if limits is None else remote_of(job.target, limits)[0]
     # A new array for every call: a target may write into the last one.
     calls = [Call(job.inputs(), order=str(order)) for order in job.orders]
-    outcomes = asked.answer(job.case(job.orders[0]), calls)
-    if asked.fate is None:
-        return outcomes
-    return "no answer in the time allowed" if asked.fate is Fate.TIME else str(outcomes[-1].crash)
+    return outcomes_of(job.target, job.case(job.orders[0]), calls, limits)
 
 
 def _started(work: Runner, job: _Job) -> Future[list[Outcome] | str]:

@@ -16,7 +16,9 @@ import numpy as np
 
 from kernelproof.verify.cases.inputs import zero_empty_cotangents
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.checks import checks
+from kernelproof.verify.checks import calls_of, checks
+from kernelproof.verify.checks.determinism import AFTERWARDS
+from kernelproof.verify.checks.determinism import CHECK as DETERMINISM
 from kernelproof.verify.hosts.respondent import Respondent
 from kernelproof.verify.judging.claims import Seen
 from kernelproof.verify.records import CRASH, Call, Contract, Inputs, Outcome, Truth
@@ -27,8 +29,6 @@ from kernelproof.verify.witness.choice import shown
 from kernelproof.verify.witness.literals import LARGEST
 from kernelproof.verify.witness.renderer import REPEATED, Script
 from kernelproof.verify.witness.writer import Writer
-from kernelproof.verify.workers.afterwards import CHECK as AFTERWARDS
-from kernelproof.verify.workers.judge import calls_of
 
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""
@@ -51,7 +51,7 @@ def script_for(subject: Subject, check: str, asked: Respondent, message: str = "
     held = [*inputs.arrays.values(), *inputs.options.values(), inputs.cotangent]
     if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > LARGEST:
         return writer.fallback(check)
-    if check == AFTERWARDS and message.startswith(("after ", "in a plain")):
+    if check == DETERMINISM.id and message.startswith(AFTERWARDS):
         # What shows after a run, or outside of one, shows in a run.
         return writer.fallback(check)
     if check == CRASH:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of, resolve
+from kernelproof.verify.checks.determinism import CHECK as DETERMINISM
+from kernelproof.verify.checks.determinism import MANY, PLAIN
 from kernelproof.verify.hosts import plain
 from kernelproof.verify.hosts.respondent import Respondent
 from kernelproof.verify.records import Call, Failure, Outcome
@@ -22,8 +24,6 @@ from kernelproof.verify.workers.tasks import CaseResult, CheckResult, digest_of
 if TYPE_CHECKING:
     from kernelproof.verify.targets.target import Target
 
-CHECK = "determinism"
-"""The check whose failure this is."""
 CASES = 8
 """Cases that are repeated, of as many ops and dtypes as there are."""
 LARGEST = 1 << 12
@@ -33,8 +33,6 @@ CALLS = 4096
 BATCH = 64
 SECONDS = 8.0
 """Time for these calls: a slow target gets fewer."""
-MANY = "after {count:,} further calls, the forward call gave other bits than in the run"
-PLAIN = "in a plain Python process, without kernelproof, the forward call gave other bits than in the run"
 
 
 def chosen(target: Target, cases: Sequence[Case], found: Mapping[int, CaseResult]) -> list[int]:
@@ -85,7 +83,7 @@ def _other(digests: Sequence[str], outcomes: Sequence[Outcome], message: str) ->
 
 def with_failure(result: CaseResult, message: str) -> CaseResult:
     """`result` with a failure of determinism."""
-    said = result.checks.get(CHECK, CheckResult())
+    said = result.checks.get(DETERMINISM.id, CheckResult())
     failure = Failure(message=message)
     judged = replace(
         said.judgement,
@@ -94,4 +92,4 @@ def with_failure(result: CaseResult, message: str) -> CaseResult:
         failures=(failure, *said.judgement.failures)[:5],
         worst=failure,
     )
-    return replace(result, checks={**result.checks, CHECK: CheckResult(judged)}, hints=(), assumed=())
+    return replace(result, checks={**result.checks, DETERMINISM.id: CheckResult(judged)}, hints=(), assumed=())

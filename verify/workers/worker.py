@@ -14,11 +14,12 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
-from kernelproof.verify.hosts.process import ADOPTS
-from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote
+from kernelproof.verify.hosts.process import ADOPTS, Fate
+from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote, Respondent, local_of
 from kernelproof.verify.process.blame import Doing
 from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits
+from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.target import Target
 from kernelproof.verify.truth.cache import CacheFile, store_of
 from kernelproof.verify.truth.lookup import load_oracle, lookup, truth_for
@@ -43,6 +44,22 @@ def remote_of(target: Target, limits: Limits, cache: CacheFile | None = None) ->
     remote, history = _KNOWN[target]
     remote.limits = limits
     return remote, history
+
+
+def outcomes_of(target: Target, case: Case, calls: Sequence[Call], limits: Limits | None) -> list[Outcome] | str:
+    """What `target` does with `calls`, or how its process ended, without times.
+
+    Args:
+        target: the target.
+        case: the case.
+        calls: of the case, or of the case at other orders.
+        limits: of the calls together; None: the target is called in this process, for tests.
+    """
+    asked: Respondent = local_of(target) if limits is None else remote_of(target, limits)[0]
+    outcomes = asked.answer(case, calls)
+    if asked.fate is None:
+        return outcomes
+    return "no answer in the time allowed" if asked.fate is Fate.TIME else str(outcomes[-1].crash)
 
 
 def prepare(_: Journal, modules: tuple[str, ...]) -> None:
