@@ -82,9 +82,3 @@ def _place(name: str) -> tuple[float, str]:
     known = checks().get(name)
     # Records of other versions may have checks that are not among these.
     return (0 if name == CRASH else float("inf") if known is None else known.rank), name
-
-
-def calls_of(check: Check, case: Case, inputs: Inputs, contract: Contract) -> dict[str, Call]:
-    """Name all calls that `check` needs of a target of this contract."""
-    asked = check.calls(case, inputs)
-    return asked if contract.deterministic or not asked else asked | check.repeats(case, inputs)

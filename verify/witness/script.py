@@ -16,7 +16,7 @@ import numpy as np
 
 from kernelproof.verify.cases.inputs import zero_empty_cotangents
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.checks import calls_of, checks
+from kernelproof.verify.checks import checks
 from kernelproof.verify.checks.determinism import AFTERWARDS
 from kernelproof.verify.checks.determinism import CHECK as DETERMINISM
 from kernelproof.verify.hosts.respondent import Respondent
@@ -29,6 +29,7 @@ from kernelproof.verify.witness.choice import shown
 from kernelproof.verify.witness.literals import LARGEST
 from kernelproof.verify.witness.renderer import REPEATED, Script
 from kernelproof.verify.witness.writer import Writer
+from kernelproof.verify.workers.judge import calls_of
 
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
-from kernelproof.verify.checks import calls_of, checks
+from kernelproof.verify.checks import Check, checks
 from kernelproof.verify.hosts.respondent import Bthd, Respondent
 from kernelproof.verify.judging.diagnosis import Assumption, explaining
 from kernelproof.verify.judging.errors import NO_OUTPUT
@@ -202,6 +202,12 @@ def _as_bthd(again: _Again, asked: Respondent, history: History, failed: Mapping
 
 def _raised(said: CheckResult) -> bool:
     return said.crash is None and all(NO_OUTPUT in each.message for each in said.judgement.failures)
+
+
+def calls_of(check: Check, case: Case, inputs: Inputs, contract: Contract) -> dict[str, Call]:
+    """Name all calls that `check` needs of a target of this contract."""
+    asked = check.calls(case, inputs)
+    return asked if contract.deterministic or not asked else asked | check.repeats(case, inputs)
 
 
 def _asked(case: Case, inputs: Inputs, contract: Contract, only: frozenset[str] | None) -> dict[str, dict[str, Call]]:
