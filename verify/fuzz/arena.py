@@ -130,7 +130,7 @@ def _undecided(end: End, question: Question) -> Any:
     """The answer that the end of the judging process stands for."""
     if question.wants == "script":
         return Script()
-    return f"no answer: {end.how}" if question.wants != "answer" else Answer(undecided=1)
+    return f"no answer: {end.how}" if question.wants != "answer" else Answer(undecided=1, lost=end.reason)
 
 
 def _fresh(_: Journal) -> None:

@@ -301,6 +301,8 @@ class Session:
         only = None if self.hunting is None else frozenset({self.hunting[1]})
         answer: Answer = self.judge.ask(Question(Subject(case), only))
         self.answers[name] = answer
+        if answer.lost:
+            self._remark(f"not judged: {case.text} ({answer.lost})")
         if CRASH in answer.failures:
             for place in places(case):
                 self.deaths[place] += 1

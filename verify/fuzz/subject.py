@@ -23,6 +23,7 @@ class Answer:
         compared: how many numbers were compared with the truth.
         called: whether the target was called at all.
         rejected: why no family can build the recipe, or "".
+        lost: how the process that judges ended, or "": then nothing was decided.
         seconds: processor time of truth, target and checks.
     """
 
@@ -33,6 +34,7 @@ class Answer:
     compared: int = 0
     called: bool = False
     rejected: str = ""
+    lost: str = ""
     seconds: float = 0.0
 
 

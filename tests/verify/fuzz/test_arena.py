@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
+from tests.verify.fuzz.conftest import FAULTY
 
+import kernelproof
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.fuzz.answers import Question
-from kernelproof.verify.fuzz.arena import Arena, OutOfTime
-from kernelproof.verify.fuzz.subject import kind
+from kernelproof.verify.fuzz.arena import Arena, Here, OutOfTime
+from kernelproof.verify.fuzz.subject import Answer, kind
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
@@ -71,3 +76,23 @@ def test_a_recipe_that_cannot_be_built_is_no_failure(faulty: Loaded) -> None:
         answer = judge.ask(Question(Subject(Case.parse(text))))
     assert "much" in answer.rejected
     assert not answer.failures
+
+
+def test_the_death_of_the_judge_is_said(faulty: Loaded) -> None:
+    with Arena(faulty("right"), Limits(seconds=5.0)) as judge:
+        judge.ask(PLAIN)
+        threading.Timer(0.0, os.kill, (judge.child.pid, signal.SIGKILL)).start()
+        # Whichever question is under way when it ends, or the next one, has a new judge.
+        answers = [judge.ask(PLAIN) for _ in range(4)]
+    lost = [each.lost for each in answers if each.lost]
+    assert set(lost) <= {"the process ended: killed by SIGKILL"}
+    assert answers[-1].failures == {}
+    assert answers[-1].decided > 0
+
+
+def test_what_a_lost_judge_was_asked_is_in_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([Answer(undecided=1, lost="the process ended: killed by SIGKILL")])
+    monkeypatch.setattr(Here, "ask", lambda *_, **__: next(told, Answer(decided=1)))
+    found = kernelproof.fuzz(f"{FAULTY}:right", examples=3, serial=True, op="entmax", order="1", dtype="float32")
+    (note,) = [each for each in found.notes if each.startswith("not judged: entmax order=1 ")]
+    assert note.endswith("(the process ended: killed by SIGKILL)")
