@@ -96,7 +96,7 @@ def verify(
     preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     place, trouble = truth_cache.prepared() if cache else (None, "")
     workers = Workers() if one is None else Workers(1)
-    with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place) as work:
+    with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place, spare=True) as work:
         loaded, absent, skipped = _load(work, places, device, selection, explicit=bool(targets))
         loaded = _with_orders(loaded, selection, one)
         if any(compiles(target) for target in loaded):

@@ -280,6 +280,19 @@ class Guard:
         if left:
             self.remarks[f"leaves threads running, such as {left[0]!r}"] = None
 
+    def repeat(self, case: Case, call: Call, count: int) -> None:
+        """Make a call `count` times, whatever comes of it."""
+        process = os.getpid()
+        with self, warnings.catch_warnings(), self._held(ours=True):
+            warnings.simplefilter("ignore")
+            for _ in range(count):
+                with suppress(Exception, SystemExit):
+                    self.caller(case, call)
+                if os.getpid() != process:
+                    os._exit(0)
+        assert self._before is not None  # set by __enter__
+        self._before.restore(self._before.changed_by(State.now()))
+
     @contextmanager
     def _held(self, *, ours: bool) -> Iterator[None]:
         """Limit the memory of a call in a host, and watch what it looks at; neither in the user's own process."""

@@ -193,7 +193,7 @@ class Home:
                 self.ended.add(self.last)
             self.stop()
         if self.process is None:
-            self.process = HostProcess()
+            self.process = _SPARE.pop() if _SPARE else HostProcess()
         return self.process
 
     def stop(self) -> None:
@@ -205,6 +205,13 @@ class Home:
 
 
 _HOMES: dict[str, Home] = {}
+_SPARE: list[HostProcess] = []
+"""A host that was started before it is known for which target."""
+
+
+def start_spare() -> None:
+    """Start a host for the next target that needs one; while it imports, this process can do other things."""
+    _SPARE.append(HostProcess())
 
 
 def home_of(place: Place) -> Home:
@@ -216,6 +223,8 @@ def stop_all() -> None:
     """End all hosts of this process."""
     for home in _HOMES.values():
         home.stop()
+    while _SPARE:
+        _SPARE.pop().stop()
 
 
 @dataclass
@@ -300,6 +309,25 @@ class Remote:
     def fresh(self) -> None:
         """See `Respondent`."""
         self._home.stop()
+
+    def repeat(self, case: Case, call: Call, count: int) -> bool:
+        """Have the target make `call` `count` times, and say nothing of it; whether its process lived."""
+        self.load()
+        home, packer = self._home, Packer()
+        told = {
+            "do": "repeat",
+            "key": home.loaded[self.target][0],
+            **packed_calls(case, [call], packer),
+            "count": count,
+        }
+        process = home.process
+        assert process is not None  # `load` has started it
+        try:
+            return next(process.ask(told, packer, self.limits.seconds)).text.get("is") == "repeated"
+        except HostEnded as error:
+            home.stop()
+            self.fate = error.fate
+            return False
 
     def _finish(self, frame: Frame, home: Home) -> None:
         self._note(texts_of(frame.text.get("remarks")))

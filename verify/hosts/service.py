@@ -90,6 +90,10 @@ class Host:
             self._describe(text)
         elif text["do"] == "load":
             self._load(text)
+        elif text["do"] == "repeat":
+            case, calls = calls_of(text, frame.content)
+            self.guards[text["key"]].repeat(case, calls[0], text["count"])
+            self.connection.send({"is": "repeated"})
         else:
             self._call(frame)
 

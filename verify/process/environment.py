@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,8 @@ def environment(*, with_torch: bool, seed: int = 0) -> dict[str, Any]:
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 (hosts need only `modes`)
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +46,8 @@ class Place:
 
 def registered() -> dict[str, str]:
     """Name -> ``module:object`` of the targets that installed packages registered in the entry point group."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 (it takes as long as NumPy, and a host needs it for few)
+
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 

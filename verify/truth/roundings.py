@@ -92,8 +92,11 @@ def _of_weight_gradients(
         by_order = by_order + of_order(units, g, times[name] * u, least)
     if "exponentials" in precision.roundings:
         by_score = by_score + u * np.abs(units.slopes * (g - (units.pi * g).sum(axis=-1, keepdims=True)))
+    with np.errstate(invalid="ignore"):
+        # ∞·0, as in `_of_mean_gradients`.
+        by_parameter = np.abs(rows.coefficient() * by_score * units.shift).sum()
     found: dict[str, Any] = {
-        PARAMETERS[type(rows.rule)]: np.abs(rows.coefficient() * by_score * units.shift).sum(),
+        PARAMETERS[type(rows.rule)]: by_parameter,
         "order": by_order.sum() if rows.order != INFINITY else 0.0,
         "alpha": by_order.sum() * (rows.order**2 if rows.order != INFINITY else 1.0),
     }
@@ -157,7 +160,7 @@ def _of_mean_gradients(means: Means, queries: list[_Query], upstream: Floats) ->
             q, k = means.q[place][t], means.k[source]
             reach = np.abs(k - q) if distance else np.abs(k)
             other = reach if distance else np.broadcast_to(np.abs(q), k.shape)
-            # Nothing bounds an infinite R, whatever it is multiplied by: `_stored` reads the NaN of ∞·0 as ∞.
+            # Nothing bounds an infinite R, whatever it is multiplied by: `judging.allowance` reads the NaN of ∞·0 as ∞.
             with np.errstate(invalid="ignore"):
                 out["q"][(*place, t)] += back.by_score @ reach
                 out["k"][source] += back.by_score[:, None] * other

@@ -17,7 +17,7 @@ from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks.determinism import CHECK as DETERMINISM
 from kernelproof.verify.checks.determinism import MANY, PLAIN
 from kernelproof.verify.hosts import plain
-from kernelproof.verify.hosts.respondent import Respondent
+from kernelproof.verify.hosts.respondent import Remote
 from kernelproof.verify.records import Call, Failure, Outcome
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, digest_of
 
@@ -31,6 +31,7 @@ LARGEST = 1 << 12
 CALLS = 4096
 """Calls that are made before."""
 BATCH = 64
+"""Calls of one case at a time; more would not notice that the time is up."""
 SECONDS = 8.0
 """Time for these calls: a slow target gets fewer."""
 
@@ -48,7 +49,7 @@ def chosen(target: Target, cases: Sequence[Case], found: Mapping[int, CaseResult
     return turns[:CASES]
 
 
-def repeated(asked: Respondent, cases: Sequence[tuple[Case, str]], seconds: float) -> list[tuple[int, str]]:
+def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float) -> list[tuple[int, str]]:
     """Which of `cases` gave other bits, by their index, and in which way.
 
     Args:
@@ -61,9 +62,8 @@ def repeated(asked: Respondent, cases: Sequence[tuple[Case, str]], seconds: floa
     count, ends = 0, time.monotonic() + SECONDS
     while count < CALLS and time.monotonic() < ends:
         for case, call in calls:
-            asked.answer(case, [call] * BATCH)
             count += BATCH
-            if asked.fate is not None:
+            if not asked.repeat(case, call, BATCH):
                 return [(0, f"after {count:,} further calls, the process of the target ended")]
     later = [outcome for case, call in calls for outcome in asked.answer(case, [call])[:1]]
     wrong = _other(digests, later, MANY.format(count=count))

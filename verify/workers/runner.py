@@ -338,6 +338,7 @@ def runner(
     limits: Limits | None = None,
     workers: Workers | None = None,
     cache: CacheFile | None = None,
+    spare: bool = False,
 ) -> Iterator[Runner]:
     """Provide a runner with its worker processes, and kill them at the end.
 
@@ -347,6 +348,7 @@ def runner(
         limits: of every case.
         workers: the number of processes.
         cache: where truths are kept; None: nowhere.
+        spare: every worker starts a host at once, because it will need one.
     """
     chosen = limits or Limits()
     if serial:
@@ -357,7 +359,7 @@ def runner(
         stack.callback(folders.remove, folder)
         size = workers or Workers()
         with threads_limited(size.threads):
-            pool = Pool(size.count, Work(prepare, (preload,), START_SECONDS))
+            pool = Pool(size.count, Work(prepare, (preload, spare), START_SECONDS))
             try:
                 yield Runner(pool, str(folder), chosen, cache)
             finally:

@@ -15,7 +15,7 @@ from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
 from kernelproof.verify.hosts.process import ADOPTS, Fate
-from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote, Respondent, local_of
+from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote, Respondent, local_of, start_spare
 from kernelproof.verify.process.blame import Doing
 from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits
@@ -62,14 +62,17 @@ def outcomes_of(target: Target, case: Case, calls: Sequence[Call], limits: Limit
     return "no answer in the time allowed" if asked.fate is Fate.TIME else str(outcomes[-1].crash)
 
 
-def prepare(_: Journal, modules: tuple[str, ...]) -> None:
+def prepare(_: Journal, modules: tuple[str, ...], spare: bool = False) -> None:
     """Prepare a new worker: import the oracle and `modules`.
 
     Args:
         modules: only our own and built-in ones; if one cannot be imported, the code that uses it reports that.
+        spare: start a host at once, which imports at the same time.
     """
     # `service.serve` has made this process the parent of what its hosts leave.
     ADOPTS.append(True)
+    if spare:
+        start_spare()
     with suppress(ImportError):
         load_oracle()
     for name in modules:
