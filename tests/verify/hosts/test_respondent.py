@@ -14,8 +14,9 @@ import pytest
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.hosts import respondent
 from kernelproof.verify.hosts.process import Fate
-from kernelproof.verify.hosts.respondent import Remote, describe_in_host, home_of, stop_all
+from kernelproof.verify.hosts.respondent import Remote, describe_in_host, home_of, start_spare, stop_all
 from kernelproof.verify.process import tree
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call, Outcome
@@ -246,3 +247,25 @@ def test_a_target_that_cannot_be_loaded_is_an_error_of_the_user(tmp_path: Path, 
     with pytest.raises(TargetError, match=words.replace("(", r"\(").replace(")", r"\)")):
         describe_in_host(find(f"{path}:fn"), Limits(seconds=2.0, patience=1.0))
     home_of(find(f"{path}:fn")).stop()
+
+
+def test_the_next_target_gets_the_host_that_was_started_before(tmp_path: Path) -> None:
+    path = tmp_path / "other.py"
+    path.write_text(SOURCE, encoding="utf-8")
+    start_spare()
+    spare = respondent._SPARE[-1].pid
+    _, (outcome,) = answer(path, "process")
+    assert outcome.arrays["output"].tolist() == [spare]
+    assert respondent._SPARE == []
+    home_of(find(f"{path}:process")).stop()
+
+
+def test_a_call_is_repeated_without_answers(file: Path) -> None:
+    remote, _ = answer(file, "forgets")
+    before = remote.answer(CASE, [Call(inputs_of(CASE))])[0].arrays["output"][0]
+    assert remote.repeat(CASE, Call(inputs_of(CASE)), 40)
+    after = remote.answer(CASE, [Call(inputs_of(CASE))])[0].arrays["output"][0]
+    assert after - before == 41
+    dying, _ = answer(file, "dies")
+    assert not dying.repeat(CASE, Call(inputs_of(CASE)), 2)
+    assert dying.fate is Fate.DEATH
