@@ -32,13 +32,11 @@ from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.record.xfail import read as expected_failures
 from kernelproof.verify.records import Contract
 from kernelproof.verify.targets.refitting import with_fitted
-from kernelproof.verify.targets.target import BUILT_IN, Place, Target, find
+from kernelproof.verify.targets.target import Place, Target, find
 from kernelproof.verify.truth import cache as truth_cache
 from kernelproof.verify.workers.runner import Runner, Workers, compiles, runner, with_patience
 
 DEVICES = ("cpu", "cuda", "all")
-PRELOAD = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
-"""Modules that the built-in backends import late; all workers import them when they start, in parallel."""
 
 
 def verify(
@@ -93,10 +91,9 @@ def verify(
     limits = Limits.of(timeout)
     span = None if timeout is None else f"{limits.seconds:g}s"
     cold = any(place.name == "numba" for place in places) and numba_is_cold()
-    preload = tuple(name for place in places for name in PRELOAD.get(place.module, ()))
     place, trouble = truth_cache.prepared() if cache else (None, "")
     workers = Workers() if one is None else Workers(1)
-    with runner(preload=preload, serial=serial, limits=limits, workers=workers, cache=place, spare=True) as work:
+    with runner(serial=serial, limits=limits, workers=workers, cache=place, spare=True) as work:
         loaded, absent, skipped = _load(work, places, device, selection, explicit=bool(targets))
         loaded = _with_orders(loaded, selection, one)
         if any(compiles(target) for target in loaded):
@@ -196,7 +193,7 @@ def prepared(
     """
     selection = selection_of(options, seed=seed)
     (place,) = places_of([target], options)
-    with runner(preload=PRELOAD.get(place.module, ()), serial=serial, workers=Workers(1)) as work:
+    with runner(serial=serial, workers=Workers(1)) as work:
         loaded, _, _ = _load(work, [place], options.get("device"), selection, explicit=True)
         held: dict[str, Any] = work.environment(with_torch=loaded[0].array_library == "torch", seed=seed).result()
     return _with_orders(loaded, selection, None)[0], selection, held

@@ -71,7 +71,7 @@ class Arena:
     def __init__(self, target: Target, limits: Limits, ends: float | None = None) -> None:
         self.target, self.limits, self.ends = target, limits, ends
         self.deaths = 0
-        self.child = Child(Work(prepare, ((),), START_SECONDS), threads=1)
+        self.child = Child(Work(prepare, (), START_SECONDS), threads=1)
 
     def __enter__(self) -> Self:
         self.child.start()

@@ -167,6 +167,8 @@ class Home:
     replaced: tuple[str, ...]
 
 
+LATE = {BUILT_IN + "torch": ("torch", "torch._dynamo"), BUILT_IN + "numba": ("numba",)}
+"""Built-in backend -> what it imports late: the time for that is no time of a call."""
 _HOMES: dict[Place, Home] = {}
 
 
@@ -194,8 +196,8 @@ def at_home(place: Place) -> Home:
 
 def _load_libraries(place: Place) -> None:
     """Import the libraries that the source of a target names, so that what it replaces in them can be seen."""
-    for name in sorted(libraries_of(place) & LIBRARIES.keys()):
-        if find_spec(name) is not None:
+    for name in LATE.get(place.module, ()) or sorted(libraries_of(place) & LIBRARIES.keys()):
+        if find_spec(name.partition(".")[0]) is not None:
             import_module(name)
 
 

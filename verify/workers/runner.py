@@ -333,7 +333,6 @@ def _where(place: tuple[Any, ...], task: Task) -> str:
 @contextmanager
 def runner(
     *,
-    preload: tuple[str, ...] = (),
     serial: bool = False,
     limits: Limits | None = None,
     workers: Workers | None = None,
@@ -343,7 +342,6 @@ def runner(
     """Provide a runner with its worker processes, and kill them at the end.
 
     Args:
-        preload: modules that every worker imports when it starts; all workers do so in parallel.
         serial: run everything in this process, without time limits: for tests.
         limits: of every case.
         workers: the number of processes.
@@ -359,7 +357,7 @@ def runner(
         stack.callback(folders.remove, folder)
         size = workers or Workers()
         with threads_limited(size.threads):
-            pool = Pool(size.count, Work(prepare, (preload, spare), START_SECONDS))
+            pool = Pool(size.count, Work(prepare, (spare,), START_SECONDS))
             try:
                 yield Runner(pool, str(folder), chosen, cache)
             finally:

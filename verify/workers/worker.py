@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 from kernelproof.verify.cases.case import Case
@@ -62,11 +61,10 @@ def outcomes_of(target: Target, case: Case, calls: Sequence[Call], limits: Limit
     return "no answer in the time allowed" if asked.fate is Fate.TIME else str(outcomes[-1].crash)
 
 
-def prepare(_: Journal, modules: tuple[str, ...], spare: bool = False) -> None:
-    """Prepare a new worker: import the oracle and `modules`.
+def prepare(_: Journal, spare: bool = False) -> None:
+    """Prepare a new worker: import the oracle.
 
     Args:
-        modules: only our own and built-in ones; if one cannot be imported, the code that uses it reports that.
         spare: start a host at once, which imports at the same time.
     """
     # `service.serve` has made this process the parent of what its hosts leave.
@@ -75,9 +73,6 @@ def prepare(_: Journal, modules: tuple[str, ...], spare: bool = False) -> None:
         start_spare()
     with suppress(ImportError):
         load_oracle()
-    for name in modules:
-        with suppress(ImportError):
-            import_module(name)
 
 
 def run_task(journal: Journal, task: Task) -> None:
