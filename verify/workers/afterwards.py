@@ -31,7 +31,9 @@ LARGEST = 1 << 12
 CALLS = 4096
 """Calls that are made before."""
 BATCH = 64
-"""Calls of one case at a time; more would not notice that the time is up."""
+"""The most of them that are asked for together."""
+SPAN = 0.25
+"""Seconds that those asked for together should take: the limit of time is that of the calls of one case."""
 SECONDS = 8.0
 """Time for these calls: a slow target gets fewer."""
 
@@ -59,12 +61,14 @@ def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float) -
     """
     calls = [(case, Call(resolve(inputs_of(case), asked.target.contract))) for case, _ in cases]
     digests = [digest for _, digest in cases]
-    count, ends = 0, time.monotonic() + SECONDS
-    while count < CALLS and time.monotonic() < ends:
+    count, batch, ends = 0, 1, time.monotonic() + SECONDS
+    while count < CALLS and (began := time.monotonic()) < ends:
         for case, call in calls:
-            count += BATCH
-            if not asked.repeat(case, call, BATCH):
+            count += batch
+            if not asked.repeat(case, call, batch):
                 return [(0, f"after {count:,} further calls, the process of the target ended")]
+        share = len(calls) * SPAN / max(time.monotonic() - began, 1e-9)
+        batch = max(1, min(BATCH, int(batch * share), -(-(CALLS - count) // len(calls))))
     later = [outcome for case, call in calls for outcome in asked.answer(case, [call])[:1]]
     wrong = _other(digests, later, MANY.format(count=count))
     if not wrong and plain.can_be_asked(asked.target):

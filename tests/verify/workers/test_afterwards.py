@@ -15,7 +15,7 @@ from kernelproof.verify.workers.tasks import CaseResult
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x9 feature=1 seed=0"
 SOURCE = """
-import itertools, os, sys
+import itertools, os, sys, time
 import numpy as np
 
 COUNT = itertools.count()
@@ -39,6 +39,10 @@ def raises_alone(z, order=None):
 def ends(z, order=None):
     if next(COUNT) > 3000:
         os._exit(5)
+    return right(z)
+
+def sleeps(z, order=None):
+    time.sleep(0.1)
     return right(z)
 
 def varies(z, order=None):
@@ -74,6 +78,11 @@ def test_other_bits_at_the_end_are_a_failure_of_determinism(tmp_path: Path, name
 @pytest.mark.parametrize("name", ["right", "varies"])
 def test_a_right_one_passes(tmp_path: Path, name: str) -> None:
     assert one(tmp_path, name).passed
+
+
+def test_a_slow_one_has_the_time_of_a_case_for_few_calls(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SOURCE, encoding="utf-8")
+    assert verify(f"{tmp_path / 'mine.py'}:sleeps", case=LINE, timeout=4.0).passed
 
 
 @pytest.mark.torch
