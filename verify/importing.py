@@ -26,13 +26,26 @@ def _import(name: str) -> ModuleType:
         msg = f"{name} is no Python file"
         raise TargetError(msg)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    # Dataclasses and pickle look for a module by its own name.
+    names = [name, module.__name__] if _is_free(module.__name__, name) else [name]
+    sys.modules.update(dict.fromkeys(names, module))
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        for each in names:
+            sys.modules.pop(each, None)
         raise
     return module
+
+
+def _is_free(name: str, file: str) -> bool:
+    """Whether no other module than that of `file` would be imported by `name`."""
+    if name in sys.modules:
+        return False
+    if not name.isidentifier():
+        return True
+    found = importlib.util.find_spec(name)
+    return found is None or (found.origin is not None and Path(found.origin).resolve() == Path(file).resolve())
 
 
 def load_object(text: str, module: str, name: str, default: str = "") -> tuple[Any, ModuleType]:
@@ -86,7 +99,7 @@ def first_line(error: BaseException) -> str:
     """``ErrorType: first line`` of an exception."""
     try:
         text = str(error).strip().splitlines()
-    except Exception:  # noqa: BLE001 (an exception of a target may be broken too)
+    except BaseException:  # noqa: BLE001 (an exception of a target may be broken too, or exit)
         return f"{type(error).__name__}, which has no text"
     return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
 

@@ -108,6 +108,11 @@ if name.endswith(".py"):
         sys.path.append(asked["folder"])
     spec = importlib.util.spec_from_file_location(asked["stem"], name)
     found = importlib.util.module_from_spec(spec)
+    stem, there = asked["stem"], None
+    if stem.isidentifier() and stem not in sys.modules:
+        there = importlib.util.find_spec(stem)
+    if stem not in sys.modules and (there is None or there.origin == name):
+        sys.modules[stem] = found
     sys.modules[name] = found
     spec.loader.exec_module(found)
 else:
