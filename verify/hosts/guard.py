@@ -39,6 +39,14 @@ WAIT = 2.0
 SHOWN = 120
 """Characters kept of what a target printed."""
 
+_SERVANTS = (
+    ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid"),
+    ("multiprocessing.resource_tracker", "_resource_tracker", "_pid"),
+    ("joblib.externals.loky.backend.resource_tracker", "_resource_tracker", "_pid"),
+    ("loky.backend.resource_tracker", "_resource_tracker", "_pid"),
+)
+"""Module, object and attribute that hold the number of a process which serves all pools of this one."""
+
 CAME_BACK = "it forked, and the child came back as well"
 LIMIT = "the recursion limit"
 _forks = 0
@@ -310,6 +318,7 @@ class Guard:
             return False
         program = self.caller.program.process if isinstance(self.caller, ProgramCaller) else None
         own = set() if program is None else {program.pid, *tree.descendants(program.pid)}
+        own |= _servants()
         left = [pid for pid in tree.descendants(os.getpid()) if pid not in own]
         tree.end_all(left)
         return bool(left)
@@ -367,6 +376,16 @@ def _has_children() -> bool:
             if stream.read(1):
                 return True
     return False
+
+
+def _servants() -> set[int]:
+    """The processes that multiprocessing keeps for its next pool, which fails if somebody else ends them."""
+    found = set()
+    for module, name, number in _SERVANTS:
+        pid = getattr(getattr(sys.modules.get(module), name, None), number, None)
+        if isinstance(pid, int):
+            found.add(pid)
+    return found
 
 
 def _context_is_lost() -> bool:

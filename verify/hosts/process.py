@@ -114,6 +114,9 @@ class HostProcess:
     def limit(self, memory: int | None) -> None:
         """Limit the memory from now on."""
         self.memory, self._base = memory, tree.resident([self.pid]) if memory is not None else 0
+        if memory is not None:
+            # What it sends is held here, where no limit of its own counts.
+            self._reader.longest = memory
 
     def ask(
         self, text: Mapping[str, Any], packer: Packer | None = None, seconds: float | None = None

@@ -414,15 +414,30 @@ def describe_in_host(
         why = _of_import(error) if error.fate is not Fate.TIME else f"importing it took more than {longest:g} s"
         msg = f"the target {place.name!r} cannot be loaded: {why}"
         raise TargetError(msg) from None
+    if frame.text.get("is") == "refused":
+        home.stop()
+        raise _refusal(frame, place)
+    try:
+        return _description(frame, place)
+    except WireError as error:
+        home.stop()
+        if probe:
+            # The calls that probe it may have broken whatever answers; what is left of that the cases will show.
+            return describe_in_host(place, limits, asked=asked, probe=False, cache=cache)
+        msg = f"the target {place.name!r} cannot be loaded: its process gave {error}"
+        raise TargetError(msg) from None
+
+
+def _description(frame: Frame, place: Place) -> list[Target] | str:
+    """What the answer to a request for a description says.
+
+    Raises:
+        WireError: it says nothing of the kind.
+    """
     word = frame.text.get("is")
     if word == "unavailable":
         return text_of(frame.text.get("why"))
     if word != "described":
-        home.stop()
-        raise _refusal(frame, place)
-    try:
-        return targets_of(frame.text.get("targets"), place)
-    except WireError as error:
-        home.stop()
-        msg = f"the target {place.name!r} cannot be loaded: its process gave {error}"
-        raise TargetError(msg) from None
+        msg = text_of(frame.text.get("why", "no answer"))
+        raise WireError(msg)
+    return targets_of(frame.text.get("targets"), place)

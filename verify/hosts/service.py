@@ -37,9 +37,9 @@ class Connection:
     def __init__(self) -> None:
         self._in, self._out = moved_high(os.dup(0)), moved_high(os.dup(1))
         nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        # What a target prints while no call is being made reaches whoever started kernelproof.
-        os.dup2(2, 1)
+        # Threads and processes that a target leaves may also print while no call is being made: to nobody's terminal.
+        for number in (0, 1, 2):
+            os.dup2(nothing, number)
         os.close(nothing)
         self._reader = Reader()
         self._process = os.getpid()

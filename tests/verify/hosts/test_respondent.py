@@ -109,6 +109,38 @@ def leaves_a_process(z):
         os._exit(0)
     return right(z)
 
+def prints_later(z):
+    def go():
+        time.sleep(0.3)
+        os.write(1, b"later\\n")
+        os.write(2, b"\\x1b[31mlater\\n")
+    threading.Thread(target=go, daemon=True).start()
+    return right(z)
+
+def uses_a_server(z):
+    import multiprocessing
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    return right(z)
+
+def sends_much(z):
+    import struct
+    head = struct.pack("<8sIIQ", b"kproof\\x01\\n", 0, 2, 2**38) + b"{}"
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 400 and os.readlink(f"/proc/self/fd/{name}").startswith("pipe"):
+            try:
+                os.write(int(name), head)
+            except OSError:
+                pass
+    time.sleep(100)
+
+class Leaving(Exception):
+    def __str__(self):
+        raise SystemExit(7)
+
+def raises_what_exits(z):
+    raise Leaving
+
 def shallow(z):
     sys.setrecursionlimit(60)
     return right(z)
@@ -209,6 +241,36 @@ def test_a_process_that_a_call_leaves_is_ended_and_remarked_on(file: Path) -> No
     assert tree.descendants(process.pid) == []
 
 
+def test_a_server_of_multiprocessing_stays_for_the_next_call(file: Path) -> None:
+    remote, (outcome,) = answer(file, "uses_a_server")
+    assert outcome.error is None
+    (again,) = remote.answer(CASE, [Call(inputs_of(CASE))])
+    assert again.error is None
+    assert remote.remarks == {}
+
+
+def test_what_is_printed_between_calls_reaches_nobody(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    stop_all()  # so that the next host is started with the streams of this test
+    remote, (outcome,) = answer(file, "prints_later")
+    time.sleep(1.0)
+    assert outcome.error is None
+    assert remote.fate is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_more_than_its_memory_is_not_taken_from_it(file: Path) -> None:
+    remote, (outcome,) = answer(file, "sends_much", Limits(seconds=20.0, memory=2**30))
+    assert remote.fate is Fate.WORDS
+    assert outcome.crash is not None
+    assert "too long" in outcome.crash
+
+
+def test_an_error_whose_text_exits_is_an_error_of_the_call(file: Path) -> None:
+    _, (outcome,) = answer(file, "raises_what_exits")
+    assert outcome.crash is None
+    assert outcome.error == "Leaving, which has no text"
+
+
 def test_a_low_recursion_limit_is_a_changed_state(file: Path) -> None:
     _, (outcome,) = answer(file, "shallow")
     assert outcome.changed == ("the recursion limit",)
@@ -269,3 +331,13 @@ def test_a_call_is_repeated_without_answers(file: Path) -> None:
     dying, _ = answer(file, "dies")
     assert not dying.repeat(CASE, Call(inputs_of(CASE)), 2)
     assert dying.fate is Fate.DEATH
+
+
+@pytest.mark.parametrize("change", ["json.dumps = lambda *_, **__: '{}'", "json.dumps = None"])
+def test_a_call_that_breaks_the_answer_to_the_probe_leaves_the_target_to_the_cases(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "breaks_answers.py"
+    path.write_text(f"import json\n\ndef breaks(z, order=None):\n    {change}\n    return z\n", encoding="utf-8")
+    found = describe_in_host(find(f"{path}:breaks"), Limits(seconds=20.0))
+    assert not isinstance(found, str)
+    assert [each.name for each in found] == [f"{path}:breaks"]
+    stop_all()
