@@ -8,9 +8,12 @@ do without.
 from __future__ import annotations
 
 import os
+import selectors
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.hosts.messages import Packer, outcome_of
 from kernelproof.verify.hosts.wire import Reader, WireError, framed
+from kernelproof.verify.process import tree
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.caller import laid
 from kernelproof.verify.targets.loading import BUILT_IN
@@ -26,6 +30,12 @@ from kernelproof.verify.targets.scope import case_of
 from kernelproof.verify.targets.target import Target
 
 _PREFIX = "KERNELPROOF"
+_LOOK = 0.1
+"""Seconds between two looks at a process that does not answer."""
+_LONGEST = 1 << 28
+"""Bytes of an answer: the calls are small."""
+_PIECE = 1 << 20
+"""Bytes that are read at once."""
 _PEERS = "kernelproof."
 SOURCE = """
 import importlib, importlib.util, json, os, struct, sys, zlib
@@ -163,24 +173,59 @@ def answers(target: Target, calls: Sequence[tuple[Case, Call]], seconds: float) 
         "calls": [_told(target, case_of(case, call), call, packer) for case, call in calls],
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    process = subprocess.Popen(  # noqa: S603 (this interpreter, on our own text)
+        [sys.executable, "-P", "-c", SOURCE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,
+        env=environment,
+    )
     try:
-        done = subprocess.run(  # noqa: S603 (this interpreter, on our own text)
-            [sys.executable, "-P", "-c", SOURCE],
-            input=b"".join(framed(told, packer.parts)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer in {seconds:g} s"
-    reader = Reader()
-    reader.take(done.stdout)
-    try:
-        return [outcome_of(dict(frame.text), frame.content) for frame in reader.frames()]
+        return _read(process, framed(told, packer.parts), len(calls), seconds)
     except WireError as error:
         return str(error)
+    finally:
+        tree.end_all([process.pid], reap=False)
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _read(
+    process: subprocess.Popen[bytes], request: Sequence[memoryview], count: int, seconds: float
+) -> list[Outcome] | str:
+    """Send the request and read `count` answers, or fewer if no more come; or say that they take too long.
+
+    The end of the process and of its output are not waited for: a thread or a process of the target may keep both.
+
+    Raises:
+        WireError: what came is no answer.
+    """
+    assert process.stdin is not None  # both are pipes
+    assert process.stdout is not None
+    ends, reader, found = time.monotonic() + seconds, Reader(_LONGEST), list[Outcome]()
+    # It reads everything before it imports the target.
+    with suppress(OSError):
+        for part in request:
+            left = part
+            while left:
+                left = left[os.write(process.stdin.fileno(), left) :]
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        while len(found) < count:
+            ended = process.poll() is not None
+            came = bool(ready.select(0 if ended else _LOOK))
+            piece = os.read(process.stdout.fileno(), _PIECE) if came else b""
+            reader.take(piece)
+            found += [outcome_of(dict(frame.text), frame.content) for frame in reader.frames()]
+            if not piece and (came or ended):
+                break
+            if time.monotonic() > ends:
+                return f"no answer in {seconds:g} s"
+    return found[:count]
 
 
 def _told(target: Target, case: Case, call: Call, packer: Packer) -> Mapping[str, Any]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from kernelproof.api import verify
 from kernelproof.verify.cases.case import Case
+from kernelproof.verify.cases.inputs import inputs_of
+from kernelproof.verify.hosts import plain
 from kernelproof.verify.record.schema import Results, Verdict
+from kernelproof.verify.records import Call
 from kernelproof.verify.targets.target import describe, find
 from kernelproof.verify.workers import afterwards
 from kernelproof.verify.workers.tasks import CaseResult
 
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x9 feature=1 seed=0"
 SOURCE = """
-import itertools, os, sys, time
+import itertools, os, sys, threading, time
 import numpy as np
 
 COUNT = itertools.count()
@@ -43,6 +47,19 @@ def ends(z, order=None):
 
 def sleeps(z, order=None):
     time.sleep(0.1)
+    return right(z)
+
+def keeps_a_thread(z, order=None):
+    os._exit = lambda code: None
+    if threading.active_count() < 3:
+        threading.Thread(target=time.sleep, args=(30,)).start()
+    return right(z)
+
+def keeps_a_process(z, order=None):
+    if next(COUNT) == 0 and not any(name.partition(".")[0] == "kernelproof" for name in sys.modules):
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
     return right(z)
 
 def varies(z, order=None):
@@ -83,6 +100,19 @@ def test_a_right_one_passes(tmp_path: Path, name: str) -> None:
 def test_a_slow_one_has_the_time_of_a_case_for_few_calls(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SOURCE, encoding="utf-8")
     assert verify(f"{tmp_path / 'mine.py'}:sleeps", case=LINE, timeout=4.0).passed
+
+
+@pytest.mark.parametrize("name", ["keeps_a_thread", "keeps_a_process"])
+def test_the_end_of_a_plain_process_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.py").write_text(SOURCE, encoding="utf-8")
+    targets = describe(find(f"{tmp_path / 'mine.py'}:{name}"), probe=False)
+    assert not isinstance(targets, str)
+    case = Case.parse(LINE)
+    began = time.monotonic()
+    answers = plain.answers(targets[0], [(case, Call(inputs_of(case)))], 60.0)
+    assert time.monotonic() < began + 15
+    assert isinstance(answers, list)
+    assert len(answers) == 1
 
 
 @pytest.mark.torch
