@@ -213,6 +213,31 @@ def texts_of(value: object) -> tuple[str, ...]:
     return tuple(map(text_of, value))
 
 
+def modes_of(told: object, depth: int = 3) -> dict[str, Any]:
+    """The modes of arithmetic that a host has told: names and plain values, in groups.
+
+    Raises:
+        WireError: they are none.
+    """
+    if not isinstance(told, dict) or len(told) > _TEXTS or not depth:
+        msg = f"at most {_TEXTS} modes of arithmetic were expected"
+        raise WireError(msg)
+    return {_word(name): _mode(value, depth) for name, value in told.items()}
+
+
+def _mode(value: object, depth: int) -> object:
+    if isinstance(value, dict):
+        return modes_of(value, depth - 1)
+    return value if isinstance(value, bool) else _index(value) if isinstance(value, int) else _word(value)
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _TEXTS:
+        msg = f"a word was expected; got {str(value)[:40]!r}"
+        raise WireError(msg)
+    return value
+
+
 def _maybe(value: object) -> str | None:
     return None if value is None else text_of(value)
 
@@ -227,9 +252,11 @@ def _array(told: object, content: memoryview) -> Array:
     if at + count * dtype.itemsize > content.nbytes:
         msg = f"an array of {count} numbers, of which the bytes have not come"
         raise WireError(msg)
-    if not count:
-        return np.zeros(sizes, dtype)
-    return np.frombuffer(content, dtype, count, at).reshape(sizes)
+    try:
+        return (np.frombuffer(content, dtype, count, at) if count else np.zeros(0, dtype)).reshape(sizes)
+    except ValueError:
+        msg = f"an array of {count} numbers whose shape is too large"
+        raise WireError(msg) from None
 
 
 def _index(value: object) -> int:

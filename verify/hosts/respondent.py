@@ -12,7 +12,7 @@ from kernelproof.reference.errors import TargetError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.hosts.described import place_json, target_json, targets_of
 from kernelproof.verify.hosts.guard import Guard
-from kernelproof.verify.hosts.messages import Packer, outcome_of, packed_calls, text_of, texts_of
+from kernelproof.verify.hosts.messages import Packer, modes_of, outcome_of, packed_calls, text_of, texts_of
 from kernelproof.verify.hosts.process import Fate, HostEnded, HostProcess
 from kernelproof.verify.hosts.wire import Frame, WireError
 from kernelproof.verify.process.limits import Limits
@@ -268,7 +268,13 @@ class Remote:
                 home.stop()
                 raise _refusal(frame, self.target.place)
             process.limit(memory)
-            home.loaded[self.target] = key, _modes(frame.text.get("modes")), texts_of(frame.text.get("remarks"))
+            try:
+                held = modes_of(frame.text.get("modes")), texts_of(frame.text.get("remarks"))
+            except WireError as error:
+                home.stop()
+                msg = f"the target {self.target.place.name!r} cannot be loaded: its process gave {error}"
+                raise TargetError(msg) from None
+            home.loaded[self.target] = key, *held
             self.modes = (home.loaded[self.target][1],) * 2
         self._note(home.loaded[self.target][2])
 
@@ -331,7 +337,7 @@ class Remote:
 
     def _finish(self, frame: Frame, home: Home) -> None:
         self._note(texts_of(frame.text.get("remarks")))
-        self.modes = self.modes[0], _modes(frame.text.get("modes"))
+        self.modes = self.modes[0], modes_of(frame.text.get("modes"))
         if frame.text.get("exhausted"):
             # Memory that the target does not free would be missing for its next calls.
             home.stop()
@@ -340,10 +346,6 @@ class Remote:
         for remark in remarks:
             if len(self.remarks) < _REMARKS:
                 self.remarks[remark] = None
-
-
-def _modes(told: object) -> dict[str, Any]:
-    return told if isinstance(told, dict) else {}
 
 
 def _first(process: HostProcess, place: Place, told: dict[str, Any], seconds: float | None) -> Frame:

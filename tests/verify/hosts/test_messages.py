@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from typing import Any
 
@@ -12,8 +13,9 @@ from kernelproof.reference.formats import FORMATS
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.layout import same_layout
-from kernelproof.verify.hosts.messages import Packer, calls_of, outcome_of, packed_calls, packed_outcome
+from kernelproof.verify.hosts.messages import Packer, calls_of, modes_of, outcome_of, packed_calls, packed_outcome
 from kernelproof.verify.hosts.wire import Reader, WireError, framed
+from kernelproof.verify.process.environment import modes
 from kernelproof.verify.records import Call, Inputs, Outcome
 
 CASE = Case.parse("entmax order=3/2 rule=adaptive:1 dtype=float64 family=ties shape=2x4 feature=3 seed=7")
@@ -136,6 +138,7 @@ def test_an_outcome_crosses() -> None:
         told(array={"shape": [3]}),
         told(array={"shape": [-1]}),
         told(array={"shape": [1 << 60, 1 << 60]}),
+        told(array={"shape": [0, 1 << 47, 1 << 47]}),
         told(array={"shape": [True]}),
         told(array={"shape": [1] * 65}),
         told(array={"shape": "22"}),
@@ -155,3 +158,28 @@ def test_what_is_no_outcome_is_refused(said: object) -> None:
 
 def test_the_answer_that_the_refused_ones_change_is_taken() -> None:
     assert outcome_of(told(), CONTENT).arrays["output"].tolist() == [1.0, 2.0]
+
+
+def test_modes_of_arithmetic_cross() -> None:
+    told = json.loads(json.dumps(modes()))
+    assert modes_of(told) == modes()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        [],
+        {"a": []},
+        {"a": {"b": {"c": {"d": True}}}},
+        {"a": float("nan")},
+        {"a": None},
+        {"a": "\x1b[31m"},
+        {"\ud800": True},
+        {"a": "x" * 1000},
+        {str(each): True for each in range(1000)},
+    ],
+)
+def test_what_are_no_modes_of_arithmetic_is_refused(told: object) -> None:
+    with pytest.raises(WireError):
+        modes_of(told)

@@ -102,6 +102,25 @@ def answers_for_itself(z):
                 pass
     return right(z)
 
+def nests(z):
+    """An answer of its own, and an end of it that is nested deeply."""
+    import struct, zlib
+    sent = b""
+    for text, size in (
+        ('{"is": "outcome", "outcome": {"arrays": {"output": {"at": 0, "dtype": "float64", "shape": [1]}},'
+         '"modified": [], "changed": [], "replaced": []}}', 8),
+        ('{"is": "end", "remarks": [], "modes": {"a": ' + "[" * 900 + "]" * 900 + "}}", 0),
+    ):
+        sent += struct.pack("<8sIIQ", b"kproof\\x01\\n", zlib.crc32(text.encode()), len(text), size)
+        sent += text.encode() + bytes(size)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 400 and os.readlink(f"/proc/self/fd/{name}").startswith("pipe"):
+            try:
+                os.write(int(name), sent)
+            except OSError:
+                pass
+    os._exit(0)
+
 def leaves_a_process(z):
     if os.fork() == 0:
         os.setsid()
@@ -263,6 +282,12 @@ def test_more_than_its_memory_is_not_taken_from_it(file: Path) -> None:
     assert remote.fate is Fate.WORDS
     assert outcome.crash is not None
     assert "too long" in outcome.crash
+
+
+def test_modes_that_are_nested_are_no_answer(file: Path) -> None:
+    remote, (outcome,) = answer(file, "nests")
+    assert remote.fate is Fate.WORDS
+    assert "a word was expected" in str(outcome.crash)
 
 
 def test_an_error_whose_text_exits_is_an_error_of_the_call(file: Path) -> None:
