@@ -25,8 +25,8 @@ TURNS = ("3", "4", "5")
 32 are seen in one case, and there are many cases."""
 
 
-MANY = "after {count:,} further calls, the forward call gave other bits than in the run"
-PLAIN = "in a plain Python process, without kernelproof, the forward call gave other bits than in the run"
+MANY = "after {count:,} further calls, the forward call {what}"
+PLAIN = "in a plain Python process, without kernelproof, the forward call {what}"
 AFTERWARDS = tuple(text.partition(" {")[0].partition(",")[0] for text in (MANY, PLAIN))
 """How messages begin on calls that are repeated at the end of a run (`kernelproof.verify.workers.afterwards`)."""
 

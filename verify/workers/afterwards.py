@@ -7,8 +7,9 @@ digest; other bits at the end are failures of determinism, each with a message o
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -66,23 +67,32 @@ def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float) -
         for case, call in calls:
             count += batch
             if not asked.repeat(case, call, batch):
-                return [(0, f"after {count:,} further calls, the process of the target ended")]
+                return [(0, MANY.format(count=count, what="ended the process of the target"))]
         share = len(calls) * SPAN / max(time.monotonic() - began, 1e-9)
         batch = max(1, min(BATCH, int(batch * share), -(-(CALLS - count) // len(calls))))
     later = [outcome for case, call in calls for outcome in asked.answer(case, [call])[:1]]
-    wrong = _other(digests, later, MANY.format(count=count))
+    wrong = _other(digests, later, partial(MANY.format, count=count))
     if not wrong and plain.can_be_asked(asked.target):
         given = plain.answers(asked.target, calls, seconds)
         if isinstance(given, str):
-            return [(0, f"in a plain Python process, without kernelproof, the forward call gave {given}")]
-        wrong = _other(digests, given, PLAIN)
+            return [(0, PLAIN.format(what=f"gave {given}"))]
+        wrong = _other(digests, given, PLAIN.format)
     return wrong
 
 
-def _other(digests: Sequence[str], outcomes: Sequence[Outcome], message: str) -> list[tuple[int, str]]:
-    found = [digest_of(outcome) for outcome in outcomes]
-    found += [""] * (len(digests) - len(found))
-    return [(at, message) for at, (was, now) in enumerate(zip(digests, found, strict=True)) if was != now]
+def _other(digests: Sequence[str], outcomes: Sequence[Outcome], message: Callable[..., str]) -> list[tuple[int, str]]:
+    """The cases whose outcome is not that of the run, each with `message` of what it is."""
+    found = []
+    for at, digest in enumerate(digests):
+        outcome = outcomes[at] if at < len(outcomes) else Outcome(crash="no answer")
+        if digest_of(outcome) != digest:
+            what = "gave other bits than in the run"
+            if outcome.error is not None:
+                what = f"raised {outcome.error}"
+            elif outcome.crash is not None:
+                what = f"gave {outcome.crash}" if at >= len(outcomes) else f"did not return: {outcome.crash}"
+            found.append((at, message(what=what)))
+    return found
 
 
 def with_failure(result: CaseResult, message: str) -> CaseResult:

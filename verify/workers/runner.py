@@ -48,6 +48,8 @@ HANGS = 5
 """Cases without an answer in time, after which a target is given up; each costs the whole time limit."""
 DEATHS = 20
 """Calls that ended the process after which a target is given up; each costs a new process."""
+ASKING = 2
+"""Words in the place of a worker that asks a target: its case and its index."""
 CHUNK = 12
 """Cases in a task; few enough that the workers end at about the same time."""
 MOST_WORKERS = 8
@@ -97,6 +99,7 @@ class Runner:
         self.lost = 0
         self.hangs: Counter[int] = Counter()
         self.deaths: Counter[int] = Counter()
+        self.losses: Counter[tuple[Any, ...]] = Counter()
         self.unasked: dict[tuple[int, int], str] = {}
         self.found: Found = {}
         self.modes: dict[str, dict[str, Any]] = {}
@@ -224,10 +227,15 @@ class Runner:
                 asked.append((index, numbers, pool.submit(Work(run_afterwards, (target, told, self.limits)))))
         for index, numbers, job in asked:
             error = job.exception()
-            if error is not None:
+            if isinstance(error, TargetError | Ended):
+                # It was loaded in the run; or a worker was ended from outside, which decides nothing.
+                said = [(0, f"after the run, {error}")] if isinstance(error, TargetError) else []
+            elif error is not None:
                 msg = f"{job.trace or error}"
                 raise InternalError(msg) from error
-            for at, message in job.result():
+            else:
+                said = job.result()
+            for at, message in said:
                 found[numbers[at], index] = with_failure(found[numbers[at], index], message)
 
     def _schedule(self, pool: Pool, items: Items, targets: Sequence[Target]) -> tuple[Job, Task]:
@@ -292,12 +300,18 @@ class Runner:
             InternalError: too many workers were lost.
         """
         place = end.step.place
+        self.losses[place] += 1
         if end.step.doing is Doing.OWN and end.timed_out:
             # The target is not to blame for a slow truth or judgement: the case stays undecided.
             note = f"the truth of the case, or judging it, took more than {self.limits.own_seconds:g} s"
             undecided = CaseResult({ACCURACY: CheckResult(Judgement(undecided=1))}, note=note)
             indices = next(indices for at, _, indices in task.items if at == place[0])
             found.update({(place[0], index): undecided for index in indices if (place[0], index) not in found})
+        elif len(place) == ASKING and self.losses[place] > 1:
+            # Once may be chance. Twice at the same case of a target, when only its host is asked, is its doing.
+            crash = CheckResult(crash=f"the process that asked it ended twice: {end.how}")
+            found[place[0], place[1]] = CaseResult({ACCURACY: crash}, fate=Fate.DEATH)
+            self._count(Fate.DEATH, place[1], task)
         elif self.lost < SPARE_WORKERS:
             # The system, or somebody, may end a worker.
             self.lost += 1

@@ -115,10 +115,10 @@ def _run_case(journal: Journal, task: Task, number: int, case: Case, indices: tu
     for index, inputs, (truth, undecided) in zip(indices, meant, held, strict=True):
         remote, history = remote_of(task.targets[index], limits, task.cache)
         # The imports of the target have a limit of their own.
-        journal.step(Doing.OWN, number, seconds=None)
+        journal.step(Doing.OWN, number, index)
         journal.allow(None)
         remote.load()
-        journal.step(Doing.OWN, number, seconds=limits.own_seconds + limits.seconds + GRACE)
+        journal.allow(limits.own_seconds + limits.seconds + GRACE)
         result = judge_target(case, inputs, truth, remote, undecided=undecided, history=history)
         if store is not None:
             # Checks and hints look up truths too.

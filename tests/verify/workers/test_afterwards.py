@@ -40,6 +40,8 @@ def raises_alone(z, order=None):
         raise ValueError
     return right(z)
 
+imports_alone = right
+
 def ends(z, order=None):
     if next(COUNT) > 3000:
         os._exit(5)
@@ -69,8 +71,16 @@ varies.KERNELPROOF = {"deterministic": False}
 """
 
 
+NEEDS_US = """
+import sys
+if not any(name.partition(".")[0] == "kernelproof" for name in sys.modules):
+    raise ImportError
+"""
+
+
 def one(folder: Path, name: str, case: str = LINE) -> Results:
-    (folder / "mine.py").write_text(SOURCE, encoding="utf-8")
+    head = NEEDS_US if name == "imports_alone" else ""
+    (folder / "mine.py").write_text(f"{head}{SOURCE}", encoding="utf-8")
     return verify(f"{folder / 'mine.py'}:{name}", case=case)
 
 
@@ -78,9 +88,10 @@ def one(folder: Path, name: str, case: str = LINE) -> Results:
     ("name", "words"),
     [
         ("bomb", "after 4,096 further calls, the forward call gave other bits than in the run"),
-        ("ends", "further calls, the process of the target ended"),
+        ("ends", "further calls, the forward call ended the process of the target"),
         ("watched", "in a plain Python process, without kernelproof, the forward call gave other bits"),
-        ("raises_alone", "in a plain Python process, without kernelproof, the forward call gave other bits"),
+        ("raises_alone", "in a plain Python process, without kernelproof, the forward call raised ValueError"),
+        ("imports_alone", "in a plain Python process, without kernelproof, the forward call gave no answer"),
     ],
 )
 def test_other_bits_at_the_end_are_a_failure_of_determinism(tmp_path: Path, name: str, words: str) -> None:

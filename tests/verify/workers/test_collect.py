@@ -97,6 +97,15 @@ def test_a_few_workers_may_be_lost_and_no_more(work: Runner, task: Task) -> None
     assert TEXTS[1] in str(caught.value)
 
 
+def test_workers_lost_twice_where_a_target_is_asked_are_its_doing(work: Runner, task: Task) -> None:
+    found: Found = {}
+    assert left(work._collect(task, ended(task, Doing.OWN, 1, 0), found)) == [(0, (0, 1)), (1, (0, 1))]
+    assert left(work._collect(task, ended(task, Doing.OWN, 1, 0), found)) == [(0, (0, 1)), (1, (1,))]
+    crash = found[1, 0].checks[ACCURACY].crash
+    assert crash == "the process that asked it ended twice: exit code 1"
+    assert work.deaths[0] == 1
+
+
 def test_a_target_that_cannot_be_loaded_any_more_is_an_error(work: Runner, task: Task) -> None:
     with pytest.raises(TargetError, match="it is gone"):
         work._collect(task, job(task, TargetError("it is gone"), step=Step(Doing.OWN, (0,))), {})
