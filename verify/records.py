@@ -137,6 +137,8 @@ class Outcome:
         modified: names of the inputs that the call changed.
         changed: the parts of the process state that the call changed, such as "the working directory".
         replaced: the functions of NumPy, PyTorch and JAX that the import of the target has replaced.
+        overwritten: the names of what the first call of this mode returned, of the calls made together, that this call
+            or one before it has changed; None if no returned object was kept.
     """
 
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class Outcome:
     modified: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    overwritten: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

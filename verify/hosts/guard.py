@@ -274,11 +274,13 @@ class Guard:
             self._before = self._outer
         self._threads = set(threading.enumerate())
         _RETURNS.open()
+        self.caller.keep(together=True)
         if self.sink is not None:
             self.sink.attach()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.caller.keep(together=False)
         if self.home is not None:
             self._outer.restore(self.home.changed)
         if self.sink is not None and self._left_processes():

@@ -167,6 +167,7 @@ def packed_outcome(outcome: Outcome, packer: Packer) -> dict[str, Any]:
         "modified": outcome.modified,
         "changed": outcome.changed,
         "replaced": outcome.replaced,
+        "overwritten": outcome.overwritten,
     }
 
 
@@ -186,6 +187,7 @@ def outcome_of(told: object, content: memoryview) -> Outcome:
         modified=texts_of(told.get("modified")),
         changed=texts_of(told.get("changed")),
         replaced=texts_of(told.get("replaced")),
+        overwritten=None if (names := told.get("overwritten")) is None else texts_of(names),
     )
 
 

@@ -33,6 +33,7 @@ class Evidence(Enum):
     ARRAYS = "the arrays as the target returns them: their dtypes and shapes"
     REPEATS = "the same call gives other bits"
     INPUTS = "a call changes what it is given"
+    KEPT = "a later call changes what an earlier one returned"
     STATE = "a call changes the state of its process"
 
 

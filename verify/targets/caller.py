@@ -16,6 +16,7 @@ from kernelproof.verify.importing import first_line
 from kernelproof.verify.records import Array, Call, Outcome
 from kernelproof.verify.targets.arrays import HALF, as_leaf, differentiated, give, picked, same_bits, take, transposed
 from kernelproof.verify.targets.declaration import BHTD, PARAMETERS
+from kernelproof.verify.targets.kept import Kept
 from kernelproof.verify.targets.loading import PROGRAM, load
 from kernelproof.verify.targets.program import ProgramCaller
 from kernelproof.verify.targets.scope import case_of
@@ -31,6 +32,9 @@ class Calling(Protocol):
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
+
+    def keep(self, *, together: bool) -> None:
+        """Say that the next calls are made `together`, or that those that were are done."""
 
 
 def caller(target: Target) -> Calling:
@@ -53,9 +57,18 @@ class Caller:
         self.target = target
         self.found, module = load(target.place)
         self.bound = bindings_of(self.found, module, target.place)
+        self._kept: Kept | None = None
+
+    def keep(self, *, together: bool) -> None:
+        """See `Calling`: what is returned is kept from the first to the last of these calls, and no longer."""
+        self._kept = Kept(self.target.array_library) if together else None
 
     def __call__(self, case: Case, call: Call) -> Outcome:
         """What the target does with `call`."""
+        outcome = self._made(case, call)
+        return outcome if self._kept is None else replace(outcome, overwritten=self._kept.overwritten(call.mode))
+
+    def _made(self, case: Case, call: Call) -> Outcome:
         target, case = self.target, case_of(case, call)
         layout = target.layout(case.op)
         call = laid(call, layout)
@@ -72,14 +85,16 @@ class Caller:
             given["cotangent"] = upstream
         try:
             if call.mode == "vjp":
-                found = self._vjp(case, inputs, options, upstream)
-                # A copy: a target may return the same buffer from its next call.
                 # Names of any type would have no order.
-                arrays = {str(name): take(value, target.array_library).copy() for name, value in found.items()}
-                arrays |= _other_number(case, arrays)
+                found = {str(name): value for name, value in self._vjp(case, inputs, options, upstream).items()}
             else:
-                output = self._forward(case, inputs, options, axis=call.axis)
-                arrays = {"output": take(output, target.array_library).copy()}
+                found = {"output": self._forward(case, inputs, options, axis=call.axis)}
+            # A copy: a target may return the same buffer from its next call.
+            arrays = {name: take(value, target.array_library).copy() for name, value in found.items()}
+            if self._kept is not None:
+                self._kept.keep(call.mode, found, dict(arrays))
+            if call.mode == "vjp":
+                arrays |= _other_number(case, arrays)
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)

@@ -225,6 +225,9 @@ class ProgramCaller:
         self.program = Program(words_of(target.place))
         self.asked = 0
 
+    def keep(self, *, together: bool) -> None:
+        """Do nothing: a program returns text, which it cannot change afterwards."""
+
     def __call__(self, case: Case, call: Call) -> Outcome:
         """Ask the program and return its answer as an outcome."""
         self.asked += 1

@@ -22,6 +22,8 @@ def shown(writer: Writer, check: str, seen: Mapping[str, Seen], turn: int) -> Sc
     judge, case, contract = checks()[check], writer.case, writer.target.contract
     if judge.evidence is Evidence.INPUTS:
         return writer.untouched(check, seen, turn)
+    if judge.evidence is Evidence.KEPT:
+        return writer.kept(check, seen)
     if judge.evidence is Evidence.STATE:
         return writer.changed(check, seen, turn)
     if judge.evidence is Evidence.REPEATS and contract.deterministic:

@@ -99,6 +99,16 @@ class Writer:
         raises = one.outcome.error is not None
         return self._rendered("untouched", check, call=call, given=given, raises=raises, turns=_turns(turn))
 
+    def kept(self, check: str, seen: Mapping[str, Seen]) -> Script:
+        """Show that a second call changes what the first returned; nothing if none does."""
+        pairs = zip(seen.values(), list(seen.values())[1:], strict=False)
+        found = next((pair for pair in pairs if pair[1].outcome.overwritten), None)
+        if found is None:
+            return Script()
+        first = script_call(self.case, found[0], self.target)
+        second = script_call(self.case, found[1], self.target, suffix="_2")
+        return self._rendered("kept", check, call=first, other=second, raises=found[1].outcome.error is not None)
+
     def changed(self, check: str, seen: Mapping[str, Seen], turn: int) -> Script:
         """Show a call that changes the state of its process; nothing if none does or no expression shows it."""
         one = next((each for each in seen.values() if each.outcome.changed), next(iter(seen.values())))

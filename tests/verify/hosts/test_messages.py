@@ -109,18 +109,30 @@ CONTENT = memoryview(np.array([1.0, 2.0]).tobytes())
 
 def test_an_outcome_crosses() -> None:
     outcome = Outcome(
-        {"output": np.array([1.0, np.nan]), "z": np.zeros((2, 0))}, "ValueError: \udc80", None, ("z",), ("x",), ("y",)
+        {"output": np.array([1.0, np.nan]), "z": np.zeros((2, 0))},
+        "ValueError: \udc80",
+        None,
+        ("z",),
+        ("x",),
+        ("y",),
+        ("output",),
     )
     packer = Packer()
     text = packed_outcome(outcome, packer)
     came = outcome_of(
-        dict(text, modified=["z"], changed=["x"], replaced=["y"])
+        dict(text, modified=["z"], changed=["x"], replaced=["y"], overwritten=["output"])
         | {"arrays": {name: {**each, "shape": list(each["shape"])} for name, each in text["arrays"].items()}},
         memoryview(b"".join(packer.parts)),
     )
     assert came.arrays["output"].tobytes() == outcome.arrays["output"].tobytes()
     assert came.arrays["z"].shape == (2, 0)
     assert (came.error, came.modified, came.changed, came.replaced) == ("ValueError: \udc80", ("z",), ("x",), ("y",))
+    assert came.overwritten == ("output",)
+
+
+def test_that_nothing_was_kept_crosses_too() -> None:
+    text = packed_outcome(Outcome(), Packer()) | {"modified": [], "changed": [], "replaced": []}
+    assert outcome_of(text, CONTENT) == Outcome(overwritten=None)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +161,8 @@ def test_an_outcome_crosses() -> None:
         told(modified="z"),
         told(modified=[1]),
         told(changed=["x"] * 1000),
+        told(overwritten="output"),
+        told(overwritten=[1]),
     ],
 )
 def test_what_is_no_outcome_is_refused(said: object) -> None:
