@@ -9,10 +9,11 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import bulky, zero_empty_cotangents
 from kernelproof.verify.checks import Check, checks
 from kernelproof.verify.hosts.respondent import Bthd, Respondent
+from kernelproof.verify.judging.claims import Evidence
 from kernelproof.verify.judging.diagnosis import Assumption, explaining
 from kernelproof.verify.judging.errors import NO_OUTPUT
 from kernelproof.verify.judging.hints import BTHD_HINT, NO_HINT, hints
-from kernelproof.verify.records import Call, Contract, Inputs, Judgement, Outcome, Truth
+from kernelproof.verify.records import ACCURACY, Call, Contract, Inputs, Judgement, Outcome, Truth
 from kernelproof.verify.targets.declaration import BHTD
 from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.truth.lookup import truth_for
@@ -180,7 +181,20 @@ def _hints(again: _Again, asked: Respondent, history: History, found: Mapping[st
         return ()
     forward = again.made.get(_place(Call(again.inputs)))
     told = tuple(hints(again.case, again.inputs, forward, tuple(failed), asked.target.contract, again.judge))
-    return told if told or again.case.op != "attention" else _as_bthd(again, asked, history, failed)
+    if told or again.case.op != "attention":
+        return told
+    if not _wrong_numbers(found):
+        # In the usual layout its outputs are right, so that what failed has another reason.
+        history.other_layout_fails = True
+    return _as_bthd(again, asked, history, failed)
+
+
+def _wrong_numbers(found: Mapping[str, CheckResult]) -> bool:
+    """Whether the outputs are wrong; where no truth is known, whether a check of numbers failed."""
+    accuracy = found.get(ACCURACY)
+    if accuracy is not None and accuracy.judgement.decided:
+        return accuracy.judgement.failed > 0
+    return any(said.judgement.failed and checks()[name].evidence is Evidence.NUMBERS for name, said in found.items())
 
 
 def _as_bthd(again: _Again, asked: Respondent, history: History, failed: Mapping[str, CheckResult]) -> tuple[str, ...]:
