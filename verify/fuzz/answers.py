@@ -40,6 +40,7 @@ class Question:
         wants: "answer", "script" or "errors".
         check: for a script, the check whose failure it shows.
         message: for a script, the message of that check.
+        whole: whether to ask for everything that a run asks of the case, however much the truth of it costs.
     """
 
     subject: Subject
@@ -47,6 +48,7 @@ class Question:
     wants: str = "answer"
     check: str = ""
     message: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,17 @@ def reply(question: Question, asked: Respondent) -> Any:
         return script_for(question.subject, question.check, asked, question.message)
     if question.wants == "errors":
         return row_errors(question.subject, asked)
-    return answer(question.subject, asked, question.only)
+    return answer(question.subject, asked, question.only, whole=question.whole)
 
 
-def answer(subject: Subject, asked: Respondent, only: frozenset[str] | None = None) -> Answer:
-    """Run the checks on `subject`."""
+def answer(subject: Subject, asked: Respondent, only: frozenset[str] | None = None, *, whole: bool = False) -> Answer:
+    """Run the checks on `subject`; unless `whole`, without gradients whose truth costs much."""
     started = time.process_time()
     try:
         inputs = subject.built(asked.target.contract)
     except Exception as error:  # noqa: BLE001 (a recipe that its family cannot build is reported and left out)
         return Answer(rejected=f"{type(error).__name__}: {error}")
-    if subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
+    if not whole and subject.inputs is None and prod(subject.case.shape) > GRADIENT_ELEMENTS:
         inputs = replace(inputs, cotangent=None)
     if only is not None and not _differentiates(subject, inputs, only):
         # The truth of gradients costs several times the rest.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from math import prod
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
@@ -12,7 +13,7 @@ from kernelproof.verify.fuzz.arena import Arena, Here, Judge
 from kernelproof.verify.fuzz.shrinker import Shrinker
 from kernelproof.verify.fuzz.subject import Answer, size_of
 from kernelproof.verify.process.limits import Limits
-from kernelproof.verify.record.schema import Check, Verdict
+from kernelproof.verify.record.schema import Check, Verdict, Worst
 from kernelproof.verify.record.schema import Target as TargetRecord
 from kernelproof.verify.records import CRASH
 from kernelproof.verify.targets.target import Target
@@ -22,6 +23,10 @@ ALL_SUBJECTS = 1200
 """The most subjects to judge while shrinking, for all targets and checks of a run together."""
 SUBJECTS = 150
 """The most subjects to judge for one check."""
+LARGEST = 1 << 20
+"""The product of the sizes of the largest case that is run once more, alone."""
+NOT_ALONE = "  # does not show alone: it may need the calls before it; run the suite again"
+"""Ends the line that repeats a case, as a comment of the shell, where the failure does not show in a fresh process."""
 QUICK = 5.0
 """Seconds that a call may take while shrinking: the case is small, or soon will be."""
 
@@ -29,7 +34,7 @@ QUICK = 5.0
 def with_scripts(
     records: Sequence[TargetRecord], targets: Sequence[Target], *, limits: Limits, serial: bool
 ) -> list[TargetRecord]:
-    """Add a script to every check that failed or whose call ended the process.
+    """Add a script to every check that failed or whose call ended the process; say which lines show nothing alone.
 
     Args:
         records: one for each of `targets`, in their order.
@@ -49,6 +54,9 @@ def with_scripts(
         with ExitStack() as stack:
             quick = Limits(min(limits.seconds, QUICK), limits.memory)
             judge: Judge = Here(target) if serial else stack.enter_context(Arena(target, quick))
+            alone = Alone(judge)
+            lines = {check.id: alone.told(check) for check in wanted}
+            judge.fresh()
             shown = {check.id: _witness(judge, check, most) for check in wanted}
             # A pasted script makes the first calls of a target, so a process that has made no calls has to write it.
             judge.fresh()
@@ -63,7 +71,9 @@ def with_scripts(
                 if script.repeats:
                     # The target keeps state between calls.
                     judge.fresh()
-        checks = [check.model_copy(update={"script": scripts.get(check.id)}) for check in record.checks]
+        checks = [
+            lines.get(check.id, check).model_copy(update={"script": scripts.get(check.id)}) for check in record.checks
+        ]
         found.append(record.model_copy(update={"checks": checks}))
     return found
 
@@ -71,6 +81,39 @@ def with_scripts(
 def _failed(record: TargetRecord) -> list[Check]:
     """The checks that need a script."""
     return [check for check in record.checks if check.verdict in {Verdict.FAIL, Verdict.CRASH} and check.worst]
+
+
+class Alone:
+    """The cases of failures, each run in a process of its own, as whoever pastes the line of a report will run it."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.answers: dict[str, Answer] = {}
+
+    def told(self, check: Check) -> Check:
+        """Mark the failures whose cases do not fail `check` alone.
+
+        The worst case is run first. Where it fails alone, so do the others, as far as it is worth the time to know.
+        """
+        assert check.worst is not None  # the caller has checked this
+        if not self._passes(check, check.worst):
+            return check
+        failures = [_marked(each) if self._passes(check, each) else each for each in check.failures]
+        return check.model_copy(update={"worst": _marked(check.worst), "failures": failures})
+
+    def _passes(self, check: Check, failure: Worst) -> bool:
+        if prod(Case.parse(failure.case).shape) > LARGEST:
+            return False
+        if failure.case not in self.answers:
+            self.judge.fresh()
+            self.answers[failure.case] = self.judge.ask(Question(Subject(Case.parse(failure.case)), whole=True))
+        answer = self.answers[failure.case]
+        # A process that ended, or the lack of an answer, says nothing of this check.
+        return answer.called and not answer.failures.keys() & {check.id, CRASH}
+
+
+def _marked(failure: Worst) -> Worst:
+    return failure.model_copy(update={"reproduce": failure.reproduce + NOT_ALONE})
 
 
 def _witness(judge: Judge, check: Check, most: int) -> tuple[Subject, str]:
