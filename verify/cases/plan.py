@@ -166,6 +166,10 @@ def _combined(op: str, selection: Selection, dealt: list[Case], held: tuple[Case
     places = dict.fromkeys(_place(case) for case in dealt)
     # Order 0 has equal weights, which tell nothing about scores.
     places = {case: None for case in places if case.order != "0"} or places
+    if selection.places is not None:
+        # Nor does a case that the target refuses, of what another target covers at an order of its own.
+        places = {case: None for case in places if selection.places(case)} or places
+        held = tuple(case for case in held if selection.places(case))
     if not suite.strength or not places:
         return
     taken = selection.combined

@@ -8,6 +8,7 @@ combinations, the more recipes each gets, up to all recipes. Recipes that every 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
@@ -16,6 +17,9 @@ from kernelproof.verify.cases.combined import Taken
 from kernelproof.verify.cases.families.large import FAMILY
 from kernelproof.verify.cases.families.large import SUITE as LARGE
 from kernelproof.verify.records import OPS
+
+if TYPE_CHECKING:
+    from kernelproof.verify.cases.case import Case
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
 """The orders of every suite, where a user or a target names no others."""
@@ -74,6 +78,16 @@ SUITES = {
 }
 
 
+class Places(Protocol):
+    """Whether a target takes the order and the rule of a case; equal targets have equal ones."""
+
+    def __call__(self, case: Case) -> bool:
+        """Whether it takes them."""
+
+    def __hash__(self) -> int:
+        """Equal selections are planned once."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """What a run is restricted to; empty means no restriction.
@@ -87,6 +101,7 @@ class Selection:
         dtypes: names of dtypes, which may include dtypes that the suite leaves out.
         rules: bandwidth rules of the ops other than entmax, or patterns of rules; see `kernelproof.verify.cases.rules`.
         taken: what a target takes of the axes of combinations; None means everything.
+        places: the orders and rules at which combinations are planned; None means all.
     """
 
     suite: str = "standard"
@@ -97,6 +112,7 @@ class Selection:
     dtypes: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     taken: Taken | None = None
+    places: Places | None = None
 
     @property
     def words(self) -> list[str]:

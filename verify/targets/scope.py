@@ -82,11 +82,20 @@ class Scope:
             fits=AnyShape() if self.shapes == Shapes() else Fitting(self.shapes),
         )
 
+    @property
+    def places(self) -> Placed:
+        """Which orders and rules it takes."""
+        return Placed(Scope(self.op, self.takes, self.order, self.alpha, self.orders, self.rules))
+
+    def refuses_place(self, case: Case) -> str | None:
+        """Why the target cannot be called at the order and the rule of `case`, or None."""
+        return self._refuses_order(case) or self._refuses_rule(case)
+
     def refuses(self, case: Case) -> str | None:
         """Why the target cannot be called with `case`, or None."""
         if case.dtype not in self.dtypes:
             return f"the target does not take {case.dtype}"
-        return self._refuses_order(case) or self._refuses_rule(case) or self._refuses_call(case)
+        return self.refuses_place(case) or self._refuses_call(case)
 
     def refuses_made(self, case: Case, inputs: Inputs | None) -> str | None:
         """The same with explicit `inputs` in place of those of the recipe; None stands for those of the recipe."""
@@ -94,7 +103,7 @@ class Scope:
             return self.refuses(case)
         if case.dtype not in self.dtypes:
             return f"the target does not take {case.dtype}"
-        return self._refuses_order(case) or self._refuses_rule(case) or self.refuses_inputs(inputs)
+        return self.refuses_place(case) or self.refuses_inputs(inputs)
 
     def _refuses_order(self, case: Case) -> str | None:
         if self.fixed:
@@ -144,6 +153,17 @@ class Scope:
         """Why it cannot be called with `inputs`, which a check may have derived from those of a case; or None."""
         shapes = {name: array.shape for name, array in inputs.arrays.items()}
         return self.refuses_options(kinds_of(inputs.options)) or refused_shape(self.shapes, shapes)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Whether a scope, which restricts nothing else, takes the order and the rule of a case."""
+
+    scope: Scope
+
+    def __call__(self, case: Case) -> bool:
+        """Whether it takes them."""
+        return self.scope.refuses_place(case) is None
 
 
 def case_of(case: Case, call: Call) -> Case:

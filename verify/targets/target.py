@@ -163,7 +163,8 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
 
     The budget of a suite is then spent on what the target accepts, so that a narrow target is tested more closely.
     """
-    found = replace(selection, ops=(scope.op,), taken=scope.taken(selection.dtypes))
+    places = None if scope.order_unknown else scope.places
+    found = replace(selection, ops=(scope.op,), taken=scope.taken(selection.dtypes), places=places)
     if not found.dtypes:
         taken = tuple(dtype for dtype in found.grid_dtypes if dtype in scope.dtypes)
         found = replace(found, dtypes=taken or scope.dtypes)

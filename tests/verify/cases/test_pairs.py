@@ -21,7 +21,9 @@ from kernelproof.verify.cases.subject import Subject, explicit
 from kernelproof.verify.cases.suites import SUITES, Selection
 from kernelproof.verify.records import OPS, RANKS, Contract, Inputs
 from kernelproof.verify.targets.declaration import Shapes
+from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.targets.shapes import Fitting
+from kernelproof.verify.targets.target import Target, find
 
 
 def place(op: str, rule: str = "adaptive:1") -> Case:
@@ -152,6 +154,21 @@ def test_targets_of_one_run_share_cases() -> None:
         assert taken is not None
         found = counted("attention", taken, both)
         assert found.covered == found.possible
+
+
+ORDERS_TAKEN = Scope("entmax", orders=("1..64",), dtypes=("float64",))
+ALPHAS_TAKEN = Scope("entmax", takes=("alpha",), dtypes=("float64",))
+
+
+@pytest.mark.parametrize("scope", [ORDERS_TAKEN, ALPHAS_TAKEN], ids=["orders", "alphas"])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_pairs_are_planned_at_orders_that_the_target_takes(scope: Scope, beside: bool) -> None:
+    every = Scope("entmax", dtypes=("float64",))
+    targets = [Target(find("numpy"), "cpu", "numpy", (each,)) for each in ([every, scope] if beside else [scope])]
+    cases = union(each for target in targets for each in target.selections(Selection()))
+    asked = [case for case in cases if targets[-1].refuses(case) is None]
+    count = counted("entmax", scope.taken(()), asked)
+    assert (count.covered, count.missing) == (count.possible, ())
 
 
 def test_the_quick_suite_has_half_types_and_few_cases() -> None:
