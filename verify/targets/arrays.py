@@ -167,7 +167,10 @@ def _by_torch(function: Any, leaves: dict[str, Any], numbers: dict[str, Any], co
     held = {name: leaf.requires_grad_(True) for name, leaf in {**leaves, **numbers}.items()}
     output = function({name: held[name] for name in leaves}, {name: held[name] for name in numbers})
     if not getattr(output, "requires_grad", False):
-        msg = f"{CARRIES_NONE}; a target that gives none declares gradients = []"
+        where = ", ".join(f"{name} of shape {tuple(each.shape)}" for name, each in leaves.items() if not each.numel())
+        # With numbers to differentiate by, it never has one; without, the target may just return early.
+        why = f" in the case of {where}, which has no numbers; return one that depends on the arrays there too"
+        msg = CARRIES_NONE + (why if where else "; a target that gives none declares gradients = []")
         raise TargetError(msg)
     output.backward(cotangent)
     return {name: leaf.grad for name, leaf in held.items() if leaf.grad is not None}

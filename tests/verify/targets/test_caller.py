@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,27 @@ def test_a_module_of_torch_is_called_through_forward(file: Path) -> None:
 def test_an_output_without_a_gradient_says_what_to_declare(file: Path) -> None:
     outcome = Caller(target(file, "stuck"))(CASE, Call(inputs_of(CASE), "vjp"))
     assert "gradients = []" in str(outcome.error)
+
+
+EARLY = """
+import torch
+
+def early(z):
+    return torch.zeros(z.shape, dtype=z.dtype) if z.shape[-1] == 0 else torch.softmax(z, -1)
+early.KERNELPROOF = {"order": "inf", "op": "entmax", "gradients": ["z"], "array_library": "torch"}
+"""
+
+
+@pytest.mark.torch
+def test_an_output_without_a_gradient_for_no_keys_says_for_which_case(tmp_path: Path) -> None:
+    path = tmp_path / "early.py"
+    path.write_text(EARLY, encoding="utf-8")
+    inputs = inputs_of(CASE)
+    assert Caller(target(path, "early"))(CASE, Call(inputs, "vjp")).error is None
+    none = np.zeros((2, 0))
+    outcome = Caller(target(path, "early"))(CASE, Call(replace(inputs, arrays={"z": none}, cotangent=none), "vjp"))
+    assert "in the case of z of shape (2, 0)" in str(outcome.error)
+    assert "gradients = []" not in str(outcome.error)
 
 
 def test_what_is_picked() -> None:
