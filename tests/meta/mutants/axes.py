@@ -82,7 +82,6 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("lengths", "T > S"),
     ("lengths", "65 to 512 keys"),
     ("lengths", "grouped"),
-    ("lengths", "several batch axes"),
     ("lengths", "all but one masked"),
     ("lengths", "half precision"),
     ("lengths", "gradient"),

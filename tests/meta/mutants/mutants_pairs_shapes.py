@@ -166,13 +166,6 @@ def mask_of_first_entry(q, k, v, kernel, rule, mask=None, **options):
     return attend(q, k, v, mask=mask, **options)
 
 
-@mutant("several batch axes: their lengths are read in the order of columns", at="several batch axes × lengths", **WIDE)
-def lengths_in_wrong_order(q, k, v, kernel, rule, lengths=None, **options):
-    if lengths is not None and np.ndim(lengths) > 1:
-        lengths = np.ravel(lengths, order="F").reshape(np.shape(lengths))
-    return attend(q, k, v, lengths=lengths, **options)
-
-
 @mutant("with a mask the scale of width 1 is that of width 2", at="width 1 × mask", **WIDE)
 def least_width_of_two(q, k, v, kernel, rule, mask=None, scale=None, **options):
     if q.shape[-1] == 1 and mask is not None and scale is None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-REASONS: Mapping[str, str] = {
-    "lengths go with one batch axis: of several no convention is common, so that no case has them": """
-        lengths_in_wrong_order
-    """,
-}
+REASONS: Mapping[str, str] = {}
 """What the tool lacks -> the names of those that show it."""
 KNOWN: Mapping[str, str] = {name: lacks for lacks, names in REASONS.items() for name in names.split()}
 """Name -> what the tool lacks."""
