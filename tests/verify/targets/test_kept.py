@@ -92,7 +92,9 @@ def test_an_input_that_is_returned_is_no_buffer_and_is_let_go(
 ) -> None:
     file = tmp_path / f"kept_{name}.py"
     file.write_text(SOURCE, encoding="utf-8")
-    (target,) = describe(find(f"{file}:{name}"), probe=False)
+    found = describe(find(f"{file}:{name}"), probe=False)
+    assert not isinstance(found, str)
+    (target,) = found
     caller, inputs = Caller(target), inputs_of(CASE)
     other = replace(inputs, arrays={"z": inputs.arrays["z"][::-1].copy()})
     assert caller(CASE, Call(inputs)).overwritten is None
