@@ -72,7 +72,8 @@ AXES = {
         Axis("heads", ("one-head", "own-key-heads", "grouped-heads", "one-key-head")),
         Axis("hidden", HIDDEN, frozenset({"hide-but-one"})),
         *_MIXED,
-        Axis("magnitude", ("usual", *BEYOND), frozenset(BEYOND)),
+        # As above; where all scores are nearly the same, faults of the scores hide.
+        Axis("magnitude", ("usual", "broad", *BEYOND), frozenset({"broad", *BEYOND})),
     ),
 }
 """Op -> its axes."""

@@ -24,6 +24,7 @@ from kernelproof.verify.targets.declaration import Shapes
 from kernelproof.verify.targets.scope import Scope
 from kernelproof.verify.targets.shapes import Fitting
 from kernelproof.verify.targets.target import Target, find
+from kernelproof.verify.truth.truth import truth_of
 
 
 def place(op: str, rule: str = "adaptive:1") -> Case:
@@ -208,6 +209,29 @@ def test_most_keys_of_broad_rows_are_in_the_support(words: str, dtype: str) -> N
     count = (ordered * np.arange(1, 4101) > sums - 1).sum(axis=-1)
     assert (count > 4100 * 0.4).all()
     assert (count < 4100 * 0.8).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("words", ["broad", "key-norm+broad", "scale+broad"])
+def test_most_keys_of_broad_queries_are_in_the_support(words: str, dtype: str) -> None:
+    line = f"attention order=1 rule=adaptive:1 dtype={dtype} family={PAIRS} shape=1x1x3x4100x8x4 feature={words} seed=0"
+    case = Case.parse(line)
+    truth = truth_of(case, inputs_of(case))
+    counts = truth.support.sum(axis=-1)
+    assert (counts > 4100 * 0.4).all(), counts
+    assert (counts < 4100).all(), counts
+
+
+@pytest.mark.parametrize(("feature", "shows"), [("plain", False), ("broad", True)])
+def test_a_support_that_is_cut_at_1024_keys_shows_in_broad_queries_alone(feature: str, shows: bool) -> None:
+    line = (
+        f"attention order=1 rule=adaptive:1 dtype=float64 family={PAIRS} shape=1x1x3x4100x8x4 feature={feature} seed=0"
+    )
+    inputs = inputs_of(Case.parse(line))
+    truth = truth_of(Case.parse(line), inputs)
+    cut = np.where(truth.weights >= np.sort(truth.weights, axis=-1)[:, [-1024]], truth.weights, 0.0)
+    found = cut / cut.sum(axis=-1, keepdims=True) @ inputs.arrays["v"][0]
+    assert bool((np.abs(found - truth.output.head) > 1e-3).any()) is shows
 
 
 @pytest.mark.parametrize("hidden", HIDDEN)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _LARGE = 288.0
 """The square is beyond 65504, the largest number of float16; a number of every format."""
+_BROAD = 2.0
+"""The standard deviation of the scores of a row, times its keys, at which order 1 keeps more than half of them: of m
+normal scores with the standard deviation σ, the half above the median exceeds it by 0.4·m·σ in all, and the excess over
+the threshold is 1."""
 
 
 class Pairs:
@@ -94,6 +98,9 @@ class Pairs:
             power = 0.5 if isinstance(case.inner_rule, Fixed) else 0.25
             spread = float(width) ** (-power if case.op == "regression" else -power / 2)
         values = {name: normals(generator, shape) * (1.0 if name == "v" else spread) for name, shape in shapes.items()}
+        if held["magnitude"] == "broad":
+            for name in "qk":
+                values[name] *= min(_BROAD / max(shapes["k"][-2], 1), 1.0) ** 0.5
         if held["magnitude"] in BEYOND:
             for name in "qk":
                 values[name][..., 0] = _LARGE
