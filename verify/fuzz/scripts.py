@@ -61,6 +61,7 @@ def with_scripts(
             # A pasted script makes the first calls of a target, so a process that has made no calls has to write it.
             judge.fresh()
             scripts: dict[str, str | None] = {}
+            keeps = False
             for check in wanted:
                 script = _script(judge, check, *shown[check.id])
                 if script.runs_case:
@@ -68,8 +69,9 @@ def with_scripts(
                     judge.fresh()
                     script = _script(judge, check, *shown[check.id])
                 scripts[check.id] = script.text or None
-                if script.repeats:
-                    # The target keeps state between calls.
+                keeps = keeps or script.repeats
+                if keeps:
+                    # The target keeps state between calls, so that the next script needs a process without any too.
                     judge.fresh()
         checks = [
             lines.get(check.id, check).model_copy(update={"script": scripts.get(check.id)}) for check in record.checks

@@ -83,8 +83,10 @@ class Scope:
         )
 
     @property
-    def places(self) -> Placed:
-        """Which orders and rules it takes."""
+    def places(self) -> Placed | None:
+        """Which orders and rules it takes; None if nothing says at which order it computes."""
+        if self.order_unknown:
+            return None
         return Placed(Scope(self.op, self.takes, self.order, self.alpha, self.orders, self.rules))
 
     def refuses_place(self, case: Case) -> str | None:

@@ -163,8 +163,7 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
 
     The budget of a suite is then spent on what the target accepts, so that a narrow target is tested more closely.
     """
-    places = None if scope.order_unknown else scope.places
-    found = replace(selection, ops=(scope.op,), taken=scope.taken(selection.dtypes), places=places)
+    found = replace(selection, ops=(scope.op,), taken=scope.taken(selection.dtypes), places=scope.places)
     if not found.dtypes:
         taken = tuple(dtype for dtype in found.grid_dtypes if dtype in scope.dtypes)
         found = replace(found, dtypes=taken or scope.dtypes)

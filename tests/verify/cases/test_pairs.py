@@ -217,6 +217,7 @@ def test_most_keys_of_broad_queries_are_in_the_support(words: str, dtype: str) -
     line = f"attention order=1 rule=adaptive:1 dtype={dtype} family={PAIRS} shape=1x1x3x4100x8x4 feature={words} seed=0"
     case = Case.parse(line)
     truth = truth_of(case, inputs_of(case))
+    assert truth is not None
     counts = truth.support.sum(axis=-1)
     assert (counts > 4100 * 0.4).all(), counts
     assert (counts < 4100).all(), counts
@@ -229,6 +230,7 @@ def test_a_support_that_is_cut_at_1024_keys_shows_in_broad_queries_alone(feature
     )
     inputs = inputs_of(Case.parse(line))
     truth = truth_of(Case.parse(line), inputs)
+    assert truth is not None
     cut = np.where(truth.weights >= np.sort(truth.weights, axis=-1)[:, [-1024]], truth.weights, 0.0)
     found = cut / cut.sum(axis=-1, keepdims=True) @ inputs.arrays["v"][0]
     assert bool((np.abs(found - truth.output.head) > 1e-3).any()) is shows

@@ -28,6 +28,7 @@ WORDS = {
     ("verify/studies", "simplex"): "the checks by which the study judges every order",
     ("verify/studies", "support"): "the checks by which the study judges every order",
     ("verify/backends", "axis"): "an argument of an op",
+    ("verify/hosts", "axis"): "a field of a call",
     ("verify/targets", "axis"): "a parameter of a target",
     ("verify/targets", "layout"): "a field of declarations",
     ("verify/targets", "gradients"): "a field of declarations and of answers",
