@@ -170,6 +170,7 @@ class Contract:
         roundings: the intermediate results, of `ROUNDINGS`, that the target stores in the dtype of the arrays; None
             for those that are usual for the op (docs/theory.md §4).
         deterministic: whether a repeated call gives the same bits; if not, each of several must be within the grade.
+        reuses_output: a call may return the array that an earlier call returned, overwritten.
         masked_nonfinite: whether NaN and ∞ behind a mask, and numbers whose scores overflow there, must be "ignored",
             as finite ones must, or may do "any" thing.
     """
@@ -183,6 +184,7 @@ class Contract:
     same: str = "grade"
     causal: str = "bottom-right"
     deterministic: bool = True
+    reuses_output: bool = False
     masked_nonfinite: str = "any"
     compute: str | None = None
     roundings: tuple[str, ...] | None = None

@@ -29,10 +29,14 @@ _FLUSHES = (
     "fails in cases where nothing is wrong but that subnormal numbers came as 0: a target that flushes those declares "
     "flush_to_zero = true"
 )
+_REUSES = (
+    "right, but returned in memory that later calls overwrite: a target that means that declares reuses_output = true"
+)
 _VARIES = "right each time, but with other bits: a target that adds in any order declares deterministic = false"
 _WORDS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"flush_to_zero": True}, _FLUSHES),
     ({"deterministic": False}, _VARIES),
+    ({"reuses_output": True}, _REUSES),
 )
 """(what a contract may say, the hint)."""
 _SELECTING = ("mask", "causal", "lengths")

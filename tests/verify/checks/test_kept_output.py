@@ -57,3 +57,6 @@ def test_of_what_nobody_kept_nothing_is_decided() -> None:
     assert CHECK.judge(case, inputs, None, outcomes, Contract()) == Judgement()
     kept = {"forward": Outcome(held), "other": Outcome(held, overwritten=())}
     assert CHECK.judge(case, inputs, None, kept, Contract()) == Judgement(decided=1)
+    over = {"forward": Outcome(held), "other": Outcome(held, overwritten=("output",))}
+    assert CHECK.judge(case, inputs, None, over, Contract()).failed == 1
+    assert CHECK.judge(case, inputs, None, over, Contract(reuses_output=True)) == Judgement()
