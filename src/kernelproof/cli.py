@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import Annotated, Any, Unpack
 
 import typer
 
 from kernelproof.commands import lines
 from kernelproof.commands.terminal import close, complain, completed, say, trace
 from kernelproof.options import TargetOptions
-
-if TYPE_CHECKING:
-    from kernelproof.verify.record.schema import Results, Target
 
 DEFAULT_OUT = Path("kernelproof-report")
 OK, FAILED, USAGE, OURS = range(4)
@@ -96,6 +93,7 @@ def verify(
     """
     from kernelproof import api  # noqa: PLC0415
     from kernelproof.commands.spans import seconds_of  # noqa: PLC0415
+    from kernelproof.commands.summary import summarize  # noqa: PLC0415
 
     # A report gives a line with --case for each failure: that must not overwrite the report.
     folder = DEFAULT_OUT if out is None and case is None else out
@@ -114,7 +112,7 @@ def verify(
             **options,
         )
     )
-    _summarize(results)
+    summarize(results)
     verdict = f"{'passed' if results.passed else 'FAILED'} in {results.seconds:.0f} s"
     where = "" if folder is None else f"; the report is {folder / 'index.html'}"
     close(verdict, where, unwritten, passed=results.passed)
@@ -302,55 +300,6 @@ def backends() -> None:
     # Only name what a package registered, because importing it may do anything.
     rows += [(name, f"registered as {value}", "", "") for name, value in registered().items()]
     show(("target", "state", "devices", "dtypes"), rows)
-
-
-def _summarize(results: Results) -> None:
-    """Print a short summary: each target, and what to look at first."""
-    from kernelproof.commands.tables import show  # noqa: PLC0415
-    from kernelproof.verify.checks import headline  # noqa: PLC0415
-
-    rows = []
-    for target in results.targets:
-        worst = max((row.kappa_max for row in target.accuracy), default=None)
-        failed = [check.id for check in target.checks if check.verdict in {"FAIL", "CRASH", "UNDECIDED"}]
-        failed += [f"{check.id} ({check.verdict})" for check in target.checks if check.verdict in {"XFAIL", "XPASS"}]
-        failed += [f"no {check.id}" for check in target.checks if check.verdict == "UNSUPPORTED"]
-        decided = sum(check.decided for check in target.checks)
-        rows.append(
-            (
-                target.name,
-                target.device,
-                f"{target.grade} ({_asked(target)} {target.promised})" if target.verdict != "UNAVAILABLE" else "-",
-                target.verdict.value,
-                "-" if worst is None else f"{worst:.3g}",
-                f"{decided:,}",
-                ", ".join(failed) or target.note or "-",
-            )
-        )
-    show(("target", "device", "grade", "verdict", "worst κ", "comparisons", "look at"), rows)
-    for target in results.targets:
-        bad = {check.id: check.worst for check in target.checks if check.verdict in {"FAIL", "CRASH"} and check.worst}
-        if bad:
-            first = headline(bad)
-            say(f"\n{target.name}, {first}: {bad[first].message}\n  {bad[first].reproduce}")
-        if bad and target.note:
-            # The note says what the target was not given, or what its declaration may lack.
-            say(f"  note: {target.note}")
-    for target in results.targets:
-        said = [f"{each.covered:,} of {each.possible:,} ({each.op}, {each.of})" for each in target.pairs]
-        if said:
-            say(f"{target.name}: pairs covered {'; '.join(said)}")
-    for line in results.skipped:
-        say(f"skipped: {line}")
-    known = [(target.name, check) for target in results.targets for check in target.checks if check.reasons]
-    for name, check in known:
-        came = "expected and passed" if check.verdict == "XPASS" else "expected"
-        say(f"{came}: {name}, {check.id}: {'; '.join(check.reasons)}")
-
-
-def _asked(target: Target) -> str:
-    """Whether the required grade is promised by the target, or the default for a target that promises none."""
-    return "default" if target.by_default else "promised"
 
 
 def main(arguments: list[str] | None = None) -> None:

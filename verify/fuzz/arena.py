@@ -13,7 +13,8 @@ from typing import Any, Protocol, Self
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify.fuzz.answers import Question, reply
 from kernelproof.verify.fuzz.subject import Answer
-from kernelproof.verify.hosts.respondent import local_of, stop_all
+from kernelproof.verify.hosts.remote import stop_all
+from kernelproof.verify.hosts.respondent import local_of
 from kernelproof.verify.process.blame import Doing, End, InternalError
 from kernelproof.verify.process.child import START_SECONDS, Child
 from kernelproof.verify.process.journal import Journal
@@ -57,6 +58,20 @@ class Here:
 
     def fresh(self) -> None:
         """Do nothing: a process cannot forget."""
+
+
+class Silent:
+    """A judge without time for any question."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.target, self.deaths, self.ends = judge.target, judge.deaths, judge.ends
+
+    def ask(self, question: Question, *, seconds: float | None = None) -> Any:
+        """Raise `OutOfTime`."""
+        raise OutOfTime
+
+    def fresh(self) -> None:
+        """Do nothing."""
 
 
 class Arena:

@@ -1,9 +1,8 @@
 """One fuzzing run: replay earlier witnesses, then run rounds of Hypothesis and shrink each finding twice.
 
 A round ends at the first failure of a new kind. Hypothesis shrinks its recipe, then the delta debugger of `shrinker`
-shrinks the arrays. Later rounds count further failures of that kind, and look for others.
-
-The time of a run ends the drawing of recipes. Shrinking is bounded by steps alone, so that a witness does not depend on
+shrinks the arrays. Later rounds count further failures of that kind, and look for others. The time of a run ends the
+drawing of recipes. Shrinking is bounded by steps alone, so that a witness does not depend on
 how busy the machine is, and a finding of the last moment is shrunk like any other.
 """
 
@@ -14,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
@@ -26,7 +24,7 @@ from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.checks import headline
 from kernelproof.verify.fuzz.answers import Question
-from kernelproof.verify.fuzz.arena import Judge, OutOfTime
+from kernelproof.verify.fuzz.arena import Judge, OutOfTime, Silent
 from kernelproof.verify.fuzz.database import Database, Entry, record_of
 from kernelproof.verify.fuzz.fuzz_record import AlsoSeen, CoverageCell, FuzzFinding
 from kernelproof.verify.fuzz.ledger import Budget, CellTally, SeenFailure, cells, lists, places, rows_of
@@ -62,20 +60,6 @@ class Found(Exception):
 
 class _Enough(BaseException):
     """The budget for shrinking a recipe is spent; not an `Exception`, so that Hypothesis does not catch it."""
-
-
-class _Silent:
-    """A judge without time for any question."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.target, self.deaths, self.ends = judge.target, judge.deaths, judge.ends
-
-    def ask(self, question: Question, *, seconds: float | None = None) -> Any:
-        """Raise `OutOfTime`."""
-        raise OutOfTime
-
-    def fresh(self) -> None:
-        """Do nothing."""
 
 
 class Session:
@@ -149,7 +133,7 @@ class Session:
             # What was found is reported, but nobody is left to ask for more.
             self.stopped = error
             self.judge.fresh()
-            self.judge = _Silent(self.judge)
+            self.judge = Silent(self.judge)
             self._conclude_all()
         return [
             self.findings[signature].model_copy(update={"also": self._also(signature)}) for signature in self.findings

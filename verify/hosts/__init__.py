@@ -5,6 +5,6 @@ which check is being made. Arguments and answers cross as raw bytes after a fixe
 that a host writes is unpickled or evaluated, and what it writes is read with suspicion.
 
     who judges                          the host
-    respondent.Remote   -- calls -->    service.serve, guard.Guard, targets.caller
+    remote.Remote       -- calls -->    service.serve, guard.Guard, targets.caller
     process.HostProcess <-- answers --  the target
 """

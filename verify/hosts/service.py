@@ -20,8 +20,9 @@ from kernelproof.reference.errors import KernelproofError
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.hosts import isolation
 from kernelproof.verify.hosts.described import place_from, target_from, target_json
-from kernelproof.verify.hosts.guard import SINKS, Guard, Sink, described
+from kernelproof.verify.hosts.guard import Guard, described
 from kernelproof.verify.hosts.messages import Packer, calls_of, packed_outcome
+from kernelproof.verify.hosts.sink import SINKS, Sink
 from kernelproof.verify.hosts.wire import Frame, Reader, framed
 from kernelproof.verify.process.descriptors import moved_high
 from kernelproof.verify.process.limits import exhausted, limit_data

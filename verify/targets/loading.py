@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +13,9 @@ from typing import Any
 
 from kernelproof.reference.errors import TargetError, meant, shown
 from kernelproof.verify.backends import backend_names
-from kernelproof.verify.importing import attribute, first_line, load_object
+from kernelproof.verify.importing import answer_of, attribute, first_line, load_object
 from kernelproof.verify.targets.arrays import KINDS, Kind
-from kernelproof.verify.targets.declaration import Declaration
+from kernelproof.verify.targets.declaration import DEVICES, Declaration
 from kernelproof.verify.targets.peers import peer_names, place_of
 
 GROUP = "kernelproof.backends"
@@ -157,3 +159,20 @@ def _imported_by(file: Path) -> set[str]:
 
 def _is_module(value: Any) -> bool:
     return isinstance(value, ModuleType)
+
+
+def devices_of(found: Any, kind: Kind) -> tuple[str, ...]:
+    """The devices of this machine that the target at `found` runs on, by its own word or by that of its arrays.
+
+    Raises:
+        TargetError: its word is not one of `DEVICES`.
+    """
+    own = answer_of(found, "devices")
+    if own is not None:
+        if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
+            msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"
+            raise TargetError(msg)
+        return tuple(own)
+    if kind == "torch" and importlib.import_module("torch").cuda.is_available():
+        return ("cpu", "cuda")
+    return ("cuda",) if kind == "cupy" else ("cpu",)

@@ -251,3 +251,18 @@ def refused_extras(probe: Probe, kind: Kind) -> Iterator[tuple[str, Any, str]]:
         # A function that accepts one of the shapes supports the feature, and must accept all of them.
         if name not in declared and all(reason is not None for reason in reasons):
             yield name, value, f"not given {words}, for which it raises {reasons[0]}"
+
+
+def note_of(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
+    """What the report says of how a function is called, given arrays of `kind` for the reason `why`."""
+    arrays = f"given {kind} arrays{why}"
+    told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
+    given = [f"{role} as {name!r}" for role, name in told]
+    if binding.fixed and (said.order is not None or said.alpha is not None):
+        number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
+        return f"declared to compute {number}; {arrays}"
+    if binding.rules and of_variant(binding.rules[0]):
+        return f"computes the {binding.rules[0].replace(':', ' ', 1)}; {arrays}"
+    if binding.fixed:
+        return f"has no parameter for the order: the run says which it computes; {arrays}"
+    return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"

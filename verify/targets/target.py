@@ -8,16 +8,16 @@ accepts are data, one `Scope` for each op, so that the parent can refuse cases w
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
-from kernelproof.reference.errors import TargetError, shown
+from kernelproof.reference.errors import TargetError
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.rules import in_ranges, kernel_of, number_of, of_variant
+from kernelproof.verify.cases.rules import in_ranges, kernel_of, number_of
 from kernelproof.verify.cases.suites import ORDERS, Selection
 from kernelproof.verify.cases.variant_names import variant_at
 from kernelproof.verify.importing import answer_of, attribute
@@ -26,8 +26,8 @@ from kernelproof.verify.records import OPS, Call, Contract
 from kernelproof.verify.targets.arrays import KINDS, Kind
 from kernelproof.verify.targets.binding import ARRAYS, Binding, Bound, bind
 from kernelproof.verify.targets.declaration import BHTD, DEVICES, PARAMETERS, Declaration, declared, read
-from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, Place, array_kind, find, load
-from kernelproof.verify.targets.probing import Probe, offered_gradients, probed, refused_extras
+from kernelproof.verify.targets.loading import BUILT_IN, PROGRAM, Place, array_kind, devices_of, find, load
+from kernelproof.verify.targets.probing import Probe, note_of, offered_gradients, probed, refused_extras
 from kernelproof.verify.targets.program import scopes_of, words_of
 from kernelproof.verify.targets.scope import Scope, case_of
 
@@ -279,7 +279,7 @@ def describe(
         ),
         contract=contract,
         promised=promised,
-        note="" if built_in else _note(binding, said, kind, why),
+        note="" if built_in else note_of(binding, said, kind, why),
         bound=tuple(
             Bound(op, binding, said.output, op in functions_of(found)) for op, (_, binding, said) in bound.items()
         ),
@@ -289,7 +289,7 @@ def describe(
             own_vjp=callable(attribute(found, "vjp", None)),
         ),
     )
-    here = _devices(found, kind)
+    here = devices_of(found, kind)
     devices = tuple(device for device in here if said.devices is None or device in said.devices)
     if not devices:
         return f"it runs on {', '.join(said.devices or DEVICES)}; here is {', '.join(here)} for {kind} arrays"
@@ -389,32 +389,6 @@ def _dtypes(kind: Kind) -> tuple[str, ...]:
     """The dtypes that arrays of `kind` can have; with JAX, float64 only if this process has enabled it."""
     wide = kind == "jax" and bool(importlib.import_module("jax").config.jax_enable_x64)
     return ("float64", *_DTYPES[kind]) if wide else _DTYPES[kind]
-
-
-def _note(binding: Binding, said: Declaration, kind: Kind, why: str) -> str:
-    arrays = f"given {kind} arrays{why}"
-    told = [(role, name) for role in ("order", "alpha") if (name := binding.named(role)) is not None]
-    given = [f"{role} as {name!r}" for role, name in told]
-    if binding.fixed and (said.order is not None or said.alpha is not None):
-        number = f"order {said.order}" if said.order is not None else f"α = {said.alpha}"
-        return f"declared to compute {number}; {arrays}"
-    if binding.rules and of_variant(binding.rules[0]):
-        return f"computes the {binding.rules[0].replace(':', ' ', 1)}; {arrays}"
-    if binding.fixed:
-        return f"has no parameter for the order: the run says which it computes; {arrays}"
-    return f"takes {' and '.join(given or ['a kernel'])}; {arrays}"
-
-
-def _devices(found: Any, kind: Kind) -> tuple[str, ...]:
-    own = answer_of(found, "devices")
-    if own is not None:
-        if isinstance(own, str) or not isinstance(own, Sequence) or not set(own) <= set(DEVICES):
-            msg = f"devices() of the target must return some of {', '.join(DEVICES)}; got {shown(own)}"
-            raise TargetError(msg)
-        return tuple(own)
-    if kind == "torch" and importlib.import_module("torch").cuda.is_available():
-        return ("cpu", "cuda")
-    return ("cuda",) if kind == "cupy" else ("cpu",)
 
 
 __all__ = ["BUILT_IN", "Place", "Target", "bindings_of", "describe", "find", "functions_of", "load"]

@@ -18,7 +18,7 @@ from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks.determinism import CHECK as DETERMINISM
 from kernelproof.verify.checks.determinism import MANY, PLAIN
 from kernelproof.verify.hosts import plain
-from kernelproof.verify.hosts.respondent import Remote
+from kernelproof.verify.hosts.remote import Remote
 from kernelproof.verify.records import Call, Failure, Outcome
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, digest_of
 

@@ -22,7 +22,8 @@ from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.cases.suites import Selection
 from kernelproof.verify.hosts.guard import described
 from kernelproof.verify.hosts.process import Fate
-from kernelproof.verify.hosts.respondent import LOAD_SECONDS, describe_in_host, local_of
+from kernelproof.verify.hosts.remote import LOAD_SECONDS, describe_in_host
+from kernelproof.verify.hosts.respondent import local_of
 from kernelproof.verify.process import folders
 from kernelproof.verify.process.blame import Doing, End, Ended, InternalError
 from kernelproof.verify.process.child import START_SECONDS

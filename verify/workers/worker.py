@@ -14,7 +14,8 @@ from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import inputs_of, resolve
 from kernelproof.verify.checks import checks
 from kernelproof.verify.hosts.process import ADOPTS, Fate
-from kernelproof.verify.hosts.respondent import LOAD_SECONDS, Remote, Respondent, local_of, start_spare
+from kernelproof.verify.hosts.remote import LOAD_SECONDS, Remote, start_spare
+from kernelproof.verify.hosts.respondent import Respondent, local_of
 from kernelproof.verify.process.blame import Doing
 from kernelproof.verify.process.journal import Journal
 from kernelproof.verify.process.limits import Limits

@@ -8,7 +8,7 @@ import pytest
 
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.hosts.respondent import Remote, describe_in_host, stop_all
+from kernelproof.verify.hosts.remote import Remote, describe_in_host, stop_all
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call, Outcome
 from kernelproof.verify.targets.target import find

@@ -14,9 +14,9 @@ import pytest
 from kernelproof.reference.errors import TargetError
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.inputs import inputs_of
-from kernelproof.verify.hosts import respondent
+from kernelproof.verify.hosts import remote as remote_module
 from kernelproof.verify.hosts.process import Fate
-from kernelproof.verify.hosts.respondent import Remote, describe_in_host, home_of, start_spare, stop_all
+from kernelproof.verify.hosts.remote import Remote, describe_in_host, home_of, start_spare, stop_all
 from kernelproof.verify.process import tree
 from kernelproof.verify.process.limits import Limits
 from kernelproof.verify.records import Call, Outcome
@@ -340,10 +340,10 @@ def test_the_next_target_gets_the_host_that_was_started_before(tmp_path: Path) -
     path = tmp_path / "other.py"
     path.write_text(SOURCE, encoding="utf-8")
     start_spare()
-    spare = respondent._SPARE[-1].pid
+    spare = remote_module._SPARE[-1].pid
     _, (outcome,) = answer(path, "process")
     assert outcome.arrays["output"].tolist() == [spare]
-    assert respondent._SPARE == []
+    assert remote_module._SPARE == []
     home_of(find(f"{path}:process")).stop()
 
 

@@ -21,7 +21,7 @@ from kernelproof.verify.targets.arrays import give, take
 from kernelproof.verify.targets.binding import bind
 from kernelproof.verify.targets.caller import Caller
 from kernelproof.verify.targets.scope import Scope
-from kernelproof.verify.targets.target import Target, describe, find, load
+from kernelproof.verify.targets.target import Target, describe, find
 
 CASE = Case.parse("entmax order=2 rule=adaptive:1 dtype=float32 family=ties shape=3x8 feature=3 seed=0")
 SOURCE = """
@@ -373,35 +373,3 @@ def test_the_torch_backend_computes_on_tensors() -> None:
     assert not isinstance(found, str)
     assert found[0].array_library == "torch"
     assert found[0].contract.grade == "A"
-
-
-LOOKED_UP = """
-from __future__ import annotations
-import pickle
-from dataclasses import dataclass
-
-@dataclass
-class Setting:
-    scale: float = 1.0
-
-def softmax(z, order=None):
-    return pickle.loads(pickle.dumps(softmax)) is softmax
-"""
-
-
-@pytest.mark.parametrize("name", ["looked_up_by_its_name", "with-hyphen"])
-def test_a_file_is_found_by_the_name_of_its_module(tmp_path: Path, name: str) -> None:
-    path = tmp_path / f"{name}.py"
-    path.write_text(LOOKED_UP, encoding="utf-8")
-    found, module = load(find(f"{path}:softmax"))
-    assert sys.modules[name] is module
-    assert found(None)
-    for each in (name, str(path)):
-        del sys.modules[each]
-
-
-def test_a_file_does_not_stand_for_a_package_of_its_name(tmp_path: Path) -> None:
-    path = tmp_path / "antigravity.py"
-    path.write_text("def softmax(z):\n    return z\n", encoding="utf-8")
-    load(find(f"{path}:softmax"))
-    assert "antigravity" not in sys.modules
