@@ -31,6 +31,8 @@ from kernelproof.verify.witness.renderer import REPEATED, Script
 from kernelproof.verify.witness.writer import Writer
 from kernelproof.verify.workers.judge import calls_of
 
+LATE = 8192
+"""Calls that a script makes where a fault showed at the end of a run: twice as many as are made there."""
 SECONDS = 2.0
 """Seconds for which the calls are repeated if they show nothing the first time."""
 _TAKEN = frozenset({"inf", "nan"})
@@ -53,8 +55,10 @@ def script_for(subject: Subject, check: str, asked: Respondent, message: str = "
     if max((each.size for each in held if isinstance(each, np.ndarray)), default=0) > LARGEST:
         return writer.fallback(check)
     if check == DETERMINISM.id and message.startswith(AFTERWARDS):
-        # What shows after a run, or outside of one, shows in a run.
-        return writer.fallback(check)
+        if " further calls, " not in message or target.is_program:
+            # What shows outside of a run only, shows in a run.
+            return writer.fallback(check)
+        return writer.repeated(check, {"forward": Seen("got", Call(inputs), Outcome(), None)}, LATE)
     if check == CRASH:
         return writer.crash(_crashed(subject, inputs, target, message))
     calls = calls_of(checks()[check], subject.case, inputs, target.contract)

@@ -74,8 +74,8 @@ class Writer:
         """Show a call that has to raise but returns."""
         return self._rendered("unraised", check, call=script_call(self.case, one, self.target))
 
-    def repeated(self, check: str, seen: Mapping[str, Seen]) -> Script:
-        """Show a call whose result changes in some bits when it is repeated."""
+    def repeated(self, check: str, seen: Mapping[str, Seen], times: int = REPEATED) -> Script:
+        """Show a call whose result changes in some bits when it is repeated so many times."""
         one = next(iter(seen.values()))
         for first, second in (("forward", "forward again"), ("vjp", "vjp again")):
             if second in seen and not _same(seen[first], seen[second]):
@@ -86,7 +86,7 @@ class Writer:
             other = replace(script_call(self.case, turned(one, one.variable), self.target), names={"request": "other"})
         raises = any(each.outcome.error is not None for each in seen.values())
         return self._rendered(
-            "repeated", check, call=call, other=other, given=next(iter(call.names.values())), raises=raises
+            "repeated", check, call=call, other=other, given=next(iter(call.names.values())), raises=raises, times=times
         )
 
     def untouched(self, check: str, seen: Mapping[str, Seen], turn: int) -> Script:
