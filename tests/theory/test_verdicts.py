@@ -152,7 +152,7 @@ def test_a_claim_that_drops_what_it_does_not_assume_is_an_error(tmp_path: Path) 
 
 
 def test_unknown_names_and_files_are_told() -> None:
-    with pytest.raises(DomainError, match="no claim 'sofmax'; known: "):
+    with pytest.raises(DomainError, match=r"no claim 'sofmax' \(did you mean softmax\?\); known: "):
         discovery.claim("sofmax")
     with pytest.raises(DomainError, match="no Python file"):
         discovery.claim("no/such/file.py")

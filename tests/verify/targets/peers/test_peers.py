@@ -90,5 +90,7 @@ def test_a_module_without_a_peer_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_name_lists_the_peers() -> None:
     assert place_of("entmax.no_such_function") is None
     assert place_of("entmax") is None
-    with pytest.raises(TargetError, match=r"unknown target 'entmax\.softmax'; allowed: .*entmax\.sparsemax"):
+    with pytest.raises(
+        TargetError, match=r"unknown target 'entmax\.softmax' \(did you mean .*\?\); allowed: .*entmax\.sparsemax"
+    ):
         find("entmax.softmax")
