@@ -94,8 +94,8 @@ SIZES = {
 }
 """Op -> the axes that set the shape."""
 
-SHORT_RANGE = tuple(name for name, each in FORMATS.items() if each.largest <= 65504)
-"""Dtypes in which products beyond 65504 overflow."""
+NARROW = tuple(name for name, each in FORMATS.items() if each.precision < FORMATS["float64"].precision)
+"""Dtypes in which products beyond 65504 are off by so much that weights which are all equal pass grade C."""
 _SQUARE = ("as-many", "more")
 _BATCHED = _BATCH.levels[1:]
 _OF_MIXED = (
@@ -153,8 +153,8 @@ EXCLUSIONS = {
             "products beyond 65504 with a scale that is given are another level",
         ),
         Exclusion(
-            {"magnitude": ("beyond-unscaled",), "dtype": SHORT_RANGE},
-            "stored before they are scaled, such scores overflow; only who passes a scale relies on it there",
+            {"magnitude": ("beyond-unscaled",), "dtype": NARROW},
+            "rounded, such scores are too coarse to fail a grade; where they overflow, they are asked with a scale",
         ),
     ),
 }
