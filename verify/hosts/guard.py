@@ -209,6 +209,7 @@ class Guard:
             self._before = self._outer
         self._threads = set(threading.enumerate())
         _RETURNS.open()
+        _RETURNS.told()  # of what a probe or an earlier case forked, nobody is told here
         self.caller.keep(together=True)
         if self.sink is not None:
             self.sink.attach()
@@ -281,10 +282,8 @@ class Guard:
                 sys.setrecursionlimit(max(left, depth))
         if outcome.error is not None and self.sink is not None and _context_is_lost():
             os._exit(LOST_CONTEXT)
-        if _forks != forks:
-            _await_children()
-            if _RETURNS.told():
-                return replace(outcome, crash=CAME_BACK)
+        if _forks != forks and _came_back():
+            return replace(outcome, crash=CAME_BACK)
         assert self._before is not None  # set by __enter__
         now = State.now()
         changed = self._before.changed_by(now)
@@ -337,14 +336,15 @@ def _context_is_lost() -> bool:
     return False
 
 
-def _await_children() -> None:
-    """Wait for processes that a call forked to return from it; leave those that end for the target to reap."""
+def _came_back() -> bool:
+    """Whether a process that the last call forked came back from it; wait until one does, or until none is left."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except (ChildProcessError, AttributeError):
-            return
-        if ended is not None:
-            return
+        left = tree.descendants(os.getpid())
+        # Read after this, so that what a process wrote before it ended is not missed.
+        if _RETURNS.told():
+            return True
+        if not left:
+            return False
         time.sleep(0.01)
+    return False
