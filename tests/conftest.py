@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,20 @@ def witnesses_as_found(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     """
     if request.node.get_closest_marker("shrinks") is None:
         monkeypatch.setattr("kernelproof.verify.fuzz.scripts.SUBJECTS", 0)
+
+
+@pytest.fixture(autouse=True)
+def modules_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Forget the modules that a test wrote into its own folder: another test may write one of the same name."""
+    folder = str(request.getfixturevalue("tmp_path")) if "tmp_path" in request.fixturenames else ""
+    yield
+    for name in [name for name, each in list(sys.modules.items()) if folder and within(each, folder)]:
+        del sys.modules[name]
+
+
+def within(module: object, folder: str) -> bool:
+    """Whether a module was read from a file in `folder`."""
+    return str(getattr(module, "__dict__", {}).get("__file__")).startswith(folder)
 
 
 @pytest.fixture(autouse=True)

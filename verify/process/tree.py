@@ -8,12 +8,14 @@ elsewhere `descendants` finds nothing, `resident` is 0, and `end` kills the proc
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +85,17 @@ def _parents() -> dict[int, list[int]]:
     return found
 
 
-def _below(roots: Iterable[int]) -> tuple[list[_Process], bool]:
-    """The descendants of `roots`, parents before their children, and whether none came or went meanwhile."""
+def _below(
+    roots: Iterable[int], met: Callable[[_Process], object] = lambda _each: None, ends: float = math.inf
+) -> tuple[list[_Process], bool]:
+    """The descendants of `roots`, parents before their children, and whether none came or went meanwhile.
+
+    Args:
+        roots: the processes to look below.
+        met: called with each as soon as it is found. The youngest children of a process come first: if it collects
+            no exit codes and its children fork all the time, thousands of dead ones stand before those that run.
+        ends: the look is given up, unquiet, when `time.monotonic` gets there.
+    """
     if sys.platform != "linux":
         return [], True
     children_of = _children
@@ -92,14 +103,18 @@ def _below(roots: Iterable[int]) -> tuple[list[_Process], bool]:
         listed = _parents()
         children_of = lambda pid: listed.get(pid, [])  # noqa: E731 (one of two functions)
     found: dict[int, _Process] = {}
-    waiting, quiet = list(roots), True
+    waiting, quiet = deque(roots), True
     while waiting:
-        for pid in children_of(waiting.pop(0)):
+        for pid in reversed(children_of(waiting.popleft())):
             each = None if pid in found else _read(pid)
             if each is not None:
+                met(each)
                 found[pid] = each
-                waiting.append(pid)
+                if each.alive:  # the dead have no children
+                    waiting.append(pid)
             quiet &= each is not None or pid in found
+            if time.monotonic() > ends:
+                return list(found.values()), False
     return list(found.values()), quiet
 
 
@@ -168,7 +183,7 @@ def end_all(pids: Iterable[int], *, reap: bool = True) -> None:
     for whole in (False, True):
         ends, quiet = time.monotonic() + _END_SECONDS, 0
         while quiet < _QUIET and time.monotonic() < ends:
-            left, still = _left(known)
+            left, still = _left(known, ends=ends)
             left = [each for each in left if (whole or each.pid not in held) and (each.alive or collects(each))]
             for each in left:
                 if each.alive:
@@ -183,18 +198,24 @@ def end_all(pids: Iterable[int], *, reap: bool = True) -> None:
 def _stop(known: dict[int, int]) -> None:
     """Stop the processes in `known` and all below them, and add those to it."""
     ends, quiet = time.monotonic() + _STOP_SECONDS, 0
+
+    def stop(each: _Process) -> None:
+        if not each.stopped and each.pid != os.getpid():
+            _signal(each.pid, signal.SIGSTOP)
+
     while quiet < _QUIET and time.monotonic() < ends:
-        here, still = _left(known)
-        running = [each.pid for each in here if not each.stopped]
-        for pid in running:
-            _signal(pid, signal.SIGSTOP)
-        quiet = quiet + 1 if still and not running else 0
+        here, still = _left(known, stop, ends)
+        quiet = quiet + 1 if still and all(each.stopped for each in here) else 0
 
 
-def _left(known: dict[int, int]) -> tuple[list[_Process], bool]:
+def _left(
+    known: dict[int, int], met: Callable[[_Process], object] = lambda _each: None, ends: float = math.inf
+) -> tuple[list[_Process], bool]:
     """Those of `known` that exist still, and all below them, which it adds to `known`; whether none came or went."""
     found = {pid: each for pid in known if (each := _read(pid)) is not None and each.started == known[pid]}
-    below, quiet = _below(list(found))
+    for each in found.values():
+        met(each)
+    below, quiet = _below([pid for pid, each in found.items() if each.alive], met, ends)
     found |= {each.pid: each for each in below if each.pid != os.getpid()}
     known |= {each.pid: each.started for each in found.values()}
     return list(found.values()), quiet
