@@ -88,9 +88,12 @@ def offset_mass_sign(offsets: Sequence[Fraction], power: Fraction, order: Fracti
     Args:
         offsets: the δ.
         power: c**order, in (0, 1).
-        order: n > 0; equality is decided if it is an integer or c is rational.
+        order: n; equality is decided if it is an integer or c is rational, for n < 0 if both hold. There a base that
+            is not positive has a mass beyond all bounds.
     """
-    root = exact_power(power, 1 / order)
+    root = exact_power(power, 1 / order) if order > 0 else exact_power(1 / power, -1 / order)
+    if order < 0:
+        return _decide(lambda: _heavy_mass(offsets, power, order), lambda: _heavy_mass_is_one(offsets, root, order))
     if root is not None:
         try:
             return mass_sign([root + offset for offset in offsets if root + offset > 0], order)
@@ -112,6 +115,28 @@ def offset_mass_sign(offsets: Sequence[Fraction], power: Fraction, order: Fracti
         return power_sum_is_one(kept, power, order.numerator) if settled else None
 
     return _decide(lambda: _mass(groups, base(), order), equal)
+
+
+def _heavy_mass(offsets: Sequence[Fraction], power: Fraction, order: Fraction) -> arb:
+    """``Σ (c + δ)^order`` for a negative order; ∞ if a base is not positive, NaN while that is open."""
+    root, total = arb(_fmpq(power)) ** _fmpq(1 / order), arb(0)
+    for offset, count in Counter(offsets).items():
+        base = root + arb(_fmpq(offset))
+        if base <= 0:
+            return arb("inf")
+        total += count * (base ** _fmpq(order) if base > 0 else arb("nan"))
+    return total
+
+
+def _heavy_mass_is_one(offsets: Sequence[Fraction], root: Fraction | None, order: Fraction) -> bool | None:
+    """Whether ``Σ (root + δ)^order`` is exactly 1, for a negative int; None where that is not decided."""
+    if root is None or order.denominator != 1:
+        return None
+    bases = [root + offset for offset in offsets]
+    bits = sum(max(base.numerator.bit_length(), base.denominator.bit_length()) for base in bases)
+    if min(bases) <= 0 or bits * -order.numerator > EXACT_BITS:
+        return None
+    return sum((base**order.numerator for base in bases), Fraction(0)) == 1
 
 
 def _decide(mass: Callable[[], arb], equal: Callable[[], bool | None]) -> int | None:

@@ -1,8 +1,9 @@
 """The model: a kernel of order n and a bandwidth rule span a plane, and every named mechanism is a point of it.
 
 Normalized, every rule gives ``w_i ∝ [1 − d_i/γ]₊^n`` with ``d_i = max s − s_i`` and one number ``γ`` per row of scores.
-A rule says where ``γ`` comes from. This module holds only names and domains, so that the reference and the backends it
-judges share a vocabulary and no arithmetic.
+A rule says where ``γ`` comes from. A negative order has a negative γ: ``w_i ∝ (1 + d_i/|γ|)^−|n|``, a heavy tail. This
+module holds only names and domains, so that the reference and the backends it judges share a vocabulary and no
+arithmetic.
 
 Source: arXiv:2601.22766, sections 2 to 4.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -144,14 +146,16 @@ def _positive(value: Any, name: str) -> Fraction:
 
 @dataclass(frozen=True)
 class Kernel:
-    """The kernel of order n, ``K_n(t) = [1 − t]₊^n`` for ``0 ≤ n < ∞`` and the Gaussian at ``n = ∞``.
+    """The kernel of order n: ``[1 − t]₊^n`` for ``0 ≤ n < ∞``, the Gaussian at ``n = ∞``, ``(1 + t)^n`` for ``n < 0``.
 
-    ``order`` becomes the exact rational it stands for (``math.inf`` stays a float); ``parameter`` keeps the object that
-    was passed, so that a backend can differentiate with respect to it. 0 uniform, 1 Epanechnikov, 2 biweight,
-    3 triweight, ∞ Gaussian; ``α = 1 + 1/n``.
+    One axis, 1/n, holds them all: heavy tails below 0, the Gaussian at 0, compact kernels above. ``order`` becomes
+    the exact rational it stands for (``math.inf`` stays a float); ``parameter`` keeps the object that was passed, so
+    that a backend can differentiate with respect to it. 0 uniform, 1 Epanechnikov, 2 biweight,
+    3 triweight, ∞ Gaussian, −1 Cauchy, −(df + d)/2 Student's t of df degrees of freedom in d dimensions (`Student`);
+    ``α = 1 + 1/n``.
 
     Raises:
-        DomainError: the order is negative, NaN or not a number.
+        DomainError: the order is −∞ (which is ∞), NaN or not a number.
 
     Source: arXiv:2601.22766, section 2.
 
@@ -164,8 +168,8 @@ class Kernel:
 
     def __post_init__(self) -> None:
         number = exact_number(self.order, "order")
-        if number < 0:
-            msg = f"order must be in [0, inf]; got {shown(self.order)}"
+        if number == -INFINITY:
+            msg = f"order must be in (-inf, inf], where inf is softmax; got {shown(self.order)}"
             raise DomainError(msg)
         if self.parameter is None:
             object.__setattr__(self, "parameter", self.order)
@@ -173,14 +177,14 @@ class Kernel:
 
     @classmethod
     def from_alpha(cls, alpha: Any) -> Kernel:
-        """The kernel whose adaptive rule is α-entmax: ``n = 1/(α − 1)`` exactly; α = 1 is n = ∞.
+        """The kernel whose adaptive rule is α-entmax: ``n = 1/(α − 1)`` exactly; α = 1 is n = ∞, below it n < −1.
 
         Raises:
-            DomainError: ``alpha < 1``, NaN or not a number.
+            DomainError: ``alpha ≤ 0``, NaN or not a number.
         """
         number = exact_number(alpha, "alpha")
-        if number < 1:
-            msg = f"alpha must be in [1, inf]; got {shown(alpha)}"
+        if number <= 0:
+            msg = f"alpha must be in (0, inf]; got {shown(alpha)}"
             raise DomainError(msg)
         if number == INFINITY:
             return cls(0)
@@ -194,6 +198,33 @@ class Kernel:
         if self.order == 0:
             return INFINITY
         return Fraction(1) if self.order == INFINITY else 1 + 1 / self.order
+
+
+@dataclass(frozen=True)
+class Student:
+    """Student's t with df degrees of freedom: the kernel ``(1 + ‖q − k‖²/h²)^−(df + d)/2`` of keys of width d.
+
+    Its order is known once the width is, so `regression` and `attention` take it in the place of a `Kernel`. Under
+    `Fixed`, ``h² = df·σ²`` for the scale σ of the distribution.
+
+    Attributes:
+        df: degrees of freedom, positive and finite.
+
+    Raises:
+        DomainError: df is not a positive finite number.
+
+    >>> Student(3).at(2).order
+    Fraction(-5, 2)
+    """
+
+    df: Any
+
+    def __post_init__(self) -> None:
+        _positive(self.df, "df")
+
+    def at(self, width: int) -> Kernel:
+        """The kernel for keys of this width d ≥ 0: its order is −(df + d)/2."""
+        return Kernel(-(_positive(self.df, "df") + width) / 2)
 
 
 def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
@@ -216,6 +247,9 @@ def resolve_kernel(order: Any = None, alpha: Any = None) -> Kernel:
 @dataclass(frozen=True)
 class Fixed:
     """One bandwidth h for every query: ``γ = (h² − min D)/2``; the ball is empty if ``h² < min D``.
+
+    For negative orders ``γ = −(h² + min D)/2``. Scores that are no distances may have ``h² + min D ≤ 0``: such a row
+    has no weights, as that of an empty ball.
 
     Attributes:
         h: bandwidth, in the unit of distances; positive and finite. At order ∞, the Gaussian with σ = h.
@@ -241,6 +275,8 @@ class Fixed:
 class Anchored:
     """The bandwidth reaches a constant γ beyond the nearest key: ``w_i ∝ [1 − d_i/γ]₊^n``.
 
+    For negative orders ``w_i ∝ (1 + d_i/γ)^n``.
+
     Attributes:
         gamma: reach, in the unit of scores; positive and finite. At order ∞, argmax shared among ties.
 
@@ -263,7 +299,7 @@ class Anchored:
 
 @dataclass(frozen=True)
 class Adaptive:
-    """The bandwidth solves the mass equation: α-entmax of ``βs`` with ``α = 1 + 1/n``.
+    """The bandwidth solves the mass equation: α-entmax of ``βs`` with ``α = 1 + 1/n``, for n > 0 and n < −1.
 
     Attributes:
         beta: inverse temperature, in the inverse unit of scores; positive and finite.
@@ -319,12 +355,22 @@ class Mechanism(NamedTuple):
     rule: Rule
 
 
-def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
+def check_mechanism(kernel: Any, rule: Any, width: int | None = None) -> Mechanism:
     """`kernel` and `rule` as a Mechanism, if together they define weights.
 
+    Args:
+        kernel: a Kernel, or a Student where there are keys.
+        rule: the rule.
+        width: d of the keys (..., m, d), where the weights are those of keys.
+
     Raises:
-        DomainError: not a Kernel or a rule, or order 0 with a rule that does not define it.
+        DomainError: not a Kernel or a rule, or an order with a rule that does not define it.
     """
+    if isinstance(kernel, Student) and width is not None:
+        kernel = kernel.at(width)
+    if isinstance(kernel, Student):
+        msg = f"the order of {kernel!r} depends on the width of keys; pass Student(df).at(width)"
+        raise DomainError(msg)
     if not isinstance(kernel, Kernel):
         msg = f"kernel must be a Kernel, such as Kernel(2); got {shown(kernel)}"
         raise DomainError(msg)
@@ -333,6 +379,10 @@ def check_mechanism(kernel: Any, rule: Any) -> Mechanism:
         raise DomainError(msg)
     if kernel.order == 0 and isinstance(rule, Anchored | Adaptive):
         msg = f"order 0 is defined with Fixed and Nearest only; got {rule!r}"
+        raise DomainError(msg)
+    inner = rule.then if isinstance(rule, Nearest) else rule
+    if -1 <= kernel.order < 0 and isinstance(inner, Adaptive):
+        msg = f"Adaptive takes orders below -1 or above 0, alpha above 0; got order {kernel.order}"
         raise DomainError(msg)
     return Mechanism(kernel, rule)
 
@@ -350,12 +400,21 @@ _NAMES: dict[str, tuple[Any, type[Fixed | Anchored | Adaptive | Nearest]]] = {
     "biweight": (2, Fixed),
     "triweight": (3, Fixed),
     "gaussian": (INFINITY, Fixed),
+    "cauchy": (-1, Fixed),
 }
-NAMES = tuple(sorted(_NAMES))
+_FAMILIES: dict[str, tuple[tuple[str, ...], Callable[..., Kernel]]] = {
+    "student": (("df", "width"), lambda df, width: Student(df).at(exact_index(width, "width", 0))),
+    "rational_quadratic": (("power",), lambda power: Kernel(-_positive(power, "power"))),
+}
+"""Those under `Fixed` whose order follows from parameters of their own: the names of these, and the kernel."""
+NAMES = tuple(sorted({*_NAMES, *_FAMILIES}))
 
 
 def mechanism(name: str, **parameters: Any) -> Mechanism:
     """The mechanism with the common name `name`; `parameters` are those of its rule.
+
+    "student" also takes ``df`` and ``width``, the d of keys: ``(1 + ‖q − k‖²/h²)^−(df + d)/2``; "rational_quadratic"
+    takes ``power``: ``(1 + ‖q − k‖²/h²)^−power``.
 
     Raises:
         DomainError: an unknown name, or parameters that its rule does not accept.
@@ -366,15 +425,23 @@ def mechanism(name: str, **parameters: Any) -> Mechanism:
     Mechanism(kernel=Kernel(order=Fraction(2, 1)), rule=Adaptive(beta=1.0))
     >>> mechanism("biweight", h=2).rule
     Fixed(h=2)
+    >>> mechanism("student", df=3, width=2, h=1).kernel
+    Kernel(order=Fraction(-5, 2))
     """
-    if not isinstance(name, str) or name not in _NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         msg = f"unknown mechanism {shown(name)}; known: {', '.join(NAMES)}"
         raise DomainError(msg)
-    order, rule = _NAMES[name]
+    if name in _FAMILIES:
+        own, family = _FAMILIES[name]
+        rule: type[Fixed | Anchored | Adaptive | Nearest] = Fixed
+    else:
+        order, rule = _NAMES[name]
+        own, family = (), lambda: Kernel(order)
     try:
-        return Mechanism(Kernel(order), rule(**parameters))
+        kernel = family(**{key: value for key, value in parameters.items() if key in own})
+        return Mechanism(kernel, rule(**{key: value for key, value in parameters.items() if key not in own}))
     except TypeError as error:
-        names = ", ".join(item.name for item in fields(rule))
+        names = ", ".join([*own, *(item.name for item in fields(rule))])
         msg = f"{name} takes the parameters {names} of {rule.__name__}; got {parameters!r} ({error})"
         raise DomainError(msg) from None
 

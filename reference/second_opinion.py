@@ -63,6 +63,8 @@ def _of_kept(
         return _truth(row, kept, gaps, _normalized(powers), None, tied=tied)
     if isinstance(rule, Adaptive):
         return _entmax(row, kept, gaps, order, rule.exact)
+    if order < 0:
+        return _heavy(row, kept, gaps, scores[0], order, rule, several=several)
     gamma = rule.exact if isinstance(rule, Anchored) else scores[0] + rule.exact**2 / 2
     if gamma < 0 or (gamma == 0 and order > 0):
         edges = kept[:tied] if gamma == 0 else []
@@ -80,12 +82,25 @@ def _of_kept(
     )  # fmt: skip
 
 
+def _heavy(
+    row: Row, kept: list[int], gaps: list[Fraction], top: Fraction, order: Fraction, rule: Any, *, several: bool
+) -> RowTruth:
+    """``w ∝ 1/(γ + d)^|n|``, whose γ is ``h²/2 − max s`` under `Fixed`; held with its sign reversed."""
+    reach = rule.exact if isinstance(rule, Anchored) else rule.exact**2 / 2 - top
+    if reach <= 0:
+        return _truth(row, [], [], [], _number(-reach), empty=True, kink=reach == 0)
+    bases = [_number((reach + gap) / reach) for gap in gaps]
+    weights = _normalized([1 / base ** _number(-order) for base in bases])
+    tied = gaps.count(Fraction(0))
+    return _truth(row, kept, gaps, weights, _number(-reach), bases=bases, kink=several, tied=tied)
+
+
 def _entmax(row: Row, kept: list[int], gaps: list[Fraction], order: Fraction, beta: Fraction) -> RowTruth:
     """``p_i = [z_i/n − τ]₊^n`` of the logits ``−β·gap``."""
     logits = [beta * gap for gap in gaps]
     root = MPMATH.adaptive(logits, np.array([float(each) for each in logits]), order)
     # The root is as exact as the bisection; which keys are at it is decided in rational numbers.
-    size, boundary = support(logits, root.size, order)
+    size, boundary = support(logits, root.size, order) if order > 0 else (len(kept), 0)
     if boundary:
         bases = [_number((logits[size] - each) / order) for each in logits[:size]]
         gamma = _number(logits[size])
@@ -234,9 +249,11 @@ class _Moves:
         """How the room of every key moves with β, γ or h; up to a term that all share, for β."""
         if isinstance(self.rule, Adaptive):
             return [-gap for gap in self.gaps]
+        # At a negative order γ has the other sign: γ − d falls as γ or h grow.
+        side = -1 if self.order < 0 else 1
         if isinstance(self.rule, Anchored):
-            return [mpmath.mpf(1)] * len(self.gaps)
-        return [self.value if self.finite else 2 * gap / self.value**3 for gap in self.gaps]
+            return [mpmath.mpf(side)] * len(self.gaps)
+        return [side * self.value if self.finite else 2 * gap / self.value**3 for gap in self.gaps]
 
     def of(self, room: Sequence[Any]) -> list[Any]:
         """How the weights move where the room of every key, or its logit at order ∞, moves by `room`."""

@@ -42,7 +42,7 @@ class Weighting:
         margin: (*, m), γ − d in the unit of s′, under `Nearest` for the keys kept; negative outside the ball, also at
             order 0 and for an empty ball. float64: within a relative 2^-50 on the support and for
             ``|γ − d| ≤ 2^-20·γ``, within 2^-31 elsewhere, and clipped to ±1e308; exactly 0 on the boundary. +∞ where γ
-            is infinite, −∞ in a row without keys and where masked.
+            is infinite and at negative orders, which have no edge, −∞ in a row without keys and where masked.
     """
 
     weights: Enclosure
@@ -130,7 +130,7 @@ def threshold_of(row: Row, truth: RowTruth, solver: Solver, bits: int, r: int) -
 
 def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
     """γ − d in float64, in the unit of the logits, with the accuracy stated in `Weighting.margin`."""
-    if truth.gamma is None:
+    if truth.gamma is None or solver.mechanism.kernel.order < 0:
         return np.full(len(row.keys), -np.inf if truth.empty else np.inf)
     scale = _logit_scale(solver.mechanism)
     arithmetic = solver.arithmetic

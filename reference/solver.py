@@ -73,14 +73,17 @@ def checked_precision(precision: Any) -> int:
 def working_bits(bits: int, mechanism: Mechanism) -> int:
     """The working precision for `bits` bits in a weight: u^n loses log2 n of them."""
     order = mechanism.kernel.order
-    extra = math.ceil(math.log2(order)) if isinstance(order, Fraction) and order > 1 else 0
+    extra = math.ceil(math.log2(abs(order))) if isinstance(order, Fraction) and abs(order) > 1 else 0
     return bits + extra + 8
 
 
 def cap_bits(mechanism: Mechanism) -> Callable[[Format], int]:
-    """The precision cap of Ziv's loop, ``(|e_min| + p)/min(n, 1)`` bits (docs/theory.md §4)."""
+    """The precision cap of Ziv's loop, ``(|e_min| + p)/min(n, 1)`` bits (docs/theory.md §4).
+
+    For n < 0 it is ``|e_min| + p``: no base is below 1, so that a weight loses nothing to cancellation.
+    """
     order = mechanism.kernel.order
-    least = min(order, Fraction(1)) if order else Fraction(1)
+    least = min(order, Fraction(1)) if order > 0 else Fraction(1)
 
     def cap(target: Format) -> int:
         return math.ceil((target.precision - target.emin) / least) + 64
@@ -89,9 +92,9 @@ def cap_bits(mechanism: Mechanism) -> Callable[[Format], int]:
 
 
 def is_integer_order(mechanism: Mechanism) -> bool:
-    """Whether the order is an integer, so that every rounding is decided and "both neighbours" is not an answer."""
+    """Whether the order is a positive integer: every rounding is decided, and "both neighbours" is not an answer."""
     order = mechanism.kernel.order
-    return isinstance(order, Fraction) and order.denominator == 1
+    return isinstance(order, Fraction) and order.denominator == 1 and order >= 0
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ def midpoint_test(row: Row, mechanism: Mechanism) -> Callable[[int, Fraction], i
 
     @cache
     def above(gap: Fraction, middle: Fraction, order: Fraction) -> int | None:
-        gaps = [Fraction(other) * rule.exact for other in row.gaps(row.within(order / rule.exact))]
+        near = row.within(order / rule.exact) if order > 0 else len(row.keys)
+        gaps = [Fraction(other) * rule.exact for other in row.gaps(near)]
         sign = offset_mass_sign([(gap * rule.exact - other) / order for other in gaps], middle, order)
         return None if sign is None else -sign
 

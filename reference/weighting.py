@@ -34,7 +34,8 @@ class RowTruth:
         bases: ``u_i = p_i^(1/n)`` for Adaptive, ``1 − d_i/γ`` else; empty at orders 0 and ∞.
         slopes: the a_i above; empty where every derivative is 0 (order 0, argmax).
         gaps: exact score gaps of the support.
-        gamma: γ in the unit of scores, at most 0 for an empty ball; None if it is not finite.
+        gamma: γ in the unit of scores, negative for negative orders; None if it is not finite. For an empty ball it is
+            at most 0, at a negative order at least 0.
         boundary: original positions of keys exactly at the threshold, under some admissible choice of keys.
         empty: whether there is nothing to attend to.
         unsure: whether more than one weighting is admissible (a tied k-th key of positive weight).
@@ -89,9 +90,11 @@ def weigh(arithmetic: Arithmetic, row: Any, mechanism: Mechanism) -> RowTruth:
     elif not isinstance(order, Fraction):
         truth = _exponential(arithmetic, row, 1 / rule.exact**2)
     else:
-        gamma = rule.exact if isinstance(rule, Anchored) else rule.exact**2 / 2 + row.top
+        side = -1 if order < 0 else 1
+        gamma = side * rule.exact if isinstance(rule, Anchored) else side * rule.exact**2 / 2 + row.top
         kink = isinstance(rule, Anchored) and row.tied > 1
-        truth = _compact(arithmetic, row, order, gamma, kink=kink)
+        weigh_given = _heavy if order < 0 else _compact
+        truth = weigh_given(arithmetic, row, order, gamma, kink=kink)
     return truth if row is whole else _admissible(truth, whole, len(row.keys))
 
 
@@ -132,7 +135,7 @@ def _adaptive(arithmetic: Arithmetic, row: Any, order: Fraction | float, beta: F
         scale = arithmetic.number(beta)
         # Slopes are those of the logits βs, as at every other order.
         return replace(truth, slopes=[slope / scale for slope in truth.slopes])
-    count = row.within(order / beta)
+    count = row.within(order / beta) if order > 0 else len(row.keys)
     gaps = row.gaps(count)
     logits = gaps if beta == 1 else [Fraction(gap) * beta for gap in gaps]
     root = arithmetic.adaptive(logits, row.guide[:count] * float(beta), order)
@@ -163,24 +166,36 @@ def _compact(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction,
     if order == 0:
         truth = _share(arithmetic, row, inside + edge)
         return replace(truth, gamma=arithmetic.number(gamma), boundary=boundary, kink=edge > 0)
+    return _ratios(arithmetic, row, order, gamma, gaps[:inside], boundary, kink=kink or (edge > 0 and order <= 1))
+
+
+def _heavy(arithmetic: Arithmetic, row: Any, order: Fraction, gamma: Fraction, *, kink: bool) -> RowTruth:
+    """A negative order has weight everywhere, and none at all if the kernel is not finite at the nearest key."""
+    if gamma >= 0:
+        return replace(EMPTY, gamma=arithmetic.number(gamma), kink=gamma == 0)
+    return _ratios(arithmetic, row, order, gamma, row.gaps(len(row.keys)), _NONE, kink=kink)
+
+
+def _ratios(
+    arithmetic: Arithmetic,
+    row: Any,
+    order: Fraction,
+    gamma: Fraction,
+    gaps: list[Exact],
+    boundary: NDArray[np.intp],
+    *,
+    kink: bool,
+) -> RowTruth:
+    """``w_i ∝ (1 − d_i/γ)^n`` for the gaps of the support."""
     reach = arithmetic.number(gamma)
-    bases = [arithmetic.number(gamma - Fraction(gap)) / reach for gap in gaps[:inside]]
+    bases = [arithmetic.number(gamma - Fraction(gap)) / reach for gap in gaps]
     terms = [arithmetic.power(base, order) for base in bases]
     total = arithmetic.total(terms)
     weights = [term / total for term in terms]
     rate = arithmetic.number(order) / reach
     slopes = [rate * weight / base for weight, base in zip(weights, bases, strict=True)]
-    return RowTruth(
-        row.keys[:inside],
-        weights,
-        bases,
-        slopes,
-        gaps[:inside],
-        reach,
-        boundary,
-        kink=kink or (edge > 0 and order <= 1),
-        tied=row.tied,
-    )
+    keys = row.keys[: len(gaps)]
+    return RowTruth(keys, weights, bases, slopes, gaps, reach, boundary, kink=kink, tied=row.tied)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,12 +244,12 @@ def vjp(
         return RowVjp([beta * c for c in differences], -moment, by_order, by_alpha)
     if isinstance(rule, Fixed):
         h = arithmetic.number(rule.exact)
-        factor = h / truth.gamma if truth.gamma is not None else arithmetic.number(2) / h
+        factor = h / abs(truth.gamma) if truth.gamma is not None else arithmetic.number(2) / h
         return RowVjp(differences, factor * moment, by_order, None)
     # The anchor moves with the largest score; tied maxima share it by convention (a kink).
     share = total(differences) / arithmetic.number(truth.tied)
     scores = [c - share if i < truth.tied else c for i, c in enumerate(differences)]
-    return RowVjp(scores, moment / truth.gamma, by_order, None)
+    return RowVjp(scores, moment / abs(truth.gamma), by_order, None)
 
 
 def _by_order(

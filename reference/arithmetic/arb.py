@@ -12,6 +12,10 @@ row gives an interval Newton step. If its image N lies inside V there is exactly
 is decided by the same step. Where this fails, `mass_sign` decides the support exactly.
 
 Floats only propose v₀ and k.
+
+For n < 0 all keys have weight. There the anchor is the largest score, so that ``c_j = d_j/|n| ≥ 0`` again, v is at
+least 1, and f falls: the quotient of slopes lies between 1 and the power of ξ/v₀ as before, and so the same step
+certifies the root.
 """
 
 from __future__ import annotations
@@ -75,6 +79,8 @@ class Arb:
         Raises:
             UndecidedError: the support is not decided, at an integer order too large for exact powers.
         """
+        if order < 0:
+            return self._heavy(gaps, guide, order)
         size, guess, shift = guess_root(guide, float(order))
         start = arb(guess) if order < LARGE else self._anchored(gaps[size - 1], shift, order)
         root = self._certify(gaps, size, start, order)
@@ -92,6 +98,24 @@ class Arb:
             return self._narrow(gaps, size, order)
         return root
 
+    def _heavy(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
+        """The root for a negative order, whose support needs no decision."""
+        size, guess, shift = guess_root(guide, float(order))
+        start = arb(guess) if -order < LARGE else self._anchored(gaps[0], shift, order)
+        root = self._certify(gaps, size, start, order)
+        if root is None:
+            offsets = self._offsets(gaps, size, order)
+            # Newton's method increases to the root of a convex function that falls.
+            high = arb(size) ** (-1 / self.number(order)) * (1 + arb((1, 16 - ctx.prec)))
+            low, high = self._halve(offsets, arb(1), high.upper(), order, 64)
+            root = self._certify(gaps, size, low, order)
+        if root is None:
+            low, high = self._halve(offsets, low, high, order, ctx.prec)
+            v = low.union(high)
+            gamma = self.number(gaps[0]) + v * self.number(order)
+            root = MassRoot(size, 0, gamma, [offset + v for offset in offsets])
+        return root
+
     def _anchored(self, anchor: Exact, shift: float, order: Fraction) -> arb:
         """``v = (n − λ − d_k)/n``, in exact numbers, because at large n nothing else keeps the digits of λ."""
         v = ((self.number(order) - shift - self.number(anchor)) / self.number(order)).mid()
@@ -102,7 +126,7 @@ class Arb:
         return self.number(a) - self.number(b)
 
     def _offsets(self, gaps: Sequence[Exact], size: int, order: Fraction) -> list[arb]:
-        anchor, n = gaps[size - 1], self.number(order)
+        anchor, n = gaps[size - 1 if order > 0 else 0], self.number(order)
         return [self._minus(anchor, gap) / n for gap in gaps[:size]]
 
     def _evaluate(self, offsets: Sequence[arb], v: arb, order: Fraction) -> tuple[arb, arb]:
@@ -145,7 +169,7 @@ class Arb:
         if size < len(gaps):
             proved = proved and best < self._minus(gaps[size], gaps[size - 1]) / n
         if proved:
-            gamma = self.number(gaps[size - 1]) + best * n
+            gamma = self.number(gaps[size - 1 if order > 0 else 0]) + best * n
             return MassRoot(size, 0, gamma, [offset + best for offset in offsets])
         return None
 
@@ -167,7 +191,7 @@ class Arb:
         """Bisect by proved signs; stop where the working precision leaves one undecided."""
         for _ in range(steps):
             centre = ((left + right) / 2).mid()
-            mass = self._evaluate(offsets, centre, order)[0]
+            mass = self._evaluate(offsets, centre, order)[0] * (1 if order > 0 else -1)
             if mass > 0:
                 right = centre
             elif mass < 0:

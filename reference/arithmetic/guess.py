@@ -19,9 +19,11 @@ def guess_root(gaps: Floats, order: float) -> tuple[int, float, float]:
 
     Args:
         gaps: (m,) float64.
-        order: n > 0, finite.
+        order: n, finite and not 0. For n < 0 all keys are in the support, and v is that of the largest score.
     """
     with np.errstate(all="ignore"):
+        if order < 0:
+            return _guess_heavy(gaps, -order)
         if order < 1:
             return _guess_low(gaps, order)
         return _guess_smooth(gaps, order) if order < LARGE else _guess_large(gaps, order)
@@ -63,6 +65,24 @@ def _guess_large(gaps: Floats, order: float) -> tuple[int, float, float]:
             break
         shift = new
     return max(1, int(np.searchsorted(gaps, order - shift))), float("nan"), float(shift)
+
+
+def _guess_heavy(gaps: Floats, power: float) -> tuple[int, float, float]:
+    """n = −`power`: Newton's method on ``(Σ u^n)^(1/n) − 1``, concave in u = 1 + (λ + d)/|n|, from the left end λ = 0.
+
+    Its γ is −|n| − λ.
+    """
+    shift = 0.0
+    for _ in range(60):
+        logs = np.log1p((shift + gaps) / power)
+        mass, slope = float(np.exp(-power * logs).sum()), float(np.exp(-(power + 1) * logs).sum())
+        if not mass > 0 or not np.isfinite(mass) or not slope > 0:
+            break
+        new = max(shift + power * mass * np.expm1(np.log(mass) / power) / slope, 0.0)
+        if not np.isfinite(new) or abs(new - shift) <= 1e-16 * shift:
+            break
+        shift = new
+    return len(gaps), 1.0 + shift / power, shift
 
 
 def _guess_low(gaps: Floats, order: float) -> tuple[int, float, float]:

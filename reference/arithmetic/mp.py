@@ -53,8 +53,11 @@ class Mpmath:
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """τ by bisection of ``Σ [z_j/n − τ]₊^n = 1`` on ``[max z/n − 1, max z/n]``, with z = −d.
 
-        Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of the remainder.
+        Below order 1 the bracket shrinks to 2^(−bits/n), since a weight is the n-th power of the remainder. For n < 0
+        the mass falls where its base ``z/n − τ`` grows, which is between 1 and m^(−1/n) at the largest z.
         """
+        if order < 0:
+            return self._heavy(gaps, order)
         bits = int(mpmath.mp.prec / min(order, 1)) + GUARD
         with mpmath.workprec(bits):
             exponent = self.number(order)
@@ -66,6 +69,21 @@ class Mpmath:
                 low, high = (middle, high) if mass >= 1 else (low, middle)
             threshold = (low + high) / 2
             bases = [z - threshold for z in scaled if z > threshold]
+            gamma = -threshold * exponent
+        return MassRoot(len(bases), 0, gamma, bases)
+
+    def _heavy(self, gaps: Sequence[Exact], order: Fraction) -> MassRoot:
+        bits = mpmath.mp.prec + GUARD
+        with mpmath.workprec(bits):
+            exponent, most = self.number(order), mpmath.log(len(gaps)) / self.number(-order)
+            scaled = [-self.number(gap) / exponent for gap in gaps]
+            low, high = mpmath.mpf(1), mpmath.exp(most) * (1 + mpmath.mpf(2) ** (8 - bits))
+            for _ in range(bits + int(most) * 2):
+                middle = (low + high) / 2
+                mass = mpmath.fsum((z + middle) ** exponent for z in scaled)
+                low, high = (low, middle) if mass <= 1 else (middle, high)
+            threshold = -(low + high) / 2
+            bases = [z - threshold for z in scaled]
             gamma = -threshold * exponent
         return MassRoot(len(bases), 0, gamma, bases)
 

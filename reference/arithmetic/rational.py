@@ -83,6 +83,9 @@ class Rational:
 
     def adaptive(self, gaps: Sequence[Exact], guide: NDArray[np.float64], order: Fraction) -> MassRoot:
         """The root of the mass equation, in Fractions if it is rational and the order is an integer."""
+        if order < 0:
+            # The weights of ties are known without their base, and of no other row are they rational in practice.
+            return MassRoot(len(gaps), 0, IRRATIONAL, [IRRATIONAL] * len(gaps))
         return _sparsemax(gaps) if order == 1 else _integer_root(gaps, guide, order)
 
     def publish(self, value: Any) -> Any:

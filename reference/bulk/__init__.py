@@ -88,7 +88,7 @@ def entmax_rounded(z: Any, order: Any = None, dtype: Any = "float32", *, alpha: 
 
     Args:
         z: logits (..., m, ...), −∞ = masked; taken as the exact numbers they are.
-        order: n in (0, ∞]; a number, Fraction or string such as "3/2".
+        order: n in (0, ∞] or below −1; a number, Fraction or string such as "3/2".
         dtype: float64, float32, float16, bfloat16, float8_e4m3fn or float8_e5m2.
         alpha: ``1 + 1/n`` instead; neither means softmax.
         dim: the axis that sums to 1.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, shown
-from kernelproof.reference.model import Kernel, Rule, check_mechanism, exact_flag, exact_number
+from kernelproof.reference.model import Kernel, Rule, Student, check_mechanism, exact_flag, exact_number
 from kernelproof.reference.ops.regression import upstream_of
 from kernelproof.reference.rows import float_array, plain_array
 from kernelproof.reference.solved_rows import Weighting, collect
@@ -39,7 +39,7 @@ def attention(
     q: Any,
     k: Any,
     v: Any,
-    kernel: Kernel,
+    kernel: Kernel | Student,
     rule: Rule,
     *,
     scale: Any = None,
@@ -57,7 +57,7 @@ def attention(
         q: (..., H, T, d) finite floats, taken as exact.
         k: (..., G, S, d), H a multiple of G: head h uses key head h // (H // G).
         v: (..., G, S, e).
-        kernel: its order n in [0, ∞].
+        kernel: its order n in (−∞, ∞], or a `Student`.
         rule: the bandwidth rule.
         scale: of the scores, exact; by default the float64 nearest to 1/√d (`default_scale`).
         mask: booleans (True = may attend) or floats added to the scores (−∞ masks), broadcastable to (..., H, T, S).
@@ -78,9 +78,9 @@ def attention(
     >>> attention(one, [[[0.0], [0.5]]], [[[0.0], [1.0]]], Kernel(1), Adaptive()).y.round("float32").tolist()
     [[[0.75]]]
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
     problem, lead = _problem(q, k, v, scale, mask, causal, lengths, key_norm_term)
+    mechanism = check_mechanism(kernel, rule, problem.q.shape[2])
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     queries, width = problem.q.shape[1], problem.v.shape[2]
     y = problem.output(solver, precision, (*lead, queries, width))
@@ -109,7 +109,7 @@ def attention_vjp(
     k: Any,
     v: Any,
     cotangent: Any,
-    kernel: Kernel,
+    kernel: Kernel | Student,
     rule: Rule,
     *,
     scale: Any = None,
@@ -142,9 +142,9 @@ def attention_vjp(
 
     Source: docs/theory.md §3, G3.
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
     problem, lead = _problem(q, k, v, scale, mask, causal, lengths, key_norm_term)
+    mechanism = check_mechanism(kernel, rule, problem.q.shape[2])
     upstream = upstream_of(cotangent, (*lead, problem.q.shape[1], problem.v.shape[2]))
     shapes = {name: float_array(array, name).shape for name, array in (("q", q), ("k", k), ("v", v))}
     flat = upstream.reshape(len(problem.q), *upstream.shape[-2:])

@@ -32,7 +32,7 @@ def entmax(
 
     Args:
         z: logits of any shape with at least one axis; −∞ = masked; taken as the exact numbers they are.
-        order: n in (0, ∞]; a number, Fraction or string such as "3/2".
+        order: n in (0, ∞] or below −1; a number, Fraction or string such as "3/2".
         alpha: ``1 + 1/n`` instead; neither means softmax.
         dim: the axis that sums to 1; the last one if nothing is said.
         axis: another name for `dim`.

@@ -10,7 +10,7 @@ import numpy as np
 
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Kernel, Rule, check_mechanism
+from kernelproof.reference.model import Kernel, Rule, Student, check_mechanism
 from kernelproof.reference.rows import float_array
 from kernelproof.reference.solved_rows import Weighting, collect
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
@@ -34,7 +34,7 @@ def regression(
     q: Any,
     k: Any,
     v: Any,
-    kernel: Kernel,
+    kernel: Kernel | Student,
     rule: Rule,
     *,
     arithmetic: str = "arb",
@@ -47,7 +47,7 @@ def regression(
         q: (..., T, d) finite floats, taken as exact.
         k: (..., m, d).
         v: (..., m, e).
-        kernel: its order n in [0, ∞].
+        kernel: its order n in (−∞, ∞], or a `Student`.
         rule: the bandwidth rule.
         arithmetic: "arb" or "mpmath".
         precision: bits of the first solve, from 2 to 2**20.
@@ -62,9 +62,9 @@ def regression(
     >>> regression([[0.0]], [[0.0], [1.0]], [[1.0], [3.0]], Kernel(1), Fixed(2)).y.round("float32").tolist()
     [[1.8571428060531616]]
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
     problem, lead = _problem(q, k, v)
+    mechanism = check_mechanism(kernel, rule, problem.q.shape[2])
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     queries, width = problem.q.shape[1], problem.v.shape[2]
     y = problem.output(solver, precision, (*lead, queries, width))
@@ -77,7 +77,7 @@ def regression_vjp(
     k: Any,
     v: Any,
     cotangent: Any,
-    kernel: Kernel,
+    kernel: Kernel | Student,
     rule: Rule,
     *,
     arithmetic: str = "arb",
@@ -100,9 +100,9 @@ def regression_vjp(
 
     Source: docs/theory.md §3, G3.
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
     problem, lead = _problem(q, k, v)
+    mechanism = check_mechanism(kernel, rule, problem.q.shape[2])
     upstream = upstream_of(cotangent, (*lead, problem.q.shape[1], problem.v.shape[2]))
     shapes = {name: float_array(array, name).shape for name, array in (("q", q), ("k", k), ("v", v))}
     flat = upstream.reshape(len(problem.q), *upstream.shape[-2:])

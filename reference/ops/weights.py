@@ -26,7 +26,7 @@ def weights(
 
     Args:
         scores: (..., m) floats, −∞ = masked; taken as the exact numbers they are.
-        kernel: its order n in [0, ∞].
+        kernel: its order n in (−∞, ∞].
         rule: Fixed, Anchored, Adaptive or Nearest.
         arithmetic: "arb" (certified) or "mpmath" (independent, not certified).
         precision: bits of the first solve, from 2 to 2**20.

@@ -16,11 +16,33 @@ from hypothesis import strategies as st
 from kernelproof import reference
 from kernelproof.reference import DomainError
 
-ORDERS = ["1/16", "1/2", "1", "3/2", "2", "2.7", "3", "8", "64", "1e4", "1e8", "1e12", "inf"]
+ORDERS = [
+    "-1e6",
+    "-64",
+    "-2",
+    "-3/2",
+    "-4503599627370497/4503599627370496",
+    "1/16",
+    "1/2",
+    "1",
+    "3/2",
+    "2",
+    "2.7",
+    "3",
+    "8",
+    "64",
+    "1e4",
+    "1e8",
+    "1e12",
+    "inf",
+]
 
 
 def bisected(z: list[float], order: Fraction | float, bits: int) -> list[Any]:
-    """α-entmax from its definition: ``Σ [z_j/n − τ]₊^n = 1`` by bisection, softmax at n = ∞; mpmath only."""
+    """α-entmax from its definition: ``Σ [z_j/n − τ]₊^n = 1`` by bisection, softmax at n = ∞; mpmath only.
+
+    For n < 0 every base is positive: that of the largest z is at least 1, and at most m^(−1/n) as in a row of ties.
+    """
     with mpmath.workprec(bits):
         if not isinstance(order, Fraction):
             top = max(z)
@@ -28,6 +50,12 @@ def bisected(z: list[float], order: Fraction | float, bits: int) -> list[Any]:
             return [term / mpmath.fsum(terms) for term in terms]
         n = mpmath.mpf(order.numerator) / order.denominator
         scaled = [mpmath.mpf(x) / n for x in z]
+        if n < 0:
+            low, high = min(scaled) - mpmath.mpf(len(z)) ** (-1 / n), min(scaled) - 1
+            for _ in range(bits + 32):
+                tau = (low + high) / 2
+                low, high = (low, tau) if mpmath.fsum((x - tau) ** n for x in scaled) > 1 else (tau, high)
+            return [(x - low) ** n for x in scaled]
         low, high = max(scaled) - 1, max(scaled)
         for _ in range(bits):
             tau = (low + high) / 2
@@ -52,7 +80,7 @@ def test_mpmath_lies_inside_the_enclosure(order: str, bits: int) -> None:
     result = reference.entmax(z, order=order, precision=64)
     n = reference.Kernel(order).order
     scale = max(1.0, float(1 / n)) if n else 1.0
-    loss = int(mpmath.log(n, 2)) + 1 if isinstance(n, Fraction) and n > 1 else 1
+    loss = int(mpmath.log(abs(n), 2)) + 1 if isinstance(n, Fraction) and abs(n) > 1 else 1
     for row, balls in zip(z, result.weights.values(), strict=True):
         expected = bisected([float(x) for x in row], n, int(bits * scale))
         # A bisected weight is off by at most n·2^-bits (n ≥ 1), or (2^(-bits/n))^n = 2^-bits (n < 1).
@@ -100,8 +128,13 @@ def test_extreme_logits(order: str) -> None:
     z = [1e30, -1e30, 1e30, -np.inf, 5e-324, 1e30 * (1 - 2**-52)]
     weights = reference.entmax(z, order=order).weights.round("float64")
     assert weights[0] == weights[2]
-    assert weights[1] == weights[3] == weights[4] == 0.0
-    assert weights.sum() == 1.0
+    assert weights[3] == 0.0
+    n = reference.Kernel(order).order
+    # A heavy tail reaches as far as 1e30: (1e30/|n|)^n.
+    far = float(1e30 / -n) ** float(n) if n < 0 else 0.0
+    assert weights[1] <= weights[4] <= far * (1 + 1e-9)
+    assert far < 1e-300 or weights[4] >= far / 2
+    assert weights.sum() == pytest.approx(1.0, rel=0 if far < 1e-17 else 1e-9)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -194,11 +227,14 @@ def test_masked_and_empty_rows() -> None:
         ([0.0, float("nan")], {}, "index (1,)"),
         ([[0.0], [float("inf")]], {}, "index (1, 0)"),
         (1.0, {}, "scalar"),
-        ([0.0], {"order": -1}, "-1"),
+        ([0.0], {"order": -1}, "below -1 or above 0"),
+        ([0.0], {"order": -0.5}, "got order -1/2"),
+        ([0.0], {"order": -np.inf}, "-inf"),
         ([0.0], {"order": 0}, "order 0"),
         ([0.0], {"order": "two"}, "two"),
         ([0.0], {"order": float("nan")}, "nan"),
-        ([0.0], {"alpha": 0.5}, "0.5"),
+        ([0.0], {"alpha": 0.0}, "(0, inf]"),
+        ([0.0], {"alpha": -0.5}, "-0.5"),
         ([0.0], {"order": 1, "alpha": 2}, "not both"),
         ([0.0], {"order": 1, "dim": 3}, "dim"),
         ([0.0], {"order": 2, "arithmetic": "float"}, "float"),

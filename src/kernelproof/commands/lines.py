@@ -24,8 +24,8 @@ Seed = Annotated[int, typer.Option(help="Seed of everything drawn.")]
 
 TARGET_OPTIONS: dict[str, Any] = {
     "op": typer.Option(help="Some of: entmax,weights,regression,attention; default: those the target has."),
-    "order": typer.Option(help="Orders in [0, inf], such as 1/2,1,inf."),
-    "alpha": typer.Option(help="Values of alpha in [1, inf] instead; for entmax."),
+    "order": typer.Option(help="Orders in (-inf, inf], such as -2,1/2,1,inf."),
+    "alpha": typer.Option(help="Values of alpha in (0, inf] instead; for entmax."),
     "dtype": typer.Option(
         help="Some of: float64,float32,float16,bfloat16,float8_e4m3fn,float8_e5m2; default: those the target takes."
     ),

@@ -79,6 +79,7 @@ def test_bad_rules(text: str) -> None:
     [
         ("entmax", "softplus"),
         ("order=3/2", "order=-1"),
+        ("order=3/2", "order=-inf"),
         ("order=3/2", "order=0"),
         ("order=3/2", ""),
         ("order=3/2", "order=1 alpha=2"),
