@@ -85,6 +85,8 @@ def _rational(value: Any) -> Fraction | float | None:
 def _parsed(text: str) -> Fraction | float | None:
     if text in {"inf", "+inf", "infinity", "oo", "∞"}:
         return INFINITY
+    if text in {"-inf", "-infinity", "-oo", "-∞"}:
+        return -INFINITY
     try:
         return Fraction(text) if "/" in text else _finite(Decimal(text))
     except (ValueError, ZeroDivisionError, InvalidOperation):

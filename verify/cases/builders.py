@@ -21,7 +21,10 @@ WITHOUT_INFINITY = frozenset({"float8_e4m3fn"})
 
 
 def reach_of(case: Case) -> float:
-    """Return the gap beyond which a key has no weight when the best score of its row is 0; infinite at order ∞."""
+    """Return the gap beyond which a key has no weight when the best score of its row is 0; infinite at order ∞.
+
+    At negative orders it is |γ|, or near it: the gap at which a weight has fallen by the factor 2^n.
+    """
     rule = case.inner_rule
     if isinstance(rule, Variant):
         return nominal_reach(rule)
@@ -29,7 +32,7 @@ def reach_of(case: Case) -> float:
     if order == INFINITY:
         return INFINITY
     if isinstance(rule, Adaptive):
-        return order / float(rule.exact)
+        return abs(order) / float(rule.exact)
     return float(rule.exact) if isinstance(rule, Anchored) else float(rule.exact) ** 2 / 2
 
 

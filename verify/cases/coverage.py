@@ -28,7 +28,12 @@ def recipes_dealt(cases: Iterable[Case], suite: str) -> Mapping[tuple[str, str],
 
 
 def pointless(op: str, family: str, order: str, dtype: str) -> str | None:
-    """Why `family` has nothing to plant here, or None: order ∞ has no threshold, and float8_e4m3fn has no −∞."""
+    """Why `family` has nothing to plant here, or None.
+
+    Order ∞ and negative orders have no threshold, and float8_e4m3fn has no −∞.
+    """
+    if family in {"kink", "planted_support"} and order.startswith("-"):
+        return "negative orders have no threshold"
     if family == "kink" and order == "inf":
         return "order inf has no threshold"
     if family == "masks" and op in {"entmax", "weights"} and dtype in WITHOUT_INFINITY:

@@ -19,7 +19,7 @@ from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, once_of
 from kernelproof.verify.cases.families.lengths import essential
 from kernelproof.verify.cases.rules import filled
-from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES, SUITES, Selection
+from kernelproof.verify.cases.suites import ALPHAS, RULES, SUITES, Selection
 from kernelproof.verify.records import OPS, RANKS
 
 ALPHA_FAMILIES = 3
@@ -47,18 +47,20 @@ def rule_text(kind: str, op: str, order: str, turn: int) -> str:
     """
     number = exact_number(order, "order")
     order_value = float(number)
-    wide = 3 < order_value < INFINITY and turn % 3 != 2
-    small = "2" if op == "attention" else "3"
-    radius = str(round((2 * order_value) ** 0.5)) if wide else small
+    wide = 3 < abs(order_value) < INFINITY and turn % 3 != 2
+    # Under a negative order h² must exceed twice the largest score.
+    small = ("4" if order_value < 0 else "2") if op == "attention" else ("5" if order_value < 0 else "3")
+    radius = str(max(round((2 * abs(order_value)) ** 0.5), int(small) if order_value < 0 else 0)) if wide else small
     if kind not in RULES:
         return filled(kind, turn, radius)
     if kind == "adaptive":
         return f"adaptive:{('2', '1/2', '1')[turn % 3]}"
     if kind == "anchored":
-        return f"anchored:{order if wide else ('2', '1/2', '3/4')[turn % 3]}"
+        return f"anchored:{order.removeprefix('-') if wide else ('2', '1/2', '3/4')[turn % 3]}"
     if kind == "fixed":
         return f"fixed:{radius}"
-    then = ("adaptive", "fixed", "anchored")[turn % 3]
+    # No adaptive bandwidth is defined from order −1 to 0.
+    then = ("anchored" if -1 <= order_value < 0 else "adaptive", "fixed", "anchored")[turn % 3]
     # The turns of one rule are four apart: without the quotient it would always keep the same number of keys.
     keep = (3, 5, 1, 8)[(turn + turn // 4) % 4]
     if number == 0:
@@ -191,7 +193,7 @@ def _of_op(op: str, selection: Selection, *, alpha_only: bool, fixed: bool) -> I
         dealer = _Dealer(selection, op, len(numbers) * len(selection.grid_dtypes))
         found = list(_entmax_cases(dealer, selection, numbers))
     else:
-        orders = () if selection.alphas else selection.orders or ("0", *ORDERS)
+        orders = () if selection.alphas else selection.orders or ("0", *selection.usual_orders)
         kinds = [(order, kinds_at(order, selection.rules or RULES)) for order in orders]
         dealer = _Dealer(selection, op, sum(len(held) for _, held in kinds) * len(selection.grid_dtypes))
         found = list(_ruled_cases(op, dealer, selection, kinds))
@@ -225,12 +227,12 @@ def _numbers(selection: Selection, *, alpha_only: bool, fixed: bool) -> list[tup
     if selection.alphas:
         numbers: list[tuple[str, str | None]] = [("", alpha) for alpha in selection.alphas]
     else:
-        # Order 0 has no adaptive bandwidth.
-        numbers = [(order, None) for order in selection.orders or ORDERS if exact_number(order, "order") != 0]
+        numbers = [(order, None) for order in selection.orders or selection.usual_orders if adapts(order)]
     if not selection.alphas and not selection.orders and not fixed:
         numbers += [("", alpha) for alpha in ALPHAS]
     if alpha_only and not selection.alphas:
-        numbers += [("", alpha) for inexact, alpha in map(_as_alpha, selection.orders or ORDERS) if inexact]
+        held = map(_as_alpha, selection.orders or selection.usual_orders)
+        numbers += [("", alpha) for inexact, alpha in held if inexact]
     return numbers
 
 
@@ -249,16 +251,25 @@ def _entmax_cases(dealer: _Dealer, selection: Selection, numbers: list[tuple[str
 
 
 def _steep(dealer: _Dealer, order: str, alpha: str | None) -> list[Recipe]:
-    """The first recipe of the family `STEEP`, for orders below 1; nothing for other orders."""
+    """The first recipe of the family `STEEP`, for orders between 0 and 1; nothing for other orders."""
     number = exact_number(order, "order") if alpha is None else resolve_kernel(alpha=exact_number(alpha, "alpha")).order
-    return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if number < 1 else []
+    return [(STEEP, *recipe) for recipe in dealer.recipes.get(STEEP, [])[:1]] if 0 < number < 1 else []
 
 
 def kinds_at(order: str, rules: tuple[str, ...]) -> tuple[str, ...]:
-    """The `rules` that are defined at `order`: at order 0 the size of a ball must be given."""
-    if exact_number(order, "order") != 0:
-        return rules
-    return tuple(rule for rule in rules if rule.partition(":")[0] in {"fixed", "nearest"})
+    """The `rules` that are defined at `order`.
+
+    At order 0 the size of a ball must be given, and from order −1 to 0 no bandwidth is adaptive.
+    """
+    if exact_number(order, "order") == 0:
+        return tuple(rule for rule in rules if rule.partition(":")[0] in {"fixed", "nearest"})
+    return rules if adapts(order) else tuple(rule for rule in rules if "adaptive" not in rule.split(":"))
+
+
+def adapts(order: str) -> bool:
+    """Whether the adaptive bandwidth is defined at `order`: above 0 and below −1."""
+    number = exact_number(order, "order")
+    return number > 0 or number < -1
 
 
 def _ruled_cases(
@@ -293,7 +304,7 @@ def _ruled_cases(
 def _as_alpha(order: str) -> tuple[bool, str]:
     """Whether α = 1 + 1/n is no float64 for this order, and α as text."""
     number = exact_number(order, "order")
-    if not isinstance(number, Fraction) or number == 0:
+    if not isinstance(number, Fraction) or not adapts(order):
         return False, "1"
     alpha = 1 + 1 / number
     return Fraction(float(alpha)) != alpha, str(alpha)

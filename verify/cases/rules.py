@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from kernelproof.reference.errors import DomainError, TargetError
 from kernelproof.reference.model import (
+    INFINITY,
     Adaptive,
     Anchored,
     Fixed,
@@ -137,34 +138,36 @@ def filled(pattern: str, turn: int, radius: str) -> str:
 
 
 def parse_range(text: str, name: str) -> str:
-    """Return `text` if it is an order or a range ``LOW..HIGH`` of orders.
+    """Return `text` if it is an order or a range ``LOW..HIGH`` of orders; LOW may be -inf.
 
     Raises:
-        DomainError: an end is not a number or is below 0, or the first is above the second.
+        DomainError: an end is not a number, or the first is above the second.
 
     >>> parse_range("1/2..inf", "orders")
     '1/2..inf'
     """
     low, _, high = text.partition("..")
     ends = [exact_number(each, name) for each in ((low, high) if high else (low,))]
-    if ends[0] < 0 or ends[-1] < ends[0] or (".." in text and not high):
-        msg = f"{name} must be an order or LOW..HIGH with 0 ≤ LOW ≤ HIGH; got {text!r}"
+    if ends[-1] < ends[0] or (".." in text and not high) or ends[-1] == -INFINITY:
+        msg = f"{name} must be an order or LOW..HIGH with LOW ≤ HIGH; got {text!r}"
         raise DomainError(msg)
     return text
 
 
 def in_ranges(order: object, ranges: tuple[str, ...]) -> bool:
-    """Whether the exact `order` lies in one of `ranges`; True if there are no ranges.
+    """Whether the exact `order` lies in one of `ranges`; without ranges, whether it is at least 0.
 
     >>> in_ranges("3", ("1..8", "inf")), in_ranges("64", ("1..8", "inf"))
     (True, False)
+    >>> in_ranges("-2", ()), in_ranges("-2", ("-inf..-1",))
+    (False, True)
     """
     number = exact_number(order, "order")
     for text in ranges:
         low, _, high = text.partition("..")
         if exact_number(low, "orders") <= number <= exact_number(high or low, "orders"):
             return True
-    return not ranges
+    return not ranges and number >= 0
 
 
 _SIMPLE: Mapping[str, type[Adaptive | Fixed | Anchored]] = {"adaptive": Adaptive, "fixed": Fixed, "anchored": Anchored}

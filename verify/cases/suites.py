@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from kernelproof.reference.errors import DomainError
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
 from kernelproof.verify.cases.combined import Taken
 from kernelproof.verify.cases.families.large import FAMILY
 from kernelproof.verify.cases.families.large import SUITE as LARGE
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 ORDERS = ("1/16", "1/2", "1", "3/2", "2", "3", "8", "64", "10000", "100000000", "inf")
 """The orders of every suite, where a user or a target names no others."""
+HEAVY_TAILS = ("-1/2", "-3/2", "-2", "-64", "-1000000")
+"""Those of targets that take negative orders, besides."""
 ALPHAS = ("4/3", "3", "1.0001")
 """Values of α that entmax is asked for besides."""
 RULES = ("adaptive", "fixed", "anchored", "nearest")
@@ -102,6 +103,7 @@ class Selection:
         rules: bandwidth rules of the ops other than entmax, or patterns of rules; see `kernelproof.verify.cases.rules`.
         taken: what a target takes of the axes of combinations; None means everything.
         places: the orders and rules at which combinations are planned; None means all.
+        heavy_tails: whether negative orders are among the usual ones.
     """
 
     suite: str = "standard"
@@ -113,6 +115,12 @@ class Selection:
     rules: tuple[str, ...] = ()
     taken: Taken | None = None
     places: Places | None = None
+    heavy_tails: bool = False
+
+    @property
+    def usual_orders(self) -> tuple[str, ...]:
+        """The positive and negative orders of a run that names none."""
+        return (*HEAVY_TAILS, *ORDERS) if self.heavy_tails else ORDERS
 
     @property
     def words(self) -> list[str]:
@@ -150,12 +158,9 @@ def parse_numbers(text: str, name: str) -> tuple[str, ...]:
     >>> parse_numbers("1/2, 1.5,inf", "order")
     ('1/2', '3/2', 'inf')
     """
-    least = 1 if name == "alpha" else 0
     found = []
     for part in text.split(","):
+        resolve_kernel(**{name: part})
         number = exact_number(part, name)
-        if number < least:
-            msg = f"{name} must be in [{least}, inf]; got {part.strip()!r}"
-            raise DomainError(msg)
         found.append("inf" if number == INFINITY else str(number))
     return tuple(dict.fromkeys(found))

@@ -39,9 +39,9 @@ class EmptyRows(Check):
         """Ask for the base call, and for one call with each policy."""
         if case.family != "masks" or case.feature not in FEATURES:
             return {}
-        bounded = isinstance(case.inner_rule, Fixed) and case.kernel.order < INFINITY
+        bounded = isinstance(case.inner_rule, Fixed) and 0 <= case.kernel.order < INFINITY
         if case.feature == "empty_ball" and not bounded:
-            # Only a ball of fixed size can be empty, and at order ∞ it has every key.
+            # Only a ball of fixed size can be empty; at order ∞ and at negative orders it has every key.
             return {}
         wanted = {"forward": Call(inputs)}
         if case.op != "entmax":

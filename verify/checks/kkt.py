@@ -26,13 +26,13 @@ LARGE = 4.0
 
 
 def potential(weights: Floats, order: float) -> Floats:
-    """n·p^{1/n}; minus n for large orders; log p at order ∞, which is −∞ for a weight of 0."""
+    """n·p^{1/n}; minus n for large orders; log p at order ∞, which is −∞ for a weight of 0, as at negative orders."""
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         if order == INFINITY:
             return np.log(weights)
-        if order < LARGE:
+        if abs(order) < LARGE:
             return np.asarray(order * weights ** (1.0 / order))
-        return np.where(weights > 0, order * np.expm1(np.log(weights) / order), -order)
+        return np.where(weights > 0, order * np.expm1(np.log(weights) / order), -order if order > 0 else -np.inf)
 
 
 class Kkt(Check):
@@ -82,7 +82,7 @@ class Kkt(Check):
             low, middle, high = (
                 potential(np.maximum(part, 0.0), order) for part in (weights - give, weights, weights + give)
             )
-            shift = order if LARGE <= order < INFINITY else 0.0
+            shift = abs(order) if LARGE <= abs(order) < INFINITY else 0.0
             own = ROUNDING * (gaps + np.where(np.isfinite(high), np.abs(high), 0.0) + shift * ROUNDING)
             # μ lies in [−gap − high, −gap − low]; where the weight may be 0 there is no upper end.
             floor = -gaps - high - own

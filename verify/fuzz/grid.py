@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kernelproof.reference.model import exact_number
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.plan import kinds_at, rule_text
+from kernelproof.verify.cases.plan import adapts, kinds_at, rule_text
 from kernelproof.verify.cases.suites import ORDERS, RULES, Selection
 from kernelproof.verify.fuzz.forms import forms_of
 from kernelproof.verify.records import RANKS
@@ -77,8 +76,7 @@ def left_out(whole: Sequence[Case], cases: Sequence[Case]) -> list[str]:
 def _mechanisms(op: str, selection: Selection) -> Iterator[tuple[str, str | None, str]]:
     """Yield order, α and rule; one of the first two is empty."""
     if op == "entmax":
-        # Order 0 has no adaptive bandwidth.
-        orders = [order for order in selection.orders if exact_number(order, "order") != 0]
+        orders = [order for order in selection.orders if adapts(order)]
         numbers: list[tuple[str, str | None]] = [(order, None) for order in orders]
         numbers += [("", alpha) for alpha in selection.alphas]
         if not selection.orders and not selection.alphas:

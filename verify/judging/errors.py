@@ -122,7 +122,7 @@ def nonlinear(truth: Truth, precision: Precision, order: float) -> Flags:
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         share = 4 * precision.unit * (truth.output.unit / np.abs(truth.output.head) - 1.0)
     steep = np.where(truth.output.head > 0, share > 0.1, near)
-    whole = near.any(axis=1, keepdims=True) & (order < 1)
+    whole = near.any(axis=1, keepdims=True) & (0 <= order < 1)
     return np.asarray(near | steep | whole)
 
 

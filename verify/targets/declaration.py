@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from kernelproof.reference.errors import DomainError, TargetError, meant, shown
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
 from kernelproof.reference.toml_file import table_of
 from kernelproof.verify.cases.rules import check_pattern, parse_range
 from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at
@@ -289,10 +289,7 @@ def _several(value: Any) -> list[Any]:
 
 def _number(name: str, value: Any) -> str:
     number = exact_number(value, name)
-    least = 1 if name == "alpha" else 0
-    if number < least:
-        msg = f"{name} must be in [{least}, inf]; got {shown(value)}"
-        raise TargetError(msg)
+    resolve_kernel(**{name: value})
     return "inf" if number == INFINITY else str(number)
 
 

@@ -27,7 +27,7 @@ class Scope:
         takes: which of order, alpha and kernel it has a parameter for.
         order: the only order that it computes, as text, if it has no parameter for the order.
         alpha: the same as a value of α.
-        orders: the orders that it accepts, and ranges ``LOW..HIGH``; empty means all.
+        orders: the orders that it accepts, and ranges ``LOW..HIGH``; empty means all from 0 on, and those `asked`.
         rules: patterns of the rules that it computes; empty means all.
         dtypes: names of the dtypes that it accepts.
         options: the options that it accepts; None means all.
@@ -87,7 +87,8 @@ class Scope:
         """Which orders and rules it takes; None if nothing says at which order it computes."""
         if self.order_unknown:
             return None
-        return Placed(Scope(self.op, self.takes, self.order, self.alpha, self.orders, self.rules))
+        held = Scope(self.op, self.takes, self.order, self.alpha, self.orders, self.rules, asked=self.asked)
+        return Placed(held)
 
     def refuses_place(self, case: Case) -> str | None:
         """Why the target cannot be called at the order and the rule of `case`, or None."""
@@ -110,8 +111,10 @@ class Scope:
     def _refuses_order(self, case: Case) -> str | None:
         if self.fixed:
             return None if computes(case, self.order, self.alpha) else "the target computes another order"
-        if not in_ranges(case.kernel.order, self.orders):
-            return f"the target takes orders {', '.join(self.orders)}"
+        order = case.kernel.order
+        if not in_ranges(order, self.orders) and (self.orders or order not in self.asked):
+            undeclared = "nothing declares that the target takes negative orders"
+            return f"the target takes orders {', '.join(self.orders)}" if self.orders else undeclared
         if "kernel" not in self.takes and order_keyword(case, self.takes) is None:
             return f"order {case.order_label} cannot be passed exactly as {' or '.join(self.takes)}"
         return None

@@ -163,7 +163,14 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
 
     The budget of a suite is then spent on what the target accepts, so that a narrow target is tested more closely.
     """
-    found = replace(selection, ops=(scope.op,), taken=scope.taken(selection.dtypes), places=scope.places)
+    heavy = any(text.startswith("-") for text in scope.orders)
+    found = replace(
+        selection,
+        ops=(scope.op,),
+        taken=scope.taken(selection.dtypes),
+        places=scope.places,
+        heavy_tails=heavy,
+    )
     if not found.dtypes:
         taken = tuple(dtype for dtype in found.grid_dtypes if dtype in scope.dtypes)
         found = replace(found, dtypes=taken or scope.dtypes)
@@ -177,7 +184,7 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
         return replace(found, orders=(order,))
     if scope.op != "entmax" and scope.orders and not chosen:
         # The orders of entmax are not restricted here: the plan adds values of α to them only if none are selected.
-        held = tuple(order for order in ("0", *ORDERS) if in_ranges(order, scope.orders))
+        held = tuple(order for order in ("0", *found.usual_orders) if in_ranges(order, scope.orders))
         return replace(found, orders=held) if held else found
     return found
 

@@ -12,6 +12,7 @@ from kernelproof.verify.judging.errors import near_kink
 from kernelproof.verify.judging.grades import limit_of
 from kernelproof.verify.judging.precision import precision_of
 from kernelproof.verify.records import Contract, Flags, Floats, Inputs, Truth
+from kernelproof.verify.truth.row_units import heavy_margins
 from kernelproof.verify.truth.truth import scores_of_means
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def hidden(case: Case, inputs: Inputs, truth: Truth, raw: Floats, kappa: Floats,
     if not beyond.any():
         return beyond
     among = np.abs(raw) <= float(np.abs(np.asarray(inputs.arrays["v"]).astype(np.float64)).max(initial=0.0)) * 1.125
-    loose = np.asarray(near_kink(truth, precision).any(axis=1) & (order < 2))[:, None]
+    loose = np.asarray(near_kink(truth, precision).any(axis=1) & (0 <= order < 2))[:, None]
     found = loose & beyond & (among if order < 1 else kappa <= 64 * limit)
     rows = np.flatnonzero((beyond & among & ~found).any(axis=1))
     if len(rows) and np.isfinite(limit):
@@ -50,6 +51,7 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
     """
     precision = precision_of(case.dtype, contract, case.op)
     order, rule = float(case.kernel.order), case.inner_rule
+    assert not isinstance(rule, Variant)  # a variant computes weights only, never a mean
     held = scores_of_means(case, inputs, contract.scores, rows)
     with np.errstate(invalid="ignore", over="ignore", under="ignore", divide="ignore"):
         first = held.scores.argmax(axis=1, keepdims=True)
@@ -60,6 +62,10 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
         if order == INFINITY:
             scale = np.full((len(rows), 1), _bandwidth(case))
             near = np.zeros(gap.shape, bool)
+        elif order < 0:
+            margin = heavy_margins(rule, order, truth.weights[rows], held.scores, gap)
+            scale = margin.min(axis=1, keepdims=True)
+            near = np.zeros(gap.shape, bool)
         else:
             margin = np.where(np.isfinite(truth.margin[rows]), truth.margin[rows], -np.inf)
             scale = np.maximum(margin.max(axis=1, keepdims=True), 0.0)
@@ -67,9 +73,11 @@ def _exchanged(case: Case, inputs: Inputs, truth: Truth, contract: Contract, row
 
         def ratio(gaps: Floats) -> Floats:
             share = np.where(gaps > 0, gaps / scale, 0.0)
-            return (
-                np.exp(-share) if order == INFINITY else np.where(share < 1, np.maximum(1 - share, 0.0) ** order, 0.0)
-            )
+            if order == INFINITY:
+                return np.exp(-share)
+            if order < 0:
+                return np.asarray((1 + share) ** order)
+            return np.where(share < 1, np.maximum(1 - share, 0.0) ** order, 0.0)
 
         spread = np.where(near | (shift >= scale / 2), ratio(gap - shift) - ratio(gap + shift), 0.0)
         spread = np.where(np.isfinite(gap), spread, 0.0)

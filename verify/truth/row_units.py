@@ -54,6 +54,8 @@ class Rows:
             top = np.max(np.where(np.isfinite(scores), scores, -np.inf), axis=-1, initial=-np.inf, keepdims=True)
             self.gaps = np.where(np.isfinite(scores), np.maximum(top - scores, 0.0), 0.0)
         self.moved = moved_by_rule(self.rule, scores, self.gaps) if moved is None else moved
+        if self.order < 0:
+            self.margin = heavy_margins(self.rule, self.order, proved.weights, scores, self.gaps)
         # The support, without weights that underflow float64.
         self.counted = self.support & (self.weights > 0) & ~self.empty[:, None]
 
@@ -169,6 +171,21 @@ class Group:
         """Write (G, S) values to their places in (R, m)."""
         rows = np.broadcast_to(self.rows[:, None], self.keys.shape)
         out[rows[self.real], self.keys[self.real]] = values[self.real]
+
+
+def heavy_margins(
+    rule: Fixed | Anchored | Adaptive, order: float, weights: Floats, scores: Floats, gaps: Floats
+) -> Floats:
+    """(R, m) |γ| + d in the unit of the logits, for a negative order; ∞ where a weight underflows.
+
+    Under `Adaptive` it follows from the weights, ``|n|·p^(1/n)``.
+    """
+    with np.errstate(divide="ignore", over="ignore"):
+        if isinstance(rule, Adaptive):
+            return np.asarray(-order * weights ** (1.0 / order))
+        if isinstance(rule, Anchored):
+            return float(rule.exact) + gaps
+        return np.asarray(np.where(np.isfinite(scores), float(rule.exact) ** 2 / 2 - scores, np.inf))
 
 
 def moved_by_rule(rule: Any, scores: Floats, gaps: Floats) -> Floats:

@@ -25,14 +25,14 @@ def stored_error(weights: Floats, u: float, eta: float) -> Floats:
 def stored_slopes(weights: Floats, low: Floats, high: Floats, order: float, u: float, eta: float) -> Floats:
     """How far ``p^(1 − 1/n)`` may move, of a finite order, where a p between `low` and `high` is stored.
 
-    It is infinite below order 1 where p may be 0.
+    It is infinite between the orders 0 and 1 where p may be 0.
     """
     power = 1.0 - 1.0 / order
     low, high = low - stored_error(low, u, eta), high + stored_error(high, u, eta)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         own, above, below = (np.where(each > 0, np.maximum(each, 0.0) ** power, 0.0) for each in (weights, high, low))
         moved = np.maximum(np.abs(above - own), np.abs(own - below))
-    return np.where((low <= 0) & (high > 0) & (order < 1), np.inf, moved)
+    return np.where((low <= 0) & (high > 0) & (0 < order < 1), np.inf, moved)
 
 
 def _share(own: Floats, others: Floats) -> Floats:
@@ -113,11 +113,11 @@ def order_in_box(units: RowUnits, g: Floats, low: Floats, high: Floats, moved: F
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         out = np.where(live, slopes * np.maximum(high - p, p - low), 0.0).sum()
         if isinstance(units.rule, Adaptive):
-            base = np.where(live, high, 1.0) ** (1.0 / n)
-            terms = high * np.abs(np.log(base) - 1.0 + 1.0 / base)
+            ends = [np.where(each > 0, each, 1.0) ** (1.0 / n) for each in (high, low)]
+            terms = high * np.maximum.reduce([np.abs(np.log(base) - 1.0 + 1.0 / base) for base in ends[: 1 + (n < 0)]])
             out += noise @ (terms + units.pi * terms.sum())
         else:
-            reach = max(float(np.where(p > 0, units.margins, 0.0).max(initial=0.0)), 1e-300)
+            reach = max(float(units.reach[0]), 1e-300)
             log = np.abs(np.log(np.where(p > 0, units.margins, reach) / reach))
             out += noise @ (high * (log + high @ log))
             bend = np.where(p > 0, (moved + moved.max(initial=0.0)) / units.margins, 0.0)
@@ -146,7 +146,7 @@ def _order_slopes(units: RowUnits, p: Floats, g: Floats) -> Floats:
             far = g - _sum(share * g)
             slope = far * (phi + (base - 1.0) / (n * base)) - _sum(p * phi) * (1 - 1 / n) * share / safe * far
         else:
-            reach = np.where(units.weights > 0, units.margins, 0.0).max(axis=-1, keepdims=True, initial=0.0)
+            reach = units.reach
             inside = live & (units.weights > 0)
             log = np.log(np.where(inside, units.margins, 1.0) / np.where(inside & (reach > 0), reach, 1.0))
             slope = g * (log - _sum(p * np.where(live, log, 0.0))) - _sum(p * g) * log
@@ -172,6 +172,8 @@ def weight_box(units: RowUnits, margins: Floats, delta: Floats) -> tuple[Floats,
         if n == INFINITY:
             move = units.stiffness * delta
             return _ratio(p * np.exp(-move), p * np.exp(move))
+        if n < 0:
+            return _heavy_box(units, delta)
         if not adaptive:
             top = float(margins.max(initial=0.0))
             move = delta + (float(delta[p > 0].max(initial=0.0)) if isinstance(units.rule, Anchored) else 0.0)
@@ -195,6 +197,30 @@ def weight_box(units: RowUnits, margins: Floats, delta: Floats) -> tuple[Floats,
             move = np.minimum(move, share * delta + np.minimum(share * most, mean))
         low, high = (np.minimum(base, 1.0) ** n for base in bases)
         return low, high
+
+
+def _heavy_box(units: RowUnits, delta: Floats) -> tuple[Floats, Floats]:
+    """`weight_box` for a negative order: a weight falls as its base grows, and all keys have one."""
+    live, n = units.weights > 0, units.order
+    if not isinstance(units.rule, Adaptive):
+        move = delta + (float(delta[live].max(initial=0.0)) if isinstance(units.rule, Anchored) else 0.0)
+        reach = units.reach
+        low, high = (
+            np.where(live, np.clip(units.margins + sign * move, 0.0, None) / reach, np.inf) ** n for sign in (1, -1)
+        )
+        return _ratio(low, high)
+    most = float(delta.max(initial=0.0))
+    move = delta + most
+    for _ in range(3):
+        # No base is below 1, where a single key has all of the weight.
+        bases = [np.where(live, np.clip((units.margins + sign * move) / -n, 1.0, None), np.inf) for sign in (1, -1)]
+        low, high = (base ** (n - 1) for base in bases)
+        others = high.sum() - high
+        share = np.divide(others, low + others, out=np.zeros_like(low), where=others > 0)
+        mean = (high @ delta - high * delta) / np.maximum(low + low.sum() - low, 1e-300)
+        move = np.minimum(move, share * delta + np.minimum(share * most, mean))
+    low, high = (base**n for base in bases)
+    return low, high
 
 
 def _ratio(low: Floats, high: Floats) -> tuple[Floats, Floats]:

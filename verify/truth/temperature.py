@@ -34,7 +34,7 @@ def by_log_beta(case: Case, inputs: Inputs, truth: Truth) -> Floats:
     z = found.scale * np.where(counted, -found.gaps, 0.0)
     units = found.units_of(
         np.where(counted, truth.weights, 0.0),
-        np.where(counted, truth.margin, np.inf),
+        np.where(counted, found.margin, np.inf),
         np.zeros_like(z),
         np.zeros_like(z),
     )

@@ -64,7 +64,7 @@ class RowUnits:
 
     Attributes:
         weights: (S,) in (0, 1].
-        margins: (S,) γ − d in the unit of the logits (+inf at order ∞).
+        margins: (S,) γ − d in the unit of the logits (+inf at order ∞), |γ| + d for negative orders.
         order: n as a float, inf allowed.
         rule: Fixed, Anchored or Adaptive.
         rate: at order ∞ the factor of the scores in the exponent, otherwise ignored.
@@ -93,7 +93,16 @@ class RowUnits:
         if self.order == np.inf:
             return np.full_like(self.weights, self.rate)
         with np.errstate(divide="ignore", over="ignore"):
-            return np.minimum(self.order / self.margins, 1e250)
+            return np.minimum(abs(self.order) / self.margins, 1e250)
+
+    @cached_property
+    def reach(self) -> Floats:
+        """(1,) or (R, 1): the margin of the nearest key, |γ|; 0 in a row without weights."""
+        live = self.weights > 0
+        if self.order < 0:
+            least = np.where(live, self.margins, np.inf).min(axis=-1, keepdims=True, initial=np.inf)
+            return np.asarray(np.where(np.isfinite(least), least, 0.0))
+        return np.asarray(np.where(live, self.margins, 0.0).max(axis=-1, keepdims=True, initial=0.0))
 
     @cached_property
     def slopes(self) -> Floats:
@@ -146,7 +155,7 @@ class RowUnits:
     @cached_property
     def _power(self) -> float:
         """c = 1 − 1/n, the ratio of ``∂ log l_i/∂s_i`` to the stiffness; 1 at orders 0 and ∞."""
-        return 1.0 - 1.0 / self.order if 0 < self.order < np.inf else 1.0
+        return 1.0 - 1.0 / self.order if self.order != 0 and self.order < np.inf else 1.0
 
     @cached_property
     def _bend(self) -> tuple[Floats, Floats, Floats]:
@@ -247,7 +256,7 @@ class RowUnits:
             moved = moved - _outer(self.pi, _weighed(gain, w_moved))
             terms = w * np.abs(phi) + self.pi * np.abs(total)
             return np.asarray(_dot(size, terms) + _dot(size, _applied(np.abs(moved), self.moved)))
-        reach = np.where(w > 0, self.margins, 0.0).max(axis=-1, keepdims=True)
+        reach = self.reach
         share = np.where(w > 0, self.margins, 1.0) / np.where(reach > 0, reach, 1.0)
         log = np.where(w > 0, np.log(np.maximum(share, 1e-320)), 0.0)
         mean = _dot(w, log)[..., None]

@@ -61,8 +61,8 @@ class Kink:
         keys = case.size
         rows = int(np.prod(case.shape[:-1]))
         reach = reach_of(case)
-        # Order ∞ has no threshold; rows as for order 8 keep the case meaningful.
-        order = float(case.kernel.order) if np.isfinite(reach) else 8.0
+        # Order ∞ and negative orders have no threshold; rows as for order 8 keep the case meaningful.
+        order = float(case.kernel.order) if np.isfinite(reach) and case.kernel.order >= 0 else 8.0
         reach = reach if np.isfinite(reach) else 8.0
         adaptive = isinstance(case.parsed_rule, Adaptive)
         scale = reach / order if adaptive else 1.0

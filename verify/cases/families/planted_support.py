@@ -26,9 +26,8 @@ def planted_gaps(case: Case, size: int, generator: np.random.Generator) -> Float
     rows, keys = int(np.prod(case.shape[:-1])), case.size
     reach, order = reach_of(case), float(case.kernel.order)
     adaptive = isinstance(case.parsed_rule, Adaptive)
-    near = (
-        4.0 if reach == INFINITY else reach * float((2.0 * size) ** (-1 / order) if adaptive and order else 1.0) * 0.75
-    )
+    share = float((2.0 * size) ** (-1 / order)) if adaptive and order > 0 else 1.0
+    near = 4.0 if reach == INFINITY else reach * share * 0.75
     far = 900.0 if reach == INFINITY else 1.25 * reach
     draw = uniforms(generator, (rows, keys))
     inside = np.arange(keys) < size

@@ -51,6 +51,9 @@ class Subnormals:
         log = np.log(share) + FORMATS[case.dtype].emin * np.log(2.0)
         if reach == INFINITY:
             return np.asarray(-log)
+        if order < 0:
+            # Steeper than the flattest tails, whose gaps no format holds.
+            return np.asarray(reach * np.expm1(np.minimum(log / order, 80.0)))
         return np.asarray(reach * -np.expm1(log / max(order, _ENOUGH)))
 
 
