@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelproof.reference.errors import DomainError, shown
+from kernelproof.reference.per_row import PerRow, exact_or_each
 
 _NUMBERS = "a number, a Fraction, a string such as '3/2', or a 0-d array"
 INFINITY = math.inf
@@ -138,6 +139,25 @@ def exact_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def _order(value: Any, name: str) -> Fraction | float:
+    number = exact_number(value, name)
+    if number == -INFINITY:
+        msg = f"{name} must be in (-inf, inf], where inf is softmax; got {shown(value)}"
+        raise DomainError(msg)
+    return number
+
+
+def _order_of_alpha(value: Any, name: str) -> Fraction | float:
+    """``1/(α − 1)``, exactly."""
+    number = exact_number(value, name)
+    if number <= 0:
+        msg = f"{name} must be in (0, inf]; got {shown(value)}"
+        raise DomainError(msg)
+    if isinstance(number, float):
+        return Fraction(0)
+    return INFINITY if number == 1 else 1 / (number - 1)
+
+
 def _positive(value: Any, name: str) -> Fraction:
     number = exact_number(value, name)
     if not isinstance(number, Fraction) or number <= 0:
@@ -154,7 +174,7 @@ class Kernel:
     the exact rational it stands for (``math.inf`` stays a float); ``parameter`` keeps the object that was passed, so
     that a backend can differentiate with respect to it. 0 uniform, 1 Epanechnikov, 2 biweight,
     3 triweight, ∞ Gaussian, −1 Cauchy, −(df + d)/2 Student's t of df degrees of freedom in d dimensions (`Student`);
-    ``α = 1 + 1/n``.
+    ``α = 1 + 1/n``. An array of orders, one for each row, becomes `PerRow`; `entmax` and `weights` take it.
 
     Raises:
         DomainError: the order is −∞ (which is ∞), NaN or not a number.
@@ -169,10 +189,7 @@ class Kernel:
     parameter: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        number = exact_number(self.order, "order")
-        if number == -INFINITY:
-            msg = f"order must be in (-inf, inf], where inf is softmax; got {shown(self.order)}"
-            raise DomainError(msg)
+        number = self.order if isinstance(self.order, PerRow) else exact_or_each(self.order, "order", _order)
         if self.parameter is None:
             object.__setattr__(self, "parameter", self.order)
         object.__setattr__(self, "order", number)
@@ -184,19 +201,13 @@ class Kernel:
         Raises:
             DomainError: ``alpha ≤ 0``, NaN or not a number.
         """
-        number = exact_number(alpha, "alpha")
-        if number <= 0:
-            msg = f"alpha must be in (0, inf]; got {shown(alpha)}"
-            raise DomainError(msg)
-        if number == INFINITY:
-            return cls(0)
-        if number == 1:
-            return cls(INFINITY)
-        return cls(1 / (Fraction(number) - 1))
+        return cls(exact_or_each(alpha, "alpha", _order_of_alpha))
 
     @property
-    def alpha(self) -> Fraction | float:
-        """``1 + 1/n``; ``inf`` at order 0 and 1 at order ∞."""
+    def alpha(self) -> Any:
+        """``1 + 1/n``; ``inf`` at order 0 and 1 at order ∞; `PerRow` where the order is."""
+        if isinstance(self.order, PerRow):
+            return PerRow(self.order.shape, tuple(Kernel(each).alpha for each in self.order.numbers))
         if self.order == 0:
             return INFINITY
         return Fraction(1) if self.order == INFINITY else 1 + 1 / self.order
@@ -254,7 +265,8 @@ class Fixed:
     has no weights, as that of an empty ball.
 
     Attributes:
-        h: bandwidth, in the unit of distances; positive and finite. At order ∞, the Gaussian with σ = h.
+        h: bandwidth, in the unit of distances; positive and finite, or an array with one for each row. At order ∞,
+            the Gaussian with σ = h.
 
     Raises:
         DomainError: h is not a positive finite number.
@@ -265,12 +277,12 @@ class Fixed:
     h: Any
 
     def __post_init__(self) -> None:
-        _positive(self.h, "h")
+        exact_or_each(self.h, "h", _positive)
 
     @property
-    def exact(self) -> Fraction:
-        """The exact value of h."""
-        return _positive(self.h, "h")
+    def exact(self) -> Any:
+        """The exact value of h: a Fraction, or `PerRow` of them."""
+        return exact_or_each(self.h, "h", _positive)
 
 
 @dataclass(frozen=True)
@@ -280,7 +292,8 @@ class Anchored:
     For negative orders ``w_i ∝ (1 + d_i/γ)^n``.
 
     Attributes:
-        gamma: reach, in the unit of scores; positive and finite. At order ∞, argmax shared among ties.
+        gamma: reach, in the unit of scores; positive and finite, or an array with one for each row. At order ∞,
+            argmax shared among ties.
 
     Raises:
         DomainError: gamma is not a positive finite number.
@@ -291,12 +304,12 @@ class Anchored:
     gamma: Any = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self.gamma, "gamma")
+        exact_or_each(self.gamma, "gamma", _positive)
 
     @property
-    def exact(self) -> Fraction:
-        """The exact value of gamma."""
-        return _positive(self.gamma, "gamma")
+    def exact(self) -> Any:
+        """The exact value of gamma: a Fraction, or `PerRow` of them."""
+        return exact_or_each(self.gamma, "gamma", _positive)
 
 
 @dataclass(frozen=True)
@@ -304,7 +317,8 @@ class Adaptive:
     """The bandwidth solves the mass equation: α-entmax of ``βs`` with ``α = 1 + 1/n``, for n > 0 and n < −1.
 
     Attributes:
-        beta: inverse temperature, in the inverse unit of scores; positive and finite.
+        beta: inverse temperature, in the inverse unit of scores; positive and finite, or an array with one for each
+            row.
 
     Raises:
         DomainError: beta is not a positive finite number.
@@ -315,12 +329,12 @@ class Adaptive:
     beta: Any = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self.beta, "beta")
+        exact_or_each(self.beta, "beta", _positive)
 
     @property
-    def exact(self) -> Fraction:
-        """The exact value of beta."""
-        return _positive(self.beta, "beta")
+    def exact(self) -> Any:
+        """The exact value of beta: a Fraction, or `PerRow` of them."""
+        return exact_or_each(self.beta, "beta", _positive)
 
 
 @dataclass(frozen=True)
@@ -379,10 +393,14 @@ def check_mechanism(kernel: Any, rule: Any, width: int | None = None) -> Mechani
     if not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
         msg = f"rule must be Fixed, Anchored, Adaptive or Nearest; got {shown(rule)}"
         raise DomainError(msg)
+    inner = rule.then if isinstance(rule, Nearest) else rule
+    for number, name in ((kernel.order, "order"), (inner.exact, "parameter of the rule")):
+        if isinstance(number, PerRow):
+            msg = f"one {name} holds for all rows here; got an array of the shape {number.shape}"
+            raise DomainError(msg)
     if kernel.order == 0 and isinstance(rule, Anchored | Adaptive):
         msg = f"order 0 is defined with Fixed and Nearest only; got {rule!r}"
         raise DomainError(msg)
-    inner = rule.then if isinstance(rule, Nearest) else rule
     if -1 <= kernel.order < 0 and isinstance(inner, Adaptive):
         msg = f"Adaptive takes orders below -1 or above 0, alpha above 0; got order {kernel.order}"
         raise DomainError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +16,7 @@ from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Mechanism
 from kernelproof.reference.rows import Row, float_array, float_row
+from kernelproof.reference.several import Several
 from kernelproof.reference.solver import Solver, choose
 from kernelproof.reference.weighting import PARAMETERS, RowTruth, RowVjp, effective
 
@@ -101,6 +102,42 @@ def collect(
     )
 
 
+def collect_several(
+    flat: NDArray[np.float64],
+    several: Several,
+    arithmetic: str,
+    bits: int,
+    shape: tuple[int, ...],
+    empty: str = "nan",
+) -> Weighting:
+    """The weighting of rows (R, m) whose mechanisms differ, as an array of `shape`."""
+    lead, size = shape[:-1], shape[-1]
+    count = len(flat)
+    weights: list[Block] = []
+    thresholds: list[Block] = []
+    support, boundary = np.zeros((2, count, size), dtype=bool)
+    flags, margin = np.zeros((3, count), dtype=bool), np.zeros((count, size))
+    certified = True
+    for mechanism, rows in several.groups:
+        solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
+        found = collect([float_row(flat[row]) for row in rows], solver, bits, (len(rows), size), rows)
+        certified &= solver.arithmetic.certified
+        weights += found.weights.blocks
+        thresholds += found.threshold.blocks
+        support[rows], boundary[rows], margin[rows] = found.support, found.boundary, found.margin
+        flags[:, rows] = found.empty, found.unsure, found.kink
+    return Weighting(
+        Enclosure(shape, tuple(weights), certified),
+        Enclosure(lead, tuple(thresholds), certified),
+        support=support.reshape(shape),
+        boundary=boundary.reshape(shape),
+        empty=flags[0].reshape(lead),
+        unsure=flags[1].reshape(lead),
+        kink=flags[2].reshape(lead),
+        margin=margin.reshape(shape),
+    )
+
+
 def _logit_scale(mechanism: Mechanism) -> Fraction:
     rule = effective(mechanism)[1]
     return rule.exact if isinstance(rule, Adaptive) else Fraction(1)
@@ -159,17 +196,23 @@ def _margin(row: Row, truth: RowTruth, solver: Solver) -> NDArray[np.float64]:
 
 
 def vjp_array(
-    array: NDArray[np.float64], cotangent: Any, mechanism: Mechanism, arithmetic: str, bits: int, name: str
+    array: NDArray[np.float64], cotangent: Any, mechanism: Mechanism | Several, arithmetic: str, bits: int, name: str
 ) -> dict[str, Enclosure]:
-    """The vector-Jacobian product on an (..., m) array: by `name`, "order", "alpha" and the rule's parameter."""
+    """The vector-Jacobian product on an (..., m) array: by `name`, "order", "alpha" and the rule's parameter.
+
+    A gradient in a parameter is summed over the rows that share the number.
+    """
     upstream = float_array(cotangent, "cotangent", finite=True)
     if upstream.shape != array.shape:
         msg = f"cotangent must have the shape of the weights {array.shape}; got {upstream.shape}"
         raise DomainError(msg)
     count = array.shape[-1]
     pairs = [(float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)]
-    plain = Solver(mechanism, choose(arithmetic, mechanism))
-    logs = Solver(mechanism, choose(arithmetic, mechanism, logarithms=True))
+    several = mechanism if isinstance(mechanism, Several) else None
+    own: list[Any] = [mechanism] * len(pairs) if several is None else several.of_rows()
+    first: Any = mechanism if several is None else several.groups[0][0] if several.groups else None
+    plain = Solver(first, choose(arithmetic, first, logarithms=several is not None))
+    logs = Solver(first, choose(arithmetic, first, logarithms=True))
     solved: dict[tuple[int, str, int], Any] = {}
 
     def gradients_of(r: int, solver: Solver, more: int) -> Any:
@@ -177,25 +220,33 @@ def vjp_array(
         key = (r, solver.arithmetic.name, more)
         if key not in solved:
             with_order = solver.arithmetic in {logs.arithmetic, RATIONAL}
-            solved[key] = row_vjp(*pairs[r], solver, more, with_order=with_order)
+            solved[key] = row_vjp(*pairs[r], replace(solver, mechanism=own[r]), more, with_order=with_order)
         return solved[key]
 
     blocks = [
-        block for r in range(len(pairs)) if (block := _score_block(gradients_of, r, plain, bits, r * count)) is not None
+        block
+        for r in range(len(pairs))
+        if (block := _score_block(gradients_of, r, replace(plain, mechanism=own[r]), bits, r * count)) is not None
     ]
     out = {name: plain.enclosure(array.shape, blocks)}
-    parameter = PARAMETERS[type(effective(mechanism)[1])]
+    parameter = PARAMETERS[type(effective(first)[1])]
     scalars = {"order": logs, parameter: plain}
-    if isinstance(effective(mechanism)[1], Adaptive):
+    if isinstance(effective(first)[1], Adaptive):
         scalars["alpha"] = logs
     for key, solver in scalars.items():
+        # α and the order are one number.
+        held = "order" if key == "alpha" else key
+        shape = () if several is None else several.shapes[held]
+        entries = int(np.prod(shape, dtype=np.int64))
+        places = np.zeros(len(pairs), dtype=np.intp) if several is None else several.places[held]
+        shared = [np.flatnonzero(places == entry) for entry in range(entries)]
 
-        def compute(chosen: Solver, more: int, key: str = key) -> list[Any]:
-            values = [_scalar(gradients_of(r, chosen, more)[1], key) for r in range(len(pairs))]
+        def compute(chosen: Solver, more: int, key: str = key, shared: list[Any] = shared) -> list[Any]:
+            values = [[_scalar(gradients_of(r, chosen, more)[1], key) for r in rows.tolist()] for rows in shared]
             with chosen.working(more):
-                return [chosen.arithmetic.publish(chosen.arithmetic.total(values))]
+                return [chosen.arithmetic.publish(chosen.arithmetic.total(each)) for each in values]
 
-        out[key] = solver.enclosure((), [solver.block(np.zeros(1, dtype=np.intp), compute, bits)])
+        out[key] = solver.enclosure(shape, [solver.block(np.arange(entries, dtype=np.intp), compute, bits)])
     return out
 
 

@@ -85,7 +85,7 @@ def kernel_of(mechanism: Mechanism) -> tuple[Any, ...] | None:
     return None if order is None or point is None else (order, True, *point)
 
 
-def _coefficient(mechanism: Mechanism) -> Fraction:
+def _coefficient(mechanism: Mechanism) -> Any:
     """The factor of Σ a·x·d in the parameter's gradient; see `vjp`."""
     kernel, rule, _ = effective(mechanism)
     if isinstance(rule, Adaptive):

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from kernelproof.reference.bulk.lazy_weights import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Adaptive, check_mechanism, exact_index, resolve_kernel
+from kernelproof.reference.model import Adaptive, Kernel, check_mechanism, exact_index, resolve_kernel
 from kernelproof.reference.rows import float_array, score_array
-from kernelproof.reference.solved_rows import Weighting, vjp_array
+from kernelproof.reference.several import Several, several_of
+from kernelproof.reference.solved_rows import Weighting, collect_several, vjp_array
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 
 
@@ -32,7 +33,8 @@ def entmax(
 
     Args:
         z: logits of any shape with at least one axis; −∞ = masked; taken as the exact numbers they are.
-        order: n in (0, ∞] or below −1; a number, Fraction or string such as "3/2".
+        order: n in (0, ∞] or below −1; a number, Fraction or string such as "3/2", or an array with one for each row:
+            of the shape of z with size 1 along `dim`, or one that broadcasts to it.
         alpha: ``1 + 1/n`` instead; neither means softmax.
         dim: the axis that sums to 1; the last one if nothing is said.
         axis: another name for `dim`.
@@ -50,9 +52,13 @@ def entmax(
     >>> result.weights.round("float32").tolist(), result.support.tolist()
     ([0.0, 0.8307189345359802, 0.16928108036518097], [False, True, True])
     """
-    mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    kernel = resolve_kernel(order, alpha)
     precision = checked_precision(precision)
     array, place = _move(z, dim, axis)
+    if (several := _several(kernel, array, place, alpha)) is not None:
+        flat = array.reshape(-1, array.shape[-1])
+        return _restore(collect_several(flat, several, arithmetic, precision, array.shape), place)
+    mechanism = check_mechanism(kernel, Adaptive(1))
     solver = Solver(mechanism, choose(arithmetic, mechanism))
     return _restore(solve_array(array, solver, precision, progress=progress), place)
 
@@ -88,9 +94,10 @@ def entmax_vjp(
     >>> entmax_vjp([0.0, 1.0], [0.0, 1.0])["z"].round("float32").tolist()
     [-0.1966119259595871, 0.1966119259595871]
     """
-    mechanism = check_mechanism(resolve_kernel(order, alpha), Adaptive(1))
+    kernel = resolve_kernel(order, alpha)
     precision = checked_precision(precision)
     array, place = _move(z, dim, axis)
+    mechanism = _several(kernel, array, place, alpha) or check_mechanism(kernel, Adaptive(1))
     upstream = float_array(cotangent, "cotangent", finite=True)
     if upstream.shape != float_array(z, "z").shape:
         msg = f"cotangent must have the shape of z {np.shape(z)}; got {upstream.shape}"
@@ -98,6 +105,12 @@ def entmax_vjp(
     found = vjp_array(array, np.moveaxis(upstream, place, -1), mechanism, arithmetic, precision, "z")
     key = "order" if alpha is None else "alpha"
     return {"z": _turn(found["z"], place), key: found[key]}
+
+
+def _several(kernel: Kernel, array: NDArray[np.float64], place: int, alpha: Any) -> Several | None:
+    """The mechanisms of the rows of `array`, whose keys were moved from the axis `place` to the end; None if one."""
+    shape = (*array.shape[:place], array.shape[-1], *array.shape[place:-1])
+    return several_of(kernel, Adaptive(1), shape, place, "order" if alpha is None else "alpha")
 
 
 def _move(z: Any, dim: int | None, axis: int | None) -> tuple[NDArray[np.float64], int]:

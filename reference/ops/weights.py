@@ -8,7 +8,8 @@ from kernelproof.reference.bulk.lazy_weights import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.model import Kernel, Rule, check_mechanism
 from kernelproof.reference.rows import score_array
-from kernelproof.reference.solved_rows import Weighting, vjp_array
+from kernelproof.reference.several import several_of
+from kernelproof.reference.solved_rows import Weighting, collect_several, vjp_array
 from kernelproof.reference.solver import PRECISION, Solver, checked_precision, choose
 
 
@@ -26,8 +27,8 @@ def weights(
 
     Args:
         scores: (..., m) floats, −∞ = masked; taken as the exact numbers they are.
-        kernel: its order n in (−∞, ∞].
-        rule: Fixed, Anchored, Adaptive or Nearest.
+        kernel: its order n in (−∞, ∞], or an array of them with one for each row.
+        rule: Fixed, Anchored, Adaptive or Nearest; its parameter may be such an array, (..., 1).
         arithmetic: "arb" (certified) or "mpmath" (independent, not certified).
         precision: bits of the first solve, from 2 to 2**20.
         empty: what a row with nothing to attend to gets. "raise" an error, "zeros" 0, "nan" NaN; where there are keys
@@ -46,9 +47,12 @@ def weights(
     >>> weights([0.0, 1.0, 3.0], Kernel(1), Anchored(4)).weights.round("float64").tolist()
     [0.14285714285714285, 0.2857142857142857, 0.5714285714285714]
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
     array = score_array(scores, "scores")
+    if (several := several_of(kernel, rule, array.shape)) is not None:
+        flat = array.reshape(-1, array.shape[-1])
+        return collect_several(flat, several, arithmetic, precision, array.shape, empty)
+    mechanism = check_mechanism(kernel, rule)
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)
     return solve_array(array, solver, precision, progress=progress)
 
@@ -78,6 +82,7 @@ def weights_vjp(
     >>> weights_vjp([0.0, 0.5], [1.0, 0.0], Kernel(1), Adaptive())["scores"].round("float64").tolist()
     [0.5, -0.5]
     """
-    mechanism = check_mechanism(kernel, rule)
     precision = checked_precision(precision)
-    return vjp_array(score_array(scores, "scores"), cotangent, mechanism, arithmetic, precision, "scores")
+    array = score_array(scores, "scores")
+    mechanism = several_of(kernel, rule, array.shape) or check_mechanism(kernel, rule)
+    return vjp_array(array, cotangent, mechanism, arithmetic, precision, "scores")
