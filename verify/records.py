@@ -117,6 +117,8 @@ class Call:
         axis: the axis of the logits along which the keys lie; other than −1 only if entmax has a parameter for it.
         equivalent: other inputs that must give the same result, so that their truth is the truth of this call; None
             if `inputs` have their own truth.
+        per_row: numbers that differ from row to row, in place of those of the case: by "order", "h", "beta" or "gamma"
+            an array that broadcasts to the shape of the scores with 1 in the place of the keys.
     """
 
     inputs: Inputs
@@ -124,6 +126,7 @@ class Call:
     order: str | None = None
     axis: int = -1
     equivalent: Inputs | None = None
+    per_row: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class Check(Protocol):
         independent: whether each call is judged by itself. If not, the check compares its calls with one another, and
             it is skipped unless the target accepts all of them.
         evidence: what the script of a failure shows.
+        declared: whether it is about what targets declare, so that nothing is said of those that declare nothing.
         silent: whether a case may leave it with nothing to judge, such as too few numbers for a fit; then it says
             nothing of that case.
     """
@@ -35,6 +36,7 @@ class Check(Protocol):
     rank: int
     independent: bool
     evidence: Evidence = Evidence.NUMBERS
+    declared: bool = False
     silent: bool = False
 
     def calls(self, case: Case, inputs: Inputs) -> dict[str, Call]:

@@ -20,10 +20,10 @@ from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, keys_of
-from kernelproof.verify.cases.plan import rule_text
+from kernelproof.verify.cases.plan import adapts, kinds_at, rule_text
 from kernelproof.verify.cases.rules import kernel_of, number_of
 from kernelproof.verify.cases.subject import Subject
-from kernelproof.verify.cases.suites import ALPHAS, ORDERS, RULES
+from kernelproof.verify.cases.suites import ALPHAS, HEAVY_TAILS, ORDERS, RULES
 from kernelproof.verify.records import OPS
 from kernelproof.verify.targets.refitting import fitted_case
 from kernelproof.verify.targets.scope import Scope
@@ -128,6 +128,8 @@ def _numbers(space: Space, op: str) -> st.SearchStrategy[tuple[str, str | None]]
         return st.sampled_from([(each, None) for each in scope.orders])
     plain = ("1", "2", "inf", "3", *(order for order in ORDERS if order not in {"1", "2", "inf", "3"}))
     grid: list[tuple[str, str | None]] = [(order, None) for order in plain]
+    if any(each.startswith("-") for each in scope.orders):
+        grid += [(order, None) for order in HEAVY_TAILS if op != "entmax" or adapts(order)]
     if op != "entmax":
         grid.append(("0", None))
     else:
@@ -154,8 +156,8 @@ def _order_text(scope: Scope) -> str:
 def _rules(space: Space, op: str, order: str) -> st.SearchStrategy[str]:
     scope = space.target.scope(op)
     kinds = (scope.rules if scope is not None else ()) or RULES
-    if order == "0":
-        kinds = tuple(kind for kind in kinds if kind.partition(":")[0] in {"fixed", "nearest"}) or RULES[1:2]
+    if order:
+        kinds = kinds_at(order, kinds) or RULES[1:2]
     return st.builds(lambda kind, turn: rule_text(kind, op, order, turn), st.sampled_from(kinds), st.integers(0, 35))
 
 

@@ -126,6 +126,7 @@ def packed_calls(case: Case, calls: Sequence[Call], packer: Packer) -> dict[str,
                 "arrays": {name: packer.laid_out(array) for name, array in given.arrays.items()},
                 "options": {name: _value(value, packer) for name, value in given.options.items()},
                 "cotangent": None if given.cotangent is None else packer.laid_out(given.cotangent),
+                "per_row": {name: packer.laid_out(each) for name, each in call.per_row.items()},
             }
         )
     return {"case": anonymous(case).text, "calls": told}
@@ -154,7 +155,9 @@ def calls_of(text: Mapping[str, Any], content: memoryview) -> tuple[Case, list[C
         upstream = None if told["cotangent"] is None else array(told["cotangent"])
         arrays = {name: array(each) for name, each in told["arrays"].items()}
         options = {name: value(each) for name, each in told["options"].items()}
-        calls.append(Call(Inputs(arrays, options, upstream), told["mode"], told["order"], told["axis"]))
+        each = {name: array(numbers) for name, numbers in told["per_row"].items()}
+        given = Inputs(arrays, options, upstream)
+        calls.append(Call(given, told["mode"], told["order"], told["axis"], per_row=each))
     return Case.parse(text["case"]), calls
 
 

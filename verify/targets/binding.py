@@ -13,12 +13,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
 
 from kernelproof.reference.errors import TargetError
-from kernelproof.reference.model import Fixed, Nearest
+from kernelproof.reference.model import Fixed, Kernel, Nearest
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.rules import parameters
@@ -132,6 +132,7 @@ class Binding:
         numbers: Mapping[str, Any] | None = None,
         axis: int = -1,
         literal: Callable[[str], Any] = ast.literal_eval,
+        per_row: Mapping[str, Any] | None = None,
     ) -> tuple[list[Any], dict[str, Any]] | None:
         """The positional arguments and the keywords of a call; None if the exact order cannot be passed.
 
@@ -142,11 +143,15 @@ class Binding:
             numbers: by role, arrays to differentiate with respect to, in place of the numbers of the case.
             axis: the axis of the logits along which the keys lie.
             literal: makes a value of the source of a literal.
+            per_row: by role, arrays with a number for each row in place of those of the case.
         """
         if {"order", "alpha"} & self.roles and "kernel" not in self.roles and order_keyword(case, self.takes) is None:
             return None
         values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
         values |= {"kernel": case.kernel, "rule": case.parsed_rule}
+        if per_row:
+            values |= per_row
+            values |= {"kernel": _kernel_of(case.kernel, per_row), "rule": _rule_of(case.parsed_rule, per_row)}
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
         for each in self.arguments:
@@ -180,6 +185,17 @@ class Bound:
     binding: Binding
     output: int | str | None = None
     method: bool = False
+
+
+def _kernel_of(kernel: Kernel, per_row: Mapping[str, Any]) -> Kernel:
+    return Kernel(per_row["order"]) if "order" in per_row else kernel
+
+
+def _rule_of(rule: Any, per_row: Mapping[str, Any]) -> Any:
+    """`rule`, with arrays in place of its numbers."""
+    if isinstance(rule, Nearest):
+        return replace(rule, then=_rule_of(rule.then, per_row))
+    return replace(rule, **{each.name: per_row[each.name] for each in fields(rule) if each.name in per_row})
 
 
 def _absent(option: str, arrays: Mapping[str, Any]) -> Any:

@@ -83,18 +83,19 @@ class Caller:
         given = {**inputs, **{name: value for name, value in options.items() if hasattr(value, "dtype")}}
         if upstream is not None:
             given["cotangent"] = upstream
+        each = {role: copied(array) for role, array in self._each(case.op, call).items()}
         try:
             if call.mode == "vjp":
                 # Names of any type would have no order.
-                found = {str(name): value for name, value in self._vjp(case, inputs, options, upstream).items()}
+                found = {str(name): value for name, value in self._vjp(case, inputs, options, upstream, each).items()}
             else:
-                found = {"output": self._forward(case, inputs, options, axis=call.axis)}
+                found = {"output": self._forward(case, inputs, options, axis=call.axis, each=each)}
             # A copy: a target may return the same buffer from its next call.
             arrays = {name: take(value, target.array_library).copy() for name, value in found.items()}
             if self._kept is not None:
                 self._kept.keep(call.mode, found, dict(arrays))
             if call.mode == "vjp":
-                arrays |= _other_number(case, arrays)
+                arrays |= _other_number(case, arrays) if "order" not in call.per_row else _orders(call, arrays)
         except MemoryError as error:
             return Outcome(crash=f"out of memory ({first_line(error)})")
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a target raises is a result)
@@ -104,6 +105,15 @@ class Caller:
         turned = {*call.inputs.arrays, "output"}
         arrays = {name: transposed(array, layout) if name in turned else array for name, array in arrays.items()}
         return Outcome(arrays=arrays, modified=self._modified(given, call))
+
+    def _each(self, op: str, call: Call) -> dict[str, Array]:
+        """The numbers for each row by the role of the parameter that takes them: an order may be passed as α."""
+        found = dict(call.per_row)
+        roles = self.bound[op][1].roles
+        if "order" in found and not {"order", "kernel"} & roles:
+            order = found.pop("order")
+            found["alpha"] = (1 + 1 / order.astype(np.float64)).astype(order.dtype)
+        return found
 
     def _option(self, value: Any) -> Any:
         return give(value, self.target.array_library, self.target.device) if hasattr(value, "dtype") else value
@@ -123,23 +133,24 @@ class Caller:
         options: _Arrays,
         numbers: Mapping[str, Any] | None = None,
         axis: int = -1,
+        each: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call the function and return its output; `numbers` replace the numbers of the case, by role."""
+        """Call the function and return its output; `numbers`, and `each` for each row, replace those of the case."""
         function, binding, said = self.bound[case.op]
-        called = binding.call(case, inputs, options, numbers, axis)
+        called = binding.call(case, inputs, options, numbers, axis, per_row=each)
         assert called is not None  # `Scope.refuses` has seen to it
         positional, keywords = called
         return picked(function(*positional, **keywords), said.output)
 
-    def _vjp(self, case: Case, inputs: _Arrays, options: _Arrays, cotangent: Any) -> _Arrays:
+    def _vjp(self, case: Case, inputs: _Arrays, options: _Arrays, cotangent: Any, each: _Arrays) -> _Arrays:
         if callable(getattr(self.found, "vjp", None)):
             binding = self.bound[case.op][1]
-            called = binding.call(case, inputs, options)
+            called = binding.call(case, inputs, options, per_row=each)
             assert called is not None  # `Scope.refuses` has seen to it
             return dict(self.found.vjp(case.op, cotangent, *called[0], **called[1]))
         scope = self.target.scope(case.op)
         wanted = () if scope is None or scope.gradients is None else scope.gradients
-        offered = () if scope is None else scope.offered
+        offered = () if scope is None or each else scope.offered
         if offered:
             # At order ∞ the order and α = 1 are ends of their ranges, where formulas have ∞·0.
             finite = case.kernel.order < np.inf or not {"order", "alpha"} & set(offered)
@@ -150,7 +161,7 @@ class Caller:
             if self.target.array_library == "torch":
                 for leaf in inputs.values():
                     leaf.grad = None
-        return self._differentiated(case, inputs, options, cotangent, wanted)
+        return self._differentiated(case, inputs, options, cotangent, wanted, each=each)
 
     def _differentiated(
         self,
@@ -160,18 +171,23 @@ class Caller:
         cotangent: Any,
         wanted: tuple[str, ...],
         wide: tuple[str, ...] = (),
+        each: Mapping[str, Any] | None = None,
     ) -> _Arrays:
-        """Differentiate by the arrays and numbers in `wanted`; those in `wide` are given as wide as may be."""
+        """Differentiate by the arrays and numbers in `wanted`; those in `wide` are given as wide as may be.
+
+        Those in `each`, for each row, are given as they are.
+        """
         leaves = {name: array for name, array in inputs.items() if name in wanted}
         like, kind = next(iter(inputs.values())), self.target.array_library
         numbers = {
             role: as_leaf(value, like, kind, wide=role in wide)
             for role, value in self.bound[case.op][1].numbers(case).items()
-            if role in wanted
+            if role in wanted and not each
         }
+        numbers |= {role: array for role, array in (each or {}).items() if role in wanted}
         return differentiated(
             kind,
-            lambda held, told: self._forward(case, {**inputs, **held}, options, told),
+            lambda held, told: self._forward(case, {**inputs, **held}, options, told, each={**(each or {}), **told}),
             leaves,
             numbers,
             cotangent,
@@ -191,6 +207,14 @@ def laid(call: Call, layout: str) -> Call:
 def _as_given(array: Array, kind: str) -> Array:
     """Return `array` as JAX holds it: without its 64-bit mode, it makes int64 int32 on the way in."""
     return take(give(array, "jax", "cpu"), "jax") if kind == "jax" else array
+
+
+def _orders(call: Call, found: Mapping[str, Array]) -> dict[str, Array]:
+    """The gradient in the orders of the rows, if the target has given that in α."""
+    if "alpha" not in found or found["alpha"].shape != call.per_row["order"].shape:
+        return {}
+    order, by_alpha = call.per_row["order"].astype(np.float64), found["alpha"].astype(np.float64)
+    return {"order": np.where(np.isinf(order), 0.0, -by_alpha / order**2)}
 
 
 def _other_number(case: Case, found: Mapping[str, Array]) -> dict[str, Array]:

@@ -97,6 +97,8 @@ class Declaration:
         requires: the names of `OPTIONS` that every call must have, such as ``causal``.
         masks: the kinds of `MASKS` that it accepts; None means both.
         exclusive: the names of `OPTIONS` of which a call may have at most one.
+        per_row: the numbers that may be an array with one for each row, of `PARAMETERS`: an array of the shape of the
+            scores, or one that broadcasts to it, with 1 in the place of the keys.
         variant: ``file.py:OBJECT`` of the variant that it computes; implies the op, the order and the rule.
         contract: fields of `Contract`, by name.
         shapes: fields of `Shapes`, by name.
@@ -118,6 +120,7 @@ class Declaration:
     requires: tuple[str, ...] | None = None
     masks: tuple[str, ...] | None = None
     exclusive: tuple[str, ...] | None = None
+    per_row: tuple[str, ...] | None = None
     variant: str | None = None
     contract: tuple[tuple[str, Any], ...] = ()
     shapes: tuple[tuple[str, Any], ...] = ()
@@ -329,5 +332,6 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "requires": _words(OPTIONS),
     "masks": _words(MASKS),
     "exclusive": _words(OPTIONS),
+    "per_row": lambda name, value: _words(PARAMETERS)(name, value) if value else (),
     "variant": _text,
 }

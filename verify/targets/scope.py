@@ -8,12 +8,14 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.combined import AnyShape, Taken
 from kernelproof.verify.cases.inputs import inputs_of
 from kernelproof.verify.cases.rules import in_ranges, matches, number_of
-from kernelproof.verify.records import Call, Inputs, Outcome, Truth
+from kernelproof.verify.records import Array, Call, Inputs, Outcome, Truth
 from kernelproof.verify.targets.declaration import BHTD, MASKS, Shapes
 from kernelproof.verify.targets.shapes import Fitting, refused_shape, shapes_of
 
@@ -40,6 +42,7 @@ class Scope:
         asked: the orders that the run is restricted to; empty means all.
         offered: those of `gradients` that nothing declares and autograd was seen to give; a call may lack them.
         layout: one of `LAYOUTS`, of the arrays of attention.
+        per_row: the numbers that may be arrays, with one for each row.
     """
 
     op: str
@@ -59,6 +62,7 @@ class Scope:
     asked: tuple[Fraction | float, ...] = ()
     offered: tuple[str, ...] = ()
     layout: str = BHTD
+    per_row: tuple[str, ...] = ()
 
     @property
     def fixed(self) -> bool:
@@ -143,6 +147,18 @@ class Scope:
             return f"the target does not take {' and '.join(both)} together"
         missing = [name for name in self.requires if name not in given]
         return f"the target is called with {' and '.join(missing)} only" if missing else None
+
+    def refuses_each(self, numbers: Mapping[str, Array]) -> str | None:
+        """Why it cannot be called with these `numbers` for each row, or None."""
+        known = {*self.per_row, *(("order",) if "alpha" in self.per_row else ())}
+        lacking = [name for name in numbers if name not in known]
+        if lacking or self.fixed:
+            return f"nothing declares that {' and '.join(lacking or numbers)} may differ from row to row"
+        orders = [float(each) for each in np.unique(numbers["order"])] if "order" in numbers else []
+        for order in orders:
+            if (self.asked and order not in self.asked) or not (in_ranges(order, self.orders) or order in self.asked):
+                return f"the target is not asked for order {order:g}"
+        return None
 
     def of_gradients(self, truth: Truth, given: Outcome | None = None) -> Truth:
         """`truth` with the gradients that are asked for, but for those only `offered` that `given` lacks."""

@@ -39,6 +39,8 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
 }
 _BUILT_IN = Contract(grade="A", posinf="nan", scores="differences", masked_nonfinite="ignored", roundings=())
 """What the built-in backends promise."""
+_OF_BUILT_IN = Declaration(orders=("-inf..inf",), per_row=PARAMETERS)
+"""What they take."""
 _PROBED = ("2", "1", "3", *ORDERS)
 """Orders at which a function is probed, the first of them that it takes: at 2 no kink is near."""
 _AUTOMATIC = frozenset({"torch", "jax"})
@@ -131,6 +133,8 @@ class Target:
             return False
         if scope.refuses_inputs(call.inputs) is not None:
             return False
+        if call.per_row:
+            return not self.is_program and scope.refuses_each(call.per_row) is None
         if call.order is None:
             return True
         other = case_of(case, call)
@@ -253,6 +257,8 @@ def describe(
         return str(reason)
     bound = bindings_of(found, module, place)
     built_in = place.module.startswith(BUILT_IN)
+    if built_in:
+        bound = {op: (function, binding, said.over(_OF_BUILT_IN)) for op, (function, binding, said) in bound.items()}
     first, binding, said = next(iter(bound.values()))
     kind, why = _chosen_kind(said, array_kind(found, module)), ""
     wanted = asked or Selection()
@@ -378,6 +384,7 @@ def _scope(found: Any, binding: Binding, said: Declaration, kind: Kind, offered:
         shapes=said.limits,
         offered=() if said.gradients is not None else _both(offered),
         layout=(said.layout or BHTD) if binding.op == "attention" else BHTD,
+        per_row=said.per_row or (),
     )
 
 

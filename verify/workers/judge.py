@@ -74,7 +74,9 @@ def judge_target(
         plain = {key for key, call in calls.items() if _plain(call)}
         if special or not (plain <= wanted[name].keys() or checks()[name].independent):
             wanted[name] = {}
-    unsupported = tuple(name for name, calls in calls_by_check.items() if calls and not wanted[name])
+    unsupported = tuple(
+        name for name, calls in calls_by_check.items() if calls and not wanted[name] and not checks()[name].declared
+    )
     wanted = {name: calls for name, calls in wanted.items() if calls}
     if undecided:
         return CaseResult({name: CheckResult(Judgement(undecided=1)) for name in wanted}, unsupported, 0, undecided)
@@ -249,12 +251,12 @@ def _made(asked: Respondent, case: Case, wanted: dict[str, dict[str, Call]]) -> 
     return CaseResult({name: crash}, calls=len(outcomes), remarks=tuple(asked.remarks), fate=asked.fate)
 
 
-_Place = tuple[int, str, str | None, int]
+_Place = tuple[int, str, str | None, int, tuple[int, ...]]
 
 
 def _place(call: Call) -> _Place:
-    """Return a key by which calls are the same: identical inputs, mode, order and axis."""
-    return id(call.inputs), call.mode, call.order, call.axis
+    """Return a key by which calls are the same: identical inputs, mode, order, axis and numbers of rows."""
+    return id(call.inputs), call.mode, call.order, call.axis, tuple(map(id, call.per_row.values()))
 
 
 def _plain(call: Call) -> bool:
@@ -262,4 +264,4 @@ def _plain(call: Call) -> bool:
 
 
 def _special(call: Call) -> bool:
-    return call.order is not None or call.axis != -1
+    return call.order is not None or call.axis != -1 or bool(call.per_row)

@@ -130,5 +130,9 @@ def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:
         order = float("inf")
     if kernel.order > 0:
         order = max(order, SMALLEST_ORDER)
-    kind: Kind = "fixed" if isinstance(rule, Fixed) else "anchored" if isinstance(rule, Anchored) else "adaptive"
-    return Law(kind, order, float(rule.exact))
+    return Law(kind_of(rule), order, float(rule.exact))
+
+
+def kind_of(rule: Fixed | Anchored | Adaptive) -> Kind:
+    """Which rule it is."""
+    return "fixed" if isinstance(rule, Fixed) else "anchored" if isinstance(rule, Anchored) else "adaptive"

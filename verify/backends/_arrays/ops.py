@@ -16,9 +16,11 @@ from typing import Any, cast
 import numpy as np
 
 from kernelproof.reference.errors import BackendUnavailable, DomainError
-from kernelproof.reference.model import Adaptive, resolve_kernel
+from kernelproof.reference.model import Adaptive, Kernel, resolve_kernel
+from kernelproof.reference.per_row import PerRow
 from kernelproof.verify.backends._arrays import arguments, tiles
 from kernelproof.verify.backends._arrays.core import Array, DirectCore, DirectVjpCore, Floats, ProvedCore, RowCore
+from kernelproof.verify.backends._arrays.per_row import Sorted, differs
 from kernelproof.verify.backends._arrays.policy import Plan, is_direct, parameter_of, plan_of, scores_vjp, weigh
 from kernelproof.verify.backends._arrays.problem import Problem, attention_of, regression_of
 from kernelproof.verify.backends._arrays.rounding import DTYPES, rounded
@@ -76,8 +78,9 @@ class RowBackend:
 
         Args:
             z: (..., m) logits, floating.
-            order: n in (0, inf].
-            alpha: α in [1, inf), instead of order.
+            order: n in (0, inf], or below −1; or an array with one for each row, of the shape of z with size 1 along
+                `dim`, or one that broadcasts to it.
+            alpha: α in (0, inf), instead of order.
             dim: the axis that sums to 1; the last one if nothing is said.
             axis: another name for `dim`.
             rounding: "fast", or "correct": every float32 weight is the one nearest to the exact weight, ties to even.
@@ -93,7 +96,11 @@ class RowBackend:
         place = arguments.axis_of(dim, axis, array.ndim)
         moved = np.moveaxis(array, place, -1)
         kernel = resolve_kernel(order, alpha)
-        if arguments.check_rounding(rounding) == "fast":
+        if arguments.check_rounding(rounding) == "fast" and isinstance(kernel.order, PerRow):
+            each = _moved(kernel, place, array.ndim)
+            name = "order" if alpha is None else "alpha"
+            return np.moveaxis(self._each_weights(moved, each, Adaptive(), "nan", name), -1, place)
+        if rounding == "fast":
             return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, place)
         core = self.core
         if array.dtype != np.float32 or not array.dtype.isnative or not isinstance(core, ProvedCore):
@@ -123,6 +130,8 @@ class RowBackend:
             DomainError: an argument outside its domain, or an empty row with empty="raise".
         """
         array = arguments.with_axes(arguments.floating(scores, "scores"), "scores", 1)
+        if differs(kernel, rule):
+            return self._each_weights(array, kernel, rule, empty, "order")
         plan = plan_of(kernel, rule, empty)
         if not array.size:
             return array.copy()
@@ -130,6 +139,13 @@ class RowBackend:
             return self.core.direct(array.reshape(-1, array.shape[-1]), plan.law).reshape(array.shape)
         rows = arguments.double(array).reshape(-1, array.shape[-1])
         return rounded(weigh(self.core, rows, plan).weights.reshape(array.shape), array.dtype)
+
+    def _each_weights(self, array: Array, kernel: Any, rule: Any, empty: str, order: str) -> Array:
+        """Weights with an order, or a parameter of the rule, for each row; `order` is what the caller calls it."""
+        kinds = Sorted(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
+        flat = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+        weighed = kinds.weights(flat, lambda rows, one, bound: self.weights(rows, one, bound, empty=empty))
+        return weighed.reshape(array.shape)
 
     def regression(self, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
         """Nadaraya–Watson regression with scores ``−‖q − k‖²/2``, from differences.
@@ -239,9 +255,14 @@ class RowBackend:
         array = arguments.with_axes(arguments.floating(z, "z"), "z", 1)
         place = arguments.axis_of(dim, axis, array.ndim)
         upstream = np.moveaxis(arguments.cotangent_as(cotangent, array.shape), place, -1)
-        plan = plan_of(resolve_kernel(order, alpha), Adaptive(), "nan")
+        kernel = resolve_kernel(order, alpha)
         moved, wanted = np.moveaxis(array, place, -1), by_order and (order is not None or alpha is not None)
-        found = self._direct_scores_vjp(moved, upstream, plan, wanted=wanted)
+        if isinstance(kernel.order, PerRow):
+            name = "order" if alpha is None else "alpha"
+            found = self._each_vjp(moved, upstream, _moved(kernel, place, array.ndim), Adaptive(), "nan", name)
+            found |= {name: _restored(found[name], kernel.order.shape, place, array.ndim)}
+        else:
+            found = self._direct_scores_vjp(moved, upstream, plan_of(kernel, Adaptive(), "nan"), wanted=wanted)
         gradient = found["scores"] if found["scores"].dtype == array.dtype else rounded(found["scores"], array.dtype)
         result = {"z": np.moveaxis(gradient, -1, place)}
         if order is not None:
@@ -254,9 +275,24 @@ class RowBackend:
         self, cotangent: Any, scores: Any, kernel: Any, rule: Any, *, empty: str = "nan"
     ) -> dict[str, Any]:
         array = arguments.with_axes(arguments.floating(scores, "scores"), "scores", 1)
-        found = self._scores_vjp(array, arguments.cotangent_of(cotangent, array.shape), plan_of(kernel, rule, empty))
+        upstream = arguments.cotangent_of(cotangent, array.shape)
+        if differs(kernel, rule):
+            found = self._each_vjp(array, upstream, kernel, rule, empty, "order")
+        else:
+            found = self._scores_vjp(array, upstream, plan_of(kernel, rule, empty))
         gradient = rounded(found["scores"], array.dtype)
         return {"scores": gradient, "order": found["order"], parameter_of(rule): found["parameter"]}
+
+    def _each_vjp(
+        self, array: Array, upstream: Array, kernel: Any, rule: Any, empty: str, order: str
+    ) -> dict[str, Any]:
+        """`_scores_vjp` with an order, or a parameter of the rule, for each row."""
+        kinds = Sorted(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
+        flat, given = (each.reshape(int(np.prod(array.shape[:-1])), array.shape[-1]) for each in (array, upstream))
+        found = kinds.gradients(
+            flat, given, lambda rows, g, one, bound: self._scores_vjp(rows, g, plan_of(one, bound, empty))
+        )
+        return {**found, "scores": found["scores"].reshape(array.shape)}
 
     def _direct_scores_vjp(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
         """`_scores_vjp` by the fast path of the core where it has one, without "parameter"."""
@@ -318,3 +354,20 @@ class RowBackend:
             for name, array in zip(("q", "k", "v"), given, strict=True)
         }
         return {**parts, "order": found["order"], parameter_of(rule): found["parameter"]}
+
+
+def _moved(kernel: Kernel, place: int, rank: int) -> Kernel:
+    """`kernel` with orders for each row, whose axis `place` of keys is moved to the end."""
+    held = kernel.order
+    if len(held.shape) < rank and place != rank - 1:
+        # Axes are matched from the last one on.
+        held = PerRow((*(1 for _ in range(rank - len(held.shape))), *held.shape), held.numbers)
+    if len(held.shape) < rank:
+        return kernel
+    index = np.moveaxis(np.arange(len(held.numbers)).reshape(held.shape), place, -1)
+    return Kernel(PerRow(index.shape, tuple(held.numbers[at] for at in index.ravel())))
+
+
+def _restored(gradient: Array, shape: tuple[int, ...], place: int, rank: int) -> Array:
+    """The gradient in the orders of `_moved`, in the shape of their array."""
+    return np.moveaxis(gradient, -1, place).reshape(shape) if gradient.ndim == rank else gradient

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Kernel, Nearest, check_mechanism
+from kernelproof.reference.model import Nearest, check_mechanism
 from kernelproof.verify.backends._arrays.arguments import check_empty
-from kernelproof.verify.backends._arrays.core import PARAMETERS, Flags, Floats, Law, RowCore, WeightedRows, law_of
+from kernelproof.verify.backends._arrays.core import (
+    PARAMETERS,
+    Flags,
+    Floats,
+    Law,
+    RowCore,
+    WeightedRows,
+    kind_of,
+    law_of,
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ def plan_of(kernel: Any, rule: Any, empty: Any) -> Plan:
 
 def parameter_of(rule: Any) -> str:
     """The name of the parameter of a rule: h, gamma or beta; under Nearest, that of `then`."""
-    return PARAMETERS[law_of(Kernel(1), rule.then if isinstance(rule, Nearest) else rule).kind]
+    return PARAMETERS[kind_of(rule.then if isinstance(rule, Nearest) else rule)]
 
 
 def is_direct(plan: Plan, dtype: np.dtype[Any]) -> bool:
