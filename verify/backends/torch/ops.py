@@ -6,14 +6,16 @@ Source: arXiv:2601.22766, sections 2 to 4.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kernelproof.reference.model import AttentionInfo
+from kernelproof.reference.model import AttentionInfo, resolve_kernel
 from kernelproof.verify.backends.torch import arguments
 from kernelproof.verify.backends.torch.double_word import two_sum
+from kernelproof.verify.backends.torch.per_row import differs, entmax_each, is_array, weights_each
 from kernelproof.verify.backends.torch.plan import Plan, entmax_plan, mechanism_plan, scalar
 from kernelproof.verify.backends.torch.rounding import narrow, widen
 from kernelproof.verify.backends.torch.row import row
@@ -30,8 +32,9 @@ def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int | None = No
 
     Args:
         z: floating tensor of at least one axis.
-        order: n in (0, ∞]; a tensor keeps its gradient. With neither `order` nor `alpha`, softmax.
-        alpha: 1 + 1/n, instead of `order`; a tensor keeps its gradient.
+        order: n in (0, ∞] or below −1; a tensor keeps its gradient. With neither `order` nor `alpha`, softmax. One
+            for each row is an array of the shape of z with size 1 along `dim`, or one that broadcasts to it.
+        alpha: 1 + 1/n, instead of `order`.
         dim: the axis of a row; the last one by default.
         axis: another name for `dim`.
 
@@ -40,11 +43,21 @@ def entmax(z: Any, *, order: Any = None, alpha: Any = None, dim: int | None = No
 
     Source: arXiv:2601.22766, section 3.
     """
+    if is_array(order) or is_array(alpha):
+        return _entmax_each(z, order, alpha, dim, axis)
     plan = entmax_plan(order, alpha)
     z = arguments.floating(z, "z", 1)
     place = arguments.axis_of(dim, axis, z.dim())
     result = _weights(widen(z).movedim(place, -1), plan, "nan")
     return narrow(result.movedim(-1, place).contiguous(), z.dtype)
+
+
+def _entmax_each(z: Any, order: Any, alpha: Any, dim: int | None, axis: int | None) -> Tensor:
+    """`entmax` with an order or α for each row."""
+    resolve_kernel(order, alpha)
+    z = arguments.floating(z, "z", 1)
+    name, numbers = ("order", order) if alpha is None else ("alpha", alpha)
+    return entmax_each(z, name, numbers, arguments.axis_of(dim, axis, z.dim()), entmax)
 
 
 def weights(scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Tensor:
@@ -61,8 +74,10 @@ def weights(scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Tenso
 
     Source: arXiv:2601.22766, sections 2 to 4.
     """
-    plan = mechanism_plan(kernel, rule)
     scores = arguments.floating(scores, "scores", 1)
+    if differs(kernel, rule):
+        return weights_each(scores, kernel, rule, partial(weights, empty=empty))
+    plan = mechanism_plan(kernel, rule)
     return narrow(_weights(widen(scores), plan, arguments.policy(empty)), scores.dtype)
 
 

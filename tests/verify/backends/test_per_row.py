@@ -1,0 +1,103 @@
+"""Numbers for each row on every backend: weights and gradients are the certified ones, in the shape of their array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernelproof import backend, reference
+from kernelproof.reference import Adaptive, Anchored, DomainError, Fixed, Kernel, Nearest
+
+Z = np.random.default_rng(0).normal(size=(2, 4, 5))
+G = np.random.default_rng(1).normal(size=Z.shape)
+ORDERS = np.array([1.0, 1.5, 4.0, 2.0])[None, :, None]
+BACKENDS = ["numpy", pytest.param("torch", marks=pytest.mark.torch), "numba"]
+
+
+def products(name: str, op: str, upstream: Any, array: Any, leaves: dict[str, Any], call: Any) -> dict[str, Any]:
+    """The output and the gradients in the array, "array", and in the numbers."""
+    if name != "torch":
+        found = backend(name).vjp(op, upstream, array, *call(leaves)[0], **call(leaves)[1])
+        return {"array": found["z" if op == "entmax" else "scores"], **{each: found[each] for each in leaves}}
+    import torch
+
+    held = {each: torch.tensor(value, requires_grad=True) for each, value in leaves.items()}
+    given = torch.tensor(array, requires_grad=True)
+    positional, keywords = call(held)
+    getattr(backend(name), op)(given, *positional, **keywords).backward(torch.tensor(upstream))
+    return {"array": given.grad, **{each: leaf.grad for each, leaf in held.items()}}
+
+
+def plain(name: str, array: Any) -> Any:
+    if name != "torch":
+        return array
+    import torch
+
+    return torch.tensor(array)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("number", ["order", "alpha"])
+@pytest.mark.parametrize("dim", [-1, 0, 1])
+def test_entmax_with_an_order_for_each_row(name: str, number: str, dim: int) -> None:
+    numbers = ORDERS if number == "order" else 1 + 1 / ORDERS
+    z, g, held = (np.ascontiguousarray(np.moveaxis(each, -1, dim)) for each in (Z, G, numbers))
+    expected = reference.entmax(z, dim=dim, **{number: held}).weights.round("float64")
+    for given in (held, plain(name, held)):
+        found = backend(name).entmax(plain(name, z), dim=dim, **{number: given})
+        np.testing.assert_allclose(np.asarray(found), expected, atol=1e-15)
+    certified = reference.entmax_vjp(z, g, dim=dim, **{number: held})
+    got = products(name, "entmax", g, z, {number: held}, lambda told: ((), {**told, "dim": dim}))
+    assert got[number].shape == held.shape
+    np.testing.assert_allclose(np.asarray(got["array"]), certified["z"].round("float64"), atol=1e-14)
+    np.testing.assert_allclose(np.asarray(got[number]), certified[number].round("float64"), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    ("number", "rule"), [("h", Fixed), ("gamma", Anchored), ("beta", Adaptive)], ids=["fixed", "anchored", "adaptive"]
+)
+@pytest.mark.parametrize("kept", [None, 3])
+def test_weights_with_a_parameter_for_each_row(name: str, number: str, rule: Any, kept: int | None) -> None:
+    values = np.array([[3.0], [2.5], [3.0], [4.0]])
+
+    def made(value: Any) -> Any:
+        return rule(value) if kept is None else Nearest(kept, rule(value))
+
+    expected = reference.weights(Z, Kernel(2), made(values)).weights.round("float64")
+    found = backend(name).weights(plain(name, Z), Kernel(2), made(values))
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-15)
+    certified = reference.weights_vjp(Z, G, Kernel(2), made(values))
+    got = products(name, "weights", G, Z, {number: values}, lambda told: ((Kernel(2), made(told[number])), {}))
+    assert got[number].shape == values.shape
+    np.testing.assert_allclose(np.asarray(got["array"]), certified["scores"].round("float64"), atol=1e-14)
+    np.testing.assert_allclose(np.asarray(got[number]), certified[number].round("float64"), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"order": np.ones(3)}, r"order must be a number or broadcast to one for each row, \(2, 4, 1\); got an array"),
+        ({"alpha": np.ones((4, 5))}, "alpha must be a number or broadcast"),
+        ({"alpha": np.zeros((4, 1))}, r"alpha must be in \(0, inf\]; got 0"),
+        ({"order": np.array([[1.0], [np.nan], [2.0], [2.0]])}, "order must be a number; got nan"),
+        ({"order": np.array([[1.0], [-0.5], [2.0], [2.0]])}, "below -1 or above 0"),
+    ],
+)
+def test_what_does_not_broadcast_or_defines_nothing_says_so(name: str, numbers: Any, words: str) -> None:
+    with pytest.raises(DomainError, match=words):
+        backend(name).entmax(plain(name, Z), **numbers)
+
+
+@pytest.mark.torch
+def test_rows_of_equal_numbers_have_a_gradient_of_their_own() -> None:
+    import torch
+
+    alpha = torch.full((4, 1), 1.5, dtype=torch.float64, requires_grad=True)
+    backend("torch").entmax(torch.tensor(Z), alpha=alpha).backward(torch.tensor(G))
+    expected = reference.entmax_vjp(Z, G, alpha=np.full((4, 1), 1.5))["alpha"].round("float64")
+    assert len(set(expected.ravel())) == 4
+    np.testing.assert_allclose(np.asarray(alpha.grad), expected, atol=1e-14)
