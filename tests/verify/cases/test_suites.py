@@ -18,6 +18,12 @@ from kernelproof.verify.cases.suites import ORDERS, RULES, SUITES, Selection, pa
 from kernelproof.verify.records import OPS
 
 
+@pytest.fixture(autouse=True)
+def _combinations_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan no combinations, which take most of the time of a plan: `plan` would leave them out."""
+    monkeypatch.setattr("kernelproof.verify.cases.plan._combined", lambda *_: ())
+
+
 def plan(selection: Selection, **more: bool) -> tuple[Case, ...]:
     """The cases of the families with recipes; `test_pairs` has tests of the combinations, which have none."""
     return tuple(case for case in whole_plan(selection, **more) if case.family != PAIRS)
