@@ -98,7 +98,8 @@ def answer(subject: Subject, asked: Respondent, only: frozenset[str] | None = No
         # The truth of gradients costs several times the rest.
         inputs = replace(inputs, cotangent=None)
     truth, undecided = truth_for(subject.case, inputs, asked.target.contract)
-    result = judge_target(subject.case, inputs, truth, asked, undecided=undecided, only=only)
+    # An `Answer` has no hints, which take longer than all else where something fails.
+    result = judge_target(subject.case, inputs, truth, asked, undecided=undecided, only=only, explained=False)
     return answer_of(result, time.process_time() - started)
 
 

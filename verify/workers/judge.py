@@ -41,6 +41,7 @@ def judge_target(
     *,
     undecided: str = "",
     only: frozenset[str] | None = None,
+    explained: bool = True,
     history: History | None = None,
 ) -> CaseResult:
     """Make every check on one target; a call that several checks ask for is made once.
@@ -51,7 +52,8 @@ def judge_target(
         truth: of the case.
         asked: the target, which answers calls.
         undecided: why there is no truth although the inputs are ordinary; then the target is not called.
-        only: ids of the checks to make; None means all.
+        only: ids of the checks to make, without hints and assumptions; None means all.
+        explained: whether to find hints and assumptions for what failed, which judges it again under other contracts.
         history: what its failures have shown so far; it is brought up to date.
     """
     target = asked.target
@@ -104,7 +106,7 @@ def judge_target(
             unsupported = (*unsupported, name) if refused else unsupported
             del found[name]
     remarks = tuple(asked.remarks)
-    if only is not None:
+    if only is not None or not explained:
         return CaseResult(found, unsupported, len(made), undecided, remarks)
     history = History() if history is None else history
     forward = made.get(_place(Call(inputs)))
