@@ -22,17 +22,24 @@ GAUSSIAN = ("--case", "regression order=inf rule=fixed:3 dtype=float64 family=ra
 RANDOM = ("--case", REGRESSION.format("random shape=3x12x3x2", 1))
 EMPTY = ("--case", REGRESSION.format("masks shape=2x8x3x2", "empty_ball"))
 QUICK = ("--suite", "quick")
+QUICK32 = (*QUICK, "--dtype", "float32")
 
 HEADS = [
-    pytest.param("nadaraya_watson.py", ()),
+    pytest.param("nadaraya_watson.py", QUICK),
     pytest.param("relumax_numpy.py", QUICK),
-    pytest.param("sparsemax_torch.py", QUICK, marks=pytest.mark.torch),
+    pytest.param("sparsemax_torch.py", QUICK32, marks=pytest.mark.torch),
     # JAX compiles for every shape, and Triton's interpreter is slow: a case each instead of a suite.
     pytest.param("epanechnikov_jax.py", RANDOM, marks=pytest.mark.jax),
     pytest.param("epanechnikov_jax.py", EMPTY, marks=pytest.mark.jax),
     pytest.param("sparsemax_triton.py", ENTMAX, marks=pytest.mark.triton),
-    pytest.param("sparsemax.c", QUICK, marks=pytest.mark.cc),
-    pytest.param("softmax_pipe.sh", (*QUICK, "--dtype", "float32")),
+    pytest.param("sparsemax.c", QUICK32, marks=pytest.mark.cc),
+    # A process for every call: a case here too.
+    pytest.param("softmax_pipe.sh", SOFTMAX),
+    # Without a word more, or with every dtype: the same ways, and half a minute each.
+    pytest.param("nadaraya_watson.py", (), marks=pytest.mark.nightly),
+    pytest.param("sparsemax_torch.py", QUICK, marks=[pytest.mark.torch, pytest.mark.nightly]),
+    pytest.param("sparsemax.c", QUICK, marks=[pytest.mark.cc, pytest.mark.nightly]),
+    pytest.param("softmax_pipe.sh", QUICK32, marks=pytest.mark.nightly),
 ]
 FAULTS = [
     pytest.param("nadaraya_watson.py", "(2 * h**2)", "h**2", GAUSSIAN, "accuracy"),
@@ -44,14 +51,8 @@ FAULTS = [
         "epanechnikov_jax.py", "jnp.where(total == 0, 1, total)", "total", EMPTY, "empty_rows", marks=pytest.mark.jax
     ),
     pytest.param("sparsemax_triton.py", "top - gaps, 0.0", "top, 0.0", ENTMAX, "accuracy", marks=pytest.mark.triton),
-    pytest.param(
-        "sparsemax.c",
-        "top - (sorted[0]",
-        "top - 2 * (sorted[0]",
-        (*QUICK, "--dtype", "float32"),
-        "accuracy",
-        marks=pytest.mark.cc,
-    ),
+    # Its command says the order, which a case would say again.
+    pytest.param("sparsemax.c", "top - (sorted[0]", "top - 2 * (sorted[0]", QUICK32, "accuracy", marks=pytest.mark.cc),
     pytest.param("softmax_pipe.sh", "exp(z[i] - top)", "exp((z[i] - top) / 2)", SOFTMAX, "accuracy"),
 ]
 
