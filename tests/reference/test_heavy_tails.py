@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,10 +61,10 @@ def test_gradients_are_those_of_the_second_opinion_and_of_differences(order: Any
     def loss(z: Any, order: Any, rule: Any) -> float:
         return float((reference.weights(z, Kernel(order), rule).weights.round("float64") * g).sum())
 
-    def slope(move: Any) -> float:
+    def slope(move: Callable[[float], float]) -> float:
         return (move(step) - move(-step)) / (2 * step)
 
-    numeric = [slope(lambda e, i=i: loss(z + e * np.eye(6)[i], order, rule)) for i in range(6)]
+    numeric = [slope(partial(lambda i, e: loss(z + e * np.eye(6)[i], order, rule), i)) for i in range(6)]
     np.testing.assert_allclose(found["scores"].round("float64"), numeric, atol=1e-8)
     by_order = slope(lambda e: loss(z, Fraction(order) + Fraction(e), rule))
     np.testing.assert_allclose(found["order"].round("float64"), by_order, atol=1e-8)
@@ -131,7 +133,7 @@ def test_names_of_the_field() -> None:
     df, sigma = 3, 1.5
     density = (1 + squares / (df * sigma**2)) ** (-(df + 2) / 2)
     h = np.sqrt(df) * sigma
-    found = reference.regression(q, k, v, Student(df), Fixed(h)).y.round("float64")[0]  # type: ignore[arg-type]
+    found = reference.regression(q, k, v, Student(df), Fixed(h)).y.round("float64")[0]
     np.testing.assert_allclose(found, density / density.sum(), rtol=1e-14)
     assert mechanism("student", df=df, width=2, h=h).kernel.order == Fraction(-5, 2)
     assert mechanism("cauchy", h=1).kernel.order == -1

@@ -44,11 +44,12 @@ def plain(name: str, array: Any) -> Any:
 def test_entmax_with_an_order_for_each_row(name: str, number: str, dim: int) -> None:
     numbers = ORDERS if number == "order" else 1 + 1 / ORDERS
     z, g, held = (np.ascontiguousarray(np.moveaxis(each, -1, dim)) for each in (Z, G, numbers))
-    expected = reference.entmax(z, dim=dim, **{number: held}).weights.round("float64")
+    said: dict[str, Any] = {number: held, "dim": dim}
+    expected = reference.entmax(z, **said).weights.round("float64")
     for given in (held, plain(name, held)):
-        found = backend(name).entmax(plain(name, z), dim=dim, **{number: given})
+        found = backend(name).entmax(plain(name, z), **{**said, number: given})
         np.testing.assert_allclose(np.asarray(found), expected, atol=1e-15)
-    certified = reference.entmax_vjp(z, g, dim=dim, **{number: held})
+    certified = reference.entmax_vjp(z, g, **said)
     got = products(name, "entmax", g, z, {number: held}, lambda told: ((), {**told, "dim": dim}))
     assert got[number].shape == held.shape
     np.testing.assert_allclose(np.asarray(got["array"]), certified["z"].round("float64"), atol=1e-14)
