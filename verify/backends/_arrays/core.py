@@ -21,7 +21,7 @@ Kind = Literal["fixed", "anchored", "adaptive"]
 
 KINDS: tuple[Kind, ...] = ("fixed", "anchored", "adaptive")
 PARAMETERS: dict[Kind, str] = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}
-# Positive orders below this are replaced by it, so that 1/n is a float64.
+# Orders nearer to 0 than this, and not 0, are replaced by it, so that 1/n is a float64.
 SMALLEST_ORDER = 1e-300
 
 
@@ -31,7 +31,7 @@ class Law:
 
     Attributes:
         kind: which rule.
-        order: n in [0, inf].
+        order: n in (-inf, inf]; below -1 or from 0 on for adaptive rows.
         parameter: h, gamma or beta.
     """
 
@@ -46,10 +46,10 @@ class WeightedRows:
 
     Attributes:
         weights: (R, m) float64, each row summing to 1; 0 in an empty row.
-        support: (R, m) keys with ``d_i < γ`` (all unmasked keys at order ∞).
-        reach: (R,) γ in the unit of scores, times beta under Adaptive; inf at order ∞.
+        support: (R, m) keys with ``d_i < γ`` (all unmasked keys at order ∞ and at negative orders).
+        reach: (R,) γ in the unit of scores, times beta under Adaptive; negative at negative orders, inf at order ∞.
         log_normalizer: (R,) ``log Σ [1 − d_i/γ]₊^n``; −inf in an empty row.
-        empty: (R,) the ball holds no key.
+        empty: (R,) the ball holds no key, or at a negative order γ is not negative.
     """
 
     weights: Floats
@@ -130,6 +130,8 @@ def law_of(kernel: Kernel, rule: Fixed | Anchored | Adaptive) -> Law:
         order = float("inf")
     if kernel.order > 0:
         order = max(order, SMALLEST_ORDER)
+    elif kernel.order < 0 and order < np.inf:
+        order = min(order, -SMALLEST_ORDER)
     return Law(kind_of(rule), order, float(rule.exact))
 
 

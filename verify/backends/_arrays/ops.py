@@ -119,7 +119,7 @@ class RowBackend:
 
         Args:
             scores: (..., m) floating; −inf masks a key.
-            kernel: Kernel(order).
+            kernel: Kernel(order), n in (-inf, inf]; a negative order has weight on every key.
             rule: Fixed, Anchored, Adaptive or Nearest.
             empty: what a row without a key in its ball becomes: raise, zeros, nan, uniform or nearest.
 

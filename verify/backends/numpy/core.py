@@ -1,6 +1,7 @@
 """The NumPy core: all rows of a block at once, in float64.
 
-Every law is ``w ∝ [1 − d/γ]₊ⁿ``; only Adaptive has to find γ (`support`), the other rules give it.
+Every law is ``w ∝ [1 − d/γ]₊ⁿ``; only Adaptive has to find γ (`support`), the other rules give it. At negative orders
+(`heavy_tails`) γ is negative too, and what follows from the state of a row holds as it is.
 
 Source: arXiv:2601.22766, sections 2 to 4; docs/theory.md §2 for the forms, G1 to G3 for the gradients.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import Flags, Floats, Law, RowGradients, WeightedRows
 from kernelproof.verify.backends._arrays.double_word import total, two_product, two_sum
-from kernelproof.verify.backends.numpy.support import LARGEST_SLOPE, powers, solve
+from kernelproof.verify.backends.numpy.heavy_tails import anchored_heavy, fixed_heavy, solve_heavy
+from kernelproof.verify.backends.numpy.support import LARGEST_SLOPE, EntmaxRows, powers, solve
 
 # A block of rows holds at most this many numbers; about twenty arrays of this size are alive at a time.
 BLOCK = 1 << 20
@@ -33,7 +35,7 @@ class RowState:
         log: ``log(1 − d/γ)``; 0 at order ∞.
         gap: max s − s_i.
         support: the ball.
-        reach: (R, 1) γ.
+        reach: (R, 1) γ, negative at negative orders.
         log_normalizer: (R, 1).
     """
 
@@ -101,6 +103,24 @@ def _given_bandwidth(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> 
     return RowState(p, slope, p, log, top - scores, support, margins.reach, np.log(r_total))
 
 
+def _given_heavy(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> RowState:
+    """Fixed or Anchored at a negative order."""
+    weigh = fixed_heavy if law.kind == "fixed" else anchored_heavy
+    r, slope, log, support, reach = weigh(scores, top, unmasked, law.order, law.parameter)
+    r_total = total(r)
+    p = r / r_total
+    slope = np.minimum(slope / r_total, LARGEST_SLOPE)
+    return RowState(p, slope, p, log, top - scores, support, reach, np.log(r_total))
+
+
+def _adaptive(scores: Floats, top: Floats, unmasked: Flags, alive: Any, law: Law) -> EntmaxRows:
+    if law.order < 0:
+        half = _scaled_gaps(scores / 2, top / 2, law.parameter, 1.0)
+        return solve_heavy(np.where(alive, half, 0.0), law.order, unmasked | ~alive)
+    z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)
+    return solve(z, law.order)
+
+
 def _limit(scores: Floats, top: Floats, unmasked: Flags, law: Law) -> RowState:
     """Order ∞: the Gaussian, or where γ is a constant, argmax shared among ties."""
     gap = top - scores
@@ -124,10 +144,10 @@ def _state(scores: Floats, law: Law) -> RowState:
     if law.order == np.inf:
         state = _limit(scores, top, unmasked, law)
     elif law.kind != "adaptive" or law.order == 0:
-        state = _given_bandwidth(scores, top, unmasked, law)
+        given = _given_heavy if law.order < 0 else _given_bandwidth
+        state = given(scores, top, unmasked, law)
     else:
-        z = np.where(alive, _scaled_gaps(scores, top, law.parameter, 1.0), 0.0)
-        p, slope, share, log, support, reach, log_total = solve(z, law.order)
+        p, slope, share, log, support, reach, log_total = _adaptive(scores, top, unmasked, alive, law)
         slope = np.minimum(law.parameter * slope, LARGEST_SLOPE)
         state = RowState(p, slope, share, log, top - scores, support, reach, np.where(alive, log_total, -np.inf))
     inside = state.support & unmasked
@@ -138,7 +158,7 @@ def _state(scores: Floats, law: Law) -> RowState:
 
 
 def _psi(x: Floats) -> Floats:
-    """``(x + expm1(−x))/x²`` for −1 ≤ x ≤ 0: the series ``Σ (−x)^j/(j + 2)!``, all of one sign."""
+    """``(x + expm1(−x))/x²`` for |x| ≤ 1: the series ``Σ (−x)^j/(j + 2)!``, of one sign for x ≤ 0."""
     total = np.zeros_like(x)
     for j in range(18, -1, -1):
         total = total * -x + 1 / math.factorial(j + 2)
@@ -149,18 +169,19 @@ def _bend(state: RowState, law: Law) -> Floats:
     """``n²(ξ_i − ξ_top)`` with ``ξ = u log u − u + 1``: the gradient in α is ``−Σ_i (∂L/∂z_i)·bend_i``.
 
     With ``1 − x = 1 − d/γ`` and R the normalizer it is ``û·(n x log R + n²((1 − x)log(1 − x) + x))``: terms of one
-    sign, so nothing cancels; at n = ∞ it is ``d log R + d²/2``. This equals G2, since ``Σ ∂L/∂z = 0``.
+    sign, also where n and γ are negative, so nothing cancels; at n = ∞ it is ``d log R + d²/2``. This equals G2, since
+    ``Σ ∂L/∂z = 0``.
     """
     n = law.order
     z = law.parameter * state.gap
     if n == np.inf:
         return z * state.log_normalizer + z * z / 2
     x = z / state.reach
-    near = np.maximum(state.log, -1.0)
+    near = np.clip(state.log, -1.0, 1.0)
     shallow = (1.0 - x) * (n * near) ** 2 * _psi(near)
     deep = n * n * (np.exp(state.log) * state.log + x)
     u_top = state.reach / n
-    return u_top * (n * x * state.log_normalizer + np.where(state.log >= -1.0, shallow, deep))
+    return u_top * (n * x * state.log_normalizer + np.where(state.log == near, shallow, deep))
 
 
 def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
@@ -184,7 +205,7 @@ def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
     moment = total(through * state.gap)[:, 0]
     if law.kind == "anchored":
         return RowGradients(_through_anchor(through, scores), order, nothing, moment / parameter)
-    of_parameter = moment * (2 / parameter if n == np.inf else parameter / state.reach[:, 0])
+    of_parameter = moment * (2 / parameter if n == np.inf else parameter / np.abs(state.reach[:, 0]))
     return RowGradients(through, order, nothing, np.where(state.support.any(axis=1), of_parameter, 0.0))
 
 
