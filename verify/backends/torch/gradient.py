@@ -7,7 +7,8 @@ weighted by w. For a cotangent g of the weights, the map has
     fixed      g_s = a (g − g̃),      g_h = h Σ w (e − ẽ) g,   e = n d/(γ (γ − d))
     anchored   the same g_s, minus g_γ at the largest score;   g_γ = Σ w (e − ẽ) g
 
-and ``g_n = Σ w (l − l̃) g`` for the last two, l = log(1 − d/γ). F is ``n² (u log u − u)`` less its value at the
+and ``g_n = Σ w (l − l̃) g`` for the last two, l = log(1 − d/γ). At n < 0 all of it holds with γ < 0, so that γ
+falls as h or gamma grow. F is ``n² (u log u − u)`` less its value at the
 largest score, which leaves ``û (n² κ(t) − n t log p_top)``, ``κ(t) = (1 − t) log(1 − t) + t``, t = d/γ: two
 positive terms, 0 for ties (``d²/2 − d log p_top`` at n = ∞). A second cotangent, of the logs, arises from
 second derivatives only.
@@ -57,7 +58,7 @@ class RowGradients:
 
 def gradients(saved: Saved, cotangent: Tensor, of_logs: Tensor | None) -> RowGradients:
     """The vector-Jacobian product of the row map; keys without lean are left out, whatever their cotangent holds."""
-    on = saved.lean != 0
+    on = saved.weights > 0 if saved.order < 0 and saved.rule != "adaptive" else saved.lean != 0
     if saved.order == 0:
         nothing = torch.zeros_like(saved.parameter)
         return RowGradients(torch.zeros_like(cotangent), nothing, nothing, nothing)
@@ -119,7 +120,7 @@ def _bend(logs: Tensor, peak: Tensor, height: Tensor, order: float, n: Tensor) -
     if order == math.inf:
         return logs * logs / 2 + logs * peak
     x = -logs / n
-    near = x < 1
+    near = x.abs() < 1
     small = torch.where(near, x, 0.0)
     series = torch.ones_like(x)
     for k in range(SERIES_TERMS, 2, -1):
@@ -152,26 +153,51 @@ def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowG
     return RowGradients(saved.parameter * moved, of_beta, of_order, of_inverse)
 
 
+def _less_half_square(value: Tensor, h: Tensor) -> Tensor:
+    """``value − h²/2``, rounded once."""
+    with torch.no_grad():
+        square, rest = two_product(h, h)
+        head, error = two_sum(value, (-square / 2).expand_as(value))
+        accurate = head + (error - rest / 2)
+    return _valued(accurate, value - h * h / 2)
+
+
+def _reach_and_slack(saved: Saved, on: Tensor, top: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """γ, (..., 1), and ``γ − d`` at a finite order."""
+    h, fixed, heavy = saved.parameter, saved.rule == "fixed", saved.order < 0
+    scores = torch.where(on, saved.scores, 0.0)
+    # γ − d of the fixed rule is written without the largest score, which cancels and may be far above h.
+    if not heavy:
+        reach = (h * h / 2 + top) if fixed else h.expand_as(top)
+        reach = torch.where(on.any(-1, keepdim=True), reach, 1.0)
+        slack = h * h / 2 + scores if fixed else reach - gaps
+    else:
+        reach = _less_half_square(top, h) if fixed else -h.expand_as(top)
+        reach = torch.where(on.any(-1, keepdim=True), reach, -1.0)
+        slack = _less_half_square(scores, h) if fixed else reach - gaps
+    return reach, torch.where(on, slack, 1.0)
+
+
 def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowGradients:
     """The rules whose γ does not depend on the weights."""
     n, w, h = saved.order_tensor, saved.weights, saved.parameter
-    fixed, gaussian = saved.rule == "fixed", saved.order == math.inf
+    fixed, gaussian, heavy = saved.rule == "fixed", saved.order == math.inf, saved.order < 0
     top, gaps = _depth(saved, on)
-    reach = (h * h / 2 + top) if fixed else h.expand_as(top)
-    reach = torch.where(on.any(-1, keepdim=True), reach, 1.0)
     if gaussian:
-        slope, rate, depths = (1 / (h * h)).expand_as(w), 1 / (h * h), 2 * gaps / (h * h)
+        slope, rate = (1 / (h * h)).expand_as(w), 1 / (h * h)
+        turn = slope * (2 * gaps / (h * h))
     else:
-        # γ − d of the fixed rule, written without the largest score, which cancels and may be far above h.
-        slack = torch.where(on, h * h / 2 + torch.where(on, saved.scores, 0.0) if fixed else reach - gaps, 1.0)
-        slope, rate, depths = n / slack, n / reach, gaps / reach
+        reach, slack = _reach_and_slack(saved, on, top, gaps)
+        slope, rate = n / slack, n / reach
+        # Where γ is tiny d/γ may overflow, and d/(γ − d) does not.
+        turn = rate * (gaps / slack) if heavy else slope * (gaps / reach)
     lean = torch.where(on, _valued(saved.lean, w * slope), 0.0)
     moved, carried = torch.where(on, lean * _centered(w, g), 0.0), w * g
-    of_parameter = _sum(carried * _centered(w, torch.where(on, slope * depths, 0.0)))
+    of_parameter = _sum(carried * _centered(w, torch.where(on, turn, 0.0)))
     of_order = torch.zeros_like(w.sum()) if gaussian else (carried * _centered(w, saved.logs / n)).sum()
     if extra is not None:
         moved = moved + extra * slope
-        of_parameter = of_parameter + (extra * slope * depths).sum(-1, keepdim=True)
+        of_parameter = of_parameter + (extra * turn).sum(-1, keepdim=True)
         of_order = of_order if gaussian else of_order + (extra * saved.logs).sum() / n
     at_top = _at_top(saved.logs, on)
     if extra is not None:
@@ -179,5 +205,8 @@ def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowG
     if not fixed:
         moved = moved - of_parameter * at_top
     of_parameter = of_parameter.sum()
+    if heavy:
+        # So far a derivative by γ, which falls as h or gamma grow.
+        of_parameter = -of_parameter
     of_inverse = of_order if gaussian else -n * n * of_order
     return RowGradients(moved, of_parameter * h if fixed else of_parameter, of_order, of_inverse)

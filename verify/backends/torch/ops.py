@@ -65,7 +65,7 @@ def weights(scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Tenso
 
     Args:
         scores: floating tensor, ``s_i = −‖q − k_i‖²/2`` or logits; masked keys are −∞.
-        kernel: a Kernel.
+        kernel: a Kernel, of n in (−∞, ∞]; a negative order has weight on every key.
         rule: Fixed, Anchored, Adaptive or Nearest.
         empty: what a row without a key in its ball gets: raise, zeros, nan, uniform or nearest.
 
@@ -271,6 +271,7 @@ def _with_info(y: Tensor, scores: Tensor, plan: Plan, w: Tensor) -> AttentionInf
     kept, raw, logs = _solved(scores.detach().contiguous(), plan)
     peak, top = raw.amax(-1), kept.amax(-1)
     n, parameter = plan.order, scalar(plan.parameter, w).detach()
+    side = -1 if n < 0 else 1
     if n == math.inf:
         threshold = torch.full_like(top, -math.inf)
     elif n == 0:
@@ -278,9 +279,9 @@ def _with_info(y: Tensor, scores: Tensor, plan: Plan, w: Tensor) -> AttentionInf
     elif plan.rule == "adaptive":
         threshold = parameter * top / n - peak.pow(1 / n)
     elif plan.rule == "anchored":
-        threshold = (top - parameter) / n
+        threshold = (top - side * parameter) / n
     else:
-        threshold = torch.full_like(top, 0.0) - parameter * parameter / (2 * n)
+        threshold = torch.full_like(top, 0.0) - side * parameter * parameter / (2 * n)
     if n != math.inf:
         threshold = torch.where(peak > 0, threshold, math.nan)
     normalizer = torch.where(peak > 0, -peak.log(), math.nan)

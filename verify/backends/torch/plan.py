@@ -34,7 +34,7 @@ class Plan:
     """A row map.
 
     Attributes:
-        order: n in [0, ∞].
+        order: n in (−∞, ∞]; below −1 or above 0 for adaptive rows.
         shape: the order, or α − 1 with `by_alpha`, as passed: a tensor keeps its gradient.
         by_alpha: whether `shape` is α − 1.
         rule: one of `solver.RULES`.
@@ -90,11 +90,11 @@ def entmax_plan(order: Any, alpha: Any) -> Plan:
     Raises:
         DomainError: both were given, or the one given is outside its domain.
     """
-    if order is None and _plain(alpha) and 1 < alpha < math.inf:
+    if order is None and _plain(alpha) and 0 < alpha < math.inf and alpha != 1:
         excess = float(alpha) - 1.0
         n = 1.0 / excess
         return Plan(n, excess, by_alpha=True, rule="adaptive", parameter=1.0)
-    if alpha is None and _plain(order) and order > 0:
+    if alpha is None and _plain(order) and (order > 0 or -math.inf < order < -1):
         return Plan(float(order), float(order), by_alpha=False, rule="adaptive", parameter=1.0)
     if order is None and alpha is None:
         return Plan(math.inf, math.inf, by_alpha=False, rule="adaptive", parameter=1.0)
@@ -108,13 +108,13 @@ def mechanism_plan(kernel: Any, rule: Any) -> Plan:
     """The plan of `kernel` under `rule`.
 
     Raises:
-        DomainError: not a kernel or a rule, or order 0 with a rule that does not define it.
+        DomainError: not a kernel or a rule, or an order with a rule that does not define it.
     """
     if not isinstance(kernel, Kernel) or not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
         _check(kernel, rule)
     raw = kernel.parameter
-    n = float(raw) if _plain(raw) and raw > 0 else _order(kernel)
-    if n == 0:
+    n = float(raw) if _plain(raw) and raw != 0 else _order(kernel)
+    if n == 0 or (-1 <= n < 0 and not isinstance(rule, Fixed | Anchored)):
         _check(kernel, rule)
     shape = raw if isinstance(raw, Tensor) else n
     nearest = None

@@ -11,12 +11,13 @@ Source: arXiv:2601.22766, sections 2 to 4.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from kernelproof.verify.backends.torch.double_word import logarithm, power, quotient, total, two_product, two_sum
+from kernelproof.verify.backends.torch.heavy_tails import adaptive_heavy, anchored_heavy, fixed_heavy
+from kernelproof.verify.backends.torch.terms import Pair, RowSolution, difference, exponential, normalized, ratio_form
 
 RULES = ("fixed", "anchored", "adaptive", "uniform")
 NEWTON_STEPS = 100
@@ -31,22 +32,6 @@ SMALL_STEP = 2.0**-20
 DOUBT = 2.0**-40
 # Double-word powers are off by 2^-58: sums that are exactly 1 must not come out below 1.
 EDGE = -(2.0**-56)
-Pair = tuple[Tensor, Tensor]
-
-
-class RowSolution(NamedTuple):
-    """The weights of rows and the ingredients of their derivatives, each (..., m) float64, 0 off the support.
-
-    Attributes:
-        weights: w; rows without a key in the ball are all 0, rows with NaN or +∞ all NaN.
-        logs: ``n log(1 − d/γ)``, −d/σ² for a Gaussian; below 0 for keys whose weight underflows.
-        lean: ``w_i n/(γ − d_i)``, the derivative of ``w_i`` in its own score up to normalization; w/h² for a
-            Gaussian of σ = h, w for softmax, 0 at order 0 and for argmax.
-    """
-
-    weights: Tensor
-    logs: Tensor
-    lean: Tensor
 
 
 def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> RowSolution:
@@ -55,18 +40,21 @@ def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> RowSolu
     Args:
         scores: (..., m) float64; masked keys are −∞.
         parameter: 0-d float64: h, gamma or beta.
-        order: n in [0, ∞].
+        order: n in (−∞, ∞].
         rule: one of RULES; "uniform" is the whole row (order 0 among the nearest keys).
     """
     top = scores.amax(-1, keepdim=True)
     valid = top < math.inf
     live = scores > -math.inf
     top = torch.where(valid & (top > -math.inf), top, 0.0)
-    if rule == "fixed":
+    if order < 0:
+        heavy = {"fixed": fixed_heavy, "anchored": anchored_heavy, "adaptive": adaptive_heavy}[rule]
+        row = heavy(scores, top, live, parameter, order)
+    elif rule == "fixed":
         row = _fixed(scores, top, live, parameter, order)
     else:
         unit = parameter if rule == "adaptive" else torch.ones_like(parameter)
-        gaps = torch.where(live, _above(top, scores, unit), 0.0)
+        gaps = torch.where(live, difference(top, scores, unit), 0.0)
         if rule == "adaptive":
             row = _adaptive(scores, gaps, live, parameter, order)
         elif rule == "anchored" and math.isfinite(order):
@@ -74,12 +62,6 @@ def solve(scores: Tensor, parameter: Tensor, order: float, rule: str) -> RowSolu
         else:
             row = _shared(live if rule == "uniform" else live & (gaps == 0))
     return RowSolution(*(torch.where(valid, item, math.nan) for item in row))
-
-
-def _above(high: Tensor, low: Tensor, unit: Tensor) -> Tensor:
-    """``unit·(high − low)``, also where the difference overflows and the product does not."""
-    gaps = unit * (high - low)
-    return torch.where(gaps == math.inf, 2 * (unit * (high / 2 - low / 2)), gaps)
 
 
 def _shared(inside: Tensor) -> RowSolution:
@@ -92,28 +74,13 @@ def _shared(inside: Tensor) -> RowSolution:
 def _gaussian(gaps: Tensor, live: Tensor, h: Tensor) -> RowSolution:
     """``w ∝ exp(−d/h²)``; divides by h twice, because h² may overflow where the quotient does not."""
     logs = torch.where(live, -(gaps / h / h), 0.0)
-    weights, _ = _normalized(*_exponential(logs, live))
+    weights, _ = normalized(*exponential(logs, live))
     return RowSolution(weights, logs, weights / h / h)
-
-
-def _exponential(logs: Tensor, inside: Tensor) -> Pair:
-    """``exp(logs)``, 0 off `inside`; a double word near 1, where the weights may be off by half a unit only."""
-    near = logs > -0.5
-    head, tail = two_sum(torch.ones_like(logs), torch.expm1(torch.where(near, logs, 0.0)))
-    head = torch.where(near, head, logs.exp())
-    return torch.where(inside, head, 0.0), torch.where(inside & near, tail, 0.0)
-
-
-def _normalized(heads: Tensor, tails: Tensor) -> Pair:
-    """The terms divided by their sum; 0 where the sum is 0."""
-    whole, part = total(heads, tails)
-    head, tail = quotient(heads, tails, torch.where(whole > 0, whole, 1.0), part)
-    return two_sum(head, tail)
 
 
 def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -> RowSolution:
     """``γ = h²/2 + max s``; h² with its rounding error, so that the sign of ``h²/2 + s`` is exact."""
-    gaps = torch.where(live, _above(top, scores, torch.ones_like(h)), 0.0)
+    gaps = torch.where(live, difference(top, scores, torch.ones_like(h)), 0.0)
     if order == math.inf:
         return _gaussian(gaps, live, h)
     square, rest = two_product(h, h)
@@ -124,14 +91,14 @@ def _fixed(scores: Tensor, top: Tensor, live: Tensor, h: Tensor, order: float) -
         return _shared(live & (slack >= 0))
     reach = (square / 2 + top) + rest / 2
     logs, terms = _terms(gaps, slack, reach, inside, order)
-    return _ratio(logs, terms, (slack, error), inside, order)
+    return ratio_form(logs, terms, (slack, error), inside, order)
 
 
 def _anchored(gaps: Tensor, live: Tensor, gamma: Tensor, order: float) -> RowSolution:
     inside = live & (gaps < gamma)
     slack = two_sum(gamma.expand_as(gaps), -gaps)
     logs, terms = _terms(gaps, slack[0], gamma, inside, order)
-    return _ratio(logs, terms, slack, inside, order)
+    return ratio_form(logs, terms, slack, inside, order)
 
 
 def _terms(gaps: Tensor, slack: Tensor, reach: Tensor, inside: Tensor, order: float) -> tuple[Tensor, Pair]:
@@ -141,18 +108,9 @@ def _terms(gaps: Tensor, slack: Tensor, reach: Tensor, inside: Tensor, order: fl
     near = depth < 0.5
     ratio = torch.where(inside, slack, reach) / reach
     logs = torch.where(near, torch.log1p(-torch.where(near, depth, 0.0)), ratio.log()) * order
-    head, tail = _exponential(logs, inside)
+    head, tail = exponential(logs, inside)
     head = torch.where(near | ~inside, head, ratio.pow(order))
     return torch.where(inside, logs, 0.0), (head, torch.where(near, tail, 0.0))
-
-
-def _ratio(logs: Tensor, terms: Pair, slack: Pair, inside: Tensor, order: float) -> RowSolution:
-    """The solution from these terms, with ``lean = n w/slack`` rounded once."""
-    weights, rest = _normalized(*terms)
-    top, error = two_product(weights, torch.full_like(weights, order))
-    below = torch.where(inside, slack[0], 1.0), torch.where(inside, slack[1], 0.0)
-    lean, missing = quotient(top, error + order * rest, *below)
-    return RowSolution(weights, logs, torch.where(inside, lean + missing, 0.0))
 
 
 def _adaptive(scores: Tensor, gaps: Tensor, live: Tensor, beta: Tensor, order: float) -> RowSolution:
@@ -190,7 +148,7 @@ def _high(gaps: Tensor, inside: Tensor, order: float) -> RowSolution:
     moved = torch.where(known, order * (error + torch.where(gaps < reach / 2, 0.0, rest)) / slack, 0.0)
     moved = torch.where(moved.abs() <= SMALL_STEP, moved, 0.0)
     terms = terms[0], terms[1] + terms[0] * moved
-    row = _ratio(logs, terms, (slack, torch.where(low, 0.0, rest + error)), inside, order)
+    row = ratio_form(logs, terms, (slack, torch.where(low, 0.0, rest + error)), inside, order)
     return row._replace(lean=inside.to(torch.float64)) if order == 1 else row
 
 
@@ -226,7 +184,7 @@ def _last(ranked: Tensor, beta: Tensor, order: float, limit: float | None) -> Te
 
 def _mass(ranked: Tensor, place: Tensor, beta: Tensor, order: float, *, precise: bool = False) -> tuple[Tensor, Tensor]:
     """The sum of the exact test at a position, minus 1 if `precise`, and the gap at that position, both (..., 1)."""
-    gaps = _above(ranked, ranked.gather(-1, place), beta)
+    gaps = difference(ranked, ranked.gather(-1, place), beta)
     depths = gaps.clamp(min=0) / order
     if not precise:
         return depths.pow(order).sum(-1, keepdim=True), gaps[..., :1]
@@ -264,7 +222,7 @@ def _low(scores: Tensor, gaps: Tensor, inside: Tensor, beta: Tensor, order: floa
     """
     anchor = torch.where(inside, scores, math.inf).amin(-1, keepdim=True)
     anchor = torch.where(anchor < math.inf, anchor, 0.0)
-    over = torch.where(inside, _above(scores, anchor, beta), 0.0) / order
+    over = torch.where(inside, difference(scores, anchor, beta), 0.0) / order
     x = 1 / inside.sum(-1, keepdim=True).clamp(min=1).to(torch.float64)
     active = inside.any(-1, keepdim=True)
     for _ in range(NEWTON_STEPS):

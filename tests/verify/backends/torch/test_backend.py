@@ -22,7 +22,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed; pip install
 BACKEND: Any = TORCH
 U = 2.0**-53
 GRADE_A = 4.0
-ORDERS = [Fraction(1, 16), Fraction(1, 2), 1, 1.5, 2, 3, 8, 64, 1e4, 1e8, math.inf]
+HEAVY = [Fraction(-3, 2), -2, -64, -1e6]
+ORDERS = [Fraction(1, 16), Fraction(1, 2), 1, 1.5, 2, 3, 8, 64, 1e4, 1e8, math.inf, -1 - 2.0**-52, *HEAVY]
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")),
@@ -43,10 +44,11 @@ def exact_entmax(z: Any, n: Any) -> Any:
     def u(height: Any) -> Any:
         return [max(height - gap, mpmath.mpf(0)) for gap in gaps]
 
-    low, high = mpmath.mpf(len(z)) ** (-1 / n), mpmath.mpf(1)
+    low, high = sorted([mpmath.mpf(len(z)) ** (-1 / n), mpmath.mpf(1)])
     for _ in range(250):
         middle = (low + high) / 2
-        above = mpmath.fsum(x**n for x in u(middle) if x > 0) > 1
+        # At n < 0 the sum falls as the height grows.
+        above = (mpmath.fsum(x**n for x in u(middle) if x > 0) > 1) != (n < 0)
         low, high = (low, middle) if above else (middle, high)
     found = u(high)
     return [x**n if x else x for x in found], [x ** (n - 1) if x else x for x in found]
@@ -64,7 +66,7 @@ def kappa(z: Any, n: Any, got: Any) -> Any:
 
 
 def rows(n: Any, rng: Any) -> Any:
-    size = 4.0 if n == math.inf else min(float(n), 30.0)
+    size = 4.0 if n == math.inf else min(abs(float(n)), 30.0)
     yield rng.normal(size=12) * size / 2
     yield rng.normal(size=12) * 1e-3
     yield 1e6 + rng.normal(size=12)
@@ -83,7 +85,7 @@ def test_weights_are_of_grade_a(order: Any, device: Any) -> None:
         assert kappa(z, order, got.tolist()) <= GRADE_A
 
 
-@pytest.mark.parametrize("order", [0.5, 1, 2, 64, math.inf])
+@pytest.mark.parametrize("order", [0.5, 1, 2, 64, math.inf, -2, -64])
 def test_long_rows_keep_their_mass(order: Any) -> None:
     z = torch.tensor(np.random.default_rng(1).normal(size=100_000) * 1e-3)
     w = BACKEND.entmax(z, order=order)
@@ -129,7 +131,15 @@ def test_no_weight_is_negative_around_the_threshold(order: Any) -> None:
 
 def test_alpha_and_order_mean_the_same() -> None:
     z = torch.randn(5, 8, dtype=torch.float64)
-    for alpha, order in ((1.5, 2), (2, 1), (1, math.inf), ("3/2", "2"), (Fraction(4, 3), 3), (3.0, Fraction(1, 2))):
+    for alpha, order in (
+        (1.5, 2),
+        (2, 1),
+        (1, math.inf),
+        ("3/2", "2"),
+        (Fraction(4, 3), 3),
+        (3.0, Fraction(1, 2)),
+        (0.5, -2),
+    ):
         assert torch.equal(BACKEND.entmax(z, alpha=alpha), BACKEND.entmax(z, order=order))
     assert torch.equal(BACKEND.entmax(z), BACKEND.entmax(z, order="inf"))
 
@@ -161,7 +171,7 @@ def test_dim_and_inputs_left_alone() -> None:
 
 
 @pytest.mark.parametrize("rule", [Fixed(1.5), Anchored(0.75), Adaptive(2), Nearest(3, Fixed(1.5)), Nearest(2)], ids=str)
-@pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2.5, 8, math.inf], ids=str)
+@pytest.mark.parametrize("order", [Fraction(1, 2), 1, 2.5, 8, math.inf, *HEAVY[:3]], ids=str)
 def test_rules_are_the_one_form(rule: Any, order: Any) -> None:
     scores = -np.random.default_rng(3).uniform(0, 1.5, size=8)
     then: Any = rule.then if isinstance(rule, Nearest) else rule
@@ -175,7 +185,10 @@ def test_rules_are_the_one_form(rule: Any, order: Any) -> None:
     elif order == math.inf:
         terms = [mpmath.exp(-d / then.h**2) for d in gaps]
     else:
-        gamma = mpmath.mpf(then.h) ** 2 / 2 + kept[0] if isinstance(then, Fixed) else mpmath.mpf(then.gamma)
+        side = -1 if order < 0 else 1
+        gamma = (
+            side * mpmath.mpf(then.h) ** 2 / 2 + kept[0] if isinstance(then, Fixed) else side * mpmath.mpf(then.gamma)
+        )
         n = mpmath.mpf(order.numerator) / order.denominator if isinstance(order, Fraction) else mpmath.mpf(order)
         terms = [max(1 - d / gamma, 0) ** n for d in gaps]
     total = mpmath.fsum(terms)
@@ -314,9 +327,11 @@ def test_padded_keys_are_not_read() -> None:
         (lambda z: BACKEND.entmax(z[0, 0]), r"at least 1 axes; got shape \(\)"),
         (lambda z: BACKEND.entmax(z, dim=2), r"dim must be an int from -2 to 1; got 2"),
         (lambda z: BACKEND.entmax(z, order=2, alpha=2), "order or alpha, not both"),
-        (lambda z: BACKEND.entmax(z, order=-1), r"order must be in \[0, inf\]; got -1"),
+        (lambda z: BACKEND.entmax(z, order=-1), "Adaptive takes orders below -1 or above 0, .* got order -1"),
+        (lambda z: BACKEND.weights(z, Kernel(-0.5), Nearest(2)), "Adaptive takes orders below -1 or above 0"),
+        (lambda z: BACKEND.entmax(z, order=-math.inf), r"order must be in \(-inf, inf\], .* got -inf"),
         (lambda z: BACKEND.entmax(z, order=0), "order 0 is defined with"),
-        (lambda z: BACKEND.entmax(z, alpha=0.5), r"alpha must be in \[1, inf\]; got 0.5"),
+        (lambda z: BACKEND.entmax(z, alpha=0), r"alpha must be in \(0, inf\]; got 0"),
         (lambda z: BACKEND.entmax(z, order=math.nan), "got nan"),
         (lambda z: BACKEND.weights(z, 2, Fixed(1)), "kernel must be a Kernel"),
         (lambda z: BACKEND.weights(z, Kernel(2), 2), "rule must be Fixed"),
