@@ -150,6 +150,8 @@ class Binding:
         values = {**arrays, **options, **self.numbers(case), **(numbers or {}), "axis": axis}
         values |= {"kernel": case.kernel, "rule": case.parsed_rule}
         if per_row:
+            if {"order", "alpha"} & per_row.keys():
+                values = {role: value for role, value in values.items() if role not in {"order", "alpha"}}
             values |= per_row
             values |= {"kernel": _kernel_of(case.kernel, per_row), "rule": _rule_of(case.parsed_rule, per_row)}
         positional: list[Any] = []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,13 @@ _FIELDS = ("h", "gamma", "beta")
 def is_array(value: Any) -> bool:
     """Whether `value` is an array with axes, with a number for each row."""
     return isinstance(value, list | tuple) or bool(getattr(value, "shape", ()))
+
+
+def as_tensor(numbers: Any) -> Tensor:
+    """An array of numbers in float64; a tensor keeps its gradient."""
+    if isinstance(numbers, Tensor):
+        return numbers.to(torch.float64)
+    return torch.as_tensor(np.asarray(numbers).astype(np.float64))
 
 
 def differs(kernel: Any, rule: Any) -> bool:
@@ -84,8 +92,7 @@ Column = tuple[Tensor, Tensor]
 
 
 def _column(name: str, numbers: Any, rows: tuple[int, ...], like: Tensor, turn: Callable[[Tensor], Tensor]) -> Column:
-    held = numbers if isinstance(numbers, Tensor) else torch.as_tensor(numbers, dtype=torch.float64)
-    held = held.to(like.device)
+    held = as_tensor(numbers).to(like.device)
     entry = torch.arange(held.numel(), device=like.device).reshape(held.shape)
     try:
         wide = entry.expand(rows)

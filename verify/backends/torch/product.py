@@ -12,6 +12,7 @@ from torch import Tensor
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Kernel, Nearest, check_mechanism, exact_number, resolve_kernel
 from kernelproof.verify.backends.torch import arguments, ops
+from kernelproof.verify.backends.torch.per_row import as_tensor, differs, is_array
 from kernelproof.verify.backends.torch.rounding import narrow, widen
 
 _ARRAYS: dict[str, tuple[str, ...]] = {
@@ -29,7 +30,9 @@ _OPS: dict[str, Callable[..., Any]] = {
 
 
 def _leaf(value: Any, name: str, like: Tensor) -> Tensor:
-    """`value` as a new float64 scalar that requires a gradient."""
+    """`value`, a number or an array with one for each row, as a new float64 tensor that requires a gradient."""
+    if is_array(value):
+        return as_tensor(value).detach().clone().to(like.device).requires_grad_()
     number = float(exact_number(value, name))
     return torch.tensor(number, dtype=torch.float64, device=like.device, requires_grad=True)
 
@@ -42,7 +45,8 @@ def vjp(op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]
         cotangent: tensor of the shape of the output.
         args: positional arguments of the op; arrays first.
         kwargs: keyword arguments of the op. The gradient in the kernel's order is called "order" (or "alpha"), that in
-            the rule's parameter h, gamma or beta; these are 0-d float64 tensors. Gradients in arrays keep their dtype.
+            the rule's parameter h, gamma or beta; these are float64 tensors, 0-d or in the shape of numbers for each
+            row. Gradients in arrays keep their dtype.
 
     Raises:
         DomainError: an unknown op, a cotangent of another shape, or an error of the op.
@@ -84,10 +88,11 @@ def vjp(op: str, cotangent: Any, *args: Any, **kwargs: Any) -> dict[str, Tensor]
 
 def _lifted(kernel: Any, rule: Any, like: Tensor, leaves: dict[str, Tensor]) -> list[Any]:
     """`kernel` and `rule` with leaves as parameters; adds these to `leaves`."""
-    check_mechanism(kernel, rule)
+    if not differs(kernel, rule):
+        check_mechanism(kernel, rule)
     inner = rule.then if isinstance(rule, Nearest) else rule
     name = fields(inner)[0].name
-    leaves["order"] = _leaf(kernel.order, "order", like)
+    leaves["order"] = _leaf(kernel.parameter if is_array(kernel.parameter) else kernel.order, "order", like)
     leaves[name] = _leaf(getattr(inner, name), name, like)
     inner = type(inner)(leaves[name])
     return [Kernel(leaves["order"]), replace(rule, then=inner) if isinstance(rule, Nearest) else inner]
