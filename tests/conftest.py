@@ -83,6 +83,16 @@ def witnesses_as_found(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture(autouse=True)
+def few_calls_after_a_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run that a test makes in this process call its targets a few times at its end, not 4096 times each.
+
+    A test of what targets do then has the mark ``repeats``.
+    """
+    if request.node.get_closest_marker("repeats") is None:
+        monkeypatch.setattr("kernelproof.verify.workers.runner.CALLS", 64)
+
+
+@pytest.fixture(autouse=True)
 def modules_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
     """Forget the modules that a test wrote into its own folder: another test may write one of the same name."""
     folder = str(request.getfixturevalue("tmp_path")) if "tmp_path" in request.fixturenames else ""

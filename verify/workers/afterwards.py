@@ -54,18 +54,19 @@ def chosen(target: Target, cases: Sequence[Case], found: Mapping[int, CaseResult
     return turns[:CASES]
 
 
-def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float) -> list[tuple[int, str]]:
+def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float, further: int) -> list[tuple[int, str]]:
     """Which of `cases` gave other bits, by their index, and in which way.
 
     Args:
         asked: the target.
         cases: each with the digest of its forward call in the run.
         seconds: the time limit of the calls in a plain process.
+        further: how many calls are made before, if there is time.
     """
     calls = [(case, Call(resolve(inputs_of(case), asked.target.contract))) for case, _ in cases]
     digests = [digest for _, digest in cases]
     count, batch, ends = 0, 1, time.monotonic() + SECONDS
-    while count < CALLS and (began := time.monotonic()) < ends:
+    while count < further and (began := time.monotonic()) < ends:
         for case, call in calls:
             count += batch
             if not asked.repeat(case, call, batch):
@@ -73,7 +74,7 @@ def repeated(asked: Remote, cases: Sequence[tuple[Case, str]], seconds: float) -
                     return []
                 return [(0, MANY.format(count=count, what="ended the process of the target"))]
         share = len(calls) * SPAN / max(time.monotonic() - began, 1e-9)
-        batch = max(1, min(BATCH, int(batch * share), -(-(CALLS - count) // len(calls))))
+        batch = max(1, min(BATCH, int(batch * share), -(-(further - count) // len(calls))))
     later = [outcome for case, call in calls for outcome in asked.answer(case, [call])[:1]]
     wrong = _other(digests, later, partial(MANY.format, count=count))
     if not wrong and plain.can_be_asked(asked.target):

@@ -38,7 +38,7 @@ from kernelproof.verify.records import ACCURACY, Judgement
 from kernelproof.verify.targets.target import BUILT_IN, Place, Target
 from kernelproof.verify.truth.cache import CacheFile, Tally, store_of
 from kernelproof.verify.truth.lookup import lookup, truth_for
-from kernelproof.verify.workers.afterwards import chosen, with_failure
+from kernelproof.verify.workers.afterwards import CALLS, chosen, with_failure
 from kernelproof.verify.workers.judge import judge_target
 from kernelproof.verify.workers.tasks import CaseResult, CheckResult, Task
 from kernelproof.verify.workers.worker import folder_of, prepare, run_afterwards, run_task
@@ -225,7 +225,7 @@ class Runner:
             numbers = chosen(target, cases, {number: each for (number, at), each in found.items() if at == index})
             if numbers and not self._given_up(index):
                 told = [(cases[number], found[number, index].digest) for number in numbers]
-                asked.append((index, numbers, pool.submit(Work(run_afterwards, (target, told, self.limits)))))
+                asked.append((index, numbers, pool.submit(Work(run_afterwards, (target, told, self.limits, CALLS)))))
         for index, numbers, job in asked:
             error = job.exception()
             if isinstance(error, TargetError | Ended):

@@ -95,13 +95,16 @@ def run_task(journal: Journal, task: Task) -> None:
 
 
 def run_afterwards(
-    journal: Journal, target: Target, cases: Sequence[tuple[Case, str]], limits: Limits
+    journal: Journal, target: Target, cases: Sequence[tuple[Case, str]], limits: Limits, further: int
 ) -> list[tuple[int, str]]:
-    """Which of `cases`, each with the digest that it had in the run, gives other bits at its end, and in which way."""
+    """Which of `cases`, each with the digest that it had in the run, gives other bits at its end, and in which way.
+
+    `further` calls are made before.
+    """
     remote, _ = remote_of(target, limits)
     journal.allow(None)
     remote.load()
-    return repeated(remote, cases, limits.seconds + LOAD_SECONDS)
+    return repeated(remote, cases, limits.seconds + LOAD_SECONDS, further)
 
 
 def _run_case(journal: Journal, task: Task, number: int, case: Case, indices: tuple[int, ...]) -> bool:

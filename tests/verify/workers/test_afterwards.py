@@ -17,6 +17,7 @@ from kernelproof.verify.targets.target import describe, find
 from kernelproof.verify.workers import afterwards
 from kernelproof.verify.workers.tasks import CaseResult
 
+pytestmark = pytest.mark.repeats
 LINE = "entmax order=inf rule=adaptive:1 dtype=float64 family=random shape=3x9 feature=1 seed=0"
 SOURCE = """
 import itertools, os, sys, threading, time
