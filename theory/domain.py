@@ -6,6 +6,7 @@ statement: words are for the reader only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -28,6 +29,7 @@ class Range(Record):
         open_high: whether the upper end is left out.
         integer: whether only integers are meant.
         index: for a sequence of such numbers, the name of its index; else empty.
+        without: the ends of an interval inside the range that is left out, both ends too: ("-1", "0").
     """
 
     low: str | None = None
@@ -36,6 +38,7 @@ class Range(Record):
     open_high: bool = False
     integer: bool = False
     index: str = ""
+    without: tuple[str, str] | None = None
 
     @property
     def ends(self) -> tuple[Fraction | None, Fraction | None]:
@@ -46,7 +49,7 @@ class Range(Record):
     def size(self) -> int | None:
         """How many numbers there are; None for infinitely many."""
         low, high = self.ends
-        if low is None or high is None:
+        if low is None or high is None or self.without is not None:
             return None
         if not self.integer:
             return 1 if low == high and not (self.open_low or self.open_high) else None
@@ -59,7 +62,11 @@ class Range(Record):
 
         >>> closed(0, 1).covers(closed("1/4", "1/2")), positive().covers(nonnegative()), positive().covers(integers(1))
         (True, False, True)
+        >>> nonzero().covers(orders()), orders().covers(positive()), positive().covers(orders())
+        (True, True, False)
         """
+        if not self._misses(other):
+            return False
         if (self.integer and not other.integer) or bool(self.index) != bool(other.index):
             return False
         mine, theirs = self._least(), other._least()
@@ -67,6 +74,20 @@ class Range(Record):
         mine, theirs = self._greatest(), other._greatest()
         above = mine[0] is None or (theirs[0] is not None and (-mine[0], mine[1]) <= (-theirs[0], theirs[1]))
         return below and above
+
+    def _misses(self, other: Range) -> bool:
+        """Whether no number of `other` is in the interval that this range leaves out."""
+        if self.without is None:
+            return True
+        low, high = map(Fraction, self.without)
+        if other.without is not None:
+            first, last = map(Fraction, other.without)
+            if first <= low and high <= last:
+                return True
+        (least, open_least), (greatest, open_greatest) = other._least(), other._greatest()
+        above = least is not None and (least > high or (open_least and least == high))
+        below = greatest is not None and (greatest < low or (open_greatest and greatest == low))
+        return above or below
 
     def _least(self) -> tuple[Fraction | None, bool]:
         """The lower end and whether it is left out; of integers the least one, which is not."""
@@ -87,6 +108,9 @@ class Range(Record):
         text = "ℝ" if self.low is None and self.high is None else f"{low}, {high}"
         if self.integer:
             text = "ℤ" if text == "ℝ" else f"ℤ ∩ {text}"
+        if self.without is not None:
+            first, last = self.without
+            text += f" without {first}" if first == last else f" without [{first}, {last}]"
         return f"{text} for every {self.index}" if self.index else text
 
 
@@ -131,7 +155,12 @@ class Domain(Record):
                 return (
                     f"it was obtained for {name} in {self.ranges[name]}, and {name} in {stated.ranges[name]} is stated"
                 )
-        if not shared:
+        if shared:
+            for each in self.conditions:
+                named = self.ranges.keys() & re.findall(r"\w+", each)
+                if named and named <= stated.ranges.keys() and each not in stated.conditions:
+                    return f"it was obtained where {each}, which is not stated"
+        else:
             if more := sorted(self.ranges.keys() - stated.ranges.keys()):
                 return f"it has the variables {', '.join(more)}, which the statement does not"
             if added := [each for each in self.conditions if each not in stated.conditions]:
@@ -152,6 +181,20 @@ def positive(*, index: str = "") -> Range:
 def nonnegative(*, index: str = "") -> Range:
     """All real numbers from 0 on."""
     return Range(low="0", index=index)
+
+
+def nonzero() -> Range:
+    """All real numbers but 0."""
+    return Range(without=("0", "0"))
+
+
+def orders() -> Range:
+    """The finite orders n with α = 1 + 1/n > 0: above 0, and below −1.
+
+    >>> str(domain(n=orders()))
+    'n in ℝ without [-1, 0]'
+    """
+    return Range(without=("-1", "0"))
 
 
 def closed(low: End, high: End) -> Range:

@@ -20,6 +20,7 @@ from sympy.parsing.sympy_parser import parse_expr
 from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.domain import Domain, Range
 
+_ZERO = Range(low="0", high="0")
 _OPERATORS = (">=", "<=", "=", ">", "<")
 _FUNCTIONS = {
     name: getattr(sympy, name)
@@ -121,6 +122,8 @@ def symbol(name: str, values: Range) -> Any:
         assumed["positive" if low > 0 or values.open_low else "nonnegative"] = True
     elif high is not None and high <= 0:
         assumed["negative" if high < 0 or values.open_high else "nonpositive"] = True
+    elif values.without is not None and Range(low=values.without[0], high=values.without[1]).covers(_ZERO):
+        assumed["nonzero"] = True
     return IndexedBase(name, **assumed) if values.index else Symbol(name, **assumed)
 
 

@@ -29,7 +29,7 @@ V = (1.0, -2.0, 3.5)
 CASES = tuple(
     (rule, order)
     for rule in (Fixed(2), Anchored(Fraction(3, 2)), Adaptive(Fraction(1, 2)))
-    for order in (Fraction(1, 2), Fraction(1), Fraction(5, 2), Fraction(64))
+    for order in (Fraction(1, 2), Fraction(1), Fraction(5, 2), Fraction(64), Fraction(-2))
 )
 FREE = ((0.5, 0.25), (0.5, 0.0, 0.125))
 """Rows of order 1 with full support, τ = −1/8."""
@@ -50,7 +50,8 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
     """The claim with b, with the factor of ``∂h²/∂h = 2h`` and with the number of limiting Jacobians."""
 
     def weights(settings: Settings) -> Finding:
-        n, rho, other, rest = sympy.symbols("n rho sigma R", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
+        rho, other, rest = sympy.symbols("rho sigma R", positive=True)
         h, gamma, beta = sympy.symbols("h gamma beta", positive=True)
         distance, gap, score = sympy.symbols("D d s", real=True)
         total = rho**n + other**n + rest
@@ -61,10 +62,12 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
             ("order", sympy.diff(w, n),
              w * (sympy.log(rho) - w * sympy.log(rho) - v * sympy.log(other))),
             ("Fixed", sympy.diff(h**2 - distance, h), radial * h),
+            ("Fixed, n < 0", sympy.diff(h**2 + distance, h), radial * h),
             ("Anchored", sympy.diff(gamma - gap, gamma), 1),
+            ("Anchored, n < 0", sympy.diff(gamma + gap, gamma), 1),
             ("Adaptive in β", sympy.diff(beta * score, beta), score),
             ("Adaptive in s", sympy.diff(beta * score, score), beta),
-            domain="every n > 0, all m, rows with no key at the threshold",
+            domain="every n ≠ 0, all m, rows with no key at the threshold",
             detail="w_i = ρ_i^n/Σρ_j^n on the support; R stands for the powers of all other keys, which do not move "
             "with ρ and σ "
             "and in n each add −w_i·w_j·log ρ_j; the adaptive rule has G1's Jacobian in z = βs",
@@ -112,7 +115,7 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         with ctx.workprec(settings.precision + 64):
             return certified.agree(
                 _three_ways(settings, of, radial),
-                domain="3 keys in the plane, 3 rules, n = 1/2, 1, 5/2, 64; every derivative in q, k, v, h, γ, β and n",
+                domain="3 keys in the plane, 3 rules, n = 1/2, 1, 5/2, 64, −2; every derivative in q, k, v, h, γ, β and n",
                 # 192 correct bits, minus the condition of a row of 3 keys: a power of 64 loses 6 bits, a log a few
                 # more.
                 width=2.0**-150,
@@ -138,7 +141,7 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         label="G3",
         title="All other derivatives by the chain rule, and the kinks",
         statement=r"On the support let $w_i = \rho_i^n / \sum_j \rho_j^n$ with $\rho_i = h^2 - D_i$ (fixed rule) or "
-        r"$\rho_i = \gamma - d_i$ (anchored), and $b_i = n w_i/\rho_i$. Then \[\frac{\partial w_i}{\partial \rho_j} = "
+        r"$\rho_i = \gamma - d_i$ (anchored), for $n < 0$ $h^2 + D_i$ or $\gamma + d_i$, and $b_i = n w_i/\rho_i$. Then \[\frac{\partial w_i}{\partial \rho_j} = "
         r"b_i \delta_{ij} - w_i b_j, \qquad \frac{\partial w_i}{\partial n} = w_i\Bigl(\log \rho_i - \sum_j w_j \log "
         r"\rho_j"
         r"\Bigr), \qquad \frac{\partial \rho_i}{\partial h} = 2h, \quad \frac{\partial \rho_i}{\partial \gamma} = 1, "
@@ -147,22 +150,22 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         r"$\partial w/\partial s = \beta J$ and $\partial w/\partial \beta = J s$, $J$ the Jacobian of entmax; "
         r"$\hat y = \sum_i w_i v_i$. Keys exactly at the threshold: for $n > 1$ the Jacobian is continuous there; at "
         r"$n = 1$ "
-        r"$K$ of them give $2^K$ limiting Jacobians; for $n < 1$ one has finite limits from each side, two make it "
-        r"unbounded.",
+        r"$K$ of them give $2^K$ limiting Jacobians; for $0 < n < 1$ one has finite limits from each side, two make it "
+        r"unbounded. For $n < 0$ no key ever is.",
         source="ours; the Jacobian of entmax: Peters, Niculae & Martins, ACL 2019",
         kind=Kind.THEOREM,
         variables=(
             Variable("q, k_i, v_i", "query, keys and values"),
             Variable("d_i", r"$\max_j s_j - s_i$, $s_i = -D_i/2$, $D_i = \|q - k_i\|^2$"),
             Variable(r"h, \gamma, \beta", "the parameters of the rules, positive"),
-            Variable("n", r"order, $0 < n < \infty$"),
+            Variable("n", r"order, $n \ne 0$; $n < -1$ or $n > 0$ for the adaptive rule"),
         ),
         assumptions=(
             Assumption("no kink", "for the derivatives: no key at the threshold, one nearest key (anchored)"),
         ),
         formal=Statement(
             domains.domain(
-                n=domains.positive(), h=domains.positive(), gamma=domains.positive(), beta=domains.positive()
+                n=domains.nonzero(), h=domains.positive(), gamma=domains.positive(), beta=domains.positive()
             )
         ),
         argument="Every derivative is shown for one key and one other; the chain rule joins them. Which supports "
@@ -216,10 +219,11 @@ def _point(rule: Any, order: Fraction, name: str, at: tuple[int, ...]) -> _Point
 
 def _weights(point: _Point, rule: Any, tau: arb) -> list[Series]:
     squares = point.squares
+    side = 1 if point.order[0] > 0 else -1
     if isinstance(rule, Fixed):
-        return compact([d / (point.parameter * point.parameter) for d in squares], point.order)
+        return compact([side * d / (point.parameter * point.parameter) for d in squares], point.order)
     if isinstance(rule, Anchored):
-        return compact([gap / point.parameter for gap in _gaps(squares)], point.order)
+        return compact([side * gap / point.parameter for gap in _gaps(squares)], point.order)
     return entmax_series([-point.parameter * d / 2 for d in squares], point.order, tau)
 
 
@@ -233,6 +237,7 @@ def _stated(point: _Point, rule: Any, w: Sequence[arb], of: Slope, radial: int) 
     squares = point.squares
     order, moving = point.order[0], point.order[1] if point.order.length() > 1 else arb(0)
     parameter, step = point.parameter[0], point.parameter[1]
+    side = 1 if order > 0 else -1
     values, v_steps = [v[0] for v in point.v], [v[1] for v in point.v]
     if isinstance(rule, Adaptive):
         # ∂w/∂n of the adaptive rule belongs to another claim; here only s and β vary.
@@ -241,11 +246,12 @@ def _stated(point: _Point, rule: Any, w: Sequence[arb], of: Slope, radial: int) 
         change = [dot(row, logits) for row in laplacian(powers)]
     else:
         if isinstance(rule, Fixed):
-            room = [parameter**2 - d[0] for d in squares]
-            steps = [radial * parameter * step - d[1] for d in squares]
+            room = [parameter**2 - side * d[0] for d in squares]
+            steps = [radial * parameter * step - side * d[1] for d in squares]
         else:
             gaps = _gaps(squares)
-            room, steps = [parameter - gap[0] for gap in gaps], [step - gap[1] for gap in gaps]
+            room = [parameter - side * gap[0] for gap in gaps]
+            steps = [step - side * gap[1] for gap in gaps]
         b = [of(order, weight, each) for weight, each in zip(w, room, strict=True)]
         total, log = dot(b, steps), [each.log() for each in room]
         mean = dot(w, log)

@@ -20,7 +20,7 @@ from kernelproof.theory.rows import dot
 from kernelproof.theory.series import balls
 from kernelproof.theory.statement import Statement
 
-ORDERS = (Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(7), Fraction(1024))
+ORDERS = (Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(7), Fraction(1024), Fraction(-2), Fraction(-9, 8))
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.5, 0.25, 0.125, -0.75), (1.5, 1.0, -6.0, 1.25))
 STEP = 2.0**-40
 Power = Callable[[Any, Any], Any]
@@ -44,7 +44,7 @@ def build(
     """The claim with this w of a weight, this matrix of them, and this bound on the norm relative to Σw."""
 
     def derivative(settings: Settings) -> Finding:
-        n, z = sympy.Symbol("n", positive=True), sympy.symbols("z_1:4", real=True)
+        n, z = sympy.Symbol("n", real=True, nonzero=True), sympy.symbols("z_1:4", real=True)
         u, base = sympy.symbols("u_1:4", positive=True), sympy.Symbol("b", positive=True)
         tau, held = sympy.Function("tau")(*z), sympy.Symbol("tau_0", real=True)
         finite = _implicit([(each / n - tau) ** n for each in z], z, tau, held, [n * (each + held) for each in u])
@@ -57,8 +57,8 @@ def build(
             ("w = u^{n−1} is the stated power of p = u^n", base ** (n - 1), powered(base**n, 1 / n)),
             *((f"∂p_{i + 1}/∂z_{j + 1}, finite order", finite[i][j], stated[0][i][j]) for i, j in kinds),
             *((f"∂p_{i + 1}/∂z_{j + 1}, n = ∞", infinite[i][j], stated[1][i][j]) for i, j in kinds),
-            domain="every n > 0 and n = ∞, all rows with three keys of weight u_i^n (u_i at n = ∞) and no key at the "
-            "threshold; for n > 1 every row",
+            domain="every n ≠ 0 and n = ∞, all rows with three keys of weight u_i^n (u_i at n = ∞) and no key at the "
+            "threshold; for n > 1 and n < 0 every row",
             detail="p_i = (z_i/n − τ(z))^n, or exp(z_i − τ(z)), is differentiated, and ∂τ/∂z_j is the solution of "
             "∂(Σp)/∂z_j = 0; a further key adds to the sums only; off the support p stays 0, and for n > 1 w is "
             "continuous there too",
@@ -78,7 +78,7 @@ def build(
             ("(b − μ)(μ − a)", (b - mu) * (mu - a), (b - a) ** 2 / 4 - (mu - (a + b) / 2) ** 2),
             ("(b − a)² and a² + b²", (b - a) ** 2 / 4, ratio * (a**2 + b**2) - (a + b) ** 2 / 4),
             ("diag(w) − J", dot(w, [each**2 for each in x]) - form, dot(w, x) ** 2 / total),
-            domain="every n > 0, all m (sums over keys; three stand for any), all x with smallest entry a, largest b",
+            domain="every n ≠ 0, all m (sums over keys; three stand for any), all x with smallest entry a, largest b",
             detail="s is the mean of x²; the mean of (b − x)(x − a) ≥ 0 is (a + b)μ − ab − s, so xᵀJx ≤ W(a² + b²)/2 ≤ "
             "W‖x‖²/2; and 0 ≤ J ≤ diag(w), so ‖J‖ ≤ max w. At α = 1 W = Σp = 1",
             seed=settings.seed,
@@ -114,6 +114,17 @@ def build(
             detail="w < 1 if p < 1, so ‖J‖ ≤ max w < 1; with p_i = 1 there is one key and J = 0; the largest norm of "
             "m keys "
             "is attained, because J is continuous on the simplex for n > 1, so it is below 1 too",
+            seed=settings.seed,
+        )
+
+    def below_half(settings: Settings) -> Finding:
+        y, r = sympy.symbols("y r", positive=True)
+        p = 1 / (1 + y)
+        return symbolic.positive(
+            ("log p − log w", sympy.expand_log(sympy.log(p)) - sympy.expand_log(sympy.log(powered(p, -r)))),
+            domain="1/n = −r < 0, p = 1/(1 + y) < 1",
+            detail="w < p where p < 1, and all p are for m ≥ 2 because every key has weight; so W < Σp = 1 and ‖J‖ ≤ "
+            "W/2 < 1/2",
             seed=settings.seed,
         )
 
@@ -178,22 +189,22 @@ def build(
         r"\sum_j w_j$, "
         r"\[\frac{\partial p}{\partial z} = \mathrm{diag}(w) - \frac{ww^\top}{W}, \qquad "
         r"0 \preceq \frac{\partial p}{\partial z}, \qquad \Bigl\|\frac{\partial p}{\partial z}\Bigr\|_2 \le "
-        r"\min\Bigl(\frac{W}{2},\, \max_i w_i\Bigr).\] So the norm is at most $1/2$ at $\alpha = 1$ (attained), "
-        r"below $1$ for "
+        r"\min\Bigl(\frac{W}{2},\, \max_i w_i\Bigr).\] So the norm is below $1/2$ for $\alpha < 1$, at "
+        r"most $1/2$ at $\alpha = 1$ (attained), below $1$ for "
         r"$1 < \alpha < 2$, at most $1$ at $\alpha = 2$ (attained), and unbounded for $\alpha > 2$.",
         source="the Jacobian: Peters, Niculae & Martins, ACL 2019; the norms: ours",
         kind=Kind.THEOREM,
         variables=(
             Variable("z", r"a row of logits in $\mathbb{R}^m$"),
-            Variable(r"n, \alpha", r"order $n > 0$, $\alpha = 1 + 1/n$; $w = p$ at $n = \infty$"),
+            Variable(r"n, \alpha", r"order $n > 0$ or $n < -1$, $\alpha = 1 + 1/n$; $w = p$ at $n = \infty$"),
         ),
         assumptions=(
-            Assumption("no kink", "for $n \\le 1$, no key exactly at the threshold"),
+            Assumption("no kink", "for $0 < n \\le 1$, no key exactly at the threshold"),
             Assumption(
                 "three keys", r"$m \ge 3$ where the norm is said to be unbounded, $m \ge 2$ where it is attained"
             ),
         ),
-        formal=Statement(domains.domain(n=domains.positive(), m=domains.integers(1))),
+        formal=Statement(domains.domain(n=domains.orders(), m=domains.integers(1))),
         argument="The Jacobian is shown by differentiating p = entmax, computed by its definition, for a row of "
         "three keys, one entry of each kind, and the norm for sums of three terms; that more keys change "
         "nothing, and that the variance bound gives the norm, is said.",
@@ -202,6 +213,7 @@ def build(
             Check("bounds", "the two bounds of the norm", Role.PROOF, bounds),
             Check("values", "rows that attain them, and rows without bound", Role.PROOF, values),
             Check("below_one", "$w < 1$ for $1 < \\alpha < 2$", Role.PROOF, below_one),
+            Check("below_half", "$w < p$ for $\\alpha < 1$", Role.PROOF, below_half),
             Check("oracle", "certified vector-Jacobian products", Role.SUPPORT, oracle),
             Check("quotients", "certified difference quotients", Role.SUPPORT, quotients),
             Check("random_norms", "quadratic forms of random rows at $n = 3$", Role.SUPPORT, random_norms),

@@ -41,39 +41,51 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
     """The claim with the condition ``gradient(p_i, α) = z_i − μ``; off the support z_i ≥ μ if `off` is −1."""
 
     def stationary(settings: Settings) -> Finding:
-        p, rate = sympy.symbols("p epsilon", positive=True)
+        p, rate = sympy.Symbol("p", positive=True), sympy.Symbol("epsilon", real=True, nonzero=True)
         z, mu = sympy.symbols("z mu", real=True)
         alpha = 1 + rate
         lagrangian = p * z - p**alpha / (alpha * (alpha - 1)) - mu * p
         return symbolic.identities(
             ("slope of the Lagrangian in p_i", sympy.diff(lagrangian, p), z - mu - gradient(p, alpha)),
-            domain="all α > 1, weights p > 0, z and multipliers μ",
-            detail="the objective ⟨p, z⟩ + H_α(p), whose constant has slope 0; off the support the slope "
-            "at p = 0 is z_i − μ and must not be above 0",
+            given=(alpha,),
+            domain="all α > 0 but 1, weights p > 0, z and multipliers μ",
+            detail="the objective ⟨p, z⟩ + H_α(p), whose constant has slope 0; off the support (α > 1) the "
+            "slope at p = 0 is z_i − μ and must not be above 0",
             seed=settings.seed,
         )
 
     def both_ways(settings: Settings) -> Finding:
-        n, u, p = sympy.symbols("n u p", positive=True)
-        e = sympy.Symbol("e", nonnegative=True)
-        alpha = 1 + 1 / n
-        return symbolic.identities(
-            ("necessary: p = u^n with u = z/n − τ has z − nτ on the right", gradient(u**n, alpha), n * u),
-            ("sufficient: the condition gives back the weight", (gradient(p, alpha) / n) ** n, p),
-            ("sufficient: off the support, z = μ − e, so does [(z − μ)/n]₊", sympy.Max(-off * e / n, 0), 0),
-            domain="all n = 1/(α − 1) > 0, all u > 0 and p > 0; μ = nτ",
-            detail="entmax meets the conditions with μ = nτ. Whatever meets them has p_i = [z_i/n − μ/n]₊^n, also off "
+        u, p, over = sympy.symbols("u p n", positive=True)
+        e, under = sympy.Symbol("e", nonnegative=True), sympy.Symbol("n", negative=True)
+
+        def conditions(n: Any) -> list[tuple[str, Any, Any]]:
+            alpha = 1 + 1 / n
+            return [
+                ("necessary: p = u^n with u = z/n − τ has z − nτ on the right", gradient(u**n, alpha), n * u),
+                ("sufficient: the condition gives back the weight", (gradient(p, alpha) / n) ** n, p),
+            ]
+
+        outside = ("sufficient: off the support, z = μ − e, so does [(z − μ)/n]₊", sympy.Max(-off * e / over, 0), 0)
+        # With 1/n = −y the condition at p = x^{1/y} is −1/(x·y), which falls without bound as x does.
+        x, y = sympy.symbols("x y", positive=True)
+        steep = 1 / gradient(x ** (1 / y), 1 - y)
+        edge = ("n < 0: the left side falls to −∞ as p → 0", sympy.limit(sympy.simplify(steep), x, 0, "+"), 0)
+        return symbolic.either_sign(
+            symbolic.identities(*conditions(under), edge, domain="all n < 0", seed=settings.seed),
+            symbolic.identities(*conditions(over), outside, domain="all n > 0", seed=settings.seed),
+            variable="n",
+            domain="all n = 1/(α − 1) ≠ 0, all u > 0 and p > 0; μ = nτ",
+            detail="for n < 0 a weight of 0 would need z_i − μ = −∞, so there is none. Entmax meets the conditions with μ = nτ. Whatever meets them has p_i = [z_i/n − μ/n]₊^n, also off "
             "the support, and sums to 1 at one μ only: so it is entmax",
-            seed=settings.seed,
         )
 
     def one_multiplier(settings: Settings) -> Finding:
-        n, u = sympy.symbols("n u", positive=True)
+        n, u = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("u", positive=True)
         x = sympy.Symbol("x", real=True)
         return symbolic.positive(
-            ("minus the slope of a weight u^n in the threshold", -sympy.diff((u - x) ** n, x).subs(x, 0)),
-            domain="all n > 0 and u > 0",
-            detail="Σ [z_i/n − τ]₊^n falls strictly in τ while it is positive, so one τ makes it 1",
+            ("−n times the slope of a weight u^n in the threshold", -n * sympy.diff((u - x) ** n, x).subs(x, 0)),
+            domain="all n ≠ 0 and u > 0",
+            detail="Σ [z_i/n − τ]₊^n falls strictly in τ for n > 0 and rises for n < 0, so one τ makes it 1",
             seed=settings.seed,
         )
 
@@ -97,10 +109,10 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
             return multipliers[0], multipliers[1]
 
         return sampled.equal(
-            st.tuples(draws.logits(), draws.orders(), st.integers(0, 5)),
+            st.tuples(draws.logits(), draws.both_sides(), st.integers(0, 5)),
             sides,
             settings,
-            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to 32",
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to 32 and −32 to −9/8",
             width=1e-20,
             detail="z_i − p_i^(α−1)/(α−1) of two keys of the oracle's support",
             show=lambda case: f"z = {case[0]}, n = {case[1]}",
@@ -132,16 +144,17 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
         title="The optimality conditions of entmax",
         statement=r"Let $\alpha = 1 + 1/n$. A row $p \ge 0$ with $\sum_i p_i = 1$ is $\mathrm{entmax}_n(z)$ if and "
         r"only if, for some $\mu$, \[\frac{p_i^{\alpha-1}}{\alpha-1} = z_i - \mu \quad (p_i > 0), \qquad "
-        r"z_i \le \mu \quad (p_i = 0).\] That is $\mu = n\tau$, and there is only one.",
+        r"z_i \le \mu \quad (p_i = 0).\] That is $\mu = n\tau$, and there is only one. For $\alpha < 1$ no $p_i$ is 0, and "
+        r"$\mu$ is above every $z_i$.",
         source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, ACL 2019; "
         "Blondel, Martins & Niculae, Learning with Fenchel-Young losses, JMLR 21, 2020",
         kind=Kind.THEOREM,
         variables=(
             Variable("z", r"logits, a row in $\mathbb{R}^m$"),
-            Variable(r"\alpha", r"$1 < \alpha < \infty$; order $n = 1/(\alpha - 1)$"),
+            Variable(r"\alpha", r"$0 < \alpha < \infty$, $\alpha \ne 1$; order $n = 1/(\alpha - 1)$, below $-1$ for $\alpha < 1$"),
             Variable(r"\tau", r"the threshold in $p_i = [z_i/n - \tau]_+^n$"),
         ),
-        formal=Statement(domains.domain(n=domains.positive())),
+        formal=Statement(domains.domain(n=domains.orders())),
         argument="That the conditions at one key hold for every key, that a concave problem on the simplex has its "
         "maximum where they hold, and that one multiplier only makes the weights sum to 1, is said.",
         checks=(

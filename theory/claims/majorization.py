@@ -22,40 +22,40 @@ KEYS = 4
 """Keys of the rows for which the step from one crossing to partial sums is computed."""
 
 
-def weight_slope(c: Any, n: Any) -> Any:
-    """``c^(1 − 1/n)``: the rate at which a weight c grows with its logit while the threshold stays."""
-    return c ** (1 - 1 / n)
+def weight_slope(c: Any, inverse: Any) -> Any:
+    """``c^(1 − 1/n)`` from 1/n: the rate at which a weight c grows with its logit while the threshold stays."""
+    return c ** (1 - inverse)
 
 
 def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> Claim:
-    """The claim with the slope `slope` of a weight; if `sign` is −1, that the larger order majorizes."""
+    """The claim with the slope `slope` of a weight; if `sign` is −1, that the smaller 1/n majorizes."""
 
     def slopes(settings: Settings) -> Finding:
-        n, u, c = sympy.symbols("n u c", positive=True)
-        x = sympy.Symbol("x", real=True)
+        u, c = sympy.symbols("u c", positive=True)
+        # The order 1/e: a symbol of another name, as 1/n = 0 is softmax, the second line.
+        e, x = sympy.Symbol("e", real=True, nonzero=True), sympy.Symbol("x", real=True)
         return symbolic.identities(
-            ("finite order, u = z/n − τ", sympy.diff((u + x / n) ** n, x).subs(x, 0), slope(u**n, n)),
-            ("softmax", sympy.diff(c * sympy.exp(x), x).subs(x, 0), sympy.limit(slope(c, n), n, sympy.oo)),
-            domain="all n > 0 and n = ∞, every weight c > 0",
+            ("finite order, u = z/n − τ", sympy.diff((u + e * x) ** (1 / e), x).subs(x, 0), slope(u ** (1 / e), e)),
+            ("softmax", sympy.diff(c * sympy.exp(x), x).subs(x, 0), slope(c, 0)),
+            domain="all 1/n = e ≠ 0 and 1/n = 0, every weight c > 0",
             detail="a weight as a function of its logit z alone, [z/n − τ]₊^n or exp(z − λ), the threshold of its own "
             "row held: where it is c > 0 its slope depends on c and n only",
             seed=settings.seed,
         )
 
     def steeper(settings: Settings) -> Finding:
-        n, h, t = sympy.symbols("n h t", positive=True)
-        c = sympy.exp(-t)
-        ratio = sympy.expand_log(sympy.log(slope(c, n)), force=True) - sympy.expand_log(
-            sympy.log(slope(c, n + h)), force=True
+        h, t = sympy.symbols("h t", positive=True)
+        inverse, c = sympy.Symbol("epsilon", real=True), sympy.exp(-t)
+        ratio = sympy.expand_log(sympy.log(slope(c, inverse + h)), force=True) - sympy.expand_log(
+            sympy.log(slope(c, inverse)), force=True
         )
-        last = sympy.expand_log(sympy.log(slope(c, n)) - sympy.log(c), force=True)
         return symbolic.positive(
-            ("log of the ratio of the slopes, n′ = n + h", sign * sympy.simplify(ratio)),
-            ("log of the ratio of the slopes, n′ = ∞", sign * sympy.simplify(last)),
-            domain="all n > 0, h > 0 and c = exp(−t) in (0, 1)",
-            detail="f and g are the weights of orders n < n′ as functions of the logit. Where both are c in (0, 1), "
+            ("log of the ratio of the slopes, 1/n = 1/n′ + h", sign * sympy.simplify(ratio)),
+            domain="all ε = 1/n′, 0 and negative ones too, h > 0 and c = exp(−t) in (0, 1)",
+            detail="f and g are the weights at 1/n > 1/n′ as functions of the logit. Where both are c in (0, 1), "
             "f − g rises, so once f − g is > 0 it stays so: at the first return to 0 both would be some c > 0 "
-            "while f − g falls. (c = 1 happens at the largest logit only, which then has all mass: p majorizes all)",
+            "while f − g falls. (c = 1 happens at n > 0 and the largest logit only, which then has all mass: p "
+            "majorizes all)",
             seed=settings.seed,
         )
 
@@ -108,24 +108,24 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
     return Claim(
         id="majorization",
         label="M2",
-        title="Smaller orders majorize larger ones",
-        statement=r"For $0 < n < n' \le \infty$ and any $z$, $p = \mathrm{entmax}_n(z)$ majorizes "
+        title="A larger 1/n majorizes a smaller one",
+        statement=r"For $1/n > 1/n' > -1$ and any $z$, $p = \mathrm{entmax}_n(z)$ majorizes "
         r"$q = \mathrm{entmax}_{n'}(z)$: for every $k$ \[\sum_{i \le k} p_{(i)} \ge \sum_{i \le k} q_{(i)},\] with "
-        r"the weights in descending order. So the largest weight falls with the order, and every Schur-concave entropy "
-        r"rises.",
+        r"the weights in descending order. So from sparse weights over softmax, at $1/n = 0$, to heavy tails, at "
+        r"$1/n < 0$, the largest weight falls and every Schur-concave entropy rises.",
         source="ours; majorization and Schur-concavity: Marshall, Olkin & Arnold, Inequalities, 2nd ed., Springer 2011",
         kind=Kind.THEOREM,
         variables=(
             Variable("z", r"logits, a row in $\mathbb{R}^m$, the same at both orders"),
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
-        formal=Statement(domains.domain(n=domains.positive())),
+        formal=Statement(domains.domain(epsilon=domains.between(-1, None))),
         argument="From slopes to one crossing: a difference that rises at each of its zeros has one zero at most. "
         "From one crossing to partial sums: computed for rows of four keys and every place of the crossing, of which "
         "other rows differ by more terms of the same signs.",
         checks=(
             Check("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
-            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $0 < c < 1$: one crossing", Role.PROOF, steeper),
+            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $1/n > 1/n'$, $0 < c < 1$: one crossing", Role.PROOF, steeper),
             *(
                 Check(
                     f"crossing_{after}",
@@ -161,10 +161,10 @@ def _sampled(settings: Settings, sign: int, margin: Callable[[Row, Row], Row], d
         return draws.least(margins) if margins else arb(1)
 
     return sampled.positive(
-        st.tuples(draws.logits(unique=True), draws.rising()),
+        st.tuples(draws.logits(unique=True), draws.toward_heavy()),
         value,
         settings,
-        domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders n < n′ from 1/4 to ∞; where "
+        domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders 1/n > 1/n′, from n = 1/4 over ∞ to −9/8; where "
         "order n′ has one key, both orders have the same weights",
         detail=detail,
         show=lambda case: f"z = {case[0]}, n = {draws.name(case[1][0])}, n′ = {draws.name(case[1][1])}",
@@ -193,6 +193,6 @@ def _shannon(row: Row) -> arb:
 
 CLAIM = build()
 FALSE = (
-    FalseVariant("the slope has the power 1 + 1/n", build(lambda c, n: c ** (1 + 1 / n))),
-    FalseVariant("the larger order majorizes", build(sign=-1)),
+    FalseVariant("the slope has the power 1 + 1/n", build(lambda c, inverse: c ** (1 + inverse))),
+    FalseVariant("the smaller 1/n majorizes", build(sign=-1)),
 )

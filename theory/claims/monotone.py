@@ -31,25 +31,29 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
     """The claim with `weight` of a base; if `strict_off`, that the order is strict off the support as well."""
 
     def rises(settings: Settings) -> Finding:
-        n, u, c = sympy.symbols("n u c", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
+        u, c = sympy.symbols("u c", positive=True)
         x = sympy.Symbol("x", real=True)
         return symbolic.positive(
             ("slope of a weight in its logit, finite order", sympy.diff(weight(u + x / n, n), x).subs(x, 0)),
             ("slope of a weight in its logit, softmax", sympy.diff(c * sympy.exp(x), x).subs(x, 0)),
             ("a weight above the threshold", weight(u, n)),
-            domain="all n > 0 and n = ∞, all u = z/n − τ > 0 and weights c > 0",
-            detail="one threshold serves the row; the weight rises strictly and continuously from 0 where z > nτ, and "
-            "is 0 where z ≤ nτ",
+            domain="all n ≠ 0 and n = ∞, all u = z/n − τ > 0 and weights c > 0",
+            detail="one threshold serves the row; for n > 0 the weight rises strictly and continuously from 0 where "
+            "z > nτ, and is 0 where z ≤ nτ; for n < 0 every z is below nτ, and the weight rises strictly",
             seed=settings.seed,
         )
 
     def spacing(settings: Settings) -> Finding:
-        n, u, c = sympy.symbols("n u c", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
+        u, v, c = sympy.symbols("u v c", positive=True)
+        z, tau = sympy.symbols("z tau", real=True)
         d = sympy.Symbol("d", nonnegative=True)
         return symbolic.identities(
-            ("finite order, logits d apart", weight(u + d / n, n) ** (1 / n) - weight(u, n) ** (1 / n), d / n),
+            ("finite order, bases v and u", weight(v, n) ** (1 / n) - weight(u, n) ** (1 / n), v - u),
+            ("those of logits d apart", ((z + d) / n - tau) - (z / n - tau), d / n),
             ("softmax, logits d apart", sympy.log(c * sympy.exp(d)) - sympy.log(c), d),
-            domain="all n > 0 and n = ∞, d ≥ 0, two keys of the support",
+            domain="all n ≠ 0 and n = ∞, d ≥ 0, two keys of the support",
             seed=settings.seed,
         )
 
@@ -64,7 +68,8 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             st.tuples(draws.logits(unique=True), draws.all_orders()),
             value,
             settings,
-            domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞",
+            domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and from "
+            "−32 to −9/8",
             detail="differences of the oracle's weights of neighbouring logits, the larger one of positive weight",
             show=_words,
         )
@@ -84,7 +89,8 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             st.tuples(draws.logits(), draws.all_orders()),
             sides,
             settings,
-            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, two keys of the support",
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and from "
+            "−32 to −9/8, two keys of the support",
             width=1e-20,
             detail="n(p_i^(1/n) − p_j^(1/n)), for softmax log(p_i/p_j), against z_i − z_j",
             show=_words,
@@ -102,7 +108,7 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
     return Claim(
         id="monotone",
         title="The weights keep the order of the logits",
-        statement=r"Let $p = \mathrm{entmax}_n(z)$, $0 < n \le \infty$. If $z_i \ge z_j$ then $p_i \ge p_j$; if "
+        statement=r"Let $p = \mathrm{entmax}_n(z)$ with $n > 0$, $n = \infty$ or $n < -1$. If $z_i \ge z_j$ then $p_i \ge p_j$; if "
         r"$z_i > z_j$ and $p_i > 0$ then $p_i > p_j$. For two keys of the support "
         r"\[n\,(p_i^{1/n} - p_j^{1/n}) = z_i - z_j,\] at $n = \infty$ $\log p_i - \log p_j = z_i - z_j$.",
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
@@ -111,9 +117,9 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
             Variable("z", r"logits, a row in $\mathbb{R}^m$"),
             Variable("n", r"order; $\alpha = 1 + 1/n$; softmax at $\infty$"),
         ),
-        formal=Statement(domains.domain(n=domains.positive())),
+        formal=Statement(domains.domain(n=domains.orders())),
         argument="One threshold serves the whole row; that a function of the logit which rises above the threshold "
-        "and is 0 below keeps the order is said.",
+        "and is 0 below, or rises everywhere, keeps the order is said.",
         checks=(
             Check("rises", "a weight rises with its logit above the threshold", Role.PROOF, rises),
             Check("spacing", "the distance of two keys of the support", Role.PROOF, spacing),

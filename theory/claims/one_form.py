@@ -32,6 +32,7 @@ from kernelproof.theory.rows import normalized
 from kernelproof.theory.statement import Statement
 
 INTEGERS = (1, 2, 3, 7)
+NEGATIVE = (Fraction(-2), Fraction(-5, 2))
 FixedReach = Callable[[Any, Any], Any]
 AdaptiveReach = Callable[[Any, Any, Any], Any]
 Floor = Callable[[Any, Any], Any]
@@ -57,53 +58,59 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
 
     def one_formula(settings: Settings) -> Finding:
         low, d = sympy.symbols("L D", nonnegative=True)
-        h, gamma, c, n, a, rest = sympy.symbols("H gamma c n a A", positive=True)
-        reach = fixed(h, low)
+        h, wide, gamma, c, a, rest = sympy.symbols("H B gamma c a A", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
+        reach, tail = fixed(h, low), fixed(-wide, low)
         return symbolic.identities(
             ("1 − D/h² with γ = (h² − L)/2", 1 - d / h, (h - low) / h * (1 - (d - low) / 2 / reach)),
+            ("n < 0: 1 + D/B with γ = −(B + L)/2", 1 + d / wide, (wide + low) / wide * (1 - (d - low) / 2 / tail)),
             ("the γ of a ball anchored at min D + 2γ", fixed(low + 2 * gamma, low), gamma),
             ("a common factor cancels", (c * a) ** n / ((c * a) ** n + (c * rest) ** n), a**n / (a**n + rest**n)),
             given=(h - low,),
-            domain="all n > 0, m, d and h² = H > L = min D",
-            detail="(h² − L)/h² > 0 is common to all keys, and d_i = (D_i − L)/2; if h² ≤ min D there is no weight "
+            domain="all n ≠ 0, m and d; n > 0: h² = H > L = min D; n < 0: h² = B > 0",
+            detail="(h² − L)/h² > 0, or (h² + L)/h² > 0 for n < 0, is common to all keys, and d_i = (D_i − L)/2; if h² ≤ min D there is no weight "
             "(n > 0) on either side; for `Nearest` the keys are those kept",
             seed=settings.seed,
         )
 
     def threshold(settings: Settings) -> Finding:
         top, gap = sympy.symbols("z_max d", real=True)
-        beta, n, u = sympy.symbols("beta n u", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
+        beta, u = sympy.symbols("beta u", positive=True)
         tau = top * beta / n - u
         return symbolic.identities(
             ("z_i/n − τ for z = βs, s = max s − d", beta * (top - gap) / n - tau, u * (1 - gap / adaptive(u, n, beta))),
-            domain="all n > 0, β > 0, m and d; û = u = max z/n − τ > 0",
+            domain="all n ≠ 0, β > 0, m and d; û = u = max z/n − τ > 0",
             detail="û^n is common to all keys and cancels; û > 0 because weights sum to 1",
             seed=settings.seed,
         )
 
     def ends(settings: Settings) -> Finding:
         s, r = sympy.symbols("s r", nonnegative=True)
-        n = sympy.Symbol("n", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
         m, top = sympy.Symbol("m", positive=True), 1 / (1 + s)
         return symbolic.identities(
             ("the n-th power of the lower end", floor(m, n) ** n, 1 / m),
             ("it over 1/(1 + s), m = 1 + s + r", top * (1 + s + r), 1 + r / (1 + s)),
             ("1 minus the upper", 1 - top, s / (1 + s)),
-            domain="all n > 0 and m ≥ 1",
+            domain="all n ≠ 0 and m ≥ 1",
             detail="û^n = max p = 1/(1 + s) is at most Σp = 1, and at least 1/m because m·max p ≥ Σp: s ≥ 0 and "
-            "r = m − 1 − s ≥ 0; x^{1/n} rises, so û is in [m^{−1/n}, 1]",
+            "r = m − 1 − s ≥ 0; x^{1/n} is monotone, so û lies between m^{−1/n} and 1, n < 0 from 1 on",
             seed=settings.seed,
         )
 
     def exponential(settings: Settings) -> Finding:
         d, beta, s = sympy.symbols("d beta s", positive=True)
-        n, gamma = sympy.symbols("n gamma", positive=True)
-        inside = sympy.log(1 - 1 / (1 + s))
+        n, gamma = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("gamma", positive=True)
+        inside, large = sympy.log(1 - 1 / (1 + s)), sympy.Symbol("N", positive=True)
+        at_one = [(1 - d / adaptive(1, side * large, beta)) ** (side * large) for side in (1, -1)]
         return symbolic.identities(
             ("exp(n·log1p(−d/γ)), d/γ = 1/(1 + s)", sympy.exp(n * inside), (1 - 1 / (1 + s)) ** n),
-            ("n → ∞ at û = 1", sympy.limit((1 - d / adaptive(1, n, beta)) ** n, n, sympy.oo), sympy.exp(-beta * d)),
+            ("the same where γ < 0, −d/γ = s", sympy.exp(n * sympy.log(1 + s)), (1 + s) ** n),
+            ("n → ∞ at û = 1", sympy.limit(at_one[0], large, sympy.oo), sympy.exp(-beta * d)),
+            ("n → −∞ at û = 1", sympy.limit(at_one[1], large, sympy.oo), sympy.exp(-beta * d)),
             ("softmax of gaps", sympy.exp(-beta * d), sympy.exp(beta * (gamma - d)) / sympy.exp(beta * gamma)),
-            domain="all n > 0, β > 0, 0 < d < γ; order ∞ for `Adaptive`",
+            domain="all n ≠ 0, β > 0, 0 < d < γ or γ < 0; order ∞ for `Adaptive`",
             detail="û lies between m^{−1/n} and 1, so it tends to 1; at order ∞ the formula is exp(−βd_i)",
             seed=settings.seed,
         )
@@ -120,7 +127,7 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             return certified.agree(
                 _pairs(settings, fixed, adaptive),
                 domain="seeded cases of 1 to 17 keys in 1 to 8 dimensions, every rule, also after `Nearest(3)`; n in "
-                f"{', '.join(map(str, ORDERS))} and ∞",
+                f"{', '.join(map(str, (*ORDERS, *NEGATIVE)))} and ∞",
                 width=width(settings),
                 detail="certified weights against the formula with the γ of the rule; û from the certified threshold",
             )
@@ -132,15 +139,15 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             found = entmax(z, order=order, precision=settings.precision)
             top = rational(Fraction(max(z))) / n - ball(found.threshold.values()[()])
             # A row of one key, or of ties, attains an end: 2^-40 of room for the width of the balls.
-            room = arb(2) ** -40
-            return draws.least([top - floor(rational(Fraction(len(z))), n) + room, 1 - top + room])
+            room, side = arb(2) ** -40, 1 if order > 0 else -1
+            return draws.least([side * (top - floor(rational(Fraction(len(z))), n)) + room, side * (1 - top) + room])
 
         return sampled.positive(
-            st.tuples(draws.logits(least=1), draws.orders()),
+            st.tuples(draws.logits(least=1), draws.both_sides()),
             slack,
             settings,
-            domain="rows of 1 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32",
-            detail="û is in [m^{−1/n}, 1] up to 2^-40",
+            domain="rows of 1 to 6 logits, multiples of 1/16 in [−4, 4], and orders from 1/4 to 32 and −32 to −9/8",
+            detail="û is between m^{−1/n} and 1 up to 2^-40",
             show=lambda case: f"z = {case[0]}, n = {case[1]}",
         )
 
@@ -152,26 +159,28 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
         r"$w_i \propto [1 - d_i/\gamma]_+^n$, with a constant $\gamma$ for the anchored one and "
         r"\[\gamma = \frac{h^2 - D}{2} \text{ (fixed } h\text{)}, "
         r"\qquad \gamma = \frac{n}{\beta}\,\hat u \text{ (adaptive)},\] "
-        r"where $\hat u = \max z/n - \tau \in [m^{-1/n}, 1]$ for $z = \beta s$ and its threshold $\tau$; with fixed "
-        r"$h$ and $h^2 \le D$ there are no weights. Where the nearest keys are kept first, the same holds among "
-        r"those. At $n = \infty$ the adaptive rule is $w_i \propto e^{-\beta d_i}$.",
+        r"where $\hat u = \max z/n - \tau$ is between $m^{-1/n}$ and $1$, for $z = \beta s$ and its threshold $\tau$; with "
+        r"fixed $h$ and $h^2 \le D$ there are no weights. For $n < 0$, $\gamma$ is negative: $w_i \propto (1 + "
+        r"d_i/|\gamma|)^{-|n|}$ with $|\gamma| = (h^2 + D)/2$ for the kernel $(1 + \|q-k\|^2/h^2)^{-|n|}$, minus a "
+        r"constant, or the same $\frac{n}{\beta}\hat u$. Where the nearest keys are kept first, the same holds among "
+        r"those. At $n = \pm\infty$ the adaptive rule is $w_i \propto e^{-\beta d_i}$.",
         source="ours; the rules: arXiv:2601.22766, normalized ReLU, ReLUmax, entmax and top-k as bandwidths",
         kind=Kind.THEOREM,
         variables=(
             Variable("q, k_i", r"query and $m \ge 1$ keys in $\mathbb{R}^d$"),
             Variable("d_i", "gap of a score to the largest"),
-            Variable(r"\gamma", "how far below the largest a score may be and keep weight"),
-            Variable("n", r"order, $0 < n < \infty$ where not said"),
+            Variable(r"\gamma", "for $n > 0$ how far below the largest a score may be and keep weight"),
+            Variable("n", r"order, $n \ne 0$; below $-1$ for the adaptive rule, where $\alpha = 1 + 1/n > 0$"),
             Variable(r"\hat u", r"$n$-th root of the largest weight"),
         ),
-        formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1))),
+        formal=Statement(domains.domain(n=domains.nonzero(), beta=domains.positive(), m=domains.integers(1))),
         argument="The identities are shown for one key against the others; that a factor common to all keys "
         "cancels, that the largest of m weights lies between 1/m and 1, and that `Nearest` applies the "
         "same to the keys kept, is said.",
         checks=(
             Check("one_formula", "a ball of any $h$ is a reach beyond the nearest key", Role.PROOF, one_formula),
             Check("threshold", r"the adaptive reach is $(n/\beta)\hat u$", Role.PROOF, threshold),
-            Check("ends", r"$\hat u$ is in $[m^{-1/n}, 1]$", Role.PROOF, ends),
+            Check("ends", r"$\hat u$ is between $m^{-1/n}$ and $1$", Role.PROOF, ends),
             Check("exponential", r"the form with a logarithm, and order $\infty$", Role.PROOF, exponential),
             Check("rational_rows", "both forms are the same rationals", Role.SUPPORT, rows),
             Check("oracle", "certified weights agree under every rule and order", Role.SUPPORT, oracle),
@@ -241,11 +250,12 @@ def _ruled(
         return [values[i] for i in near], found
 
     mine = [gaps[i] for i in near]
-    for order in ORDERS:
+    for order in (*ORDERS, *NEGATIVE):
+        side = 1 if order > 0 else -1
         for h in _bandwidths(case):
-            right = formula(mine, fixed(h**2, min(case.distances)), order)
+            right = formula(mine, fixed(side * h**2, min(case.distances)), order)
             yield from named(f"{prefix}h = {h}, n = {order}, {case}", solved(order, Fixed(h))[0], right)
-            right = formula(mine, h, order)
+            right = formula(mine, side * h, order)
             yield from named(f"{prefix}γ = {h}, n = {order}, {case}", solved(order, Anchored(h))[0], right)
         values, found = solved(order, Adaptive(case.beta))
         n, beta = rational(order), rational(case.beta)

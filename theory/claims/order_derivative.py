@@ -23,7 +23,8 @@ from kernelproof.theory.series import ball, balls, constant, digits
 from kernelproof.theory.series import entmax as entmax_series
 from kernelproof.theory.statement import Statement
 
-ORDERS = (Fraction(1, 2), Fraction(1), Fraction(4, 3), Fraction(2), Fraction(8), Fraction(2**10), Fraction(2**27))
+ORDERS = (Fraction(1, 2), Fraction(1), Fraction(4, 3), Fraction(2), Fraction(8), Fraction(2**10), Fraction(2**27), Fraction(-2),
+          Fraction(-(2**27)))  # fmt: skip
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.125, 0.25, 0.125, -0.0625), (0.5, 0.25, 0.25, 0.375))
 FLOAT_ROW = (0.0, 0.5, -1.25, 1.0, 0.25, -0.75, 1.5, -2.0)
 Stretch = Callable[[Any, Any], Any]
@@ -51,9 +52,9 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
     """The claim with this φ and this value at α = 1."""
 
     def derivative(settings: Settings) -> Finding:
-        n, u, p, total, mean = sympy.symbols("n u p W M", positive=True)
+        u, p, total, mean = sympy.symbols("u p W M", positive=True)
         z, c = sympy.symbols("z c", real=True)
-        alpha = sympy.Symbol("alpha", positive=True)
+        n, rate = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("epsilon", real=True, nonzero=True)
         tau = sympy.Function("tau")(n)
         move = sympy.diff(n * sympy.log(z / n - tau), n).subs(z, n * (u + tau))
         slope = sympy.diff(tau, n)
@@ -63,9 +64,8 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
             ("the part that all keys share keeps the sum", p * (sympy.log(u) - 1) + centre * p / u,
              p * phi(u, sympy.log(u)) - p / u / total * (mean - 1 + total)),
             ("a term of Σ p·φ", p * phi(u, sympy.log(u)), p * (sympy.log(u) - 1) + p / u),
-            ("dn/dα", sympy.diff(1 / (alpha - 1), alpha), -1 / (alpha - 1) ** 2),
-            given=(alpha - 1,),
-            domain="every n > 0, all m; for n ≤ 1 no key at the threshold; on the support, u = p^{1/n}; off it the "
+            ("dn/dα", sympy.diff(1 / rate, rate), -1 / rate**2),
+            domain="every n = 1/ε ≠ 0, ε = α − 1, all m; for 0 < n ≤ 1 no key at the threshold; on the support, u = p^{1/n}; off it the "
             "derivative is 0",
             detail="∂p_i/∂n = p_i(log u_i − 1) + c·w_i with one c = −(τ + nτ′); with M = Σp·log u the sum over i is "
             "M − 1 + cW = 0; Σp·φ = M − 1 + W by the third line, so the second is the stated form; then −n² for dn/dα; "
@@ -74,7 +74,7 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         )  # fmt: skip
 
     def textbook(settings: Settings) -> Finding:
-        n = sympy.Symbol("n", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
         u = sympy.symbols("u_1:4", positive=True)
         log = [sympy.log(each) for each in u]
         # Σp = 1 makes the two forms equal; the last weight is the remainder, without a power of its own.
@@ -86,20 +86,20 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
             ("the first key", found[0], stated[0]),
             ("the last key", found[2], stated[2]),
             given=(p[2],),
-            domain="every n > 0, keys with any u > 0 and Σp = 1 (sums over keys; three stand for any)",
+            domain="every n ≠ 0, keys with any u > 0 and Σp = 1 (sums over keys; three stand for any)",
             detail="the textbook form (p − w/W)/(α − 1)² + (h − (w/W)Σh)/(α − 1), h = −p·log p, with log p = n·log u",
             seed=settings.seed,
         )
 
     def limit(settings: Settings) -> Finding:
-        e = sympy.Symbol("epsilon", positive=True)
+        e = sympy.Symbol("epsilon", real=True, nonzero=True)
         log, mean, p = sympy.symbols("l E p", real=True)
         u = sympy.exp(e * log)
-        scaled = sympy.limit(phi(u, e * log) / e**2, e, 0)
+        scaled = sympy.limit(phi(u, e * log) / e**2, e, 0, "+-")
         return symbolic.identities(
             ("n²φ → ℓ²/2", scaled, log**2 / 2),
             ("value at α = 1", -(p * log**2 / 2 - p * mean / 2), value(p, log, mean)),
-            domain="all m, all logits; n → ∞",
+            domain="all m, all logits; n → ±∞",
             detail="u = p^{1/n} = e^{ℓ/n}, w → p and W → 1; the weights and so ℓ tend to those of softmax",
             seed=settings.seed,
         )
@@ -124,19 +124,19 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
             )
 
     def random_rows(settings: Settings) -> Finding:
-        def sides(case: tuple[list[float], int]) -> tuple[arb, arb]:
+        def sides(case: tuple[list[float], int, int]) -> tuple[arb, arb]:
             with ctx.workprec(settings.precision + 96):
-                z, exponent = case
-                order = Fraction(2) ** exponent
+                z, exponent, sign = case
+                order = sign * Fraction(2) ** exponent
                 pairs = [(a, b) for _, a, b in _row(z, order, settings, phi)]
                 return max(pairs, key=lambda pair: float(abs(pair[0]).mid()))
 
         logits = strategies.lists(strategies.integers(-64, 64).map(lambda k: k / 16 + 0.01), min_size=2, max_size=6)
         return sampled.equal(
-            strategies.tuples(logits, strategies.integers(1, 30)),
+            strategies.tuples(logits, strategies.integers(1, 30), strategies.sampled_from((1, -1))),
             sides,
             settings,
-            domain="rows of 2 to 6 logits in [−4, 4], n = 2 to 2^30",
+            domain="rows of 2 to 6 logits in [−4, 4], |n| = 2 to 2^30",
             width=2.0**-100,
             detail="the largest derivative of the row",
         )
@@ -160,11 +160,11 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
         source="ours; the form that cancels: Correia, Niculae & Martins, Adaptively sparse transformers, EMNLP 2019",
         kind=Kind.THEOREM,
         variables=(
-            Variable(r"n, \alpha", r"order $n > 0$, $\alpha = 1 + 1/n$"),
+            Variable(r"n, \alpha", r"order $n > 0$ or $n < -1$, $\alpha = 1 + 1/n$"),
             Variable("p", r"$\mathrm{entmax}_n(z)$ of a fixed row $z$"),
         ),
-        assumptions=(Assumption("no kink", "for $n \\le 1$, no key exactly at the threshold"),),
-        formal=Statement(domains.domain(n=domains.positive(), m=domains.integers(1))),
+        assumptions=(Assumption("no kink", "for $0 < n \\le 1$, no key exactly at the threshold"),),
+        formal=Statement(domains.domain(n=domains.orders(), m=domains.integers(1))),
         argument="The derivative is shown key by key, with the sums over keys as symbols that Σp = 1 ties "
         "together; the textbook form for three keys. That other rows follow, and that weights off the "
         "support stay 0, is said.",

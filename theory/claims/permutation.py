@@ -36,9 +36,10 @@ def build(total: Total = mass, places: Places = same) -> Claim:
     """The claim for weights whose threshold makes `total` 1, permuted by ``places(permutation of the logits)``."""
 
     def relabelled(settings: Settings) -> Finding:
-        n, tau, z = sympy.Symbol("n", positive=True), sympy.Symbol("tau", real=True), sympy.symbols("z_1:5", real=True)
+        n, tau, z = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("tau", real=True), sympy.symbols("z_1:5", real=True)
+        weight_of = sympy.Function("f")
         kinds: dict[str, Callable[[Any], Any]] = {
-            "finite order": lambda x: sympy.Max(x / n - tau, 0) ** n,
+            "finite order, any function of z/n − τ": lambda x: weight_of(x / n - tau),
             "softmax": lambda x: sympy.exp(x - tau),
         }
         pairs = []
@@ -54,20 +55,20 @@ def build(total: Total = mass, places: Places = same) -> Claim:
                 ]
         return symbolic.identities(
             *pairs,
-            domain="all n > 0 and n = ∞, all rows of four logits, all 24 permutations, any threshold τ",
+            domain="all n ≠ 0 and n = ∞, all rows of four logits, all 24 permutations, any threshold τ",
             detail="the weights of the permuted row at the threshold of the row: they are its weights, permuted as the "
             "claim says, and have the same sum; exchanges of two of four keys make up the permutations of any row",
             seed=settings.seed,
         )
 
     def one_threshold(settings: Settings) -> Finding:
-        n, u = sympy.symbols("n u", positive=True)
+        n, u = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("u", positive=True)
         x = sympy.Symbol("x", real=True)
         return symbolic.positive(
-            ("finite order: minus the slope of a weight u^n", -sympy.diff((u - x) ** n, x).subs(x, 0)),
+            ("finite order: −n times the slope of a weight u^n", -n * sympy.diff((u - x) ** n, x).subs(x, 0)),
             ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
-            domain="all n > 0 and n = ∞, all u > 0",
-            detail="so one threshold only makes the weights of the permuted row sum to 1, and it is that of the row",
+            domain="all n ≠ 0 and n = ∞, all u > 0",
+            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only makes the weights of the permuted row sum to 1, and it is that of the row",
             seed=settings.seed,
         )
 
@@ -90,7 +91,7 @@ def build(total: Total = mass, places: Places = same) -> Claim:
             st.tuples(draws.logits(), draws.all_orders(), st.permutations(range(6))),
             sides,
             settings,
-            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, any permutation",
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and from −32 to −9/8, any permutation",
             width=1e-20,
             detail="the oracle's weights of the permuted row against its permuted weights",
             show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, permutation {case[2]}",
@@ -99,12 +100,12 @@ def build(total: Total = mass, places: Places = same) -> Claim:
     return Claim(
         id="permutation",
         title="Permuting the keys permutes the weights",
-        statement=r"For every permutation matrix $P$ and $0 < n \le \infty$, "
+        statement=r"For every permutation matrix $P$ and every order $n > 0$, $n = \infty$ or $n < -1$, "
         r"\[\mathrm{entmax}_n(Pz) = P\,\mathrm{entmax}_n(z).\]",
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("P", "a permutation matrix")),
-        formal=Statement(domains.domain(n=domains.positive())),
+        formal=Statement(domains.domain(n=domains.orders())),
         argument="The permuted weights of four keys are shown to solve the permuted row; that "
         "exchanges make up every permutation, and that the threshold is the only one, is said.",
         checks=(

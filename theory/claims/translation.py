@@ -33,24 +33,24 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
 
     def argument(settings: Settings) -> Finding:
         z, c, tau, rest = sympy.symbols("z c tau lambda", real=True)
-        n = sympy.Symbol("n", positive=True)
+        n = sympy.Symbol("n", real=True, nonzero=True)
         return symbolic.identities(
             ("finite order: the base of a weight", (z + c) / n - (tau + shift(c, n)), z / n - tau),
             ("softmax: a weight", sympy.exp((z + c) - (rest + c)), sympy.exp(z - rest)),
-            domain="all n > 0 and n = ∞, all z, c and thresholds τ, λ",
+            domain="all n ≠ 0 and n = ∞, all z, c and thresholds τ, λ",
             detail="with τ + c/n (softmax: λ + c) in the place of τ every weight is what it was, so they sum to 1 "
-            "again; the sum falls strictly in the threshold while it is positive, so there is no other",
+            "again; the sum is strictly monotone in the threshold while it is positive, so there is no other",
             seed=settings.seed,
         )
 
     def one_threshold(settings: Settings) -> Finding:
-        n, u = sympy.symbols("n u", positive=True)
+        n, u = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("u", positive=True)
         x = sympy.Symbol("x", real=True)
         return symbolic.positive(
-            ("finite order: minus the slope of a weight u^n", -sympy.diff((u - x) ** n, x).subs(x, 0)),
+            ("finite order: −n times the slope of a weight u^n", -n * sympy.diff((u - x) ** n, x).subs(x, 0)),
             ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
-            domain="all n > 0 and n = ∞, all u > 0",
-            detail="so one threshold only makes the weights sum to 1",
+            domain="all n ≠ 0 and n = ∞, all u > 0",
+            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only makes the weights sum to 1",
             seed=settings.seed,
         )
 
@@ -84,14 +84,14 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
     return Claim(
         id="translation",
         title="Adding a constant to all logits changes nothing",
-        statement=r"For every $c$ and $0 < n \le \infty$, "
+        statement=r"For every $c$ and every order $n > 0$, $n = \infty$ or $n < -1$, "
         r"\[\mathrm{entmax}_n(z + c\,\mathbf{1}) = \mathrm{entmax}_n(z),\] "
-        r"and for $n < \infty$ the threshold moves by $c/n$.",
+        r"and for finite $n$ the threshold moves by $c/n$.",
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),
-        formal=Statement(domains.domain(n=domains.positive(), c=domains.real())),
-        argument="Each weight is shown to be the same with the moved threshold; that the sum of terms which fall "
+        formal=Statement(domains.domain(n=domains.orders(), c=domains.real())),
+        argument="Each weight is shown to be the same with the moved threshold; that the sum of terms which all fall, or all rise, "
         "strictly passes 1 at one threshold only is said.",
         checks=(
             Check("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
@@ -105,11 +105,12 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
 
 def _drawn(settings: Settings, sides: Callable[[Case], tuple[arb, arb]], detail: str, *, infinite: bool) -> Finding:
     return sampled.equal(
-        st.tuples(draws.logits(), draws.all_orders() if infinite else draws.orders(), st.integers(-(2**20), 2**20)),
+        st.tuples(draws.logits(), draws.all_orders() if infinite else draws.both_sides(), st.integers(-(2**20), 2**20)),
         sides,
         settings,
         domain="rows of 2 to 6 logits in [−4, 4] and shifts up to 2^16, multiples of 1/16; orders from 1/4 to "
-        + ("∞" if infinite else "32"),
+        + ("∞" if infinite else "32")
+        + " and from −32 to −9/8",
         width=1e-20,
         detail=detail,
         show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, c = {case[2]}/16",

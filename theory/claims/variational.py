@@ -32,14 +32,16 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
     """The claim with the entropy ``const − Σ cost(p_i, α)``; if `sign` is −1, the claim of a minimum."""
 
     def stationary(settings: Settings) -> Finding:
-        n, u, c, p = sympy.symbols("n u c p", positive=True)
-        slope = sympy.diff(cost(p, 1 + 1 / n), p).subs(p, u**n)
+        u, c, p = sympy.symbols("u c p", positive=True)
+        e = sympy.Symbol("epsilon", real=True, nonzero=True)
+        slope = sympy.diff(cost(p, 1 + e), p).subs(p, u ** (1 / e))
         return symbolic.identities(
-            ("slope of the cost at p = u^n, u = z/n − τ", slope, n * u),
+            ("slope of the cost at p = u^n, u = z/n − τ", slope, u / e),
             ("slope of Shannon's cost at p = c·exp(z)", sympy.diff(p * sympy.log(p), p).subs(p, c), sympy.log(c) + 1),
-            domain="all n = 1/(α − 1) > 0 and u > 0; α = 1: all c > 0",
+            given=(1 + e,),
+            domain="all ε = 1/n = α − 1 above −1 but 0, u > 0; α = 1: all c > 0",
             detail="at p = entmax_n(z) the slope φ′(p_i) of the cost φ is z_i − μ on the support, with μ = nτ (α = 1: "
-            "log p_i + 1 = z_i − μ); off it φ′(0) = 0 ≥ z_i − μ",
+            "log p_i + 1 = z_i − μ); off it, which occurs for n > 0 only, φ′(0) = 0 ≥ z_i − μ",
             seed=settings.seed,
         )
 
@@ -56,7 +58,8 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
         )
 
     def bregman(settings: Settings) -> Finding:
-        p, x, rate = sympy.symbols("p x epsilon", positive=True)
+        p, x = sympy.symbols("p x", positive=True)
+        rate = sympy.Symbol("epsilon", real=True, nonzero=True)
         alpha = 1 + rate
         phi = cost(x, alpha)
         at_one = sympy.diff(phi, x).subs(x, 1)
@@ -70,18 +73,20 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
             ("α = 1, r = px", p * x * sympy.log(p * x) - p * sympy.log(p) - (sympy.log(p) + 1) * (p * x - p),
              p * (x * sympy.log(x) - x + 1)),
             ("α = 1, r = 0", sympy.limit(p * (x * sympy.log(x) - x + 1), x, 0, "+"), p),
-            domain="all α ≥ 1, p > 0, and r = 0 or x = r/p > 0",
+            given=(alpha,),
+            domain="all α > 0, p > 0, and r = 0 or x = r/p > 0",
             detail="by Taylor, with the sign of the second derivative, the divergence is above 0 unless r = p; at "
             "r = 0 it is p^α/α, or p",
             seed=settings.seed,
         )  # fmt: skip
 
     def convex(settings: Settings) -> Finding:
-        x, rate = sympy.symbols("x epsilon", positive=True)
+        x, rate = sympy.Symbol("x", positive=True), sympy.Symbol("epsilon", real=True, nonzero=True)
         return symbolic.positive(
             ("second derivative of the cost, α = 1 + ε", sign * sympy.simplify(sympy.diff(cost(x, 1 + rate), x, 2))),
             ("of Shannon's", sign * sympy.diff(x * sympy.log(x), x, 2)),
-            domain="all α ≥ 1 and x > 0",
+            given=(1 + rate,),
+            domain="all α > 0 and x > 0",
             detail="the cost is strictly convex, so the difference is above 0 for every r ≠ p: a maximum, and only one",
             seed=settings.seed,
         )
@@ -92,7 +97,8 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
             st.tuples(draws.logits(), draws.all_orders(), shares),
             lambda case: sign * _lead(cost, case, settings.precision),
             settings,
-            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞, rational rows r ≠ p",
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and −32 to −9/8, "
+            "rational rows r ≠ p",
             detail="objective at the oracle's weights minus objective at r",
             show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, r ∝ {case[2][: len(case[0])]}",
         )
@@ -121,9 +127,9 @@ def build(cost: Cost = tsallis_cost, *, sign: int = 1) -> Claim:
         variables=(
             Variable("z", r"logits, a row in $\mathbb{R}^m$"),
             Variable("p", r"$p_i \ge 0$, $\sum_i p_i = 1$"),
-            Variable(r"\alpha", r"$1 \le \alpha < \infty$"),
+            Variable(r"\alpha", r"$0 < \alpha < \infty$; below 1 the order is $n < -1$"),
         ),
-        formal=Statement(domains.domain(n=domains.positive())),
+        formal=Statement(domains.domain({"epsilon": domains.nonzero()}, "epsilon + 1 > 0")),
         argument="The objective is a sum over keys; each term of the difference is shown, and its sign by Taylor's "
         "theorem from the second derivative. That the terms with the multiplier cancel because both rows "
         "sum to 1 is said.",

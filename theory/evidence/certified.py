@@ -101,7 +101,7 @@ def proves(
     on = within or statement.domain
     predicate = statement.parsed[0] if len(statement.parsed) == 1 else None
     closed = all(
-        None not in each.ends and not (each.open_low or each.open_high or each.integer or each.index)
+        None not in each.ends and not (each.open_low or each.open_high or each.integer or each.index or each.without)
         for each in on.ranges.values()
     )
     if predicate is None or predicate.operator != ">" or not closed or on.cases is not None:

@@ -23,6 +23,9 @@ Order = Fraction | float
 STEPS = 16
 FINITE: tuple[Fraction, ...] = tuple(map(Fraction, ("1/4", "1/2", "3/4", "1", "3/2", "2", "7/3", "3", "5", "8", "32")))
 
+HEAVY: tuple[Fraction, ...] = tuple(map(Fraction, ("-32", "-8", "-3", "-2", "-3/2", "-9/8")))
+"""Orders below −1, from a light tail to a heavy one."""
+
 
 def logits(*, least: int = 2, most: int = 6, unique: bool = False) -> SearchStrategy[list[float]]:
     """A strategy for rows of `least` to `most` logits in [−4, 4], multiples of 1/16; no two equal if `unique`."""
@@ -35,14 +38,27 @@ def orders() -> SearchStrategy[Fraction]:
     return st.sampled_from(FINITE)
 
 
+def both_sides() -> SearchStrategy[Fraction]:
+    """A strategy for an order from `FINITE` or `HEAVY`."""
+    return st.sampled_from((*FINITE, *HEAVY))
+
+
 def all_orders() -> SearchStrategy[Order]:
-    """A strategy for an order from `FINITE` or ∞."""
-    return st.one_of(orders(), st.just(inf))
+    """A strategy for an order from `FINITE`, ∞, or `HEAVY`."""
+    return st.one_of(orders(), st.just(inf), st.sampled_from(HEAVY))
 
 
 def rising() -> SearchStrategy[tuple[Order, Order]]:
     """A strategy for two orders n < n′ from `FINITE` and ∞."""
-    choices: tuple[Order, ...] = (*FINITE, inf)
+    return _pairs((*FINITE, inf))
+
+
+def toward_heavy() -> SearchStrategy[tuple[Order, Order]]:
+    """A strategy for two orders of falling 1/n, from `FINITE` over ∞ to `HEAVY`."""
+    return _pairs((*FINITE, inf, *HEAVY))
+
+
+def _pairs(choices: tuple[Order, ...]) -> SearchStrategy[tuple[Order, Order]]:
     return st.tuples(st.integers(0, len(choices) - 2), st.integers(1, len(choices) - 1)).map(
         lambda at: (choices[at[0]], choices[max(at[1], at[0] + 1)])
     )

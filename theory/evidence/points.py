@@ -58,6 +58,7 @@ def points(
     special = [{**inner, symbol: end} for symbol, end in ends] + ([{**inner, **dict(ends)}] if ends else [])
     free = [symbol for symbol in symbols if within[symbol].ends == (None, None) or within[symbol].low == "0"]
     free = [symbol for symbol in free if within[symbol].high is None and not symbol.is_integer]
+    free = [symbol for symbol in free if within[symbol].without is None]
     special += [{**inner, **{symbol: inner[symbol] * scale for symbol in free}} for scale in SCALES]
     # Few points may satisfy a condition.
     drawn = (draw() for _ in range(count * (TRIES if given else 1)))
@@ -69,6 +70,8 @@ def points(
 def _in_range(value: Rational, within: Range, random: Random) -> Rational:
     """A random value as one of the range."""
     low, high = within.ends
+    if within.without is not None and not within.integer:
+        value = _beside(value, within)
     if low is None and high is None:
         return value
     if within.integer:
@@ -78,6 +81,12 @@ def _in_range(value: Rational, within: Range, random: Random) -> Rational:
     if low is not None and high is not None:
         return sympy.Rational(low + (high - low) * Fraction(random.randint(1, 1023), 1024))
     return sympy.Rational(low) + abs(value) if low is not None else sympy.Rational(high) - abs(value)
+
+
+def _beside(value: Rational, within: Range) -> Rational:
+    """A random value moved out of the interval that the range leaves out."""
+    low, high = map(Fraction, within.without or ("0", "0"))
+    return sympy.Rational(high) + value if value > 0 else sympy.Rational(low) + value - Rational(1, 1000)
 
 
 def _ends(symbol: Symbol, within: Range) -> list[Rational]:

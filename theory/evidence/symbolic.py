@@ -20,13 +20,14 @@ import sympy
 from sympy import Expr, Symbol
 from sympy.core.function import AppliedUndef
 
+from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.domain import Domain, Range
 from kernelproof.theory.evidence.definedness import above, at_least, undefined
 from kernelproof.theory.evidence.points import exceeds, in_words, number_at, points, symbols_of
-from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict, issue
+from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict, is_issued, issue
 from kernelproof.theory.statement import Predicate, Statement
 
-__all__ = ["identities", "points", "positive", "proves", "vanishes"]
+__all__ = ["either_sign", "identities", "points", "positive", "proves", "vanishes"]
 
 Pair = tuple[str, Any, Any]
 """A name and the two sides."""
@@ -93,6 +94,47 @@ def positive(
         _signed(outcome, name, expression, expression, seed, conditions, strict=strict)
     on = _domain([each for _, each in named], conditions)
     return _finding(Relation.INEQUALITY, domain, detail, len(named), outcome, on)
+
+
+def either_sign(below: Finding, above: Finding, *, variable: str, domain: str, detail: str = "") -> Finding:
+    """PROVED if `below` is for all values of `variable` under 0 and `above` is for all over 0: for all but 0.
+
+    Of the other variables of both the smaller range counts. What one of the two refutes is REFUTED.
+
+    Args:
+        below: by `identities` or `positive`, with a symbol that is negative.
+        above: the same with a symbol that is positive.
+        variable: its name.
+        domain: both sides in words.
+        detail: how they make up the step.
+
+    Raises:
+        ClaimError: a finding is not one of these.
+    """
+    ranges: dict[str, Range] = {}
+    conditions: list[str] = []
+    for each, side in ((below, Range(high="0", open_high=True)), (above, Range(low="0", open_low=True))):
+        on = each.on
+        if not is_issued(each) or each.evidence is not Evidence.SYMBOLIC or on is None or each.subject:
+            msg = f"the two sides are steps that SymPy took; got {each!r}"
+            raise ClaimError(msg)
+        if on.ranges.get(variable) != side:
+            msg = f"one side is for {variable} in {side}; got {on}"
+            raise ClaimError(msg)
+        for name, values in on.ranges.items():
+            other = ranges.get(name, values)
+            if name != variable and not (other.covers(values) or values.covers(other)):
+                msg = f"{name} is in {other} on one side and in {values} on the other, of which none is the smaller"
+                raise ClaimError(msg)
+            ranges[name] = values if other.covers(values) else other
+        conditions += [text for text in on.conditions if text not in conditions]
+    ranges[variable] = Range(without=("0", "0"))
+    refuted = next((each for each in (below, above) if each.verdict is Verdict.REFUTED), None)
+    undecided = [each.detail for each in (below, above) if each.verdict is Verdict.UNDECIDED]
+    outcome = _Outcome(undecided, {*below.assumed, *above.assumed}, refuted.witness if refuted else None)
+    relation = Relation.EQUALITY if below.relation is above.relation is Relation.EQUALITY else Relation.INEQUALITY
+    count = below.decided + above.decided + len(undecided)
+    return _finding(relation, domain, detail, count, outcome, Domain(ranges=ranges, conditions=conditions))
 
 
 def proves(statement: Statement, *, domain: str = "", detail: str = "", seed: int = 0) -> Finding:
@@ -280,7 +322,7 @@ def _domain(values: Iterable[Any], given: tuple[Expr, ...]) -> Domain:
     return Domain(ranges=ranges, conditions=conditions)
 
 
-_RANGED = ("real", "positive", "negative", "nonnegative", "nonpositive", "integer")
+_RANGED = ("real", "positive", "negative", "nonnegative", "nonpositive", "nonzero", "integer")
 """The assumptions of a symbol that a `Range` says."""
 
 
@@ -293,6 +335,7 @@ def _range(each: Symbol) -> Range:
         open_low=bool(each.is_positive),
         open_high=bool(each.is_negative),
         integer=bool(each.is_integer),
+        without=("0", "0") if each.is_nonzero and not (each.is_positive or each.is_negative) else None,
     )
 
 
