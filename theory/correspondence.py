@@ -15,9 +15,10 @@ import sympy
 from flint import arb
 from numpy.typing import NDArray
 
+from kernelproof.reference import entmax
 from kernelproof.theory.claim import Settings
 from kernelproof.theory.evidence.certified import rational
-from kernelproof.theory.evidence.draws import ball
+from kernelproof.theory.evidence.draws import ball, least
 from kernelproof.theory.real_tensors import load, total_variation
 from kernelproof.theory.rows import distances, dot, normalized
 
@@ -39,6 +40,22 @@ PLANTED = (
     (4, ("30/353", "120/353", "272/353", "315/353")),
 )
 """(n, the u_i of the support): rationals with ``Σ u_i^n = 1``, so that p_i = u_i^n and the bandwidth are rational."""
+
+
+OUT_OF_REACH = (Fraction(13), tuple(map(Fraction, ("-1", "0", "1/2", "2"))), Fraction(-2), Fraction(1))
+"""A query and keys on a line, an order n and β at which every key has weight and no bandwidth exists: h² is −117.
+
+−2nτ/β is 117 and below every squared distance, the least of which is 121.
+"""
+
+
+def out_of_reach(settings: Settings) -> tuple[arb, arb]:
+    """``−2nτ/β`` by the certified threshold of `OUT_OF_REACH`, and the least weight of its keys."""
+    query, keys, order, beta = OUT_OF_REACH
+    z = [float(-beta * (query - key) ** 2 / 2) for key in keys]
+    found = entmax(z, order=order, precision=settings.precision)
+    square = -2 * rational(order) * ball(found.threshold.values()[()]) / rational(beta)
+    return square, least([ball(each) for each in found.weights.values()])
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def logits_of(weights: Sequence[arb], eps: arb, length: int) -> list[Series]:
 
     Args:
         weights: positive balls.
-        eps: a ball in [0, ∞); 0 is allowed, where z = log p.
+        eps: a ball; 0 is allowed, where z = log p.
         length: how many coefficients.
 
     Source: ``z = a∫₀¹ e^{sεa} ds`` with a = log p ≤ 0, so the k-th coefficient is ``a^{k+1}/k!·∫ s^k e^{sεa} ds`` and
@@ -61,7 +61,7 @@ def logits_of(weights: Sequence[arb], eps: arb, length: int) -> list[Series]:
             factorial *= max(k, 1)
             coefficients.append(a ** (k + 1) / ((k + 1) * factorial) * low.union(arb(1)))
         # The first coefficient is known more precisely if ε is away from 0.
-        if eps > 0:
+        if eps > 0 or eps < 0:
             coefficients[0] = coefficients[0].intersection((low - 1) / eps)
         found.append(arb_series(coefficients, prec=length))
     return found
@@ -154,6 +154,16 @@ def _root_around(function: Equation, start: arb, eps: arb) -> arb:
         raise UndecidedError(msg)
 
     return arb(end(-1).union(end(1)))
+
+
+def toward_limit(exponents: Sequence[int]) -> list[tuple[str, int]]:
+    """The orders 2^k for the exponents, and −2^k for two of them, with their names.
+
+    >>> toward_limit((1, 2, 3, 4))
+    [('2^1', 2), ('2^2', 4), ('2^3', 8), ('2^4', 16), ('−2^2', -4), ('−2^4', -16)]
+    """
+    above = [(f"2^{k}", 2**k) for k in exponents]
+    return above + [(f"−{name}", -order) for name, order in (above[len(above) // 2 - 1], above[-1])]
 
 
 def softmax(logits: Sequence[Series]) -> list[Series]:

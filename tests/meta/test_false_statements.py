@@ -21,7 +21,7 @@ from sympy import Abs, Rational, Symbol, exp, sqrt
 
 from kernelproof.reference.errors import KernelproofError
 from kernelproof.theory.claim import Check, Claim, Kind, Role, Settings
-from kernelproof.theory.domain import Domain, between, closed, domain, integers, nonnegative, positive, real
+from kernelproof.theory.domain import Domain, between, closed, domain, integers, nonnegative, orders, positive, real
 from kernelproof.theory.evidence import certified, exact, sampled, symbolic
 from kernelproof.theory.finding import Evidence, Finding, Relation, Verdict
 from kernelproof.theory.statement import Statement
@@ -34,6 +34,8 @@ ALL = domain(x=real())
 THIRD = arb(1) / 3
 UNIT = domain(x=closed(0, 1))
 FROM_0 = domain(x=nonnegative())
+TAIL = domain(nu=positive(), d=nonnegative())
+SIGNED = Symbol("n", real=True, nonzero=True)
 Run = Callable[[Statement], Finding]
 Case = tuple[Domain, tuple[str, ...], Run]
 
@@ -193,6 +195,29 @@ FALSE: dict[str, Case] = {
     "no case": (domain(n=integers(1)), ("n > n",), lambda _: exact.equal([], domain="all n >= 1")),
     "samples": (ALL, ("Abs(x) > 0",), lambda _: sampled.positive(
         st.integers(1, 9), arb, Settings(examples=20), domain="all x")),
+    # On the other side of softmax: orders below 0, where a tail is heavy.
+    "the edge of a compact kernel for a heavy tail": (
+        TAIL, ("(1 + d/nu)**(-nu) = Max(1 - d/nu, 0)**nu",), shown),
+    "a key without weight": (TAIL, ("0 >= (1 + d/nu)**(-nu)",), shown),
+    "the Gaussian above the heavy tail": (TAIL, ("exp(-d) >= (1 + d/nu)**(-nu)",), shown),
+    "the power ν − 1 for ν": (TAIL, ("(1 + d/nu)**(-nu) = (1 + d/nu)**(1 - nu)",), shown),
+    "a bandwidth for every query": (
+        domain(nu=positive(), beta=positive(), D=positive()), ("2*nu/beta - D > 0",), shown),
+    "a bandwidth with the sign of positive orders": (
+        domain(nu=positive(), beta=positive(), D=positive()), ("beta/(2*nu)*(2*nu/beta + D) = 1 - beta*D/(2*nu)",),
+        shown),
+    "a density for every tail": (domain(nu=positive()), ("gamma(nu - 1/2) > 0",), shown),
+    "weights that grow with the order on both sides": (
+        domain(n=orders(), u=positive()), ("n*u**(n - 1) > 0",), shown),
+    "positive orders for both signs": (domain(n=orders()), ("n > 0",), lambda _: symbolic.positive(
+        ("it", Symbol("n", positive=True)), domain="all n > 0")),
+    "a condition on the order": (domain(n=orders()), ("n + 1 > 0",), lambda _: symbolic.positive(
+        ("it", SIGNED + 1), domain="all n", given=(SIGNED + 1,))),
+    "an order of 0 left out": (domain(n=real()), ("n**2 > 0",), lambda _: symbolic.positive(
+        ("it", SIGNED**2), domain="all n but 0")),
+    "one of two sides": (domain(n=orders()), ("n + 1 > 0",), lambda _: symbolic.either_sign(
+        symbolic.positive(("it", -Symbol("n", negative=True)), domain="n < 0"),
+        symbolic.positive(("it", -Symbol("n", positive=True)), domain="n > 0"), variable="n", domain="all n but 0")),
     # Findings, and what they are of.
     "a finding made by hand": (ALL, ("x > x",), by_hand()),
     "one made by hand that claims too much": (ALL, ("x > x",), by_hand(evidence=Evidence.SAMPLED)),
@@ -229,7 +254,9 @@ def test_a_false_statement_is_not_proved(case: Case, words: bool) -> None:
 
 SMALLER = ("a smaller box", "a smaller box by text", "a box without its end", "a box of another variable",
            "eight cases for all n", "cases in words", "a range without its end", "positive symbols for real ones",
-           "the same words on a smaller domain", "existence for all")  # fmt: skip
+           "the same words on a smaller "
+           "domain", "existence for all", "positive orders for both signs", "a condition on the order",
+           "an order of 0 left out")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMALLER)
@@ -266,6 +293,8 @@ TRUE: dict[str, Case] = {
         s, precision=64, within=domain(x=closed(-1, 2)))),
     "a range with two ends": (domain(x=closed("1/2", 2)), ("2*x > x", "x**2 + x > 0"), shown),
     "a condition": (domain({"x": real()}, "x > 1"), ("(x - 1)/(x - 1) = 1", "2*x - 2 > 0"), shown),
+    "orders on both sides": (domain(n=orders(), u=positive()), ("n**2*u**(n - 1) > 0", "n/n = 1"), shown),
+    "a heavy tail": (TAIL, ("(1 + d/nu)**(-nu) > 0", "(1 + d/nu)**(-nu) = 1/(1 + d/nu)**nu"), shown),
     "a finite range": (domain(n=integers(1, 8)), ("9 > n", "n**2 >= n"), exact.proves),
 }  # fmt: skip
 

@@ -16,11 +16,14 @@ from kernelproof.theory.domain import (
     domain,
     integers,
     nonnegative,
+    nonzero,
+    orders,
     positive,
     real,
 )
 from kernelproof.theory.evidence import symbolic
 from kernelproof.theory.evidence.definedness import undefined
+from kernelproof.theory.evidence.points import points
 from kernelproof.theory.finding import Verdict
 from kernelproof.theory.statement import Statement
 
@@ -42,6 +45,18 @@ x, y, p = Symbol("x", real=True), Symbol("y", nonnegative=True), Symbol("p", pos
         (between(0, None), integers(1), True),
         (closed(0, 1), closed(0, "3/2"), False),
         (real(index="j"), real(), False),
+        (nonzero(), orders(), True),
+        (orders(), nonzero(), False),
+        (nonzero(), real(), False),
+        (real(), nonzero(), True),
+        (orders(), positive(), True),
+        (orders(), nonnegative(), False),
+        (positive(), orders(), False),
+        (between(-1, None), orders(), False),
+        (orders(), between(None, -1), True),
+        (orders(), Range(high="-1"), False),
+        (orders(), integers(1), True),
+        (orders(), integers(0), False),
     ],
 )
 def test_a_range_covers_another(evidence: Range, stated: Range, covers: bool) -> None:
@@ -57,6 +72,24 @@ def test_a_domain_lacks_what_it_does_not_name() -> None:
     assert cases(9).lacks(domain(n=integers(1, 9))) is not None
     assert domain(u=positive()).lacks(domain(n=real()), shared=True) is None
     assert domain(u=positive(), n=positive()).lacks(domain(n=real()), shared=True) is not None
+    assert domain({"n": real()}, "n > 0").lacks(domain(n=real()), shared=True) is not None
+    assert domain({"n": real()}, "n > 0").lacks(domain({"n": real()}, "n > 0"), shared=True) is None
+    assert domain({"n": real(), "u": real()}, "n + u > 0").lacks(domain(n=real()), shared=True) is None
+
+
+def test_a_range_with_an_interval_left_out_has_no_size_and_says_so() -> None:
+    assert str(orders()) == "ℝ without [-1, 0]"
+    assert str(nonzero()) == "ℝ without 0"
+    assert Range(low="-3", high="3", integer=True, without=("0", "0")).size is None
+
+
+def test_points_are_drawn_outside_of_an_interval_left_out() -> None:
+    n = Symbol("n", real=True, nonzero=True)
+    drawn = [point[n] for point in points([n], 0, 40, ranges={"n": orders()})]
+    assert len(drawn) >= 40
+    assert all(each > 0 or each < -1 for each in drawn)
+    assert min(drawn) < -1
+    assert max(drawn) > 0
 
 
 def test_a_range_counts_its_numbers() -> None:
@@ -73,7 +106,7 @@ def test_a_range_counts_its_numbers() -> None:
         (y, "y in [0, ∞)"),
         (x, "x in ℝ"),
         (Symbol("k", even=True), "k in ℤ; k is even"),
-        (Symbol("z", nonzero=True, real=True), "z in ℝ; z is nonzero"),
+        (Symbol("z", nonzero=True, real=True), "z in ℝ without 0"),
         (Symbol("x", integer=True) + sympy.sin(x), "x in ℤ"),
     ],
 )

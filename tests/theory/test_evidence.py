@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from kernelproof.reference.errors import ClaimError
 from kernelproof.theory.claim import Settings
+from kernelproof.theory.domain import domain, nonzero, orders, positive, real
 from kernelproof.theory.evidence import certified, draws, exact, quadrature, sampled, symbolic
-from kernelproof.theory.finding import Verdict
+from kernelproof.theory.finding import Finding, Verdict
 
 x, y = sympy.symbols("x y", positive=True)
 n = sympy.Symbol("n", integer=True, positive=True)
@@ -48,6 +49,44 @@ def test_a_sign_is_proved_and_refuted() -> None:
     assert symbolic.positive(("difference", x - y), domain="x, y > 0").verdict is Verdict.REFUTED
     assert symbolic.positive(("square", (x - y) ** 2), domain="", strict=False).verdict is Verdict.PROVED
     assert symbolic.positive(("square", (x - 200 * y) ** 2), domain="").verdict is Verdict.UNDECIDED
+
+
+def sides(power: int = 2) -> tuple[Finding, Finding]:
+    """n^power > 0 of a negative and of a positive n, with a symbol that has a smaller range on one side."""
+    u, z = sympy.Symbol("u", positive=True), sympy.Symbol("u", nonnegative=True)
+    below = symbolic.positive(("it", sympy.Symbol("n", negative=True) ** power + z), domain="n < 0")
+    return below, symbolic.positive(("it", sympy.Symbol("n", positive=True) ** power * u), domain="n > 0")
+
+
+def test_both_signs_of_a_variable_make_up_all_of_it_but_0() -> None:
+    below, above = sides()
+    found = symbolic.either_sign(below, above, variable="n", domain="n ≠ 0")
+    assert (found.verdict, found.decided) == (Verdict.PROVED, 2)
+    assert found.on is not None
+    assert found.on.ranges == {"n": nonzero(), "u": positive()}
+    assert found.on.lacks(domain(n=orders()), shared=True) is None
+    assert found.on.lacks(domain(n=real()), shared=True) is not None
+
+
+def test_one_side_that_fails_is_a_failure_of_both() -> None:
+    below, above = sides(power=1)
+    found = symbolic.either_sign(below, above, variable="n", domain="n ≠ 0")
+    assert found.verdict is Verdict.REFUTED
+    assert "n = -" in str(found.witness)
+    unknown = symbolic.positive(("it", (sympy.Symbol("n", negative=True) + 200 * y) ** 2), domain="n < 0")
+    assert symbolic.either_sign(unknown, above, variable="n", domain="n ≠ 0").verdict is Verdict.UNDECIDED
+
+
+def test_sides_that_are_not_both_signs_are_refused() -> None:
+    below, above = sides()
+    for pair in ((above, above), (above, below), (below, below)):
+        with pytest.raises(ClaimError, match="one side is for n in"):
+            symbolic.either_sign(*pair, variable="n", domain="n ≠ 0")
+    with pytest.raises(ClaimError, match="steps that SymPy took"):
+        symbolic.either_sign(below, exact.equal([("1", 1, 1)], domain="one"), variable="n", domain="n ≠ 0")
+    by_hand = above.model_copy(update={"decided": 9})
+    with pytest.raises(ClaimError, match="steps that SymPy took"):
+        symbolic.either_sign(below, by_hand, variable="n", domain="n ≠ 0")
 
 
 def test_points_satisfy_the_assumptions() -> None:

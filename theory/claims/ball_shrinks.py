@@ -7,12 +7,12 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-from flint import arb
+from flint import arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.reference import Adaptive, Kernel, weights
 from kernelproof.theory import domain as domains
-from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, sampled, symbolic
 from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.evidence.certified import rational
@@ -105,6 +105,18 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
             detail="the β that the mass equation gives to the larger ball is the smaller one",
         )
 
+    def negative(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            square, support = _ball([Fraction(1), Fraction(1)], Fraction(-2), Fraction(4), settings.precision)
+            # At n < 0 the bandwidth is minus what the threshold gives at n > 0.
+            return certified.exists(
+                "D = (1, 1), n = −2, β = 4: min D − h², h² = √2 − 1; both keys have weight 1/2",
+                (1 + square) if len(support) == 2 else arb(-1),
+                domain="two keys",
+                detail="the ball of a negative order holds no key that it must: h² falls as β grows (H2), below min D "
+                "and on below 0, and no key loses its weight (H1)",
+            )
+
     return Claim(
         id="ball_shrinks",
         label="M3",
@@ -119,6 +131,7 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
             Variable("n", r"order, $0 < n < \infty$"),
             Variable(r"\beta", r"inverse temperature; the weights are $\mathrm{entmax}_n(-\beta D/2)$"),
         ),
+        assumptions=(Assumption("positive order", "$n > 0$"),),
         formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive())),
         argument="The mass is a sum of the terms that are shown to rise, one per key; that a smaller right side of "
         "an increasing equation has a smaller root, and that the support is where D_i < h², is said.",
@@ -126,6 +139,7 @@ def build(mass: Mass = adaptive_mass, *, sign: int = 1) -> Claim:
             Check("equation", "the weights sum to 1 exactly if the mass equation holds", Role.PROOF, equation),
             Check("monotone", r"mass rises in $h^2$; what must be held falls in $\beta$", Role.PROOF, monotone),
             Check("squeezed", r"$h^2 - \min D$ is at most $2n/\beta$", Role.PROOF, squeezed),
+            Check("negative_order", "negative orders break it", Role.NECESSITY, negative, drops="positive order"),
             Check("oracle", r"larger $\beta$, smaller ball and support", Role.SUPPORT, oracle),
             Check("mass_equation", "the oracle's ball holds the mass", Role.SUPPORT, mass_equation),
             Check("box", r"two keys, over a box of distances, balls and orders", Role.SUPPORT, box),

@@ -15,7 +15,7 @@ from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kin
 from kernelproof.theory.claims.entmax_limit import EXPONENTS, moment
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
-from kernelproof.theory.series import Series, ball, balls, digits, logits_of, softmax, spread, variable
+from kernelproof.theory.series import Series, ball, balls, digits, logits_of, softmax, spread, toward_limit, variable
 from kernelproof.theory.statement import Statement
 
 ROWS = (
@@ -36,19 +36,20 @@ def build(added: Correction = correction) -> Claim:
     """The claim with the terms after 2n."""
 
     def expansion(settings: Settings) -> Finding:
-        e, beta, n = sympy.symbols("epsilon beta n", positive=True)
+        e, n = (sympy.Symbol(name, real=True, nonzero=True) for name in ("epsilon", "n"))
+        beta = sympy.Symbol("beta", positive=True)
         y, lse, mean, fall, distance = sympy.symbols("y LSE E lambda_1 D", real=True)
         exponent = sympy.log(1 + e * y) / e
         square = 2 * (n - fall) / beta
         move = sympy.solve(-mean / 2 - fall, fall)[0]
         return symbolic.identities(
             ("edge of the support", 1 + (-beta * distance / 2 - fall) / n, beta * (square - distance) / (2 * n)),
-            ("the exponent tends to z − λ", sympy.limit(exponent, e, 0), y),
-            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0), -(y**2) / 2),
-            ("its slope in λ at 1/n = 0", -sympy.limit(sympy.diff(exponent, y), e, 0), -1),
+            ("the exponent tends to z − λ", sympy.limit(exponent, e, 0, "+-"), y),
+            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0, "+-"), -(y**2) / 2),
+            ("its slope in λ at 1/n = 0", -sympy.limit(sympy.diff(exponent, y), e, 0, "+-"), -1),
             ("slope of λ", move, -mean / 2),
             ("βh²", beta * square.subs(fall, lse + move / n), 2 * n + added(lse, mean, 1 / n)),
-            domain="all m, all squared distances, β > 0; n → ∞",
+            domain="all m, all squared distances, β > 0; n → ±∞",
             detail="weights are [1 + (z_i − λ)/n]₊^n with z = −βD/2, positive iff D < h² = 2(n − λ)/β (in the first "
             "line "
             "λ₁ stands for λ); Σ exp(log(1 + ε(z_i − λ))/ε) = 1 is analytic near ε = 0, λ = LSE(z), so λ = LSE + "
@@ -65,7 +66,7 @@ def build(added: Correction = correction) -> Claim:
         with ctx.workprec(settings.precision + 192):
             return certified.agree(
                 _masses(added),
-                domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
+                domain=f"{len(ROWS)} rows, n = 2^10 to 2^40, −2^20 and −2^40",
                 # A wrong last term moves the mass by about 1/n, at most 1e-3; the ball is smaller, of order 1/n².
                 width=1e-4,
                 detail="at the stated h² the mass Σ[β(h² − D)/(2n)]^n is 1 up to the enclosed remainder",
@@ -92,7 +93,9 @@ def build(added: Correction = correction) -> Claim:
         statement=r"Let $z = -\beta D/2$, $\mathrm{LSE} = \log\sum_j e^{z_j}$, $p = \mathrm{softmax}(z)$ and "
         r"$E = \sum_j p_j (\log p_j)^2$. The bandwidth of $\mathrm{entmax}_n(z)$ as kernel regression satisfies, "
         r"as $n \to \infty$, \[h^2 = \frac{2n}{\beta} - \frac{2\,\mathrm{LSE}}{\beta} + \frac{E}{n\beta} + "
-        r"O(n^{-2}).\]",
+        r"O(n^{-2}).\] As $n \to -\infty$ the same holds with $-h^2$ in the place of $h^2$, for the kernel "
+        r"$(1 + \|q-k\|^2/h^2)^n$: $h^2 = \frac{2|n|}{\beta} + \frac{2\,\mathrm{LSE}}{\beta} + "
+        r"\frac{E}{|n|\beta} + O(n^{-2})$.",
         source="ours; the bandwidth of entmax as a kernel: arXiv:2601.22766, adaptive bandwidths",
         kind=Kind.THEOREM,
         variables=(
@@ -141,21 +144,20 @@ def _thresholds(settings: Settings, added: Correction) -> Finding:
     pairs, rows = [], list[list[Cell]]()
     for distances, beta in ROWS:
         scores = [-d / 2 for d in distances]
-        for exponent in EXPONENTS:
-            order = 2**exponent
+        for text, order in toward_limit(EXPONENTS):
             found = weights(scores, Kernel(order), Adaptive(beta), precision=settings.precision + 128)
             square = -2 * order * ball(found.threshold.values().item()) / ball(beta)
             stated = _stated(distances, beta, order, added)
             rest = _remainder(balls(found.weights.values()), beta, order, added)
             # Minus the leading terms and times n, so that the ball is compared with the last term.
             leading = _stated(distances, beta, order, lambda lse, mean, _: added(lse, mean, 0))
-            name = f"D = {distances}, β = {beta}, n = 2^{exponent}"
+            name = f"D = {distances}, β = {beta}, n = {text}"
             pairs.append((name, order * (square - leading), order * (stated + rest - leading)))
             if beta == 2:
-                rows.append([f"2^{exponent}", digits(square), digits((square - stated) * order**2, 8)])
+                rows.append([text, digits(square), digits((square - stated) * order**2, 8)])
     finding = certified.agree(
         pairs,
-        domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
+        domain=f"{len(ROWS)} rows, n = 2^10 to 2^40, −2^20 and −2^40; there −h² for h²",
         # Below a tenth, the smallest n still distinguishes the last term from twice, half or minus itself.
         width=0.1,
         detail="n(h² − 2n/β + 2·LSE/β) is E/β up to a remainder that is enclosed",
@@ -168,15 +170,14 @@ def _thresholds(settings: Settings, added: Correction) -> Finding:
 
 def _masses(added: Correction) -> Any:
     for distances, beta in ROWS:
-        for exponent in EXPONENTS:
-            order = 2**exponent
+        for text, order in toward_limit(EXPONENTS):
             square = _stated(distances, beta, order, added)
             scaled = [ball(beta) * (square - ball(d)) / (2 * order) for d in distances]
             mass = sum(((order * u.log()).exp() for u in scaled), arb(0))
             found = [(order * u.log()).exp() / mass for u in scaled]
             # The derivative of the mass by βh² is Σu^n/(2u), below 2 where the mass is near 1 and every u is above 1/2.
             rest = 2 * ball(beta) * _remainder(found, beta, order, added)
-            yield f"D = {distances}, β = {beta}, n = 2^{exponent}", mass, 1 + rest
+            yield f"D = {distances}, β = {beta}, n = {text}", mass, 1 + rest
 
 
 CLAIM = build()

@@ -115,7 +115,8 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         with ctx.workprec(settings.precision + 64):
             return certified.agree(
                 _three_ways(settings, of, radial),
-                domain="3 keys in the plane, 3 rules, n = 1/2, 1, 5/2, 64, −2; every derivative in q, k, v, h, γ, β and n",
+                domain="3 keys in the plane, 3 rules, n = 1/2, 1, 5/2, 64, −2; every derivative in q, k, v, "
+                "h, γ, β and n",
                 # 192 correct bits, minus the condition of a row of 3 keys: a power of 64 loses 6 bits, a log a few
                 # more.
                 width=2.0**-150,
@@ -141,7 +142,8 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
         label="G3",
         title="All other derivatives by the chain rule, and the kinks",
         statement=r"On the support let $w_i = \rho_i^n / \sum_j \rho_j^n$ with $\rho_i = h^2 - D_i$ (fixed rule) or "
-        r"$\rho_i = \gamma - d_i$ (anchored), for $n < 0$ $h^2 + D_i$ or $\gamma + d_i$, and $b_i = n w_i/\rho_i$. Then \[\frac{\partial w_i}{\partial \rho_j} = "
+        r"$\rho_i = \gamma - d_i$ (anchored), for $n < 0$ $h^2 + D_i$ or $\gamma + d_i$, and $b_i = n "
+        r"w_i/\rho_i$. Then \[\frac{\partial w_i}{\partial \rho_j} = "
         r"b_i \delta_{ij} - w_i b_j, \qquad \frac{\partial w_i}{\partial n} = w_i\Bigl(\log \rho_i - \sum_j w_j \log "
         r"\rho_j"
         r"\Bigr), \qquad \frac{\partial \rho_i}{\partial h} = 2h, \quad \frac{\partial \rho_i}{\partial \gamma} = 1, "
@@ -164,9 +166,7 @@ def build(of: Slope = slope, radial: int = 2, many: Callable[[Any], Any] = count
             Assumption("no kink", "for the derivatives: no key at the threshold, one nearest key (anchored)"),
         ),
         formal=Statement(
-            domains.domain(
-                n=domains.nonzero(), h=domains.positive(), gamma=domains.positive(), beta=domains.positive()
-            )
+            domains.domain(n=domains.nonzero(), h=domains.positive(), gamma=domains.positive(), beta=domains.positive())
         ),
         argument="Every derivative is shown for one key and one other; the chain rule joins them. Which supports "
         "occur next to a key at the threshold, and so the number of limiting Jacobians, is said.",

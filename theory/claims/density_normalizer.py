@@ -159,7 +159,8 @@ def _integrals(normalizer: Normalizer) -> Pairs:
             )
 
 
-def _near(value: float) -> arb:
+def near(value: float) -> arb:
+    """A float64 density as a ball, with the error that it is allowed."""
     return arb(value, value * ROUNDING)
 
 
@@ -171,9 +172,9 @@ def _beta_densities(normalizer: Normalizer) -> Pairs:
             value = stats.beta(float(n) + 1, float(n) + 1, loc=-1, scale=2).pdf(float(x))
             # float(n) is the order that SciPy sees.
             order = rational(Fraction(float(n)))
-            yield f"n = {text}, x = {x}", _constant(normalizer, order, 1) * rational(1 - x * x) ** order, _near(value)
+            yield f"n = {text}, x = {x}", _constant(normalizer, order, 1) * rational(1 - x * x) ** order, near(value)
         gaussian = (-rational(x * x) / 2).exp() / (2 * arb.pi()).sqrt()
-        yield f"the Gaussian, x = {x}", gaussian, _near(float(stats.norm.pdf(float(x))))
+        yield f"the Gaussian, x = {x}", gaussian, near(float(stats.norm.pdf(float(x))))
 
 
 def _estimates(seed: int, normalizer: Normalizer) -> Pairs:
@@ -195,7 +196,7 @@ def _estimates(seed: int, normalizer: Normalizer) -> Pairs:
                 yield (
                     f"{name}, d = {d}, x = {query.tolist()}",
                     _estimate(normalizer, name, t, d),
-                    _near(float(np.exp(found[row]))),
+                    near(float(np.exp(found[row]))),
                 )
 
 

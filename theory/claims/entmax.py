@@ -25,6 +25,7 @@ from kernelproof.theory.correspondence import (
     mean_variation,
     mixture,
     named,
+    out_of_reach,
     planted_distances,
     shares,
     width,
@@ -141,6 +142,19 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
             numbers=numbers,
         )
 
+    def negative(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            square, weight = out_of_reach(settings)
+            return certified.exists(
+                "q = 13, keys −1, 0, 1/2 and 2, n = −2, β = 1: the least of a key's weight and of 121 − h², "
+                "h² = −2nτ/β = 117",
+                weight.min(121 - square),
+                domain="one row of four keys, the nearest at squared distance 121",
+                detail="all keys have weight, while the ball of that h² holds none of them: at n < 0 h² has "
+                "the other sign, and "
+                "a bandwidth exists under a condition only (H2)",
+            )
+
     return Claim(
         id="entmax",
         label="C3",
@@ -162,6 +176,7 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
         assumptions=(
             Assumption("equal key norms", r"$\|k_i\| = R$ for all $i$, where the logits leave out $\|k_i\|^2/2$"),
             Assumption("rule", "$h$ is that of this query and these keys"),
+            Assumption("positive order", "$n > 0$"),
         ),
         formal=Statement(
             domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1), d=domains.integers(1))
@@ -174,6 +189,7 @@ def build(square: Square = bandwidth_squared, shift: Callable[[Any, Any], Any] =
             Check("planted", "rows whose threshold is known", Role.SUPPORT, planted),
             Check("oracle", "certified weights and outputs agree at every order", Role.SUPPORT, oracle),
             Check("unequal_norms", "unequal norms break it", Role.NECESSITY, unequal, drops="equal key norms"),
+            Check("negative_order", "negative orders break it", Role.NECESSITY, negative, drops="positive order"),
             Check("one_bandwidth", "one bandwidth for all queries breaks it", Role.NECESSITY, held, drops="rule"),
         ),
     )

@@ -17,7 +17,17 @@ from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kin
 from kernelproof.theory.evidence import certified, exact, sampled, symbolic
 from kernelproof.theory.finding import Cell, Finding, Grid
 from kernelproof.theory.rows import dot
-from kernelproof.theory.series import Series, balls, constant, digits, logits_of, softmax, spread, variable
+from kernelproof.theory.series import (
+    Series,
+    balls,
+    constant,
+    digits,
+    logits_of,
+    softmax,
+    spread,
+    toward_limit,
+    variable,
+)
 from kernelproof.theory.statement import Statement
 
 ROWS = ((0.0, 0.5, -1.25), (0.0, -3.0, 1.0, 0.25, -0.75), (2.0, 1.5, -4.0, 0.0), (0.125, 0.0))
@@ -68,18 +78,18 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
     """The claim with this coefficient of the weights and this constant of the divergence."""
 
     def expansion(settings: Settings) -> Finding:
-        e, p = sympy.symbols("epsilon p", positive=True)
+        e, p = sympy.Symbol("epsilon", real=True, nonzero=True), sympy.Symbol("p", positive=True)
         y, log, mean, fall = sympy.symbols("y l E lambda_1", real=True)
         exponent = sympy.log(1 + e * y) / e
         weight = sympy.exp(log - e * (log**2 / 2 + fall))
         move = sympy.solve(-mean / 2 - fall, fall)[0]
         return symbolic.identities(
-            ("the exponent tends to z − λ", sympy.limit(exponent, e, 0), y),
-            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0), -(y**2) / 2),
-            ("slope in λ at 1/n = 0", sympy.limit(sympy.diff(exponent, y), e, 0), 1),
+            ("the exponent tends to z − λ", sympy.limit(exponent, e, 0, "+-"), y),
+            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0, "+-"), -(y**2) / 2),
+            ("slope in λ at 1/n = 0", sympy.limit(sympy.diff(exponent, y), e, 0, "+-"), 1),
             ("slope of a weight", sympy.diff(weight, e).subs(e, 0).subs(sympy.exp(log), p), -p * (log**2 / 2 + fall)),
             ("with the λ that keeps the sum", -p * (log**2 / 2 + move), p * first(log, mean)),
-            domain="all m, all logits; n → ∞",
+            domain="all m, all logits; n → ±∞",
             detail="p_i = exp(log(1 + ε(z_i − λ))/ε), ε = 1/n, is analytic in (ε, λ) near (0, LSE) with ∂Σp/∂λ = −1 "
             "there, "
             "so λ(ε) is analytic (implicit function theorem), λ(0) = LSE and z − λ(0) = ℓ; Σ p_i(−ℓ_i²/2 − λ₁) = "
@@ -88,7 +98,7 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
         )
 
     def divergence(settings: Settings) -> Finding:
-        e = sympy.Symbol("epsilon", positive=True)
+        e = sympy.Symbol("epsilon", real=True, nonzero=True)
         a, b = sympy.symbols("a b", real=True)
         ratio = 1 + e * a + e**2 * b
         term = sympy.series(ratio * sympy.log(ratio), e, 0, 3).removeO()
@@ -99,7 +109,7 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
             ("a term of the divergence", term, e * a + e**2 * (b + a**2 / 2)),
             ("Σ p·a = 0", dot(p, shifts), 0),
             ("Σ p·a²/2", dot(p, [shift**2 / 2 for shift in shifts]), second(mean, moment(p, log, 4))),
-            domain="all m (sums are linear in each key's term; three keys stand for any), all logits; n → ∞",
+            domain="all m (sums are linear in each key's term; three keys stand for any), all logits; n → ±∞",
             detail="with p_i(n) = p_i(1 + εa_i + ε²b_i + …), Σ p_i b_i = 0 too because the weights sum to 1",
             seed=settings.seed,
         )
@@ -108,7 +118,7 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
         p, x = sympy.symbols("p x", positive=True)
         return symbolic.identities(
             ("1/(p·log(p/x)) as x → 0", sympy.limit(1 / (p * sympy.log(p / x)), x, 0, "+"), 0),
-            domain="all p > 0",
+            domain="all p > 0; n > 0",
             detail="a softmax weight is positive, so one entmax weight that is 0 makes KL(softmax ‖ entmax) infinite",
             seed=settings.seed,
         )
@@ -131,7 +141,7 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
         with ctx.workprec(settings.precision + 96):
             return certified.agree(
                 _weight_pairs(settings, first),
-                domain=f"{len(ROWS)} rows, n = 2^10 to 2^40",
+                domain=f"{len(ROWS)} rows, n = 2^10 to 2^40, −2^20 and −2^40",
                 # Below a tenth, the smallest n still distinguishes the coefficient from twice, half or minus itself.
                 width=0.1,
                 detail="n(p_i(n) − p_i)/p_i is the coefficient up to a remainder that is enclosed",
@@ -139,10 +149,10 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
 
     def studied(settings: Settings) -> Finding:
         return sampled.equal(
-            strategies.tuples(_rows(), strategies.integers(20, 60)),
-            lambda case: _one_pair(case[0], case[1], settings, first),
+            strategies.tuples(_rows(), strategies.integers(20, 60), strategies.sampled_from((1, -1))),
+            lambda case: _one_pair(case[0], case[2] * 2 ** case[1], settings, first),
             settings,
-            domain="rows of 2 to 6 logits in [−4, 4], n = 2^20 to 2^60",
+            domain="rows of 2 to 6 logits in [−4, 4], |n| = 2^20 to 2^60",
             # As above.
             width=0.1,
             detail="the largest coefficient, from certified weights",
@@ -165,15 +175,18 @@ def build(first: First = relative_shift, second: Second = divergence_constant) -
         id="entmax_limit",
         label="L2",
         title="Entmax tends to softmax at rate 1/n, with the exact coefficient",
-        statement=r"With $p = \mathrm{softmax}(z)$, $\ell = \log p$ and $E = \sum_j p_j \ell_j^2$, as $n \to \infty$ "
+        statement=r"With $p = \mathrm{softmax}(z)$, $\ell = \log p$ and $E = \sum_j p_j \ell_j^2$, as $n \to "
+        r"\pm\infty$ "
         r"\[\mathrm{entmax}_n(z)_i = p_i\Bigl[1 + \frac{E - \ell_i^2}{2n}\Bigr] + O(n^{-2}), \qquad "
         r"\mathrm{KL}(\mathrm{entmax}_n \,\|\, p) = \frac{\mathrm{Var}_p(\ell^2)}{8 n^2} + O(n^{-3}),\] "
-        r"while $\mathrm{KL}(p \,\|\, \mathrm{entmax}_n) = \infty$ as long as an entmax weight is 0.",
+        r"while $\mathrm{KL}(p \,\|\, \mathrm{entmax}_n) = \infty$ as long as an entmax weight is 0, which at "
+        r"$n < 0$ none is: "
+        r"the weights leave softmax on its two sides with opposite signs.",
         source="ours; that α-entmax tends to softmax: arXiv:2601.22766, and Peters, Niculae & Martins, ACL 2019",
         kind=Kind.THEOREM,
         variables=(
             Variable("z", r"a row of finite logits in $\mathbb{R}^m$, fixed"),
-            Variable("n", r"order, $n \to \infty$; $\alpha = 1 + 1/n$"),
+            Variable("n", r"order, $n \to \infty$ or $n \to -\infty$; $\alpha = 1 + 1/n$"),
         ),
         assumptions=(Assumption("fixed row", "$z$ does not change with $n$; the constants in $O$ depend on it"),),
         formal=Statement(domains.domain(m=domains.integers(1))),
@@ -206,8 +219,7 @@ def _weights(z: Sequence[float], order: Any, settings: Settings) -> list[arb]:
     return balls(entmax(list(z), order=order, precision=settings.precision + 96).weights.values())
 
 
-def _one_row(z: Sequence[float], exponent: int, settings: Settings, first: First) -> tuple[list[arb], list[arb], arb]:
-    order = 2**exponent
+def _one_row(z: Sequence[float], order: int, settings: Settings, first: First) -> tuple[list[arb], list[arb], arb]:
     found, limit = _weights(z, order, settings), _weights(z, inf, settings)
     log = [p.log() for p in limit]
     mean = moment(limit, log, 2)
@@ -219,15 +231,15 @@ def _one_row(z: Sequence[float], exponent: int, settings: Settings, first: First
 
 def _weight_pairs(settings: Settings, first: First) -> Any:
     for z in ROWS:
-        for exponent in EXPONENTS:
-            seen, stated, rest = _one_row(z, exponent, settings, first)
+        for text, order in toward_limit(EXPONENTS):
+            seen, stated, rest = _one_row(z, order, settings, first)
             for key, (left, right) in enumerate(zip(seen, stated, strict=True)):
-                yield f"z = {z}, n = 2^{exponent}, key {key}", left, right + rest
+                yield f"z = {z}, n = {text}, key {key}", left, right + rest
 
 
-def _one_pair(z: Sequence[float], exponent: int, settings: Settings, first: First) -> tuple[arb, arb]:
+def _one_pair(z: Sequence[float], order: int, settings: Settings, first: First) -> tuple[arb, arb]:
     with ctx.workprec(settings.precision + 96):
-        seen, stated, rest = _one_row(z, exponent, settings, first)
+        seen, stated, rest = _one_row(z, order, settings, first)
         at = max(range(len(z)), key=lambda i: float(abs(seen[i] - stated[i]).mid()))
         return seen[at], stated[at] + rest
 
@@ -236,18 +248,17 @@ def _divergences(settings: Settings, second: Second) -> Finding:
     """n²·KL compared with the constant; the series of the divergence encloses the third-order term."""
     z, pairs, rows = ROWS[1], [], list[list[Cell]]()
     finer = Settings(settings.precision + 96)
-    for exponent in EXPONENTS:
-        order = 2**exponent
+    for text, order in toward_limit(EXPONENTS):
         found, limit = _weights(z, order, finer), _weights(z, inf, finer)
         log = [p.log() for p in limit]
         value = order**2 * dot(found, [(a / p).log() for a, p in zip(found, limit, strict=True)])
         stated = second(moment(limit, log, 2), moment(limit, log, 4))
         rest = spread(_third(found, certified.interval(Fraction(0), Fraction(1, order)), second) / order)
-        pairs.append((f"z = {z}, n = 2^{exponent}", value, stated + rest))
-        rows.append([f"2^{exponent}", digits(value, 12), digits(stated, 12)])
+        pairs.append((f"z = {z}, n = {text}", value, stated + rest))
+        rows.append([text, digits(value, 12), digits(stated, 12)])
     finding = certified.agree(
         pairs,
-        domain=f"z = {z}, n = 2^10 to 2^40",
+        domain=f"z = {z}, n = 2^10 to 2^40, −2^20 and −2^40",
         # As for the weights.
         width=0.1,
         detail="n²·KL(entmax ‖ softmax) is Var(ℓ²)/8 up to a remainder that is enclosed",

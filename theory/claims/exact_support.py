@@ -7,11 +7,11 @@ from fractions import Fraction
 from typing import Any
 
 import sympy
-from flint import arb
+from flint import arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.theory import domain as domains
-from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.evidence.certified import rational
@@ -104,6 +104,17 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
             detail="the sum of the key below the threshold is above 1",
         )
 
+    def negative(settings: Settings) -> Finding:
+        # The sum is rational: (1/−2)^−2 = 4.
+        with ctx.workprec(settings.precision):
+            weight, held = draws.solved([0.0, -1.0], Fraction(-2), settings.precision)[1], term(arb(1), arb(-2))
+            return certified.exists(
+                "z = (0, −1), n = −2: the least of the second key's weight and of S_2 − 1, S_2 = (1/−2)^−2 = 4",
+                weight.min(held - 1),
+                domain="two keys",
+                detail="the sum is above 1, and the key has weight, as every key has at n < 0 (H1); d ≥ n holds of all",
+            )
+
     return Claim(
         id="exact_support",
         title="The support is decided by the gaps, without the threshold",
@@ -118,6 +129,7 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
             Variable("n", r"order, $0 < n < \infty$; $\alpha = 1 + 1/n$"),
             Variable(r"\tau", "the threshold"),
         ),
+        assumptions=(Assumption("positive order", "$n > 0$"),),
         formal=Statement(domains.domain(n=domains.positive())),
         argument="The mass is a sum of the terms that are shown to fall; that it is continuous and passes 1 once, "
         "so that τ < t exactly if the mass at t is below 1, is said.",
@@ -126,6 +138,7 @@ def build(term: Term = gap_term, reach: Callable[[Any], Any] = lambda n: n) -> C
             Check("mass_falls", r"the mass falls in $t$, so $\tau < z_i/n \iff S_i < 1$", Role.PROOF, mass_falls),
             Check("far_keys", "a gap of $n$ or more makes $S_i$ at least 1", Role.PROOF, far_keys),
             Check("planted", "the sums decide rows whose threshold is known", Role.SUPPORT, planted),
+            Check("negative_order", "negative orders break it", Role.NECESSITY, negative, drops="positive order"),
             Check("oracle", "the sums decide as the oracle does", Role.SUPPORT, random_rows),
             Check("box", "keys below the threshold have a sum above 1", Role.SUPPORT, box),
         ),

@@ -17,7 +17,7 @@ from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kin
 from kernelproof.theory.evidence import certified, sampled, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot
-from kernelproof.theory.series import Series, ball, balls, constant, exponents, softmax, spread, variable
+from kernelproof.theory.series import Series, ball, balls, constant, exponents, softmax, spread, toward_limit, variable
 from kernelproof.theory.statement import Statement
 
 ROWS = ((0.0, 0.5, 2.25), (0.25, 3.0, 1.0, 4.5), (1.5, 1.5, 6.0, 0.125, 2.0))
@@ -42,18 +42,19 @@ def build(shift: Shift = relative_shift) -> Claim:
     """The claim with the coefficient `shift`."""
 
     def expansion(settings: Settings) -> Finding:
-        e, n, square = sympy.symbols("epsilon n sigma_2", positive=True)
+        e, n = (sympy.Symbol(name, real=True, nonzero=True) for name in ("epsilon", "n"))
+        square = sympy.Symbol("sigma_2", positive=True)
         x, distance, mean = sympy.symbols("x D E", real=True)
         p, a, rest, fall = sympy.symbols("p a A b", positive=True)
         exponent = sympy.log(1 - e * x) / e
         f, total = a * (1 + e * x), rest + e * fall
         return symbolic.identities(
             ("Fixed with h² = 2nσ²", distance / (2 * n * square), (distance / (2 * square)) / n),
-            ("the exponent tends to −x", sympy.limit(exponent, e, 0), -x),
-            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0), -(x**2) / 2),
+            ("the exponent tends to −x", sympy.limit(exponent, e, 0, "+-"), -x),
+            ("its slope at 1/n = 0", sympy.limit(sympy.diff(exponent, e), e, 0, "+-"), -(x**2) / 2),
             ("slope of a quotient", sympy.diff(f / total, e).subs(e, 0), a / rest * (x - fall / rest)),
             ("slope of a weight", p * (-(x**2) / 2 - (-mean / 2)), p * shift(x, mean)),
-            domain="all m, all x_i ≥ 0; n → ∞",
+            domain="all m, all x_i ≥ 0; n → ±∞",
             detail="f_i = exp(log(1 − εx_i)/ε), ε = 1/n, is analytic near ε = 0 with logarithmic slope −x_i²/2; the "
             "weights "
             "f_i/Σf have slope p_i(−x_i²/2 + Σ p_j x_j²/2)",
@@ -62,11 +63,15 @@ def build(shift: Shift = relative_shift) -> Claim:
 
     def fixed(settings: Settings) -> Finding:
         with ctx.workprec(settings.precision + 96):
-            return _agree(_fixed(settings, shift), f"{len(ROWS)} rows, σ = 1 and 3/4, n = 2^11 to 2^39")
+            return _agree(
+                _fixed(settings, shift), f"{len(ROWS)} rows, σ = 1 and 3/4, n = 2^11 to 2^39 and two negative ones"
+            )
 
     def anchored(settings: Settings) -> Finding:
         with ctx.workprec(settings.precision + 96):
-            return _agree(_anchored(settings, shift), f"{len(ROWS)} rows, β = 2, n = 2^11 to 2^39")
+            return _agree(
+                _anchored(settings, shift), f"{len(ROWS)} rows, β = 2, n = 2^11 to 2^39 and two negative ones"
+            )
 
     def random_rows(settings: Settings) -> Finding:
         def sides(case: tuple[list[float], int]) -> tuple[arb, arb]:
@@ -104,15 +109,17 @@ def build(shift: Shift = relative_shift) -> Claim:
         id="fixed_limit",
         label="L4",
         title="With a bandwidth of 2nσ² the fixed rule tends to the Gaussian at rate 1/n",
-        statement=r"Let $x_i \ge 0$, $p_i \propto e^{-x_i}$ and $E_x = \sum_j p_j x_j^2$. As $n \to \infty$ "
+        statement=r"Let $x_i \ge 0$, $p_i \propto e^{-x_i}$ and $E_x = \sum_j p_j x_j^2$. As $n \to \pm\infty$ "
         r"\[\frac{[1 - x_i/n]_+^n}{\sum_j [1 - x_j/n]_+^n} = p_i\Bigl[1 + \frac{E_x - x_i^2}{2n}\Bigr] + O(n^{-2}).\] "
         r"With $x_i = D_i/(2\sigma^2)$ these are the weights of the fixed rule with $h^2 = 2n\sigma^2$; with "
-        r"$x_i = \beta d_i$, where $d_i = \max s - s_i$, those of the anchored rule with $\gamma = n/\beta$.",
+        r"$x_i = \beta d_i$, where $d_i = \max s - s_i$, those of the anchored rule with $\gamma = n/\beta$; "
+        r"for $n < 0$ the "
+        r"kernels are $(1 + x/|n|)^{-|n|}$, with $h^2 = 2|n|\sigma^2$ and $|\gamma| = |n|/\beta$.",
         source="ours; the Gaussian as the limit of the compact kernels: arXiv:2601.22766",
         kind=Kind.THEOREM,
         variables=(
             Variable("D_i", r"squared distances $\|q - k_i\|^2$ of a row; $s_i = -D_i/2$ or any scores"),
-            Variable("n", r"order, $n \to \infty$"),
+            Variable("n", r"order, $n \to \infty$ or $n \to -\infty$"),
             Variable(r"\sigma, \beta", "positive, fixed"),
         ),
         assumptions=(
@@ -172,21 +179,21 @@ def _pairs(
 def _fixed(settings: Settings, shift: Shift) -> Any:
     for distances in ROWS:
         for sigma in SIGMAS:
-            for exponent in EXPONENTS:
-                rule = Fixed(sigma * 2 ** ((exponent + 1) // 2))
+            for _, order in toward_limit(EXPONENTS):
+                rule = Fixed(sigma * 2 ** (abs(order).bit_length() // 2))
                 x = [ball(d) / (2 * ball(sigma) ** 2) for d in distances]
                 scores = [-d / 2 for d in distances]
-                yield from _pairs(scores, rule, Fixed(sigma), x, 2**exponent, settings, shift)
+                yield from _pairs(scores, rule, Fixed(sigma), x, order, settings, shift)
 
 
 def _anchored(settings: Settings, shift: Shift) -> Any:
     for distances in ROWS:
-        for exponent in EXPONENTS:
+        for _, order in toward_limit(EXPONENTS):
             scores = [-d / 2 for d in distances]
             x = [2 * (ball(max(scores)) - ball(s)) for s in scores]
             # At n = ∞ the limit of γ = n/β is softmax(βs), which is the adaptive rule there.
-            rule = Anchored(Fraction(2**exponent, 2))
-            yield from _pairs(scores, rule, Adaptive(2), x, 2**exponent, settings, shift)
+            rule = Anchored(Fraction(abs(order), 2))
+            yield from _pairs(scores, rule, Adaptive(2), x, order, settings, shift)
 
 
 def _agree(pairs: Any, domain: str) -> Finding:

@@ -20,7 +20,17 @@ from kernelproof.theory.rows import dot
 from kernelproof.theory.series import balls
 from kernelproof.theory.statement import Statement
 
-ORDERS = (Fraction(1, 2), Fraction(3, 4), Fraction(1), Fraction(3, 2), Fraction(2), Fraction(7), Fraction(1024), Fraction(-2), Fraction(-9, 8))
+ORDERS = (
+    Fraction(1, 2),
+    Fraction(3, 4),
+    Fraction(1),
+    Fraction(3, 2),
+    Fraction(2),
+    Fraction(7),
+    Fraction(1024),
+    Fraction(-2),
+    Fraction(-9, 8),
+)
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.5, 0.25, 0.125, -0.75), (1.5, 1.0, -6.0, 1.25))
 STEP = 2.0**-40
 Power = Callable[[Any, Any], Any]

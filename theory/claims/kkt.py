@@ -75,7 +75,8 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
             symbolic.identities(*conditions(over), outside, domain="all n > 0", seed=settings.seed),
             variable="n",
             domain="all n = 1/(α − 1) ≠ 0, all u > 0 and p > 0; μ = nτ",
-            detail="for n < 0 a weight of 0 would need z_i − μ = −∞, so there is none. Entmax meets the conditions with μ = nτ. Whatever meets them has p_i = [z_i/n − μ/n]₊^n, also off "
+            detail="for n < 0 a weight of 0 would need z_i − μ = −∞, so there is none. Entmax meets the "
+            "conditions with μ = nτ. Whatever meets them has p_i = [z_i/n − μ/n]₊^n, also off "
             "the support, and sums to 1 at one μ only: so it is entmax",
         )
 
@@ -144,14 +145,18 @@ def build(gradient: Gradient = entropy_slope, *, off: int = 1) -> Claim:
         title="The optimality conditions of entmax",
         statement=r"Let $\alpha = 1 + 1/n$. A row $p \ge 0$ with $\sum_i p_i = 1$ is $\mathrm{entmax}_n(z)$ if and "
         r"only if, for some $\mu$, \[\frac{p_i^{\alpha-1}}{\alpha-1} = z_i - \mu \quad (p_i > 0), \qquad "
-        r"z_i \le \mu \quad (p_i = 0).\] That is $\mu = n\tau$, and there is only one. For $\alpha < 1$ no $p_i$ is 0, and "
+        r"z_i \le \mu \quad (p_i = 0).\] That is $\mu = n\tau$, and there is only one. For $\alpha < 1$ no "
+        r"$p_i$ is 0, and "
         r"$\mu$ is above every $z_i$.",
         source="Peters, Niculae & Martins, Sparse sequence-to-sequence models, ACL 2019; "
         "Blondel, Martins & Niculae, Learning with Fenchel-Young losses, JMLR 21, 2020",
         kind=Kind.THEOREM,
         variables=(
             Variable("z", r"logits, a row in $\mathbb{R}^m$"),
-            Variable(r"\alpha", r"$0 < \alpha < \infty$, $\alpha \ne 1$; order $n = 1/(\alpha - 1)$, below $-1$ for $\alpha < 1$"),
+            Variable(
+                r"\alpha",
+                r"$0 < \alpha < \infty$, $\alpha \ne 1$; order $n = 1/(\alpha - 1)$, below $-1$ for $\alpha < 1$",
+            ),
             Variable(r"\tau", r"the threshold in $p_i = [z_i/n - \tau]_+^n$"),
         ),
         formal=Statement(domains.domain(n=domains.orders())),

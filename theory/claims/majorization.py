@@ -125,7 +125,12 @@ def build(slope: Callable[[Any, Any], Any] = weight_slope, *, sign: int = 1) -> 
         "other rows differ by more terms of the same signs.",
         checks=(
             Check("slopes", "a weight $c$ grows with its logit at the rate $c^{1-1/n}$", Role.PROOF, slopes),
-            Check("single_crossing", "$c^{1-1/n} > c^{1-1/n'}$ for $1/n > 1/n'$, $0 < c < 1$: one crossing", Role.PROOF, steeper),
+            Check(
+                "single_crossing",
+                "$c^{1-1/n} > c^{1-1/n'}$ for $1/n > 1/n'$, $0 < c < 1$: one crossing",
+                Role.PROOF,
+                steeper,
+            ),
             *(
                 Check(
                     f"crossing_{after}",
@@ -164,7 +169,8 @@ def _sampled(settings: Settings, sign: int, margin: Callable[[Row, Row], Row], d
         st.tuples(draws.logits(unique=True), draws.toward_heavy()),
         value,
         settings,
-        domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders 1/n > 1/n′, from n = 1/4 over ∞ to −9/8; where "
+        domain="rows of 2 to 6 different logits, multiples of 1/16 in [−4, 4], orders 1/n > 1/n′, from n = "
+        "1/4 over ∞ to −9/8; where "
         "order n′ has one key, both orders have the same weights",
         detail=detail,
         show=lambda case: f"z = {case[0]}, n = {draws.name(case[1][0])}, n′ = {draws.name(case[1][1])}",

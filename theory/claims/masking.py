@@ -97,7 +97,8 @@ def build(depth: Depth = deep, mask: Callable[[list[float]], float] = lambda _: 
         id="masking",
         title="Masking is deletion",
         statement=r"A key with $z_i = -\infty$ has weight 0, and the other weights are those of the row without it, "
-        r"for every order $n > 0$, $n = \infty$ or $n < -1$. At finite $n > 0$ the same holds for every \[z_i \le \max_j z_j - n.\]",
+        r"for every order $n > 0$, $n = \infty$ or $n < -1$. At finite $n > 0$ the same holds for every \[z_i "
+        r"\le \max_j z_j - n.\]",
         source="folklore for the mask; the finite depth: ours",
         kind=Kind.THEOREM,
         variables=(

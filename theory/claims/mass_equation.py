@@ -16,8 +16,16 @@ from scipy.optimize import brentq
 
 from kernelproof.reference import Adaptive, Kernel, entmax, regression
 from kernelproof.theory import domain as domains
-from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
-from kernelproof.theory.correspondence import ORDERS, PLANTED, cases, planted_distances, truncated_power, width
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.correspondence import (
+    ORDERS,
+    PLANTED,
+    cases,
+    out_of_reach,
+    planted_distances,
+    truncated_power,
+    width,
+)
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.certified import rational
 from kernelproof.theory.evidence.draws import ball
@@ -124,6 +132,18 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
                 evidence=Evidence.SAMPLED,
             )
 
+    def negative(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            square, weight = out_of_reach(settings)
+            return certified.exists(
+                "q = 13, keys −1, 0, 1/2 and 2, n = −2, β = 1: the least of a key's weight and of 121 − h², "
+                "h² = −2nτ/β = 117",
+                weight.min(121 - square),
+                domain="one row of four keys, the nearest at squared distance 121",
+                detail="all keys have weight, while Σ [h² − D_j]₊^n has no term: at n < 0 the equation is "
+                "another one (H2)",
+            )
+
     return Claim(
         id="mass_equation",
         label="C4",
@@ -140,6 +160,7 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             Variable("n", r"order, $0 < n < \infty$"),
             Variable(r"\beta", r"inverse temperature, $\beta > 0$"),
         ),
+        assumptions=(Assumption("positive order", "$n > 0$"),),
         formal=Statement(domains.domain(n=domains.positive(), beta=domains.positive(), m=domains.integers(1))),
         argument="That a continuous function which rises strictly from 0 beyond the nearest key passes its right "
         "side exactly once is the intermediate value theorem, for a sum of the terms that are shown to "
@@ -151,6 +172,7 @@ def build(scale: Target = mass_scale, floor: Callable[[Any, Any], Any] = lambda 
             Check("planted", "rows whose bandwidth is rational", Role.SUPPORT, planted),
             Check("oracle", "the certified bandwidth has the right mass", Role.SUPPORT, oracle),
             Check("interval", "certified bandwidths lie in the interval", Role.SUPPORT, within),
+            Check("negative_order", "negative orders break it", Role.NECESSITY, negative, drops="positive order"),
             Check("brentq", "SciPy finds the same root", Role.REFEREE, referee),
         ),
     )

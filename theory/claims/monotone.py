@@ -108,7 +108,8 @@ def build(weight: Weight = of_base, *, strict_off: bool = False) -> Claim:
     return Claim(
         id="monotone",
         title="The weights keep the order of the logits",
-        statement=r"Let $p = \mathrm{entmax}_n(z)$ with $n > 0$, $n = \infty$ or $n < -1$. If $z_i \ge z_j$ then $p_i \ge p_j$; if "
+        statement=r"Let $p = \mathrm{entmax}_n(z)$ with $n > 0$, $n = \infty$ or $n < -1$. If $z_i \ge z_j$ "
+        r"then $p_i \ge p_j$; if "
         r"$z_i > z_j$ and $p_i > 0$ then $p_i > p_j$. For two keys of the support "
         r"\[n\,(p_i^{1/n} - p_j^{1/n}) = z_i - z_j,\] at $n = \infty$ $\log p_i - \log p_j = z_i - z_j$.",
         source="folklore; Martins & Astudillo, From softmax to sparsemax, ICML 2016, for n = 1",

@@ -68,7 +68,8 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
             ("a common factor cancels", (c * a) ** n / ((c * a) ** n + (c * rest) ** n), a**n / (a**n + rest**n)),
             given=(h - low,),
             domain="all n ≠ 0, m and d; n > 0: h² = H > L = min D; n < 0: h² = B > 0",
-            detail="(h² − L)/h² > 0, or (h² + L)/h² > 0 for n < 0, is common to all keys, and d_i = (D_i − L)/2; if h² ≤ min D there is no weight "
+            detail="(h² − L)/h² > 0, or (h² + L)/h² > 0 for n < 0, is common to all keys, and d_i = (D_i − "
+            "L)/2; if h² ≤ min D there is no weight "
             "(n > 0) on either side; for `Nearest` the keys are those kept",
             seed=settings.seed,
         )
@@ -159,7 +160,8 @@ def build(fixed: FixedReach = fixed_reach, adaptive: AdaptiveReach = adaptive_re
         r"$w_i \propto [1 - d_i/\gamma]_+^n$, with a constant $\gamma$ for the anchored one and "
         r"\[\gamma = \frac{h^2 - D}{2} \text{ (fixed } h\text{)}, "
         r"\qquad \gamma = \frac{n}{\beta}\,\hat u \text{ (adaptive)},\] "
-        r"where $\hat u = \max z/n - \tau$ is between $m^{-1/n}$ and $1$, for $z = \beta s$ and its threshold $\tau$; with "
+        r"where $\hat u = \max z/n - \tau$ is between $m^{-1/n}$ and $1$, for $z = \beta s$ and its threshold "
+        r"$\tau$; with "
         r"fixed $h$ and $h^2 \le D$ there are no weights. For $n < 0$, $\gamma$ is negative: $w_i \propto (1 + "
         r"d_i/|\gamma|)^{-|n|}$ with $|\gamma| = (h^2 + D)/2$ for the kernel $(1 + \|q-k\|^2/h^2)^{-|n|}$, minus a "
         r"constant, or the same $\frac{n}{\beta}\hat u$. Where the nearest keys are kept first, the same holds among "

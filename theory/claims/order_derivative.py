@@ -23,8 +23,7 @@ from kernelproof.theory.series import ball, balls, constant, digits
 from kernelproof.theory.series import entmax as entmax_series
 from kernelproof.theory.statement import Statement
 
-ORDERS = (Fraction(1, 2), Fraction(1), Fraction(4, 3), Fraction(2), Fraction(8), Fraction(2**10), Fraction(2**27), Fraction(-2),
-          Fraction(-(2**27)))  # fmt: skip
+ORDERS = (*map(Fraction, ("1/2", "1", "4/3", "2", "8", "-2")), *map(Fraction, (2**10, 2**27, -(2**27))))
 ROWS = ((0.0, 0.375, -0.25), (0.0, -0.125, 0.25, 0.125, -0.0625), (0.5, 0.25, 0.25, 0.375))
 FLOAT_ROW = (0.0, 0.5, -1.25, 1.0, 0.25, -0.75, 1.5, -2.0)
 Stretch = Callable[[Any, Any], Any]
@@ -65,7 +64,8 @@ def build(phi: Stretch = stretch, value: AtOne = at_one) -> Claim:
              p * phi(u, sympy.log(u)) - p / u / total * (mean - 1 + total)),
             ("a term of Σ p·φ", p * phi(u, sympy.log(u)), p * (sympy.log(u) - 1) + p / u),
             ("dn/dα", sympy.diff(1 / rate, rate), -1 / rate**2),
-            domain="every n = 1/ε ≠ 0, ε = α − 1, all m; for 0 < n ≤ 1 no key at the threshold; on the support, u = p^{1/n}; off it the "
+            domain="every n = 1/ε ≠ 0, ε = α − 1, all m; for 0 < n ≤ 1 no key at the threshold; on the "
+            "support, u = p^{1/n}; off it the "
             "derivative is 0",
             detail="∂p_i/∂n = p_i(log u_i − 1) + c·w_i with one c = −(τ + nτ′); with M = Σp·log u the sum over i is "
             "M − 1 + cW = 0; Σp·φ = M − 1 + W by the third line, so the second is the stated form; then −n² for dn/dα; "

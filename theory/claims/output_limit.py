@@ -18,7 +18,7 @@ from kernelproof.theory.claims.entmax_limit import EXPONENTS, First, moment, rel
 from kernelproof.theory.evidence import certified, symbolic
 from kernelproof.theory.finding import Finding
 from kernelproof.theory.rows import dot
-from kernelproof.theory.series import Series, ball, balls, constant, logits_of, softmax, spread, variable
+from kernelproof.theory.series import Series, ball, balls, constant, logits_of, softmax, spread, toward_limit, variable
 from kernelproof.theory.statement import Statement
 
 ROWS = ((0.0, 0.5, -1.25), (0.0, -3.0, 1.0, 0.25, -0.75), (2.0, 1.5, -4.0, 0.0))
@@ -45,19 +45,20 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
     """The claim with these coefficients of the weights and of the powers in the Jacobian."""
 
     def output(settings: Settings) -> Finding:
-        e, p = sympy.symbols("epsilon p", positive=True)
+        e, p = sympy.Symbol("epsilon", real=True, nonzero=True), sympy.Symbol("p", positive=True)
         log, mean, value, c = sympy.symbols("l E v c", real=True)
         slope_of_term = sympy.diff(p * (1 + e * c) * value, e).subs(c, (mean - log**2) / 2)
         return symbolic.identities(
             ("a key's term", slope_of_term, p * first(log, mean) * value),
-            domain="all m, all logits and values; n → ∞",
+            domain="all m, all logits and values; n → ±∞",
             detail="ŷ = Σ p_i v_i is linear in the weights, whose expansion is p_i[1 + (E − ℓ_i²)/(2n)] + O(n⁻²) by "
             "L2; the O(n⁻²) terms add up to at most Σ|v_i| times the largest",
             seed=settings.seed,
         )  # fmt: skip
 
     def jacobian(settings: Settings) -> Finding:
-        e, p, r = sympy.symbols("epsilon p r", positive=True)
+        p, r = sympy.symbols("p r", positive=True)
+        e = sympy.Symbol("epsilon", real=True, nonzero=True)
         log, mean, wi, wj, w = sympy.symbols("l E a b s", real=True)
         power = p * (1 + e * (mean - log**2) / 2)
         moving = sympy.exp((1 - e) * (log + sympy.log(power / p)))
@@ -66,7 +67,7 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
             ("slope of p^{1−ε}", sympy.diff(moving, e).subs(e, 0).subs(sympy.exp(log), p), slope(p, log, mean)),
             ("slope of w_iw_j/W", sympy.diff(product, e).subs(e, 0), p * wj + r * wi - p * r * w),
             ("Σω = H", *_sums(slope)),
-            domain="all m, all logits; n → ∞",
+            domain="all m, all logits; n → ±∞",
             detail="J(n) = diag(w) − wwᵀ/W with w = p(n)^{1−1/n} is analytic in ε = 1/n near 0, where w = p and W = 1",
             seed=settings.seed,
         )
@@ -89,11 +90,15 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
 
     def outputs(settings: Settings) -> Finding:
         with ctx.workprec(settings.precision + 96):
-            return _agree(_outputs(settings, first), "3 keys in the plane, values in the plane, n = 2^10 to 2^40")
+            return _agree(
+                _outputs(settings, first), "3 keys in the plane, values in the plane, n = 2^10 to 2^40, −2^20 and −2^40"
+            )
 
     def jacobians(settings: Settings) -> Finding:
         with ctx.workprec(settings.precision + 96):
-            return _agree(_jacobians(settings, slope), f"{len(ROWS)} rows, n = 2^10 to 2^40, every entry")
+            return _agree(
+                _jacobians(settings, slope), f"{len(ROWS)} rows, n = 2^10 to 2^40, −2^20 and −2^40, every entry"
+            )
 
     def box(settings: Settings) -> Finding:
         def slack(p: arb, r: arb, eps: arb) -> arb:
@@ -114,7 +119,7 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
         label="L5",
         title="Outputs and Jacobians tend to those of softmax at rate 1/n",
         statement=r"With $p = \mathrm{softmax}(z)$, $\ell = \log p$, $E = \sum_j p_j \ell_j^2$, "
-        r"$H = -\sum_j p_j \ell_j$ and $\omega_i = p_i[(E - \ell_i^2)/2 - \ell_i]$, as $n \to \infty$ "
+        r"$H = -\sum_j p_j \ell_j$ and $\omega_i = p_i[(E - \ell_i^2)/2 - \ell_i]$, as $n \to \pm\infty$ "
         r"\[\hat y(n) = \sum_i p_i v_i + \frac{1}{n} \sum_i p_i \frac{E - \ell_i^2}{2} v_i + O(n^{-2}),\] "
         r"\[\frac{\partial\,\mathrm{entmax}_n(z)}{\partial z} = \mathrm{diag}(p) - pp^\top + \frac{1}{n}"
         r"\bigl(\mathrm{diag}(\omega) - \omega p^\top - p\,\omega^\top + H\,pp^\top\bigr) + O(n^{-2}).\]",
@@ -123,7 +128,7 @@ def build(first: First = relative_shift, slope: Slope = weight_slope) -> Claim:
         variables=(
             Variable("z", r"a row of finite logits in $\mathbb{R}^m$, fixed; in attention $z = \beta s$"),
             Variable("v_i", "values, fixed"),
-            Variable("n", r"order, $n \to \infty$"),
+            Variable("n", r"order, $n \to \infty$ or $n \to -\infty$"),
         ),
         assumptions=(Assumption("fixed row", "$z$ and $v$ do not change with $n$"),),
         formal=Statement(domains.domain(m=domains.integers(1))),
@@ -178,8 +183,7 @@ def _outputs(settings: Settings, first: First) -> Any:
     limit = balls(at_limit.weighting.weights.values().ravel())
     log = [p.log() for p in limit]
     mean = moment(limit, log, 2)
-    for exponent in EXPONENTS:
-        order = 2**exponent
+    for text, order in toward_limit(EXPONENTS):
         found = regression(q, keys, values, Kernel(order), Adaptive(1), precision=bits)
         eps = certified.interval(Fraction(0), Fraction(1, order))
         rest = remainders(balls(found.weighting.weights.values().ravel()), eps, first)
@@ -188,7 +192,7 @@ def _outputs(settings: Settings, first: First) -> Any:
             stated = sum(p * first(at, mean) * v for p, at, v in zip(limit, log, column, strict=True))
             left = order * (ball(found.y.values()[0, c]) - ball(at_limit.y.values()[0, c]))
             size = sum(abs(each[2]) * abs(v) for each, v in zip(rest, column, strict=True))
-            yield f"n = 2^{exponent}, coordinate {c}", left, stated + spread(size / order)
+            yield f"n = {text}, coordinate {c}", left, stated + spread(size / order)
 
 
 def _jacobians(settings: Settings, slope: Slope) -> Any:
@@ -197,8 +201,7 @@ def _jacobians(settings: Settings, slope: Slope) -> Any:
         limit = balls(entmax(list(z), order=inf, precision=bits).weights.values())
         stated = jacobian_slope(limit, [p.log() for p in limit], slope)
         at_limit = jacobian_of(z, inf, bits)
-        for exponent in EXPONENTS:
-            order = 2**exponent
+        for text, order in toward_limit(EXPONENTS):
             found = balls(entmax(list(z), order=order, precision=bits).weights.values())
             eps = certified.interval(Fraction(0), Fraction(1, order))
             rest = spread(_top(jacobian_remainders(found, eps, slope)) / order)
@@ -206,7 +209,7 @@ def _jacobians(settings: Settings, slope: Slope) -> Any:
             for i in range(len(z)):
                 for j in range(len(z)):
                     left = order * (rows[i][j] - at_limit[i][j])
-                    yield f"z = {z}, n = 2^{exponent}, entry ({i}, {j})", left, stated[i][j] + rest
+                    yield f"z = {z}, n = {text}, entry ({i}, {j})", left, stated[i][j] + rest
 
 
 def jacobian_of(z: Sequence[float], order: Any, bits: int) -> list[list[arb]]:

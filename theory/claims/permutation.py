@@ -36,7 +36,11 @@ def build(total: Total = mass, places: Places = same) -> Claim:
     """The claim for weights whose threshold makes `total` 1, permuted by ``places(permutation of the logits)``."""
 
     def relabelled(settings: Settings) -> Finding:
-        n, tau, z = sympy.Symbol("n", real=True, nonzero=True), sympy.Symbol("tau", real=True), sympy.symbols("z_1:5", real=True)
+        n, tau, z = (
+            sympy.Symbol("n", real=True, nonzero=True),
+            sympy.Symbol("tau", real=True),
+            sympy.symbols("z_1:5", real=True),
+        )
         weight_of = sympy.Function("f")
         kinds: dict[str, Callable[[Any], Any]] = {
             "finite order, any function of z/n − τ": lambda x: weight_of(x / n - tau),
@@ -68,7 +72,8 @@ def build(total: Total = mass, places: Places = same) -> Claim:
             ("finite order: −n times the slope of a weight u^n", -n * sympy.diff((u - x) ** n, x).subs(x, 0)),
             ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
             domain="all n ≠ 0 and n = ∞, all u > 0",
-            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only makes the weights of the permuted row sum to 1, and it is that of the row",
+            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only "
+            "makes the weights of the permuted row sum to 1, and it is that of the row",
             seed=settings.seed,
         )
 
@@ -91,7 +96,8 @@ def build(total: Total = mass, places: Places = same) -> Claim:
             st.tuples(draws.logits(), draws.all_orders(), st.permutations(range(6))),
             sides,
             settings,
-            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and from −32 to −9/8, any permutation",
+            domain="rows of 2 to 6 logits, multiples of 1/16 in [−4, 4], orders from 1/4 to ∞ and from −32 "
+            "to −9/8, any permutation",
             width=1e-20,
             detail="the oracle's weights of the permuted row against its permuted weights",
             show=lambda case: f"z = {case[0]}, n = {draws.name(case[1])}, permutation {case[2]}",

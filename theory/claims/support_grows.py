@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import sympy
-from flint import arb
+from flint import arb, ctx
 from hypothesis import strategies as st
 
 from kernelproof.reference import entmax
 from kernelproof.theory import domain as domains
-from kernelproof.theory.claim import Check, Claim, FalseVariant, Kind, Role, Settings, Variable
+from kernelproof.theory.claim import Assumption, Check, Claim, FalseVariant, Kind, Role, Settings, Variable
 from kernelproof.theory.evidence import certified, draws, exact, sampled, symbolic
 from kernelproof.theory.evidence.ball import Ball
 from kernelproof.theory.finding import Finding
@@ -92,6 +92,16 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
             show=lambda case: f"z = {case[0]}, n = {draws.name(case[1][0])}, n′ = {draws.name(case[1][1])}",
         )
 
+    def negative(settings: Settings) -> Finding:
+        with ctx.workprec(settings.precision):
+            heavy, sparse = (draws.solved([0.0, -2.0], Fraction(n), settings.precision)[1] for n in (-2, 1))
+            return certified.exists(
+                "z = (0, −2), n = −2 < n′ = 1: the second key's weight at n minus that at n′, which is 0",
+                heavy - sparse,
+                domain="two keys",
+                detail="every key has weight at n < 0 (H1): the support grows as 1/n falls, and not with n across 0",
+            )
+
     return Claim(
         id="support_grows",
         label="M1",
@@ -104,6 +114,7 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
             Variable("z", r"logits, a row in $\mathbb{R}^m$, the same at both orders"),
             Variable("n, n'", r"orders; $\alpha = 1 + 1/n$; softmax at $\infty$, where every key has weight"),
         ),
+        assumptions=(Assumption("positive order", "$n > 0$"),),
         formal=Statement(domains.domain(n=domains.positive())),
         argument="Each term of the sum that decides is shown to fall while its gap is below the order; that the "
         "sum of such terms then falls, and that a key with weight has all its gaps below n, is said.",
@@ -111,6 +122,7 @@ def build(term: Term = gap_term, *, grows: bool = True) -> Claim:
             Check("slope", r"$\frac{d}{dn}\, n\log(a/n) = \log(a/n) - 1$", Role.PROOF, slope),
             Check("falls", "$(a/n)^n$ falls in $n$ for $n > a/e$, so for all gaps below $n$", Role.PROOF, falls),
             Check("rational_rows", "supports of rising integer orders are nested", Role.SUPPORT, rational_rows),
+            Check("negative_order", "negative orders break it", Role.NECESSITY, negative, drops="positive order"),
             Check("oracle", "no key of the support is lost at a larger order", Role.SUPPORT, oracle),
             Check("box", "the deciding sum of two gaps falls", Role.SUPPORT, box),
         ),

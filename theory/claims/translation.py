@@ -50,7 +50,8 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
             ("finite order: −n times the slope of a weight u^n", -n * sympy.diff((u - x) ** n, x).subs(x, 0)),
             ("softmax: minus the slope of a weight u", -sympy.diff(u * sympy.exp(-x), x).subs(x, 0)),
             domain="all n ≠ 0 and n = ∞, all u > 0",
-            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only makes the weights sum to 1",
+            detail="each weight falls in the threshold for n > 0 and rises for n < 0: one threshold only "
+            "makes the weights sum to 1",
             seed=settings.seed,
         )
 
@@ -91,7 +92,8 @@ def build(shift: Shift = threshold_shift, move: Callable[[float, float], float] 
         kind=Kind.THEOREM,
         variables=(Variable("z", r"logits, a row in $\mathbb{R}^m$"), Variable("c", "a real number")),
         formal=Statement(domains.domain(n=domains.orders(), c=domains.real())),
-        argument="Each weight is shown to be the same with the moved threshold; that the sum of terms which all fall, or all rise, "
+        argument="Each weight is shown to be the same with the moved threshold; that the sum of terms which "
+        "all fall, or all rise, "
         "strictly passes 1 at one threshold only is said.",
         checks=(
             Check("argument", "each weight is the same with the moved threshold", Role.PROOF, argument),
