@@ -113,7 +113,7 @@ def implicit(function: Equation, start: arb, eps: arb, length: int) -> Series:
     Args:
         function: decreasing in y.
         start: the root at ε = 0.
-        eps: a ball in [0, ∞) that contains 0.
+        eps: a ball that contains 0.
         length: how many coefficients.
 
     Raises:
@@ -146,7 +146,7 @@ def _root_around(function: Equation, start: arb, eps: arb) -> arb:
 
     def end(way: int) -> arb:
         for k in range(-10, 41):
-            found = start + way * eps.upper() * arb((1, k))
+            found = start + way * abs(eps).upper() * arb((1, k))
             found = found.lower() if way < 0 else found.upper()
             if -way * function(constant(eps, 1), constant(found, 1))[0] > 0:
                 return found

@@ -175,6 +175,36 @@ def _lorenz(record: PictureRecord, look: Look) -> Figure:
     return figure
 
 
+def _axis(record: PictureRecord, look: Look) -> Figure:
+    figure, axes = panels(look, 2, aspect=0.7 if look.narrow else 0.8)
+    weights = [(name, rows) for (what, name), rows in _grouped(record, "what", "z").items() if what == "weight"]
+    for at, (name, rows) in enumerate(weights):
+        style = series(at, every=(8 + 3 * at, 24))
+        axes[0].plot(_floats(rows, 2), _floats(rows, 3), label=f"$z={name}$", **style)
+    for (what, _), rows in _grouped(record, "what", "z").items():
+        x, y = _floats(rows, 2), _floats(rows, 3)
+        if what == "tangent":
+            axes[0].plot(x, y, color=INK, ls=":", lw=0.8 * look.scale)
+        elif what == "variation":
+            axes[1].plot(x, y, color=COLORS[0])
+        elif what == "first order":
+            axes[1].plot(x, y, color=INK, ls=":", lw=0.8 * look.scale)
+    axes[0].set_ylabel("weight")
+    axes[1].set_ylabel("total variation to softmax")
+    axes[1].text(-0.95, 0.02, "heavy tails", color=SOFT, ha="left")
+    axes[1].text(0.95, 0.02, "compact kernels", color=SOFT, ha="right")
+    axes[1].text(0.04, 0.95, "softmax", color=SOFT, ha="left", va="top", transform=axes[1].get_xaxis_transform())
+    for each in axes:
+        each.axvline(0, color=SOFT, lw=0.6 * look.scale, zorder=1)
+        each.set_xlim(-1, 1)
+        each.set_xticks([-1, -0.5, 0, 0.5, 1])
+        each.set_ylim(bottom=0)
+        each.set_xlabel("$1/n$")
+    letter(axes, ["weights of one row", "distance from softmax"])
+    legend_below(figure, *axes[0].get_legend_handles_labels(), 3 if look.narrow else 5)
+    return figure
+
+
 DRAW: MappingProxyType[str, Callable[[PictureRecord, Look], Figure]] = MappingProxyType(
     {
         "kernels": _kernels,
@@ -183,6 +213,7 @@ DRAW: MappingProxyType[str, Callable[[PictureRecord, Look], Figure]] = MappingPr
         "ball": _ball,
         "attention-maps": _maps,
         "lorenz": _lorenz,
+        "axis": _axis,
     }
 )
 """The function that draws each picture, by its slug."""

@@ -254,9 +254,8 @@ def test_a_false_statement_is_not_proved(case: Case, words: bool) -> None:
 
 SMALLER = ("a smaller box", "a smaller box by text", "a box without its end", "a box of another variable",
            "eight cases for all n", "cases in words", "a range without its end", "positive symbols for real ones",
-           "the same words on a smaller "
-           "domain", "existence for all", "positive orders for both signs", "a condition on the order",
-           "an order of 0 left out")  # fmt: skip
+           "the same words on a smaller domain", "existence for all", "positive orders for both signs",
+           "a condition on the order", "an order of 0 left out")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SMALLER)
