@@ -32,6 +32,10 @@ MECHANISMS = [
     (Kernel(2), Nearest(3, Adaptive(0.5))),
     (Kernel(0), Nearest(2)),
     (Kernel(3), Nearest(4, Fixed(3))),
+    (Kernel(-2), Adaptive(2)),
+    (Kernel("-3/2"), Fixed(3)),
+    (Kernel(-64), Anchored(2)),
+    (Kernel(-1e6), Nearest(3, Adaptive())),
 ]
 
 
@@ -58,6 +62,8 @@ def plain(scores: NDArray[np.float64], kernel: Kernel, rule: Any) -> NDArray[np.
         weights[kept] = 1 / len(kept) if uniform else plain(scores[kept], kernel, rule.then)
         return weights
     n, d = float(kernel.order), scores.max() - scores
+    if n < 0:
+        return heavy(d, scores.max(), n, rule)
     if isinstance(rule, Fixed):
         gamma = rule.h**2 / 2 + scores.max()
         r = np.exp(-d / rule.h**2) if n == INF else np.where(d <= gamma, np.maximum(1 - d / gamma, 0) ** n, 0)
@@ -70,6 +76,20 @@ def plain(scores: NDArray[np.float64], kernel: Kernel, rule: Any) -> NDArray[np.
             u = (low + high) / 2
             low, high = (low, u) if (np.maximum(u - d / n, 0) ** n).sum() > 1 else (u, high)
         r = np.exp(-d) if n == INF else np.maximum(low - d / n, 0) ** n
+    return np.asarray(r / r.sum())
+
+
+def heavy(d: NDArray[np.float64], top: float, n: float, rule: Any) -> NDArray[np.float64]:
+    """`plain` for a negative order."""
+    if isinstance(rule, Adaptive):
+        d, low, high = d * rule.beta, -n, -n * len(d) ** (-1 / n)
+        for _ in range(200):
+            reach = (low + high) / 2
+            mass = np.exp(n * (np.log1p(d / reach) + np.log(reach / -n))).sum()
+            low, high = (reach, high) if mass > 1 else (low, reach)
+    else:
+        low = rule.gamma if isinstance(rule, Anchored) else rule.h**2 / 2 - top
+    r = np.exp(n * np.log1p(d / low))
     return np.asarray(r / r.sum())
 
 
@@ -96,9 +116,7 @@ def test_regression_is_attention_with_the_norm_of_the_keys(backend: Any, kernel:
         np.testing.assert_allclose(y[t], weights @ v, atol=BISECTED)
 
 
-@pytest.mark.parametrize(
-    ("kernel", "rule"), [m for m in MECHANISMS if 0 < m[0].order < INF and m[0].order != 1] + MECHANISMS[:1]
-)
+@pytest.mark.parametrize(("kernel", "rule"), [m for m in MECHANISMS if m[0].order not in {0, 1, INF}] + MECHANISMS[:1])
 def test_gradients_are_differences(backend: Any, kernel: Kernel, rule: Any) -> None:
     q, k, v = normal(1, 4, 2, 3, scale=0.5), normal(1, 2, 5, 3, seed=1, scale=0.5), normal(1, 2, 5, 2, seed=2)
     cotangent = normal(1, 4, 2, 2, seed=3)
@@ -123,7 +141,7 @@ def test_gradients_are_differences(backend: Any, kernel: Kernel, rule: Any) -> N
 def test_gradients_of_parameters_are_differences(backend: Any) -> None:
     scores, cotangent, step = -np.abs(normal(4, 6)), normal(4, 6, seed=1), 1e-6
     for name, make in (("h", Fixed), ("gamma", Anchored), ("beta", Adaptive)):
-        for n in (1.5, 3.0):
+        for n in (1.5, 3.0, -1.5, -64.0):
             found = backend.vjp("weights", cotangent, scores, Kernel(n), make(2.0))
             assert set(found) == {"scores", "order", name}
 
@@ -193,7 +211,7 @@ def test_axis_is_another_name_for_dim(backend: Any) -> None:
 
 def test_a_row_alone_is_the_row_in_a_batch(backend: Any) -> None:
     q, k, v = normal(1, 9, 16), normal(1, 33, 16, seed=1), normal(1, 33, 5, seed=2)
-    for n in (0.5, 2, INF):
+    for n in (0.5, 2, INF, -2):
         together = backend.attention(q, k, v, Kernel(n), Adaptive())
         alone = [backend.attention(q[:, t : t + 1], k, v, Kernel(n), Adaptive()) for t in range(9)]
         np.testing.assert_array_equal(together, np.concatenate(alone, axis=1))
@@ -242,7 +260,7 @@ def test_garbage_behind_a_mask_is_ignored(backend: Any) -> None:
     assert np.isnan(spoiled[:, :, 1:]).all()
 
 
-@pytest.mark.parametrize("order", [0.5, 1, 2, INF])
+@pytest.mark.parametrize("order", [0.5, 1, 2, INF, -1.5, -2])
 def test_special_values_stay_in_their_row(backend: Any, order: float) -> None:
     z = normal(5, 4)
     expected = backend.entmax(z, order=order)

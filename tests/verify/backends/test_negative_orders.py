@@ -50,7 +50,7 @@ class Plain:
         return {name: np.asarray(part) for name, part in found.items()}
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=["numba", "numpy", "torch"])
 def backend(request: pytest.FixtureRequest) -> Plain:
     if request.param == "torch":
         pytest.importorskip("torch", reason="torch is not installed; pip install 'kernelproof[torch]'")

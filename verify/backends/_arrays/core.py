@@ -91,7 +91,7 @@ class DirectCore(Protocol):
     """A core that takes the arrays of the plain case as given, without the copies of the array layer."""
 
     def direct(self, scores: Array, law: Law) -> Array:
-        """Adaptive weights of float32 or float64 (R, m) scores at an order n > 0, in their dtype.
+        """Adaptive weights of float32 or float64 (R, m) scores at an order n > 0 or n < −1, in their dtype.
 
         The scores may hold NaN and +inf: such rows, and rows of −inf alone, become NaN.
         """
@@ -102,7 +102,7 @@ class DirectVjpCore(Protocol):
     """A core that takes the arrays of a plain vector-Jacobian product as given."""
 
     def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:
-        """The vector-Jacobian product of Adaptive rows; both arrays are (R, m) of one dtype, float32 or float64.
+        """The vector-Jacobian product of Adaptive rows, n > 0; both arrays are (R, m) of one dtype, float32 or float64.
 
         Returns:
             (R, m) gradients in the scores, in their dtype; (R,) in α, 0 unless `wanted`; (R,) flags of the rows left

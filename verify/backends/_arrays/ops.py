@@ -109,6 +109,9 @@ class RowBackend:
             )
             raise DomainError(msg)
         plan_of(kernel, Adaptive(), "nan")
+        if kernel.order < 0:
+            msg = f'rounding="correct" is for orders above 0; got order {kernel.order}; pass rounding="fast"'
+            raise DomainError(msg)
         if not array.size:
             return array.copy()
         flat = moved.reshape(-1, moved.shape[-1])
@@ -297,7 +300,7 @@ class RowBackend:
     def _direct_scores_vjp(self, scores: Array, upstream: Array, plan: Plan, *, wanted: bool) -> dict[str, Any]:
         """`_scores_vjp` by the fast path of the core where it has one, without "parameter"."""
         core = self.core
-        same = upstream.dtype == scores.dtype and is_direct(plan, scores.dtype)
+        same = upstream.dtype == scores.dtype and plan.law.order > 0 and is_direct(plan, scores.dtype)
         if not (same and scores.size and isinstance(core, DirectVjpCore)):
             return self._scores_vjp(scores, upstream, plan)
         flat, given = (a.reshape(-1, scores.shape[-1]) for a in (scores, upstream))

@@ -68,7 +68,7 @@ def parameter_of(rule: Any) -> str:
 
 def is_direct(plan: Plan, dtype: np.dtype[Any]) -> bool:
     """Whether a DirectCore can take the scores unchanged."""
-    plain = plan.law.kind == "adaptive" and plan.law.order > 0 and plan.keep is None and plan.empty == "nan"
+    plain = plan.law.kind == "adaptive" and plan.law.order != 0 and plan.keep is None and plan.empty == "nan"
     return plain and dtype in {np.dtype(np.float32), np.dtype(np.float64)} and dtype.isnative
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats, Law, law_of
 from kernelproof.verify.backends.numba.careful.rows import CarefulCore
+from kernelproof.verify.backends.numba.fast.heavy_tails import heavy_rows
 from kernelproof.verify.backends.numba.fast.rows import PARTS, entmax_rows
 from kernelproof.verify.backends.numba.fast.vjp import entmax_rows_vjp
 from kernelproof.verify.backends.numba.readonly import as_writable_view
@@ -27,7 +28,8 @@ class FastCore(CarefulCore):
         """Adaptive weights of (R, m) scores in their dtype; rows with NaN or +inf, or of −inf alone, are NaN."""
         scores = as_writable_view(scores)
         weights = np.empty_like(scores)
-        entmax_rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
+        rows = heavy_rows if law.order < 0 else entmax_rows
+        rows(scores, law.order, law.parameter, weights, chunk_of(len(scores)))
         return weights
 
     def direct_vjp(self, scores: Array, cotangent: Array, law: Law, wanted: bool) -> tuple[Array, Floats, Flags]:

@@ -114,7 +114,7 @@ def ratio_power(x: float, q: float, n: float) -> tuple[float, float, float]:
 
 @jit
 def psi(x: float) -> float:
-    """``(x + expm1(−x))/x²`` for −1 ≤ x ≤ 0, by a series of one sign."""
+    """``(x + expm1(−x))/x²`` for |x| ≤ 1, by a series, of one sign for x ≤ 0."""
     value, term = 0.0, 0.5
     for j in range(1, 20):
         value += term

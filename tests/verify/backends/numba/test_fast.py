@@ -13,7 +13,7 @@ from kernelproof.verify.backends.numba import BACKEND as FAST
 from kernelproof.verify.backends.numba.core import CORE
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
 
-ORDERS = (0.5, 1, 1.5, 2, 3, 5, 8, 10.3, 64, 1e6, float("inf"))
+ORDERS = (0.5, 1, 1.5, 2, 3, 5, 8, 10.3, 64, 1e6, float("inf"), -1e6, -64, -2, -1.5, -1 - 2.0**-52)
 DTYPES = ("float32", "float64")
 # Both are backward stable (κ ≤ 4 each) and gaps reach 40: relative 2·4·u·(1 + 2·40·p^(−1/n)) on weights above 1e-6.
 SLACK = {"float32": 1.2e-7, "float64": 8 * 2.0**-53}
@@ -84,3 +84,20 @@ def test_no_input_is_changed_and_layouts_are_taken() -> None:
     np.testing.assert_array_equal(FAST.entmax(z.T, order=2), FAST.entmax(np.ascontiguousarray(z.T), order=2))
     np.testing.assert_array_equal(z, before)
     assert CORE.direct(z, Law("adaptive", 2.0, 1.0)).flags.owndata
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [-1 - 2.0**-52, -1.5, -2, -64, -1e6])
+def test_far_keys_of_heavy_tails(dtype: str, order: float) -> None:
+    # Samples that mislead: all weight on one key or on few, ties, and gaps to the end of the range.
+    largest = float(np.finfo(dtype).max)
+    far = [10, 100, 1e6, largest / 4]
+    rows = [np.where(np.arange(600) == 7, 0.0, -gap * (1 + np.arange(600) / 600)) for gap in far]
+    rows += [np.zeros(600), np.repeat(np.arange(10.0), 60), np.where(np.arange(600) < 3, largest, -largest)]
+    assert_same(np.stack(rows).astype(dtype), order)
+
+
+def test_a_row_of_heavy_tails_does_not_depend_on_the_batch() -> None:
+    z = np.random.default_rng(3).normal(0, 2, (7, 700)).astype(np.float32)
+    together = FAST.entmax(z, order=-2)
+    np.testing.assert_array_equal(together, np.concatenate([FAST.entmax(row[None], order=-2) for row in z]))

@@ -69,5 +69,7 @@ def test_what_cannot_be_had_is_said() -> None:
         BACKEND.entmax(z, order=2, rounding="correct")
     with pytest.raises(DomainError, match="on the numpy backend"):
         PLAIN.entmax(z.astype(np.float32), order=2, rounding="correct")
+    with pytest.raises(DomainError, match='rounding="correct" is for orders above 0; got order -2; pass'):
+        BACKEND.entmax(z.astype(np.float32), order=-2, rounding="correct")
     with pytest.raises(DomainError, match="rounding must be one of fast, correct"):
         BACKEND.entmax(z, order=2, rounding="up")

@@ -14,7 +14,7 @@ from kernelproof.verify.backends.numba import BACKEND as FAST
 from kernelproof.verify.backends.numba.core import CORE
 from kernelproof.verify.backends.numpy import BACKEND as PLAIN
 
-ORDERS = (0.5, 1, 1.5, 2, 2.7, 3, 8, 64, 1e6, float("inf"))
+ORDERS = (0.5, 1, 1.5, 2, 2.7, 3, 8, 64, 1e6, float("inf"), -1e6, -64, -2, -1.5)
 DTYPES = ("float32", "float64")
 UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
 

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from kernelproof.verify.backends._arrays.core import KINDS, Flags, Floats, Law, RowGradients, WeightedRows
+from kernelproof.verify.backends.numba.careful.heavy_tails import adaptive_heavy, anchored_heavy, fixed_heavy
 from kernelproof.verify.backends.numba.jit import jit, parallel
 from kernelproof.verify.backends.numba.readonly import as_writable_view
 from kernelproof.verify.backends.numba.scalar_functions import (
@@ -255,12 +256,50 @@ def solve_row(
 
 
 @jit
+def solve_heavy_row(
+    scores: Floats, kind: int, n: float, parameter: float, out: Floats, support: Flags
+) -> tuple[float, float]:
+    """`solve_row` for a negative order; γ is negative."""
+    top = -np.inf
+    for score in scores:
+        top = max(top, score)
+    if top == -np.inf:
+        return -np.inf, -np.inf
+    for i in range(scores.size):
+        support[i] = scores[i] > -np.inf
+        out[GAP, i] = top - scores[i] if support[i] else 0.0
+    if kind == ADAPTIVE:
+        halves = np.full(scores.size, np.inf)
+        for i in range(scores.size):
+            if support[i]:
+                halves[i] = (top / 2 - scores[i] / 2) * parameter
+        reach, log_total = adaptive_heavy(halves, n, out[P], out[SLOPE], out[SHARE], out[LOG])
+        for i in range(scores.size):
+            out[SLOPE, i] = min(out[SLOPE, i] * parameter, LARGEST_SLOPE)
+        return reach, log_total
+    if kind == FIXED:
+        reach = fixed_heavy(scores, top, n, parameter, out[P], out[SLOPE], out[LOG])
+    else:
+        reach = anchored_heavy(scores, top, n, parameter, out[P], out[SLOPE], out[LOG])
+    if not reach < 0.0:
+        support[:] = False
+        out[GAP] = 0.0
+        return reach, -np.inf
+    r_total = total(out[P])
+    for i in range(scores.size):
+        out[P, i] /= r_total
+        out[SHARE, i] = out[P, i]
+        out[SLOPE, i] = min(out[SLOPE, i] / r_total, LARGEST_SLOPE)
+    return reach, math.log(r_total)
+
+
+@jit
 def bend(log: float, gap: float, n: float, reach: float, log_total: float) -> float:
     """``n²(ξ − ξ_top)``, ``ξ = u log u − u + 1``, in terms of one sign; ``d log R + d²/2`` at n = ∞ (G2)."""
     if n == np.inf:
         return gap * log_total + gap * gap / 2
     x = gap / reach
-    spread = (1.0 - x) * (n * log) ** 2 * psi(log) if log >= -1.0 else n * n * (math.exp(log) * log + x)
+    spread = (1.0 - x) * (n * log) ** 2 * psi(log) if abs(log) <= 1.0 else n * n * (math.exp(log) * log + x)
     return reach / n * (n * x * log_total + spread)
 
 
@@ -324,7 +363,7 @@ def gradient_row(
     if n < np.inf:
         found[2] = moment(centered, log, top)
     if kind == FIXED:
-        found[4] = spread * (2.0 / parameter if n == np.inf else parameter / found[0])
+        found[4] = spread * (2.0 / parameter if n == np.inf else parameter / abs(found[0]))
     else:
         found[4] = spread / parameter
 
@@ -347,7 +386,10 @@ def run(
     kind, n, parameter = int(law[0]), law[1], law[2]
     for row in numba.prange(scores.shape[0]):
         out = np.zeros((5, scores.shape[1]))
-        found[row, 0], found[row, 1] = solve_row(scores[row], kind, n, parameter, out, supports[row])
+        if n < 0.0:
+            found[row, 0], found[row, 1] = solve_heavy_row(scores[row], kind, n, parameter, out, supports[row])
+        else:
+            found[row, 0], found[row, 1] = solve_row(scores[row], kind, n, parameter, out, supports[row])
         weights[row] = out[P]
         if cotangent.shape[0] and found[row, 1] > -np.inf:
             gradient_row(cotangent[row], kind, n, parameter, out, found[row], through[row])

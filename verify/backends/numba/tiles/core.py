@@ -2,8 +2,9 @@
 
 `sparse_queries` handles kernels of bounded reach in any dtype. For inputs narrower than float64, `broad_queries` takes
 the queries that it leaves, and `gaussian_queries` handles the Gaussian. `_arrays.tiles` does what none of them can:
-nearest keys, rows with NaN, empty rows, and float64 rows where nearly every key has weight. Each piece of work is a
-part of one key head; there are only as many as keep the threads busy, because each piece has its own gradient sums.
+nearest keys, negative orders, rows with NaN, empty rows, and float64 rows where nearly every key has weight. Each piece
+of work is a part of one key head; there are only as many as keep the threads busy, because each piece has its own
+gradient sums.
 """
 
 from __future__ import annotations
@@ -326,7 +327,7 @@ class TiledCore(FastCore):
 
 def _mechanism(problem: Problem, plan: Plan, left: Flags) -> Sparse | Gaussian | None:
     """The strategy for a problem, or None if none here applies."""
-    if plan.keep is not None or not left.size or not problem.heads.k.shape[1]:
+    if plan.keep is not None or not left.size or not problem.heads.k.shape[1] or plan.law.order < 0:
         return None
     reach = reach_of(plan.law.kind, plan.law.order, plan.law.parameter)
     if reach is not None:
