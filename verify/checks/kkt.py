@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROUNDING = 16 * 2.0**-53
 """A bound on the error of the power, the product and the two sums computed here in float64."""
+FAR = 1e300
+"""Larger gaps are cut to this one."""
 LARGE = 4.0
 """From this order on, n is subtracted from the potential, by expm1 and so without cancellation."""
 
@@ -75,7 +77,7 @@ class Kkt(Check):
         if not np.isfinite(raw).all() or (raw[~free] != 0).any():
             return float("inf")
         with np.errstate(over="ignore", invalid="ignore"):
-            gaps = np.minimum(beta * (scores[free].max() - scores[free]), 1e300)
+            gaps = np.minimum(beta * (scores[free].max() - scores[free]), FAR)
         # What overflows is as far off as can be.
         with np.errstate(over="ignore", invalid="ignore"):
             weights, give = raw[free], slack[free]
@@ -87,6 +89,9 @@ class Kkt(Check):
             # μ lies in [−gap − high, −gap − low]; where the weight may be 0 there is no upper end.
             floor = -gaps - high - own
             ceiling = np.where(weights - give > 0, -gaps - low + own, np.inf)
+            if order < 0:
+                # Every key has weight, also those whose gaps were cut.
+                floor, ceiling = np.where(gaps < FAR, floor, -np.inf), np.where(gaps < FAR, ceiling, np.inf)
         first, last = int(np.argmax(floor)), int(np.argmin(ceiling))
         with np.errstate(invalid="ignore", over="ignore"):
             miss = floor[first] - ceiling[last]

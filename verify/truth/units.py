@@ -257,8 +257,12 @@ class RowUnits:
             terms = w * np.abs(phi) + self.pi * np.abs(total)
             return np.asarray(_dot(size, terms) + _dot(size, _applied(np.abs(moved), self.moved)))
         reach = self.reach
-        share = np.where(w > 0, self.margins, 1.0) / np.where(reach > 0, reach, 1.0)
-        log = np.where(w > 0, np.log(np.maximum(share, 1e-320)), 0.0)
+        own_reach, own_margins = np.where(reach > 0, reach, 1.0), np.where(w > 0, self.margins, 1.0)
+        if n < 0:
+            # Their quotient may be beyond float64.
+            log = np.where(w > 0, np.log(own_margins) - np.log(own_reach), 0.0)
+        else:
+            log = np.where(w > 0, np.log(np.maximum(own_margins / own_reach, 1e-320)), 0.0)
         mean = _dot(w, log)[..., None]
         own = self.stiffness / n
         moved = w_moved * (log - mean)[..., None] + _diagonal(w * own)

@@ -199,10 +199,11 @@ def _gradients(scores: Floats, cotangent: Floats, law: Law) -> RowGradients:
         others = total(state.slope * (g_top - cotangent))
         np.put_along_axis(through, top, share_top * others, axis=1)
         alpha = -_moment(state, through, _bend(state, law)) / parameter
-        of_parameter = -_moment(state, through, state.gap) / parameter
+        far = _heavy_moment(scores, centered, state, law) if n < 0 else _moment(state, through, state.gap)
+        of_parameter = -far / parameter
         return RowGradients(through, -alpha / n / n, alpha, of_parameter)
     order = nothing if n == np.inf else _moment(state, state.p * centered, state.log)
-    moment = total(through * state.gap)[:, 0]
+    moment = _heavy_moment(scores, centered, state, law) if n < 0 else total(through * state.gap)[:, 0]
     if law.kind == "anchored":
         return RowGradients(_through_anchor(through, scores), order, nothing, moment / parameter)
     of_parameter = moment * (2 / parameter if n == np.inf else parameter / np.abs(state.reach[:, 0]))
@@ -220,6 +221,18 @@ def _moment(state: RowState, balanced: Floats, values: Floats) -> Floats:
     """
     largest = np.take_along_axis(values, state.share.argmax(axis=1)[:, None], axis=1)
     return total(balanced * np.where(balanced != 0, values - largest, 0.0))[:, 0]
+
+
+def _heavy_moment(scores: Floats, centered: Floats, state: RowState, law: Law) -> Floats:
+    """``Σ c_i d_i = |n| Σ p_i (g_i − centre) x_i/(1 + x_i)``, ``x = d/|γ|``, for a negative order.
+
+    A gap may overflow, and a c underflow, although their product is an ordinary number.
+    """
+    top = scores.max(axis=1, keepdims=True)
+    half = np.where(state.support, top / 2 - scores / 2, 0.0)
+    x = half * (law.parameter if law.kind == "adaptive" else 1.0) / (np.abs(state.reach) / 2)
+    share = np.where(x > 1.0, 1.0 / (1.0 + 1.0 / x), x / (1.0 + x))
+    return total(-law.order * state.p * centered * np.where(state.support, share, 0.0))[:, 0]
 
 
 def _through_anchor(through: Floats, scores: Floats) -> Floats:

@@ -315,6 +315,21 @@ def moment(balanced: Floats, values: Floats, top: int) -> float:
 
 
 @jit
+def heavy_moment(p: Floats, centered: Floats, gap: Floats, scale: float, reach: float, n: float) -> float:
+    """``Σ c_i d_i = |n| Σ p_i (g_i − centre) x_i/(1 + x_i)``, ``x = scale·d/|γ|``, for a negative order.
+
+    A gap may overflow, and a c underflow, although their product is an ordinary number.
+    """
+    value, carry = 0.0, 0.0
+    for i in range(p.size):
+        x = scale * gap[i] / abs(reach)
+        share = 1.0 / (1.0 + 1.0 / x) if x > 1.0 else x / (1.0 + x)
+        value, error = two_sum(value, -n * p[i] * centered[i] * share)
+        carry += error
+    return value + carry
+
+
+@jit
 def through_anchor(scores: Floats, through: Floats) -> None:
     """Add the gradient through max s, in equal shares at a tied maximum, where any split is a subgradient."""
     top, at, count = -np.inf, 0, 0
@@ -351,13 +366,14 @@ def gradient_row(
         through[i] = slope[i] * centered[i] if slope[i] > 0.0 else 0.0
     if kind == ADAPTIVE:
         through[top] = share[top] * dot(slope, difference)
-        found[4] = -moment(through, gap, top) / parameter
+        far = heavy_moment(p, centered, gap, parameter, found[0], n) if n < 0.0 else moment(through, gap, top)
+        found[4] = -far / parameter
         for i in range(share.size):
             log[i] = bend(log[i], parameter * gap[i], n, found[0], found[1])
         found[3] = -moment(through, log, top) / parameter
         found[2] = -found[3] / n / n
         return
-    spread = dot(through, gap)
+    spread = heavy_moment(p, centered, gap, 1.0, found[0], n) if n < 0.0 else dot(through, gap)
     for i in range(share.size):
         centered[i] *= p[i]
     if n < np.inf:
