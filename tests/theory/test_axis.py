@@ -53,6 +53,9 @@ def test_the_series_of_the_weights_at_a_negative_ball_holds_the_certified_ones()
         for weight, p, each in zip(axis.weights_at(1 / order), limit, found, strict=True):
             # At 0 the series is the softmax weight, and its slope there the first-order term.
             assert (p - each[1] / 256).overlaps(weight)
+        for weight, each in zip(axis.weights_at(1 / order), row.series(-1 / arb(256)), strict=True):
+            assert each[0].overlaps(weight), "away from 0, on its negative side"
+            assert each[0].rad() < arb(2) ** -6
     with pytest.raises(UndecidedError), ctx.workprec(axis.BITS):
         row.series(arb(0).union(arb(2)))
 
