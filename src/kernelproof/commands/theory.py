@@ -129,7 +129,7 @@ def _judge(
 
 
 def _place(claim: ClaimResult) -> tuple[int, bool, int, int, str]:
-    """The sort key of a claim in a report: theorems first; C1, C2, …, then M, L, G and H; then claims without a number."""
+    """The sort key of a claim in a report: theorems first; C1, C2, …, then M, L, G and H; then those without."""
     group = "CMLGH".find(claim.label[:1]) if claim.label[1:].isdigit() else -1
     number = int(claim.label[1:]) if group >= 0 else 0
     return list(Kind).index(claim.kind), group < 0, group, number, claim.title
