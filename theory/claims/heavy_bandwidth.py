@@ -185,12 +185,11 @@ def _pairs(settings: Settings, square: Square) -> Iterator[tuple[str, arb, arb]]
             nearest, beta = rational(min(case.distances)), rational(case.beta)
             top = beta * nearest / (2 * nu) - ball(found.weighting.threshold.values().ravel()[0])
             h2 = arb(square(top, nearest, nu, beta))
-            if not h2 > 0:
-                continue
-            kernel = normalized([(1 + ball(each) / h2) ** -nu for each in case.distances])
-            name = f"n = {order}, {case}"
-            yield from named(f"weights, {name}", found.weighting.weights.values().ravel(), kernel)
-            yield from named(f"output, {name}", found.y.values().ravel(), mixture(kernel, case.values))
+            if h2 > 0:
+                kernel = normalized([(1 + ball(each) / h2) ** -nu for each in case.distances])
+                name = f"n = {order}, {case}"
+                yield from named(f"weights, {name}", found.weighting.weights.values().ravel(), kernel)
+                yield from named(f"output, {name}", found.y.values().ravel(), mixture(kernel, case.values))
 
 
 CLAIM = build()
