@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from kernelproof.reference.arithmetic import Exact
 from kernelproof.reference.audit import READS
 from kernelproof.reference.errors import DomainError, shown
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import exact_number
 
 Floats = NDArray[np.float64]
 _NAMES = frozenset(FORMATS)

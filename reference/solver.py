@@ -19,9 +19,10 @@ from kernelproof.reference.arithmetic.mp import MPMATH
 from kernelproof.reference.arithmetic.rational import RATIONAL
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, shown
+from kernelproof.reference.exact_numbers import exact_index
 from kernelproof.reference.formats import Format
 from kernelproof.reference.mass import offset_mass_sign
-from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Mechanism, exact_index
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Mechanism
 from kernelproof.reference.rows import Row
 from kernelproof.reference.weighting import RowTruth, RowVjp, effective, vjp, weigh
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import exact_number
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reports.text import INTERRUPTED, MISSING, number
 from kernelproof.verify.checks import headline
 from kernelproof.verify.record.schema import Accuracy, Check, Coverage, Recipes, Results, Target, Verdict, Worst

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("reference", "theory", "verify", "reports")
 SEAMS = {"backends": ("BACKEND", "name"), "cases.families": ("FAMILY", "id"), "checks": ("CHECK", "id")}
-ALLOWED = frozenset({f"kernelproof.reference.{name}" for name in ("model", "errors", "compiled_cache")})
+ALLOWED = frozenset(
+    {f"kernelproof.reference.{name}" for name in ("model", "exact_numbers", "per_row", "errors", "compiled_cache")}
+)
 
 
 def modules_of(seam: str) -> list[str]:

@@ -19,16 +19,9 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.bulk.lazy_weights import certified_weights
 from kernelproof.reference.bulk.tally import FilterTally
+from kernelproof.reference.exact_numbers import exact_index
 from kernelproof.reference.formats import Format, format_of
-from kernelproof.reference.model import (
-    Adaptive,
-    Kernel,
-    Mechanism,
-    Rule,
-    check_mechanism,
-    exact_index,
-    resolve_kernel,
-)
+from kernelproof.reference.model import Adaptive, Kernel, Mechanism, Rule, check_mechanism, resolve_kernel
 from kernelproof.reference.rows import score_array
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kernelproof.reference.enclosure import NO_VALUE, Block, Enclosure
 from kernelproof.reference.errors import DomainError, shown
-from kernelproof.reference.model import Kernel, Rule, Student, check_mechanism, exact_flag, exact_number
+from kernelproof.reference.exact_numbers import exact_flag, exact_number
+from kernelproof.reference.model import Kernel, Rule, Student, check_mechanism
 from kernelproof.reference.ops.regression import upstream_of
 from kernelproof.reference.rows import float_array, plain_array
 from kernelproof.reference.solved_rows import Weighting, collect

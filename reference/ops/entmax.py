@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from kernelproof.reference.bulk.lazy_weights import solve_array
 from kernelproof.reference.enclosure import Enclosure
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Adaptive, Kernel, check_mechanism, exact_index, resolve_kernel
+from kernelproof.reference.exact_numbers import exact_index
+from kernelproof.reference.model import Adaptive, Kernel, check_mechanism, resolve_kernel
 from kernelproof.reference.rows import float_array, score_array
 from kernelproof.reference.several import Several, several_of
 from kernelproof.reference.solved_rows import Weighting, collect_several, vjp_array

@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from kernelproof.reference.errors import DomainError, shown
-from kernelproof.reference.model import INFINITY, exact_number
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import INFINITY
 
 Profile = Callable[..., Any]
 """``K(x, t, **parameters)`` for t up to the edge, in the numbers of the context x."""

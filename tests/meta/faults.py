@@ -244,7 +244,7 @@ FAULTS = (
     Fault(
         "numba",
         "float32 inside float64",
-        Change("numba.careful.rows", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
+        Change("numba.careful.careful_core", "weights[row] = out[P]", "weights[row] = out[P].astype(np.float32)"),
         ("accuracy",),
         FULL_SUPPORT,
     ),

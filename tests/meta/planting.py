@@ -178,10 +178,17 @@ def write_copy(folder: Path, backend: str, change: Change | None, *, tiled: bool
         assert "def jit(" in texts["numba.jit"]
         assert "def parallel(" in texts["numba.jit"]
         texts |= {"numba.jit": _JIT, "numba.ieee": _MATH, "numba.llvm": _VECTORS}
-        core = "numba.careful.rows" if backend == "numba" else "numba.core"
+        core = "numba.careful.careful_core" if backend == "numba" else "numba.core"
         if not tiled:
             texts["numba.__init__"] = Change("numba", "numba.tiles.core", core).apply(texts["numba.__init__"])
-        for name in ("careful.rows", "scalar_functions", "fast.newton", "proved.rows", "fast.vjp"):
+        for name in (
+            "careful.rows",
+            "careful.heavy_tails",
+            "scalar_functions",
+            "fast.newton",
+            "proved.rows",
+            "fast.vjp",
+        ):
             math = Change(name, "\nimport math\n", f"\nfrom {package}.numba import ieee as math\n")
             texts[f"numba.{name}"] = math.apply(texts[f"numba.{name}"])
     if tiled:

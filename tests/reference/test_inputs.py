@@ -12,8 +12,8 @@ import pytest
 
 from kernelproof import reference
 from kernelproof.reference import Adaptive, Anchored, DomainError, Fixed, Kernel, Nearest
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.formats import format_of
-from kernelproof.reference.model import exact_number
 from kernelproof.reference.ops.attention import default_scale
 from kernelproof.reference.rows import float_array
 

@@ -8,7 +8,7 @@ from math import inf, sqrt
 from typing import Any
 
 from kernelproof.reference.errors import DomainError, shown
-from kernelproof.reference.model import exact_number
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.solver import LEAST_ORDER
 
 

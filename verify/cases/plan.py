@@ -12,7 +12,8 @@ from dataclasses import replace
 from fractions import Fraction
 from math import prod
 
-from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import INFINITY, resolve_kernel
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.combined import case_with, covering
 from kernelproof.verify.cases.coverage import pointless

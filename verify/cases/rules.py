@@ -11,17 +11,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from kernelproof.reference.errors import DomainError, TargetError
-from kernelproof.reference.model import (
-    INFINITY,
-    Adaptive,
-    Anchored,
-    Fixed,
-    Kernel,
-    Nearest,
-    Rule,
-    exact_number,
-    resolve_kernel,
-)
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import INFINITY, Adaptive, Anchored, Fixed, Kernel, Nearest, Rule, resolve_kernel
 from kernelproof.reference.variant.definition import Variant
 from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at
 
@@ -183,6 +174,16 @@ def number_of(text: str, name: str) -> int | float:
     if isinstance(exact, Fraction) and exact.denominator == 1 and abs(exact) < 2**53:
         return int(exact)
     return float(exact)
+
+
+def order_of(alpha: str) -> str:
+    """The order, as text, of a function that receives α as a float64.
+
+    >>> order_of("3/2"), order_of("1")
+    ('2', 'inf')
+    """
+    order = kernel_of("", alpha).order
+    return "inf" if order == INFINITY else str(order)
 
 
 def kernel_of(order: str, alpha: str | None) -> Kernel:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
+from kernelproof.reference.model import INFINITY, resolve_kernel
 from kernelproof.verify.cases.combined import Taken
 from kernelproof.verify.cases.families.large import FAMILY
 from kernelproof.verify.cases.families.large import SUITE as LARGE

@@ -16,12 +16,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.coverage import pointless
 from kernelproof.verify.cases.families import families, keys_of
 from kernelproof.verify.cases.plan import adapts, kinds_at, rule_text
-from kernelproof.verify.cases.rules import kernel_of, number_of
+from kernelproof.verify.cases.rules import kernel_of, order_of
 from kernelproof.verify.cases.subject import Subject
 from kernelproof.verify.cases.suites import ALPHAS, HEAVY_TAILS, ORDERS, RULES
 from kernelproof.verify.records import OPS
@@ -147,10 +146,7 @@ def _numbers(space: Space, op: str) -> st.SearchStrategy[tuple[str, str | None]]
 
 def _order_text(scope: Scope) -> str:
     """The order of a target that computes only one, as text."""
-    if scope.order is not None:
-        return scope.order
-    order = Kernel.from_alpha(float(number_of(scope.alpha or "1", "alpha"))).order
-    return "inf" if order == INFINITY else str(Fraction(order))
+    return scope.order if scope.order is not None else order_of(scope.alpha or "1")
 
 
 def _rules(space: Space, op: str, order: str) -> st.SearchStrategy[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from kernelproof.reference.model import exact_number
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.judging.grades import grade_of
 from kernelproof.verify.judging.resolution import quantile

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kernelproof.reference.errors import DomainError, TargetError, meant, shown
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import INFINITY, exact_number, resolve_kernel
+from kernelproof.reference.model import INFINITY, resolve_kernel
 from kernelproof.reference.toml_file import table_of
 from kernelproof.verify.cases.rules import check_pattern, parse_range
 from kernelproof.verify.cases.variant_names import PREFIX, order_text, variant_at

@@ -10,14 +10,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
 from kernelproof.reference.errors import TargetError
-from kernelproof.reference.model import INFINITY, Kernel
 from kernelproof.verify.cases.case import Case
-from kernelproof.verify.cases.rules import in_ranges, kernel_of, number_of
+from kernelproof.verify.cases.rules import in_ranges, kernel_of, order_of
 from kernelproof.verify.cases.suites import ORDERS, Selection
 from kernelproof.verify.cases.variant_names import variant_at
 from kernelproof.verify.importing import answer_of, attribute
@@ -184,19 +182,13 @@ def _narrowed(scope: Scope, selection: Selection) -> Selection:
     if scope.alpha is not None and scope.op == "entmax":
         return found if chosen else replace(found, alphas=(scope.alpha,))
     if scope.fixed and not scope.order_unknown and not chosen:
-        order = scope.order if scope.order is not None else _order_text(scope.alpha or "1")
+        order = scope.order if scope.order is not None else order_of(scope.alpha or "1")
         return replace(found, orders=(order,))
     if scope.op != "entmax" and scope.orders and not chosen:
         # The orders of entmax are not restricted here: the plan adds values of α to them only if none are selected.
         held = tuple(order for order in ("0", *found.usual_orders) if in_ranges(order, scope.orders))
         return replace(found, orders=held) if held else found
     return found
-
-
-def _order_text(alpha: str) -> str:
-    """The order, as text, of a function that receives α as a float64."""
-    order = Kernel.from_alpha(float(number_of(alpha, "alpha"))).order
-    return "inf" if order == INFINITY else str(Fraction(order))
 
 
 def functions_of(found: Any) -> dict[str, Callable[..., Any]]:

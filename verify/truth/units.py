@@ -228,7 +228,13 @@ class RowUnits:
         moved = self._times_bend(turned * x[..., None, :]) - _dot(self.slopes, x)[..., None, None] * self._moved_pi
         moved = moved + sign * turned
         products = _weighed(np.abs(x), self._products)
-        unit = _dot(products, size) + self._doubled * _dot(size, _applied(np.abs(moved), self.moved))
+        terms = _dot(products, size)
+        if self.order < 0:
+            # Where a slope underflows, its product with a huge gap need not.
+            shares = np.minimum(np.abs(x) / np.minimum(self.margins, 1e300), 1.0)
+            reached = np.where(self.weights > 0, shares, 0.0)
+            terms = np.maximum(terms, -self.order * _dot(self.weights * reached, size))
+        unit = terms + self._doubled * _dot(size, _applied(np.abs(moved), self.moved))
         return np.asarray(abs(coefficient) * unit)
 
     def order_gradient(self, cotangent: Floats) -> Floats:

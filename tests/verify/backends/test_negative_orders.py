@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernelproof import reference
+from kernelproof.api import verify
 from kernelproof.reference.errors import DomainError
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
 from kernelproof.verify import backends
@@ -265,3 +266,17 @@ def test_orders_outside_the_domain_are_refused(backend: Plain) -> None:
     for alpha in (0, -0.5):
         with pytest.raises(DomainError, match=r"alpha must be in \(0, inf\]"):
             backend.call("entmax", z, alpha=alpha)
+
+
+@pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.torch), "numba"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "weights order=-1/2 rule=anchored:1/2 dtype=float64 family=huge_gaps shape=3x8 feature=overflow seed=0",
+        "weights order=-3/2 rule=anchored:1/2 dtype=float64 family=huge_gaps shape=3x8 feature=ends seed=0",
+        "weights order=-64 rule=adaptive:2 dtype=float64 family=subnormals shape=3x8 feature=weights seed=0",
+        "weights order=-1000000 rule=anchored:1/2 dtype=float64 family=subnormals shape=3x8 feature=weights seed=0",
+    ],
+)
+def test_products_of_what_overflows_and_underflows_keep_their_digits(name: str, case: str) -> None:
+    assert verify(name, case=case, serial=True, cache=False).passed

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernelproof.verify.backends._arrays.core import KINDS, Law, RowCore
-from kernelproof.verify.backends.numba.careful import rows as compiled
+from kernelproof.verify.backends.numba.careful import careful_core as compiled
 from kernelproof.verify.backends.numpy import core as dense
 
 Floats = NDArray[np.float64]

@@ -11,8 +11,8 @@ import pytest
 from tests.reference.bulk.hard_rows import FAMILIES as HARD
 
 from kernelproof.reference.errors import UndecidedError
+from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.formats import FORMATS
-from kernelproof.reference.model import exact_number
 from kernelproof.verify.cases.case import Case
 from kernelproof.verify.cases.families import families
 from kernelproof.verify.cases.inputs import cotangent_for, inputs_of

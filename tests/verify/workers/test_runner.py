@@ -210,9 +210,9 @@ def test_our_own_fault_is_not_the_target_s(file: Path, monkeypatch: pytest.Monke
     "options",
     [
         {"op": "conv"},
-        {"order": "-1"},
+        {"order": "-inf"},
         {"order": "1", "alpha": "2"},
-        {"alpha": "1/2"},
+        {"alpha": "-1/2"},
         {"alpha": "2", "op": "weights"},
         {"dtype": "int8"},
         {"suite": "huge"},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import exact_index, exact_number
+from kernelproof.reference.exact_numbers import exact_index, exact_number
 from kernelproof.verify.backends._arrays.core import Array, Floats
 from kernelproof.verify.backends._arrays.rounding import DTYPES
 

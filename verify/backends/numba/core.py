@@ -9,7 +9,7 @@ import numpy as np
 
 from kernelproof.reference.model import Adaptive, Kernel
 from kernelproof.verify.backends._arrays.core import Array, Flags, Floats, Law, law_of
-from kernelproof.verify.backends.numba.careful.rows import CarefulCore
+from kernelproof.verify.backends.numba.careful.careful_core import CarefulCore
 from kernelproof.verify.backends.numba.fast.heavy_tails import heavy_rows
 from kernelproof.verify.backends.numba.fast.rows import PARTS, entmax_rows
 from kernelproof.verify.backends.numba.fast.vjp import entmax_rows_vjp

@@ -15,6 +15,7 @@ from kernelproof.verify.backends._arrays.double_word import total, two_product, 
 from kernelproof.verify.backends.numpy.support import CONVERGED, LARGEST_SLOPE, STEPS, EntmaxRows
 
 HUGE = 1e300  # quotients from here on may overflow
+FAINT = 1e-290  # a weight below has lost digits that its slope, which may be millions of times as large, still has
 LARGE = 2.0**53  # beyond this the rounding of 1/n cannot be seen in a root
 
 
@@ -98,7 +99,9 @@ def solve_heavy(z_half: Floats, n: float, support: Flags) -> EntmaxRows:
 def anchored_heavy(scores: Floats, top: Floats, support: Flags, n: float, gamma: float) -> HeavyRows:
     """``(1 + d/gamma)ⁿ``."""
     found = heavy_terms(top / 2 - scores / 2, np.full_like(top, gamma / 2), n, support)
-    slope = np.minimum(found.r / found.base * (-n / gamma), LARGEST_SLOPE)
+    faint = np.exp(n * found.log + np.log(-n / gamma / found.base))
+    slope = np.where(found.r < FAINT, np.where(support, faint, 0.0), found.r / found.base * (-n / gamma))
+    slope = np.minimum(slope, LARGEST_SLOPE)
     return HeavyRows(found.r, slope, found.log, support, np.full_like(top, -gamma))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import exact_index
+from kernelproof.reference.exact_numbers import exact_index
 from kernelproof.verify.backends.torch.rounding import DTYPES
 
 EMPTY = ("raise", "zeros", "nan", "uniform", "nearest")

@@ -145,6 +145,12 @@ def _adaptive(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowG
         carried = carried + own
     _, gaps = _depth(saved, on)
     of_beta = -(carried * _centered(lean, gaps)).sum()
+    if order < 0 and extra is None:
+        with torch.no_grad():
+            # lean·d where its factors under- and overflow: |n|·p·d/(|γ| + d)/β.
+            share = torch.where(on, -torch.expm1(-logs / n), 0.0)
+            accurate = n / saved.parameter * (p * _centered(lean, g) * share).sum()
+        of_beta = _valued(accurate, of_beta)
     lean_top = (lean * _at_top(logs, on)).sum(-1, keepdim=True)
     height = highest / torch.where(lean_top == 0, 1.0, lean_top)
     bend = torch.where(on, _bend(logs, peak, height, order, n), 0.0)
@@ -189,8 +195,12 @@ def _constant(saved: Saved, on: Tensor, g: Tensor, extra: Tensor | None) -> RowG
     else:
         reach, slack = _reach_and_slack(saved, on, top, gaps)
         slope, rate = n / slack, n / reach
-        # Where γ is tiny d/γ may overflow, and d/(γ − d) does not.
-        turn = rate * (gaps / slack) if heavy else slope * (gaps / reach)
+        if heavy:
+            # Where γ is tiny d/γ may overflow, and d/(γ − d) does not; it is −1 where d itself overflows.
+            far = slack.isinf()
+            turn = rate * torch.where(far, -1.0, gaps.masked_fill(far, 0.0) / slack.masked_fill(far, 1.0))
+        else:
+            turn = slope * (gaps / reach)
     lean = torch.where(on, _valued(saved.lean, w * slope), 0.0)
     moved, carried = torch.where(on, lean * _centered(w, g), 0.0), w * g
     of_parameter = _sum(carried * _centered(w, torch.where(on, turn, 0.0)))

@@ -14,16 +14,8 @@ import torch
 from torch import Tensor
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import (
-    Adaptive,
-    Anchored,
-    Fixed,
-    Kernel,
-    Nearest,
-    check_mechanism,
-    exact_number,
-    resolve_kernel,
-)
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest, check_mechanism, resolve_kernel
 from kernelproof.verify.backends.torch.arguments import outside_graph
 
 _FIELDS = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}

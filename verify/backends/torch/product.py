@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Kernel, Nearest, check_mechanism, exact_number, resolve_kernel
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import Kernel, Nearest, check_mechanism, resolve_kernel
 from kernelproof.verify.backends.torch import arguments, ops
 from kernelproof.verify.backends.torch.per_row import as_tensor, differs, is_array
 from kernelproof.verify.backends.torch.rounding import narrow, widen

@@ -17,6 +17,7 @@ STEPS = 100
 CONVERGED = 4e-16
 HUGE = 1e300  # quotients from here on may overflow
 LARGE = 2.0**53  # beyond this the rounding of 1/n cannot be seen in a root
+FAINT = 1e-290  # a weight below has lost digits that its slope, which may be millions of times as large, still has
 SMALL_H, LARGE_H, SMALL_TOP = -300, 300, 2.0**-500
 
 
@@ -87,7 +88,8 @@ def anchored_heavy(scores: Floats, top: float, n: float, gamma: float, r: Floats
     for i in range(scores.size):
         if scores[i] > -np.inf:
             r[i], base, log[i] = heavy_power(top / 2 - scores[i] / 2, gamma / 2, n)
-            slope[i] = r[i] / base * (-n / gamma)
+            faint = r[i] < FAINT
+            slope[i] = math.exp(n * log[i] + math.log(-n / gamma / base)) if faint else r[i] / base * (-n / gamma)
     return -gamma
 
 
