@@ -266,7 +266,7 @@ class RowUnits:
         own_reach, own_margins = np.where(reach > 0, reach, 1.0), np.where(w > 0, self.margins, 1.0)
         if n < 0:
             # Their quotient may be beyond float64.
-            log = np.where(w > 0, np.log(own_margins) - np.log(own_reach), 0.0)
+            log = np.where(w > 0, np.log(np.minimum(own_margins, 1e308)) - np.log(own_reach), 0.0)
         else:
             log = np.where(w > 0, np.log(np.maximum(own_margins / own_reach, 1e-320)), 0.0)
         mean = _dot(w, log)[..., None]
