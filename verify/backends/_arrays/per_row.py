@@ -54,9 +54,9 @@ class Sorted:
                 msg = f"{names[name]} {wanted}; got an array {each.shape}"
                 raise DomainError(msg) from None
 
-    def each(self) -> list[tuple[Any, Any, Rows]]:
-        """(kernel, rule, the numbers of its rows) of each sort."""
-        columns = np.stack(list(self.entry.values()))
+    def each(self, *, merged: bool = False) -> list[tuple[Any, Any, Rows]]:
+        """(kernel, rule, the numbers of its rows) of each sort; if `merged`, entries with equal numbers are one."""
+        columns = np.stack([_first_of_equals(self.held[name])[at] if merged else at for name, at in self.entry.items()])
         kinds, place = np.unique(columns, axis=1, return_inverse=True)
         found = []
         for number, kind in enumerate(kinds.T.tolist()):
@@ -71,7 +71,7 @@ class Sorted:
     def weights(self, flat: Array, compute: Callable[[Array, Any, Any], Array]) -> Array:
         """(R, m) weights of (R, m) scores by `compute(scores, kernel, rule)` of each sort."""
         out = np.empty_like(flat)
-        for kernel, rule, rows in self.each():
+        for kernel, rule, rows in self.each(merged=True):
             out[rows] = compute(flat[rows], kernel, rule)
         return out
 
@@ -105,6 +105,12 @@ class Sorted:
     def _place(self, name: str, rows: Rows) -> int:
         entry = self.entry.get(self._kind(name))
         return 0 if entry is None else int(entry[rows[0]])
+
+
+def _first_of_equals(held: PerRow) -> Rows:
+    """(N,) the position of the first number that is equal to each."""
+    first: dict[Any, int] = {}
+    return np.array([first.setdefault(number, at) for at, number in enumerate(held.numbers)], dtype=np.intp)
 
 
 def _with(rule: Any, number: Any) -> Any:
