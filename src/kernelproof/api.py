@@ -251,6 +251,12 @@ def _with_orders(loaded: list[Target], selection: Selection, one: Case | None) -
     """
     numbers = [*selection.orders, *selection.alphas]
     if one is not None:
+        if one.kernel.order < 0:
+            # Negative orders are asked of who declares them, or where the user names them: the case does.
+            named = Selection(
+                orders=(one.order,) if one.alpha is None else (), alphas=() if one.alpha is None else (one.alpha,)
+            )
+            loaded = [target.within(named) for target in loaded]
         return [target.with_order(one.order or None, one.alpha) for target in loaded]
     loaded = [target.within(selection) for target in loaded]
     unknown = [target.name for target in loaded if target.order_unknown]

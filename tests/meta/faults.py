@@ -344,3 +344,50 @@ ROUNDED_INPUTS = (
     ),
 )
 """Float64 inputs of the family random must have more bits than float32, or these are not seen."""
+
+
+HEAVY = ENTMAX.format(-2, "random", "3x8", 1)
+HEAVY_ANCHORED = _WEIGHTS.replace("order=2", "order=-2").format("anchored:2")
+HEAVY_FAR = ENTMAX.format(-2, "composition", "13x12", "mixed")
+HEAVY_TAILS = (
+    Fault(
+        "numpy",
+        "gamma of the wrong sign",
+        Change(
+            "numpy.heavy_tails", "np.full_like(top, gamma / 2), n, support)", "np.full_like(top, -gamma), n, support)"
+        ),
+        ("accuracy",),
+        HEAVY_ANCHORED,
+    ),
+    Fault(
+        "numpy",
+        "order less by one",
+        Change(
+            "numpy.heavy_tails",
+            "            break\n    found = heavy_terms(z_half, reach / 2, n, support)",
+            "            break\n    found = heavy_terms(z_half, reach / 2, n + 1, support)",
+        ),
+        ("accuracy", "kkt"),
+        HEAVY,
+    ),
+    Fault(
+        "numpy",
+        "threshold from the smallest key",
+        Change(
+            "numpy.heavy_tails",
+            "    reach = np.full_like(z_half[:, :1], -n)\n    active",
+            "    z_half = z_half.max(axis=1, keepdims=True) - z_half\n"
+            "    reach = np.full_like(z_half[:, :1], -n)\n    active",
+        ),
+        ("accuracy", "kkt", "monotone"),
+        HEAVY,
+    ),
+    Fault(
+        "numpy",
+        "far keys cut off",
+        Change("numpy.heavy_tails", "np.where(support, r, 0.0), base, log)", "np.where(x < 1, r, 0.0), base, log)"),
+        ("accuracy", "support"),
+        HEAVY_FAR,
+    ),
+)
+"""Faults of negative orders."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.meta.fast_faults import FAST_PRODUCTS, TILED
-from tests.meta.faults import FAULTS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
+from tests.meta.faults import FAULTS, HEAVY_TAILS, KINDS, RANDOM, ROUNDED_INPUTS, Fault
 from tests.meta.planting import COPIED, FAST, Change, check_of, failing, loaded_here, verify_copy, write_copy
 
 from kernelproof.api import verify
@@ -69,6 +69,12 @@ def test_a_fault_turns_it_red(fault: Fault, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ROUNDED_INPUTS, ids=lambda fault: fault.id)
 def test_everyday_inputs_use_all_their_bits(fault: Fault, tmp_path: Path) -> None:
+    assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case), fault)
+
+
+@pytest.mark.parametrize("fault", HEAVY_TAILS, ids=lambda fault: fault.id)
+def test_a_fault_of_negative_orders_turns_it_red(fault: Fault, tmp_path: Path) -> None:
+    assert failing(verify_copy(tmp_path, fault.backend, None, fault.case)) == {}
     assert_found(verify_copy(tmp_path, fault.backend, fault.change, fault.case), fault)
 
 
