@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -123,3 +124,29 @@ def test_patterns_fill_with_what_they_match() -> None:
     assert not matches("adaptive:1", "adaptive:2")
     assert not matches("nearest:k:adaptive:1", "adaptive:1")
     assert not matches("fixed", "nearest:3:fixed:3")
+
+
+def test_negative_orders_are_asked_of_who_declares_them_or_where_they_are_named() -> None:
+    case = Case.parse("entmax order=-2 rule=adaptive:1 dtype=float64 family=random shape=3x8 feature=1 seed=0")
+    plain = Scope("entmax", dtypes=ALL)
+    assert plain.refuses(case) == "nothing declares that the target takes negative orders"
+    assert replace(plain, asked=(Fraction(-2),)).refuses(case) is None
+    assert replace(plain, orders=("-inf..-1",)).refuses(case) is None
+    assert replace(plain, orders=("1..inf",)).refuses(case) == "the target takes orders 1..inf"
+    # What a plan has for the one, it has not for the other.
+    usual = {each.order for each in plan(Selection("quick", ops=("weights",)))}
+    heavy = {each.order for each in plan(Selection("quick", ops=("weights",), heavy_tails=True))}
+    assert not any(order.startswith("-") for order in usual)
+    assert heavy - usual == {"-1/2", "-3/2", "-2", "-64", "-1000000"}
+
+
+def test_numbers_for_each_row_are_asked_where_they_are_declared_and_taken() -> None:
+    orders = {"order": np.array([[1.0], [2.0]])}
+    plain = Scope("entmax", dtypes=ALL)
+    assert plain.refuses_each(orders) == "nothing declares that order may differ from row to row"
+    declared = replace(plain, per_row=("alpha",))
+    assert declared.refuses_each(orders) is None
+    assert replace(declared, orders=("3/2..4",)).refuses_each(orders) == "the target is not asked for order 1"
+    assert replace(declared, asked=(Fraction(2),)).refuses_each(orders) == "the target is not asked for order 1"
+    assert declared.refuses_each({"order": np.array([[1.0], [-2.0]])}) == "the target is not asked for order -2"
+    assert replace(declared, takes=()).refuses_each(orders) is not None
