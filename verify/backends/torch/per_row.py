@@ -20,7 +20,9 @@ _FIELDS = ("h", "gamma", "beta")
 
 def is_array(value: Any) -> bool:
     """Whether `value` is an array with axes, with a number for each row."""
-    return isinstance(value, list | tuple) or bool(getattr(value, "shape", ()))
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, list | tuple)
 
 
 def as_tensor(numbers: Any) -> Tensor:
