@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernelproof.reference.model import Kernel, Mechanism, Nearest, check_mechanism
+from kernelproof.reference.model import INFINITY, Kernel, Mechanism, Nearest, check_mechanism
 from kernelproof.reference.per_row import PerRow
 from kernelproof.reference.weighting import PARAMETERS
 
@@ -22,11 +22,13 @@ class Several:
 
     Attributes:
         groups: each mechanism, with the numbers of its rows.
+        first: one of them; of no rows, one of the mechanisms that the arrays hold, or order ∞.
         shapes: name of a parameter -> the shape of its gradient: that of its array, () where all rows share it.
         places: name of a parameter -> (R,) the entry of this gradient to which each row adds.
     """
 
     groups: tuple[tuple[Mechanism, Places], ...]
+    first: Mechanism
     shapes: Mapping[str, tuple[int, ...]]
     places: Mapping[str, Places]
 
@@ -64,13 +66,18 @@ def several_of(kernel: Any, rule: Any, shape: tuple[int, ...], axis: int = -1, o
         each = array.places(rows, order if name == "order" else name)
         places[name] = np.ascontiguousarray(np.moveaxis(each, axis, -1)).reshape(-1)
     columns = np.stack([places["order"], places[parameter]], axis=1)
+    kinds, kind = np.unique(columns, axis=0, return_inverse=True)
+    ordered = np.argsort(kind.reshape(-1), kind="stable")
+    ends = np.searchsorted(kind.reshape(-1)[ordered], np.arange(1, len(kinds)))
     groups = []
-    for pair in np.unique(columns, axis=0).tolist():
+    for pair, own_rows in zip(kinds.tolist(), np.split(ordered, ends) if len(kinds) else [], strict=True):
         at = dict(zip(held, pair, strict=True))
         numbers = {name: array.numbers[at[name]] for name, array in arrays.items()}
         own = Kernel(numbers["order"]) if "order" in numbers else kernel
         then = replace(inner, **{parameter: numbers[parameter]}) if parameter in numbers else inner
         whole = replace(rule, then=then) if isinstance(rule, Nearest) else then
-        groups.append((check_mechanism(own, whole), np.flatnonzero((columns == pair).all(axis=1))))
+        groups.append((check_mechanism(own, whole), own_rows))
     shapes = {name: arrays[name].shape if name in arrays else () for name in held}
-    return Several(tuple(groups), shapes, places)
+    # Gradients of no rows are zeros, whatever the mechanism.
+    first = groups[0][0] if groups else Mechanism(Kernel(INFINITY), type(inner)(1))
+    return Several(tuple(groups), first, shapes, places)

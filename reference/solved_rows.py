@@ -210,7 +210,7 @@ def vjp_array(
     pairs = [(float_row(scores), row) for scores, row in zip(_rows(array), _rows(upstream), strict=True)]
     several = mechanism if isinstance(mechanism, Several) else None
     own: list[Any] = [mechanism] * len(pairs) if several is None else several.of_rows()
-    first: Any = mechanism if several is None else several.groups[0][0] if several.groups else None
+    first: Any = mechanism if several is None else several.first
     plain = Solver(first, choose(arithmetic, first, logarithms=several is not None))
     logs = Solver(first, choose(arithmetic, first, logarithms=True))
     solved: dict[tuple[int, str, int], Any] = {}
@@ -251,7 +251,7 @@ def vjp_array(
 
 
 def _rows(array: NDArray[np.float64]) -> NDArray[np.float64]:
-    return array.reshape(-1, array.shape[-1]) if array.size else np.empty((0, array.shape[-1]))
+    return array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
 
 
 def row_vjp(row: Row, g: NDArray[np.float64], solver: Solver, bits: int, *, with_order: bool = False) -> Any:

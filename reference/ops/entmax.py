@@ -57,7 +57,7 @@ def entmax(
     precision = checked_precision(precision)
     array, place = _move(z, dim, axis)
     if (several := _several(kernel, array, place, alpha)) is not None:
-        flat = array.reshape(-1, array.shape[-1])
+        flat = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
         return _restore(collect_several(flat, several, arithmetic, precision, array.shape), place)
     mechanism = check_mechanism(kernel, Adaptive(1))
     solver = Solver(mechanism, choose(arithmetic, mechanism))

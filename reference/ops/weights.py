@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kernelproof.reference.bulk.lazy_weights import solve_array
@@ -50,7 +51,7 @@ def weights(
     precision = checked_precision(precision)
     array = score_array(scores, "scores")
     if (several := several_of(kernel, rule, array.shape)) is not None:
-        flat = array.reshape(-1, array.shape[-1])
+        flat = array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
         return collect_several(flat, several, arithmetic, precision, array.shape, empty)
     mechanism = check_mechanism(kernel, rule)
     solver = Solver(mechanism, choose(arithmetic, mechanism), empty)

@@ -24,8 +24,14 @@ from kernelproof.verify.truth.lookup import truth_for
 if TYPE_CHECKING:
     from kernelproof.verify.cases.case import Case
 
-ORDERS = {"finite": ("2", "1", "4", "1/2", "3/2"), "both sides": ("1", "inf", "-2", "2", "-4", "1/2")}
-"""Orders in one call; most are powers of two, whose α is exact in every dtype too."""
+ORDERS = {
+    "orders from 2": ("2", "4"),
+    "orders from 1": ("1", "2", "4"),
+    "finite orders": ("2", "1", "4", "1/2"),
+    "both sides": ("1", "inf", "-2", "2", "-4", "1/2"),
+}
+"""Name of a call -> its orders. A target is asked the calls whose orders it takes: powers of two, exact in every dtype,
+as their α is."""
 TIMES = (1.0, 2.0, 0.5, 1.5)
 """What the parameter of the rule is multiplied by."""
 ROWS, KEYS = 24, 64

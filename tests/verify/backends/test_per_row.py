@@ -9,6 +9,7 @@ import pytest
 
 from kernelproof import backend, reference
 from kernelproof.reference import Adaptive, Anchored, DomainError, Fixed, Kernel, Nearest
+from kernelproof.reference.model import Student
 
 Z = np.random.default_rng(0).normal(size=(2, 4, 5))
 G = np.random.default_rng(1).normal(size=Z.shape)
@@ -102,3 +103,49 @@ def test_rows_of_equal_numbers_have_a_gradient_of_their_own() -> None:
     expected = reference.entmax_vjp(Z, G, alpha=np.full((4, 1), 1.5))["alpha"].round("float64")
     assert len(set(expected.ravel())) == 4
     np.testing.assert_allclose(np.asarray(alpha.grad), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("shape", [(3, 0), (2, 3, 0), (0, 5)])
+def test_nothing_is_no_error(name: str, shape: tuple[int, ...]) -> None:
+    z = np.zeros(shape)
+    assert backend(name).entmax(plain(name, z), order=[2.0]).shape == shape
+    assert reference.entmax(z, order=[2.0]).weights.shape == shape
+    found = reference.entmax_vjp(z, z, order=[2.0])
+    assert (found["z"].shape, found["order"].shape) == (shape, (1,))
+    got = products(name, "entmax", z, z, {"order": np.array([2.0])}, lambda told: ((), told))
+    assert got["array"].shape == shape
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize(
+    ("kernel", "rule", "words"),
+    [
+        (Student(3), Fixed([[1.0], [2.0], [1.0], [1.0]]), "depends on the width of keys"),
+        ("abc", Fixed([[1.0]]), "kernel must be a Kernel"),
+        (Kernel([[1.0], [2.0], [1.0], [1.0]]), "abc", "rule must be Fixed"),
+        (Kernel([[1.0], [2.0]]), Fixed(1), "must be a number or broadcast"),
+    ],
+)
+def test_what_is_no_kernel_and_no_rule_says_so(name: str, kernel: Any, rule: Any, words: str) -> None:
+    with pytest.raises(DomainError, match=words):
+        backend(name).weights(plain(name, Z), kernel, rule)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_empty_row_is_named_by_its_place(name: str) -> None:
+    scores = np.zeros((4, 3))
+    scores[3] = -10
+    orders = Kernel([[1.0], [2.0], [3.0], [4.0]])
+    assert not np.asarray(backend(name).weights(plain(name, scores), orders, Fixed(1), empty="zeros"))[3].any()
+    with pytest.raises(DomainError, match=r"row (3|\[3\])"):
+        backend(name).weights(plain(name, scores), orders, Fixed(1), empty="raise")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_ops_of_one_number_say_so(name: str) -> None:
+    q = plain(name, np.zeros((1, 2, 3, 4)))
+    with pytest.raises(DomainError, match="one order holds for all rows here"):
+        backend(name).attention(q, q, q, Kernel(np.array([[1.0], [2.0]])), Adaptive())
+    with pytest.raises(DomainError, match="one parameter of the rule holds for all rows here"):
+        backend(name).regression(q, q, q, Kernel(1), Fixed([1.0, 2.0]))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.meta.planting import check_of, failing, loaded_here
 
 from kernelproof.api import verify
+from kernelproof.reference.formats import FORMATS
+from kernelproof.verify.checks.per_row import ORDERS, resolved
 
 SOURCE = '''
 import numpy as np
@@ -106,3 +109,17 @@ def test_nothing_is_said_of_a_target_that_declares_nothing(file: Path) -> None:
     results = verify(f"{file}:First", case=ENTMAX, serial=True)
     assert failing(results) == {}
     assert all(check.id != "per_row" for run in results.targets for check in run.checks)
+
+
+def test_orders_and_their_alphas_are_exact_in_short_dtypes() -> None:
+    for words in ORDERS.values():
+        for order in map(resolved, words):
+            for name in ("float16", "bfloat16", "float8_e5m2"):
+                for number in (order, 1 + 1 / order):
+                    assert float(np.array(number).astype(FORMATS[name].dtype)) == number
+
+
+def test_a_range_of_orders_is_asked_where_it_lies(file: Path) -> None:
+    file.write_text(SOURCE.replace('"1/2..inf"', '"2..inf"'), encoding="utf-8")
+    results = verify(f"{file}:First", case=ENTMAX, serial=True)
+    assert failing(results).keys() == {"per_row"}

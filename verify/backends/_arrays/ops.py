@@ -21,7 +21,15 @@ from kernelproof.reference.per_row import PerRow
 from kernelproof.verify.backends._arrays import arguments, tiles
 from kernelproof.verify.backends._arrays.core import Array, DirectCore, DirectVjpCore, Floats, ProvedCore, RowCore
 from kernelproof.verify.backends._arrays.per_row import Sorted, differs
-from kernelproof.verify.backends._arrays.policy import Plan, is_direct, parameter_of, plan_of, scores_vjp, weigh
+from kernelproof.verify.backends._arrays.policy import (
+    Plan,
+    is_direct,
+    nothing,
+    parameter_of,
+    plan_of,
+    scores_vjp,
+    weigh,
+)
 from kernelproof.verify.backends._arrays.problem import Problem, attention_of, regression_of
 from kernelproof.verify.backends._arrays.rounding import DTYPES, rounded
 
@@ -97,8 +105,8 @@ class RowBackend:
         moved = np.moveaxis(array, place, -1)
         kernel = resolve_kernel(order, alpha)
         if arguments.check_rounding(rounding) == "fast" and isinstance(kernel.order, PerRow):
-            each = _moved(kernel, place, array.ndim)
             name = "order" if alpha is None else "alpha"
+            each = _moved(kernel, place, array.shape, name)
             return np.moveaxis(self._each_weights(moved, each, Adaptive(), "nan", name), -1, place)
         if rounding == "fast":
             return np.moveaxis(self.weights(moved, kernel, Adaptive()), -1, place)
@@ -147,7 +155,10 @@ class RowBackend:
         """Weights with an order, or a parameter of the rule, for each row; `order` is what the caller calls it."""
         kinds = Sorted(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
         flat = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
-        weighed = kinds.weights(flat, lambda rows, one, bound: self.weights(rows, one, bound, empty=empty))
+        asked = "zeros" if empty == "raise" else empty
+        weighed = kinds.weights(flat, lambda rows, one, bound: self.weights(rows, one, bound, empty=asked))
+        if empty == "raise" and (without := (weighed == 0).all(axis=1)).any():
+            raise nothing(int(without.argmax()), len(flat))
         return weighed.reshape(array.shape)
 
     def regression(self, q: Any, k: Any, v: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Array:
@@ -262,7 +273,8 @@ class RowBackend:
         moved, wanted = np.moveaxis(array, place, -1), by_order and (order is not None or alpha is not None)
         if isinstance(kernel.order, PerRow):
             name = "order" if alpha is None else "alpha"
-            found = self._each_vjp(moved, upstream, _moved(kernel, place, array.ndim), Adaptive(), "nan", name)
+            each = _moved(kernel, place, array.shape, name)
+            found = self._each_vjp(moved, upstream, each, Adaptive(), "nan", name)
             found |= {name: _restored(found[name], kernel.order.shape, place, array.ndim)}
         else:
             found = self._direct_scores_vjp(moved, upstream, plan_of(kernel, Adaptive(), "nan"), wanted=wanted)
@@ -359,9 +371,14 @@ class RowBackend:
         return {**parts, "order": found["order"], parameter_of(rule): found["parameter"]}
 
 
-def _moved(kernel: Kernel, place: int, rank: int) -> Kernel:
-    """`kernel` with orders for each row, whose axis `place` of keys is moved to the end."""
-    held = kernel.order
+def _moved(kernel: Kernel, place: int, shape: tuple[int, ...], name: str) -> Kernel:
+    """`kernel` with orders for each row of an array of `shape`, whose axis `place` of keys is moved to the end.
+
+    Raises:
+        DomainError: they do not broadcast to the rows.
+    """
+    held, rank = kernel.order, len(shape)
+    held.places(tuple(1 if at == place % rank else size for at, size in enumerate(shape)), name)
     if len(held.shape) < rank and place != rank - 1:
         # Axes are matched from the last one on.
         held = PerRow((*(1 for _ in range(rank - len(held.shape))), *held.shape), held.numbers)

@@ -58,14 +58,16 @@ class Sorted:
         """(kernel, rule, the numbers of its rows) of each sort; if `merged`, entries with equal numbers are one."""
         columns = np.stack([_first_of_equals(self.held[name])[at] if merged else at for name, at in self.entry.items()])
         kinds, place = np.unique(columns, axis=1, return_inverse=True)
+        ordered = np.argsort(place.reshape(-1), kind="stable")
+        parts = np.split(ordered, np.searchsorted(place.reshape(-1)[ordered], np.arange(1, kinds.shape[1])))
         found = []
-        for number, kind in enumerate(kinds.T.tolist()):
+        for kind, rows in zip(kinds.T.tolist(), parts, strict=bool(kinds.size)):
             chosen = dict(zip(self.entry, kind, strict=True))
             kernel = Kernel(self.held["order"].numbers[chosen["order"]]) if "order" in chosen else self.kernel
             rule = self.rule
             if "parameter" in chosen:
                 rule = _with(rule, self.held["parameter"].numbers[chosen["parameter"]])
-            found.append((kernel, rule, np.flatnonzero(place.reshape(-1) == number)))
+            found.append((kernel, rule, rows))
         return found
 
     def weights(self, flat: Array, compute: Callable[[Array, Any, Any], Array]) -> Array:

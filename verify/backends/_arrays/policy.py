@@ -95,7 +95,7 @@ def weigh(
     empty = rows.empty & ~spoiled
     if plan.empty == "raise" and empty.any():
         row = int(empty.argmax())
-        raise _nothing(row, len(seen)) if numbers is None else _nothing(int(numbers[row]), count)
+        raise nothing(row, len(seen)) if numbers is None else nothing(int(numbers[row]), count)
     weights = _filled(rows.weights, seen, empty, plan.empty)
     weights = np.where(spoiled[:, None], np.nan, weights)
     return Weighed(weights, seen, spoiled, rows)
@@ -144,7 +144,7 @@ def _nearest(scores: Floats, k: int) -> Floats:
     return kept
 
 
-def _nothing(row: int, count: int) -> DomainError:
+def nothing(row: int, count: int) -> DomainError:
     return DomainError(
         f"row {row} of {count} has nothing to attend to: no key is in the ball, or all are masked; "
         "pass empty='zeros', 'nan', 'uniform' or 'nearest' to allow it"

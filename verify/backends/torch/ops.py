@@ -76,7 +76,12 @@ def weights(scores: Any, kernel: Any, rule: Any, *, empty: str = "nan") -> Tenso
     """
     scores = arguments.floating(scores, "scores", 1)
     if differs(kernel, rule):
-        return weights_each(scores, kernel, rule, partial(weights, empty=empty))
+        arguments.policy(empty)
+        asked = "zeros" if empty == "raise" else empty
+        found = weights_each(scores, kernel, rule, partial(weights, empty=asked))
+        if empty == "raise":
+            arguments.no_empty_row((found == 0).all(-1))
+        return found
     plan = mechanism_plan(kernel, rule)
     return narrow(_weights(widen(scores), plan, arguments.policy(empty)), scores.dtype)
 

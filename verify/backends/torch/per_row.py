@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from kernelproof.reference.errors import DomainError
-from kernelproof.reference.model import Kernel, Nearest
-from kernelproof.reference.per_row import PerRow
+from kernelproof.reference.exact_numbers import exact_number
+from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest
+from kernelproof.reference.per_row import PerRow, exact_or_each
 from kernelproof.verify.backends.torch.arguments import outside_graph
 
 _FIELDS = ("h", "gamma", "beta")
@@ -29,11 +31,14 @@ def as_tensor(numbers: Any) -> Tensor:
     """An array of numbers in float64; a tensor keeps its gradient."""
     if isinstance(numbers, Tensor):
         return numbers.to(torch.float64)
-    return torch.as_tensor(np.asarray(numbers).astype(np.float64))
+    exact = exact_or_each(numbers, "order", exact_number)
+    return torch.tensor([float(each) for each in exact.numbers], dtype=torch.float64).reshape(exact.shape)
 
 
 def differs(kernel: Any, rule: Any) -> bool:
-    """Whether the order or the parameter of the rule is one."""
+    """Whether the order of a Kernel, or the parameter of a rule, is one; what is neither is refused elsewhere."""
+    if not isinstance(kernel, Kernel) or not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
+        return False
     return isinstance(getattr(kernel, "order", None), PerRow) or any(map(is_array, _parameter(rule).values()))
 
 
@@ -107,22 +112,22 @@ def _column(name: str, numbers: Any, rows: tuple[int, ...], like: Tensor, turn: 
 @outside_graph
 def _each(scores: Tensor, columns: dict[str, Column], compute: Callable[[Tensor, dict[str, Tensor]], Tensor]) -> Tensor:
     """The rows of `scores` (..., m) by their numbers, put together again."""
-    flat = scores.reshape(-1, scores.shape[-1])
+    flat = scores.reshape(math.prod(scores.shape[:-1]), scores.shape[-1])
     kinds = torch.stack([entry for _, entry in columns.values()], dim=1)
     if not any(numbers.requires_grad for numbers, _ in columns.values()):
         # Equal numbers are one call; where they are differentiated, each entry has to have its own.
         kinds = torch.stack([_first_of_equals(numbers)[entry] for numbers, entry in columns.values()], dim=1)
     found, place = torch.unique(kinds, dim=0, return_inverse=True)
-    parts, order = [], []
-    for at, kind in enumerate(found.tolist()):
-        rows = (place == at).nonzero().squeeze(1)
+    order = torch.argsort(place, stable=True)
+    sizes = torch.bincount(place, minlength=len(found)).tolist()
+    parts = []
+    for kind, rows in zip(found.tolist(), torch.split(order, sizes), strict=True):
         chosen = {name: column[0][index] for (name, column), index in zip(columns.items(), kind, strict=True)}
         parts.append(compute(flat[rows], chosen))
-        order.append(rows)
     if not parts:
-        return torch.zeros_like(scores)
-    back = torch.argsort(torch.cat(order))
-    return torch.cat(parts)[back].reshape(scores.shape)
+        # Of no rows, but with the gradients that these have: zeros.
+        return scores + sum(numbers.sum() * 0 for numbers, _ in columns.values())
+    return torch.cat(parts)[torch.argsort(order)].reshape(scores.shape)
 
 
 def _first_of_equals(numbers: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from kernelproof.reference.errors import DomainError
 from kernelproof.reference.exact_numbers import exact_number
 from kernelproof.reference.model import Adaptive, Anchored, Fixed, Kernel, Nearest, check_mechanism, resolve_kernel
 from kernelproof.verify.backends.torch.arguments import outside_graph
+from kernelproof.verify.backends.torch.per_row import differs
 
 _FIELDS = {"fixed": "h", "anchored": "gamma", "adaptive": "beta"}
 
@@ -103,6 +104,8 @@ def mechanism_plan(kernel: Any, rule: Any) -> Plan:
         DomainError: not a kernel or a rule, or an order with a rule that does not define it.
     """
     if not isinstance(kernel, Kernel) or not isinstance(rule, Fixed | Anchored | Adaptive | Nearest):
+        _check(kernel, rule)
+    if differs(kernel, rule):
         _check(kernel, rule)
     raw = kernel.parameter
     n = float(raw) if _plain(raw) and raw != 0 else _order(kernel)
