@@ -142,7 +142,7 @@ def test_a_message_that_is_no_text_is_written_as_its_escape(tmp_path: Path, caps
         (["verify", "--xfail", "{nested}"], ["nested too deeply"]),
         (["verify", "a\x1b[31m.py:f"], [r"a\x1b[31m.py"]),
         (["verify", "{file}:\x1b]0;title\x07"], [r"\x1b]0;title\x07"]),
-        (["verify", "--order", "-2"], ["-2"]),
+        (["verify", "--order", "-inf"], ["-inf"]),
         (["verify", "--alpha", "-0.5"], ["-0.5", "(0, inf]"]),
         (["verify", "--order", "1", "--alpha", "2"], ["not both"]),
         (["verify", "--dtype", "int8"], ["int8", "bfloat16"]),

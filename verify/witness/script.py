@@ -63,6 +63,9 @@ def script_for(subject: Subject, check: str, asked: Respondent, message: str = "
         return writer.crash(_crashed(subject, inputs, target, message))
     calls = calls_of(checks()[check], subject.case, inputs, target.contract)
     calls = {name: call for name, call in calls.items() if target.answers(subject.case, call)}
+    if any(call.per_row for call in calls.values()):
+        # Each row has a truth of its own, which a script has no words for.
+        return writer.fallback(check)
     if target.is_program:
         # The script starts a new process of the program, so the calls here must not depend on earlier ones either.
         asked.fresh()

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.meta.planting import check_of, failing, loaded_here
+from tests.verify.witness.planted_faults import PLANTED, Fault, text_of
+from tests.verify.witness.test_script import pasted
 
 from kernelproof.api import verify
 from kernelproof.reference.formats import FORMATS
@@ -70,6 +72,35 @@ class FirstBeta(Right):
 '''
 ENTMAX = "entmax order=2 rule=adaptive:1 dtype=float64 family=random shape=3x4x7 feature=1 seed=0"
 WEIGHTS = "weights order=2 rule=adaptive:2 dtype=float32 family=random shape=3x4x7 feature=1 seed=0"
+
+FAULTS = (
+    Fault(
+        "per_row",
+        "first",
+        """
+KERNELPROOF = {**Right.KERNELPROOF, "per_row": ["order"], "orders": ["1..8"], "gradients": []}
+vjp = None
+
+def weights_of(self, z, n):
+    return super().weights_of(z, float(np.ravel(n)[0]))
+""",
+        "entmax order=2 rule=adaptive:1 dtype=float64 family=random shape=4x7 feature=1 seed=0",
+    ),
+)
+
+
+def test_a_planted_fault_is_found_and_its_script_shows_it(tmp_path: Path) -> None:
+    """The script runs the case again: each row has a truth of its own."""
+    path = tmp_path / "planted_target.py"
+    path.write_text(text_of(FAULTS[0], mended=False), encoding="utf-8")
+    with loaded_here(tmp_path):
+        results = verify(f"{path}:{PLANTED}", case=FAULTS[0].case, serial=True)
+    assert failing(results).keys() == {"per_row"}
+    script = check_of(results, "per_row").script
+    assert FAULTS[0].case in script
+    for mended, code in ((False, 1), (True, 0)):
+        path.write_text(text_of(FAULTS[0], mended=mended), encoding="utf-8")
+        assert pasted(script, tmp_path).returncode == code
 
 
 @pytest.fixture

@@ -29,12 +29,15 @@ WORDS = {
     ("verify/studies", "support"): "the checks by which the study judges every order",
     ("verify/backends", "axis"): "an argument of an op",
     ("verify/hosts", "axis"): "a field of a call",
+    ("verify/hosts", "per_row"): "a field of a call",
     ("verify/targets", "axis"): "a parameter of a target",
     ("verify/targets", "layout"): "a field of declarations",
+    ("verify/targets", "per_row"): "a field of declarations",
     ("verify/targets", "gradients"): "a field of declarations and of answers",
     ("verify/truth", "gradients"): "a field of a truth",
     ("verify/truth", "support"): "a field of a truth",
     ("verify/witness/templates", "gradients"): "a field of the answer of a program",
+    ("reports/paper", "axis"): "a picture of a paper",
     ("reports/paper", "curve"): "a word of a caption",
     ("reports/paper", "support"): "a picture of a paper",
 }
@@ -117,7 +120,7 @@ def test_wrong_sums_supports_special_rows_and_gradients_are_grade_f() -> None:
 
 
 def test_the_headline_is_the_end_of_the_process_then_goes_by_rank_and_id() -> None:
-    telling = ("special_values", "batch", "layout", "axis", "translation", "permutation")
+    telling = ("special_values", "batch", "layout", "per_row", "axis", "translation", "permutation")
     first = (CRASH, *telling, "gradients", "accuracy", "lean", "support", "simplex", "empty_rows", "dtype_kept")
     order = [*first, *(name for name in checks() if name not in first), "a check of another version"]
     for one, other in pairwise(order):
