@@ -97,7 +97,7 @@ def test_a_planted_fault_is_found_and_its_script_shows_it(tmp_path: Path) -> Non
         results = verify(f"{path}:{PLANTED}", case=FAULTS[0].case, serial=True)
     assert failing(results).keys() == {"per_row"}
     script = check_of(results, "per_row").script
-    assert FAULTS[0].case in script
+    assert script is not None and FAULTS[0].case in script
     for mended, code in ((False, 1), (True, 0)):
         path.write_text(text_of(FAULTS[0], mended=mended), encoding="utf-8")
         assert pasted(script, tmp_path).returncode == code
