@@ -102,8 +102,9 @@ def modules_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def within(module: object, folder: str) -> bool:
-    """Whether a module was read from a file in `folder`."""
-    return str(getattr(module, "__dict__", {}).get("__file__")).startswith(folder)
+    """Whether a module was read from a file in `folder`; tests change the attribute ``__file__`` of others."""
+    spec = getattr(module, "__dict__", {}).get("__spec__")
+    return str(getattr(spec, "origin", None)).startswith(folder)
 
 
 @pytest.fixture(autouse=True)
