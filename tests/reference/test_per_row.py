@@ -13,6 +13,8 @@ from kernelproof.reference import Adaptive, Anchored, DomainError, Fixed, Kernel
 
 Z = np.random.default_rng(0).normal(size=(2, 4, 5))
 G = np.random.default_rng(1).normal(size=Z.shape)
+EPS = 2.0**-52
+"""Of sums of at most four numbers that are each rounded once, and of what mpmath leaves of 96 bits."""
 ORDERS = np.array([1.0, 1.5, np.inf, -2.0])
 
 
@@ -72,8 +74,9 @@ def test_parameters_of_rules_in_arrays_of_any_shape_that_broadcasts(name: str, r
             np.testing.assert_array_equal(numbers(found.weights)[b, t], numbers(alone.weights))
             by = reference.weights_vjp(Z[b, t], G[b, t], *point)
             each[0, b, t], each[1, b, t] = numbers(by[name]), numbers(by["order"])
-    np.testing.assert_allclose(numbers(back[name])[:, 0, 0], each[0].sum(axis=1), rtol=1e-13)
-    np.testing.assert_allclose(numbers(back["order"])[:, 0], each[1].sum(axis=0), rtol=1e-13)
+    # Sums of numbers that are rounded here, and that may cancel.
+    for got, terms, axis in ((numbers(back[name])[:, 0, 0], each[0], 1), (numbers(back["order"])[:, 0], each[1], 0)):
+        np.testing.assert_allclose(got, terms.sum(axis=axis), rtol=0, atol=4 * EPS * np.abs(terms).max())
 
 
 def test_numbers_are_exact_and_the_second_opinion_agrees() -> None:
@@ -84,7 +87,7 @@ def test_numbers_are_exact_and_the_second_opinion_agrees() -> None:
     ours = reference.entmax_vjp(Z, G, alpha=alphas)
     second = reference.entmax_vjp(Z, G, alpha=alphas, arithmetic="mpmath")
     for name in ("z", "alpha"):
-        np.testing.assert_allclose(numbers(ours[name]), numbers(second[name]), rtol=1e-13)
+        np.testing.assert_allclose(numbers(ours[name]), numbers(second[name]), rtol=4 * EPS)
     assert not second["z"].certified
     assert reference.entmax(np.empty((0, 3)), order=np.empty((0, 1))).weights.shape == (0, 3)
 
@@ -92,7 +95,7 @@ def test_numbers_are_exact_and_the_second_opinion_agrees() -> None:
 def test_empty_rows_are_treated_as_the_policy_says() -> None:
     h = np.array([[3.0], [0.1], [3.0], [0.1]])
     found = reference.weights(Z[0] - 4, Kernel(1), Fixed(h), empty="zeros")
-    assert found.empty.tolist() == [False, True, False, True] or found.empty[1]
+    assert found.empty.tolist() == [False, True, False, True]
     assert numbers(found.weights)[1].tolist() == [0.0] * 5
     with pytest.raises(DomainError, match="row 1 has nothing to attend to"):
         reference.weights(Z[0] - 4, Kernel(1), Fixed(np.array([[9.0], [0.1], [9.0], [9.0]])), empty="raise")
