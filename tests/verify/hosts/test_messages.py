@@ -66,6 +66,17 @@ def test_one_array_of_two_names_stays_one() -> None:
     assert second["k"] is second["v"]
 
 
+def test_numbers_for_each_row_come_with_their_call() -> None:
+    orders = np.array([[1.0], [np.inf], [-2.0]], dtype=np.float32)
+    _, (plain, each) = crossed(
+        CASE, Call(Inputs({"z": np.ones((3, 2))})), Call(Inputs({"z": np.ones((3, 2))}), per_row={"order": orders})
+    )
+    assert plain.per_row == {}
+    assert list(each.per_row) == ["order"]
+    came = each.per_row["order"]
+    assert (came.dtype, came.shape, came.tobytes()) == (orders.dtype, orders.shape, orders.tobytes())
+
+
 @pytest.mark.parametrize(
     "value", [True, None, 0.1, "zeros", Fraction(1, 3), np.float64(0.5), np.array([True, False]), np.array([2, 1])]
 )
