@@ -20,7 +20,7 @@ from kernelproof.reference.model import Adaptive, Kernel, resolve_kernel
 from kernelproof.reference.per_row import PerRow
 from kernelproof.verify.backends._arrays import arguments, tiles
 from kernelproof.verify.backends._arrays.core import Array, DirectCore, DirectVjpCore, Floats, ProvedCore, RowCore
-from kernelproof.verify.backends._arrays.per_row import Sorted, differs
+from kernelproof.verify.backends._arrays.per_row import Groups, differs
 from kernelproof.verify.backends._arrays.policy import (
     Plan,
     is_direct,
@@ -153,10 +153,10 @@ class RowBackend:
 
     def _each_weights(self, array: Array, kernel: Any, rule: Any, empty: str, order: str) -> Array:
         """Weights with an order, or a parameter of the rule, for each row; `order` is what the caller calls it."""
-        kinds = Sorted(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
+        groups = Groups(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
         flat = array.reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
         asked = "zeros" if empty == "raise" else empty
-        weighed = kinds.weights(flat, lambda rows, one, bound: self.weights(rows, one, bound, empty=asked))
+        weighed = groups.weights(flat, lambda rows, one, bound: self.weights(rows, one, bound, empty=asked))
         if empty == "raise" and (without := (weighed == 0).all(axis=1)).any():
             raise nothing(int(without.argmax()), len(flat))
         return weighed.reshape(array.shape)
@@ -302,9 +302,9 @@ class RowBackend:
         self, array: Array, upstream: Array, kernel: Any, rule: Any, empty: str, order: str
     ) -> dict[str, Any]:
         """`_scores_vjp` with an order, or a parameter of the rule, for each row."""
-        kinds = Sorted(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
+        groups = Groups(kernel, rule, array.shape, {"order": order, "parameter": parameter_of(rule)})
         flat, given = (each.reshape(int(np.prod(array.shape[:-1])), array.shape[-1]) for each in (array, upstream))
-        found = kinds.gradients(
+        found = groups.gradients(
             flat, given, lambda rows, g, one, bound: self._scores_vjp(rows, g, plan_of(one, bound, empty))
         )
         return {**found, "scores": found["scores"].reshape(array.shape)}

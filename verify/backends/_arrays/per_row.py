@@ -1,4 +1,4 @@
-"""Numbers for each row: the rows are sorted by their numbers, and each sort is one call of one kernel and one rule."""
+"""Numbers for each row: rows with the same numbers form a group, which is one call of one kernel and one rule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _numbers(kernel: Any, rule: Any) -> dict[str, Any]:
     return {"order": getattr(kernel, "order", None), "parameter": getattr(inner, "exact", None)}
 
 
-class Sorted:
+class Groups:
     """The rows of an array by their numbers.
 
     Args:
@@ -55,7 +55,7 @@ class Sorted:
                 raise DomainError(msg) from None
 
     def each(self, *, merged: bool = False) -> list[tuple[Any, Any, Rows]]:
-        """(kernel, rule, the numbers of its rows) of each sort; if `merged`, entries with equal numbers are one."""
+        """(kernel, rule, the numbers of its rows) of each group; if `merged`, entries with equal numbers are one."""
         columns = np.stack([_first_of_equals(self.held[name])[at] if merged else at for name, at in self.entry.items()])
         kinds, place = np.unique(columns, axis=1, return_inverse=True)
         ordered = np.argsort(place.reshape(-1), kind="stable")
@@ -71,7 +71,7 @@ class Sorted:
         return found
 
     def weights(self, flat: Array, compute: Callable[[Array, Any, Any], Array]) -> Array:
-        """(R, m) weights of (R, m) scores by `compute(scores, kernel, rule)` of each sort."""
+        """(R, m) weights of (R, m) scores by `compute(scores, kernel, rule)` for each group."""
         out = np.empty_like(flat)
         for kernel, rule, rows in self.each(merged=True):
             out[rows] = compute(flat[rows], kernel, rule)
@@ -82,7 +82,7 @@ class Sorted:
     ) -> dict[str, Any]:
         """The gradients in the scores, (R, m), and in the numbers, in the shapes of their arrays.
 
-        `compute(scores, cotangent, kernel, rule)` gives those of one sort, whose rows share an entry of each array: by
+        `compute(scores, cotangent, kernel, rule)` gives those of one group, whose rows share an entry of each array: by
         "scores", "order", "alpha" and "parameter".
         """
         found: dict[str, Any] = {"scores": np.zeros(flat.shape)}
